@@ -1,0 +1,1 @@
+"""What is on disk: one module a public database, the downloader and the synthetic ECG generator."""

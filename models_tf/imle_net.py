@@ -1,0 +1,151 @@
+"""IMLE-Net: attention at the beat, the rhythm and the channel level.
+
+Every lead is cut into windows of half a second. One residual convolutional network reads each window, and
+attention over its positions gives the *beat* vector; a bidirectional LSTM and attention over the windows of
+a lead give its *rhythm* vector; attention over the leads gives the *channel* vector, which is classified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from models_tf.layers import AttentionPool, probabilities
+from models_tf.registry import register_model
+from utils.errors import UsageError
+
+
+def _residual_block(x, filters: int, stride: int, kernel: int):
+    """Convolution - ReLU - batch norm - convolution, plus the shortcut, ReLU, batch norm (in that order)."""
+    main = layers.Conv1D(filters, kernel, strides=stride, padding="same")(x)
+    main = layers.BatchNormalization()(layers.ReLU()(main))
+    shortcut = x if stride == 1 else layers.Conv1D(filters, 1, strides=stride, padding="same")(x)
+    main = layers.Conv1D(filters, kernel, padding="same")(main)
+    return layers.BatchNormalization()(layers.ReLU()(shortcut + main))
+
+
+@register_model
+def imle_net(
+    num_classes: int = 5,
+    samples: int = 1000,
+    leads: int = 12,
+    window: int = 50,
+    kernel: int = 8,
+    filters: int = 32,
+    blocks: Sequence[int] = (2, 2, 2),
+    lstm_units: int = 64,
+    attention_units: int = 64,
+    dropout: float = 0.0,
+    activation: str = "sigmoid",
+) -> keras.Model:
+    """Build IMLE-Net.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of outputs.
+    samples : int
+        Samples of a record (1000 = 10 s at 100 Hz); a multiple of `window`.
+    leads : int
+        Number of leads.
+    window : int
+        Samples of one window (50 = 0.5 s at 100 Hz).
+    kernel : int
+        Kernel of the convolutions.
+    filters : int
+        Filters of the stem and the first group of blocks; they double from group to group.
+    blocks : sequence of int
+        Residual blocks of each group; every group after the first halves the time axis.
+    lstm_units : int
+        LSTM units of each direction.
+    attention_units : int
+        Hidden size of the three attentions.
+    dropout : float
+        Dropout after the beat, rhythm and channel vectors; the reference has none.
+    activation : str
+        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
+
+    Returns
+    -------
+    keras.Model
+        (B, samples, leads) -> (B, num_classes) probabilities; 748,517 parameters with the defaults.
+
+    Raises
+    ------
+    UsageError
+        `samples` is not a multiple of `window`.
+
+    References
+    ----------
+    Reddy et al., IMLE-Net: An Interpretable Multi-level Multi-channel Model for ECG Classification,
+    IEEE SMC 2021, pp. 1068-1074, doi:10.1109/SMC52423.2021.9658706.
+    """
+    if samples % window:
+        raise UsageError(f"imle_net: samples ({samples}) must be a multiple of window ({window})")
+    windows = samples // window
+    signals = keras.Input((samples, leads), name="signals")
+
+    # Every window of every lead becomes one row: the convolutions share their weights over all of them.
+    x = ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, window, 1))
+    x = layers.ReLU()(layers.Conv1D(filters, kernel, padding="same")(x))
+    for group, count in enumerate(blocks):
+        for index in range(count):
+            stride = 2 if group > 0 and index == 0 else 1
+            x = _residual_block(x, filters * 2**group, stride, kernel)
+
+    def drop(vector):
+        return layers.Dropout(dropout)(vector) if dropout else vector
+
+    beat, _ = AttentionPool(attention_units, name="beat_attention")(x)
+    rhythm = ops.reshape(drop(beat), (-1, windows, beat.shape[-1]))
+    rhythm = layers.Bidirectional(layers.LSTM(lstm_units, return_sequences=True), name="rhythm_lstm")(rhythm)
+    rhythm, _ = AttentionPool(attention_units, name="rhythm_attention")(rhythm)
+    channel = ops.reshape(drop(rhythm), (-1, leads, 2 * lstm_units))
+    channel, _ = AttentionPool(attention_units, name="channel_attention")(channel)
+    return keras.Model(signals, probabilities(drop(channel), num_classes, activation), name="imle_net")
+
+
+def attention_maps(
+    model: keras.Model, signals: np.ndarray, batch_size: int = 32
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read the three attention levels of an IMLE-Net.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built by `imle_net`.
+    signals : ndarray, shape (B, T, leads)
+        Standardised signals, as the model takes them.
+    batch_size : int
+        Records of one forward pass.
+
+    Returns
+    -------
+    beat : ndarray, shape (B, leads, windows, positions)
+        Attention inside each window (13 positions of 40 ms with the defaults); sums to 1 over positions.
+    rhythm : ndarray, shape (B, leads, windows)
+        Attention over the windows of each lead; sums to 1 over windows.
+    channel : ndarray, shape (B, leads)
+        Attention over the leads; sums to 1 over leads.
+
+    Raises
+    ------
+    UsageError
+        The model has no such attention.
+    """
+    names = ("beat_attention", "rhythm_attention", "channel_attention")
+    if not {layer.name for layer in model.layers}.issuperset(names):
+        raise UsageError(f"model '{model.name}' has no beat, rhythm and channel attention: only imle_net has")
+    reader = keras.Model(model.input, [model.get_layer(name).output[1] for name in names])
+    leads = model.input.shape[2]
+    maps: list[list[np.ndarray]] = [[], [], []]
+    for start in range(0, len(signals), batch_size):
+        batch = ops.convert_to_tensor(np.asarray(signals[start : start + batch_size], dtype="float32"))
+        for level, values in zip(maps, reader(batch, training=False), strict=True):
+            level.append(ops.convert_to_numpy(ops.cast(values, "float32")))
+    beat, rhythm, channel = (np.concatenate(level) for level in maps)
+    rhythm = rhythm.reshape(-1, leads, rhythm.shape[-1])
+    return beat.reshape(*rhythm.shape, beat.shape[-1]), rhythm, channel

@@ -1,0 +1,68 @@
+"""Errors that speak to people: what was wrong, where, and the remedy."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class TwelveLeadError(Exception):
+    """A problem the user can act on.
+
+    The message names what was wrong, where (file, record, column) and the remedy. `run_cli` prints it
+    without a traceback and ends the process with `exit_code`.
+    """
+
+    exit_code = 1
+
+
+class UsageError(TwelveLeadError):
+    """A command, flag, configuration key or argument that cannot be right (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(TwelveLeadError):
+    """A recording, table or file whose content cannot be used as it is."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid names exist and which one was probably meant.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    valid : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    str
+        ``did you mean 'x'? Valid: a, b, x`` (the first part only where something is close).
+    """
+    names = [str(v) for v in valid]
+    lower = {v.lower(): v for v in names}
+    close = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)
+    hint = f"did you mean '{lower[close[0]]}'? " if close else ""
+    return f"{hint}Valid: {', '.join(names)}"
+
+
+def run_cli(main: Callable[[], int | None]) -> None:
+    """Run a command-line entry point and turn user errors into one clear line and an exit code.
+
+    Parameters
+    ----------
+    main : callable
+        Returns an exit code or None for success.
+    """
+    try:
+        code = main() or 0
+    except TwelveLeadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,193 @@
+"""Files written whole or not at all, and JSON that other languages can read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.errors import DataError, TwelveLeadError
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space and run the command again",
+    errno.EROFS: "the folder is read-only: choose another output folder",
+    errno.EACCES: "no permission to write there: choose another output folder",
+    errno.EPERM: "no permission to write there: choose another output folder",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
+    errno.ENOTDIR: "part of the path is a file, not a folder: choose another output folder",
+}
+
+
+def _write_error(path: Path, error: OSError) -> TwelveLeadError:
+    remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
+    return TwelveLeadError(f"cannot write {path}: {error.strerror or error}; {remedy}. Nothing was overwritten.")
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
+
+    The temporary name ends like the final one, because some writers look at the suffix.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file goes. Parent folders are made.
+
+    Yields
+    ------
+    pathlib.Path
+        The name to write to.
+
+    Raises
+    ------
+    TwelveLeadError
+        The disk is full, the folder is read-only, or similar.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix="-" + path.name)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes private files; a result is as readable as any other file the user makes
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise _write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text atomically.
+
+    Parameters
+    ----------
+    path : path-like
+        Target file.
+    text : str
+        The content.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def jsonable(value: Any) -> Any:
+    """Turn NumPy values, paths and non-finite numbers into plain JSON values (NaN becomes null).
+
+    Parameters
+    ----------
+    value : object
+        Nested dicts, sequences, NumPy arrays and scalars.
+
+    Returns
+    -------
+    object
+        The same with only dict, list, str, int, float, bool and None.
+    """
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [jsonable(v) for v in value]
+    if isinstance(value, np.generic):
+        return jsonable(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Write valid JSON (no NaN) atomically, indented, ending in a newline.
+
+    Parameters
+    ----------
+    path : path-like
+        Target file.
+    value : object
+        Anything `jsonable` understands.
+    """
+    write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read JSON, naming the file when it cannot be parsed.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    object
+        The parsed value.
+
+    Raises
+    ------
+    DataError
+        The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON ({error}): it was damaged or edited; make it again") from error
+
+
+def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
+    """Write a compressed .npz atomically; object arrays are refused, so that no reader ever needs pickle.
+
+    Parameters
+    ----------
+    path : path-like
+        Target file.
+    **arrays : array_like
+        Named arrays.
+    """
+    plain = {name: np.asarray(a) for name, a in arrays.items()}
+    for name, array in plain.items():
+        if array.dtype == object:
+            raise TypeError(f"array '{name}' has dtype object and would need pickle")
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **plain)  # type: ignore[arg-type]
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file as lower-case hexadecimal digits.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
