@@ -5,6 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from utils.errors import UsageError, nearest
+
+ACTIVATIONS = ("sigmoid", "softmax")
+
 
 @keras.saving.register_keras_serializable("twelvelead")
 class AttentionPool(keras.layers.Layer):
@@ -71,5 +75,12 @@ def probabilities(features, num_classes: int, activation: str):
     -------
     keras tensor, shape (B, num_classes)
         Probabilities.
+
+    Raises
+    ------
+    UsageError
+        Another activation, whose outputs would not be probabilities.
     """
+    if activation not in ACTIVATIONS:
+        raise UsageError(f"unknown activation '{activation}': {nearest(activation, ACTIVATIONS)}")
     return keras.layers.Dense(num_classes, activation=activation, dtype="float32", name="head")(features)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from collections.abc import Callable
 from typing import Any
 
-from utils.errors import UsageError, nearest
+from utils.registry import ModelRegistry
 
-_MODELS: dict[str, Callable[..., Any]] = {}
+_REGISTRY = ModelRegistry("Keras")
 
 
 def register_model(builder: Callable[..., Any]) -> Callable[..., Any]:
-    """Register a builder under its function name (use as a decorator).
+    """Register a builder under its name (use as a decorator).
 
     Parameters
     ----------
@@ -25,8 +23,7 @@ def register_model(builder: Callable[..., Any]) -> Callable[..., Any]:
     callable
         The builder, unchanged.
     """
-    _MODELS[builder.__name__] = builder
-    return builder
+    return _REGISTRY.register(builder)
 
 
 def list_models() -> list[str]:
@@ -37,7 +34,7 @@ def list_models() -> list[str]:
     list of str
         Sorted names.
     """
-    return sorted(_MODELS)
+    return _REGISTRY.names()
 
 
 def create_model(name: str, num_classes: int = 5, **config: Any):
@@ -63,15 +60,4 @@ def create_model(name: str, num_classes: int = 5, **config: Any):
     UsageError
         Unknown model or option; the message names the nearest valid one.
     """
-    if name not in _MODELS:
-        raise UsageError(f"unknown Keras model '{name}': {nearest(name, list_models())}")
-    builder = _MODELS[name]
-    parameters = inspect.signature(builder).parameters
-    options = {key: p.default for key, p in parameters.items()} | {"num_classes": num_classes}
-    for key, value in config.items():
-        if key not in parameters:
-            raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, parameters)}")
-        options[key] = value
-    model = builder(**options)
-    model.config = json.loads(json.dumps({"name": name, **options}))
-    return model
+    return _REGISTRY.create(name, num_classes=num_classes, **config)

@@ -1,0 +1,58 @@
+# `make` lists the targets. Everything runs in .venv, which is made from requirements.txt on first use.
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.requirements-installed
+
+# the demo: a synthetic dataset in PTB-XL's layout, a short training, a test, one record explained
+DEMO_DATA ?= data/synthetic
+DEMO_RECORDS ?= 600
+DEMO_EPOCHS ?= 4
+DEMO_RECORD ?= $(DEMO_DATA)/records100/00000/00001_lr
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format benchmark docker clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## make .venv from requirements.txt (TORCH_INDEX=URL: another source of PyTorch)
+
+$(READY): requirements.txt .ci/pip-install
+	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' here: install Python 3.11 or newer, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import platform, sys; sys.exit(None if sys.version_info >= (3, 11) else "TwelveLead needs Python 3.11 or newer, $(PYTHON) is " + platform.python_version() + ": name a newer one, e.g. make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	.ci/pip-install $(RUN) --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+demo: $(READY) ## first run: synthetic data, train, test, explain one record (about 5 minutes)
+	$(RUN) -m databases.synthetic --records $(DEMO_RECORDS) --to $(DEMO_DATA)
+	$(RUN) train.py --data_dir $(DEMO_DATA) --model imle_net --epochs $(DEMO_EPOCHS) --run demo --overwrite
+	$(RUN) test.py --data_dir $(DEMO_DATA) --run demo
+	$(RUN) inference.py --dir $(DEMO_RECORD) --model imle_net
+
+test: $(READY) ## the whole suite; style, types, docstrings and import contract are tests too
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
+
+lint: $(READY) ## style, types and the import contract alone (seconds)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(READY) ## put the code into the house style
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+benchmark: $(READY) ## measure speed and memory, side by side with the reference
+	$(RUN) -m benchmarks.speed
+
+docker: ## build the CPU image
+	docker build --target cpu --tag twelvelead .
+
+clean: ## remove .venv, caches and the demo's data and run; datasets and other runs stay
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(DEMO_DATA) checkpoints/demo logs/demo results/demo
+	find . -name __pycache__ -type d -not -path './data/*' -prune -exec rm -rf {} +

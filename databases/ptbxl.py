@@ -1,0 +1,205 @@
+"""PTB-XL on disk: its two tables and where its recordings lie.
+
+Wagner et al., PTB-XL, a large publicly available electrocardiography dataset, Scientific Data 7, 154 (2020),
+doi:10.1038/s41597-020-0495-6. Releases 1.0.1, 1.0.2 and 1.0.3 share this layout. The recordings themselves
+are read by `databases.ptbxl_signals`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError, UsageError
+
+DATABASE_CSV = "ptbxl_database.csv"
+STATEMENTS_CSV = "scp_statements.csv"
+FILENAME_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
+_OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
+_GET_IT = (
+    "download it with `python -m databases.download ptbxl --to FOLDER` and point --data_dir at that folder"
+)
+
+
+def _find_csv(data_dir: Path, name: str) -> Path:
+    """Path of one of the tables; where it is absent, say what the folder does hold."""
+    if (data_dir / name).is_file():
+        return data_dir / name
+    if not data_dir.is_dir():
+        raise DataError(f"PTB-XL folder {data_dir} does not exist: {_GET_IT}")
+    inside = sorted(data_dir.glob(f"*/{name}"))
+    if inside:
+        raise DataError(
+            f"{data_dir} has no {name}, but {inside[0].parent} has: use that folder as --data_dir"
+        )
+    raise DataError(f"{data_dir} has no {name}, so it is not a PTB-XL folder: {_GET_IT}")
+
+
+def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
+    """The first column as index, and `columns`."""
+    try:
+        header = list(pd.read_csv(path, nrows=0).columns)
+        absent = [c for c in columns if c not in header]
+        if absent:
+            raise DataError(
+                f"{path} has no column {', '.join(absent)}: it is not PTB-XL's official table "
+                "(releases 1.0.1 to 1.0.3 have it); download it again"
+            )
+        return pd.read_csv(path, usecols=[header[0], *columns], index_col=header[0], low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} is not a readable CSV table ({error}): download it again") from error
+
+
+def _whole_numbers(table: pd.DataFrame, column: str, low: int, high: int, path: Path) -> np.ndarray:
+    """A column as int64; the records where it is not a whole number in range are named."""
+    values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    bad = ~((values >= low) & (values <= high) & (np.floor(values) == values))
+    if bad.any():
+        ids = ", ".join(map(str, table.index[bad][:10]))
+        raise DataError(
+            f"{path}: column {column} is not a whole number from {low} to {high} for {bad.sum()} records "
+            f"(ecg_id {ids}): restore the official table"
+        )
+    return values.astype(np.int64)
+
+
+def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
+    """Read the text of the column ``scp_codes``: SCP-ECG code -> likelihood in percent.
+
+    Parameters
+    ----------
+    text : str
+        A Python dict as text, for example ``{'NORM': 100.0, 'SR': 0.0}``. Read as data, never run.
+    ecg_id : int
+        The record, for the error message.
+
+    Returns
+    -------
+    dict of str to float
+        Likelihood (0 to 100) of every code; 0 means that none was stated.
+
+    Raises
+    ------
+    DataError
+        The text is not such a dict.
+    """
+    try:
+        codes = ast.literal_eval(text)
+        plain = {code: float(likelihood) for code, likelihood in codes.items()}
+    except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
+        raise DataError(
+            f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict of code: likelihood; "
+            "restore the official table"
+        ) from error
+    for code, likelihood in plain.items():
+        if not isinstance(code, str) or not math.isfinite(likelihood) or not 0 <= likelihood <= 100:
+            raise DataError(
+                f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} holds {code!r}: {likelihood}, "
+                "not a code with a likelihood from 0 to 100: restore the official table"
+            )
+    return plain
+
+
+def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.DataFrame:
+    """Read ``ptbxl_database.csv``.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The PTB-XL folder.
+    sampling_rate : int
+        100 or 500 Hz: which recordings ``filename`` names.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a record in the order of the file, indexed by ``ecg_id``; columns ``patient_id`` and
+        ``strat_fold`` (int64), ``scp_codes`` (dict code -> likelihood) and ``filename`` (relative, without
+        extension).
+
+    Raises
+    ------
+    DataError
+        The folder, the table or a column is missing, or a value in it cannot be right.
+    UsageError
+        PTB-XL has no such sampling rate.
+    """
+    if sampling_rate not in FILENAME_COLUMNS:
+        raise UsageError(f"PTB-XL comes at 100 and 500 Hz, not at {sampling_rate} Hz: choose one of these")
+    column = FILENAME_COLUMNS[sampling_rate]
+    path = _find_csv(Path(data_dir), DATABASE_CSV)
+    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column])
+    if not len(table):
+        raise DataError(f"{path} lists no record: restore the official table")
+    table.index = pd.Index(
+        _whole_numbers(table.reset_index(names="ecg_id"), "ecg_id", 0, 2**31, path), name="ecg_id"
+    )
+    if table.index.has_duplicates:
+        twice = table.index[table.index.duplicated()]
+        raise DataError(
+            f"{path} lists ecg_id {', '.join(map(str, twice[:10]))} twice: restore the official table"
+        )
+    nameless = table.index[table[column].isna()]
+    if len(nameless):
+        ids = ", ".join(map(str, nameless[:10]))
+        raise DataError(f"{path}: column {column} is empty for {len(nameless)} records (ecg_id {ids})")
+    return pd.DataFrame(
+        {
+            "patient_id": _whole_numbers(table, "patient_id", 0, 2**31, path),
+            "strat_fold": _whole_numbers(table, "strat_fold", 1, 10, path),
+            "scp_codes": [
+                parse_scp_codes(t, i) for i, t in zip(table.index, table["scp_codes"], strict=True)
+            ],
+            "filename": table[column].astype(str).to_numpy(),
+        },
+        index=table.index,
+    )
+
+
+def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
+    """Read ``scp_statements.csv``.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The PTB-XL folder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a statement in the order of the file, indexed by its code; columns ``diagnostic``, ``form``,
+        ``rhythm`` (bool) and ``diagnostic_class``, ``diagnostic_subclass`` (str, empty where there is none).
+
+    Raises
+    ------
+    DataError
+        The folder, the table or a column is missing.
+    """
+    path = _find_csv(Path(data_dir), STATEMENTS_CSV)
+    kinds, groups = ["diagnostic", "form", "rhythm"], ["diagnostic_class", "diagnostic_subclass"]
+    table = _read_csv(path, kinds + groups)
+    statements = table[kinds].eq(1)
+    for group in groups:
+        statements[group] = table[group].fillna("").astype(str)
+    return statements
+
+
+def release_of(records: int) -> str:
+    """Tell the release of PTB-XL from its number of records.
+
+    Parameters
+    ----------
+    records : int
+        Rows of ``ptbxl_database.csv``.
+
+    Returns
+    -------
+    str
+        ``1.0.3``, ``1.0.1 or 1.0.2`` (they list the same records), or ``no official release (N records)``.
+    """
+    return _OFFICIAL_SIZES.get(records, f"no official release ({records} records)")

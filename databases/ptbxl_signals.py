@@ -1,0 +1,358 @@
+"""The recordings of PTB-XL, read directly, checked sample by sample and given as int16 microvolts.
+
+PTB-XL stores every record alike: WFDB format 16, 12 leads interleaved, 1000 units per mV. Such a file *is* an
+int16 array, so it is read without a parser, and the header's initial values and checksums (the sum of the
+samples of each lead modulo 65536, WFDB header(5)) prove that it is whole. Any other layout goes through wfdb
+to the same array.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.ecg import LEADS
+from utils.errors import DataError
+
+UNITS_PER_MV = 1000
+INVALID_SAMPLE = -32768  # WFDB's mark for "no value" in format 16
+MISSING = "missing"
+BLOCK = 256  # records in memory at a time: 6 MB at 100 Hz
+
+_PLAIN_GAINS = {b"1000.0(0)/mV", b"1000(0)/mV", b"1000.0/mV", b"1000/mV"}
+_LEAD_TOKENS = [lead.encode() for lead in LEADS]
+_UNITS_IN_MV = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
+
+
+class RecordProblems:
+    """Collect what is wrong with single records, so that one message lists all of them."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, str]] = []
+        self._some_missing = False
+
+    def add(self, ecg_id: int, file: str, reason: str) -> None:
+        """Note one damaged record.
+
+        Parameters
+        ----------
+        ecg_id : int
+            The record.
+        file : str
+            The file at fault, relative to the database folder.
+        reason : str
+            What is wrong with it.
+        """
+        self._found.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
+        self._some_missing |= reason == MISSING
+
+    def raise_if_any(self, data_dir: str | os.PathLike, records: int) -> None:
+        """Raise one error that lists the first ten records and counts all.
+
+        Parameters
+        ----------
+        data_dir : path-like
+            The database folder.
+        records : int
+            Number of records looked at.
+
+        Raises
+        ------
+        DataError
+            Something was noted.
+        """
+        if not self._found:
+            return
+        lines = [line for _, line in sorted(self._found)]
+        lines[10:] = [f"  ... and {len(lines) - 10} more"] if len(lines) > 10 else []
+        lines.append("Download these files again (`python -m databases.download ptbxl` checks them all).")
+        if self._some_missing:
+            lines.append("To work with a partial download, load it with on_missing='drop'.")
+        raise DataError(
+            f"{len(self._found)} of {records} records in {data_dir} cannot be used:\n" + "\n".join(lines)
+        )
+
+
+def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.ndarray:
+    """Look at the size and time of the two files of each record, without opening them.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The database folder.
+    filenames : sequence of str
+        Records, relative, without extension.
+
+    Returns
+    -------
+    ndarray of int64, shape (N, 4)
+        Size (bytes) and modification time (ns) of the ``.hea`` and of the ``.dat`` file; -1 where there is
+        none.
+    """
+    states = np.full((len(filenames), 4), -1, dtype=np.int64)
+    for row, name in enumerate(filenames):
+        for column, suffix in ((0, ".hea"), (2, ".dat")):
+            try:
+                status = os.stat(f"{os.fspath(data_dir)}/{name}{suffix}")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            states[row, column : column + 2] = status.st_size, status.st_mtime_ns
+    return states
+
+
+def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], list[int]] | None:
+    """Parse the header of a record in PTB-XL's own layout.
+
+    Parameters
+    ----------
+    text : bytes
+        Content of the ``.hea`` file.
+    name : str
+        File name of the record without folder and extension.
+
+    Returns
+    -------
+    tuple of (sampling rate in Hz, samples, initial values, checksums), or None
+        The two lists have one value a lead. None for any other layout (format, gain, leads or their order,
+        comments).
+    """
+    tokens = text.split()
+    if len(tokens) != 4 + 9 * len(LEADS) or text.count(b"\n") not in (len(LEADS), len(LEADS) + 1):
+        return None
+    fields = [tokens[4 + column :: 9] for column in range(9)]
+    file, fmt, gain, _, zero, initial, checksum, _, lead = fields
+    plain = (
+        tokens[1] == b"12"
+        and set(file) == {name.encode() + b".dat"}
+        and set(fmt) == {b"16"}
+        and _PLAIN_GAINS.issuperset(gain)
+        and set(zero) == {b"0"}
+        and lead == _LEAD_TOKENS
+    )
+    if not plain:
+        return None
+    try:
+        return int(tokens[2]), int(tokens[3]), list(map(int, initial)), list(map(int, checksum))
+    except ValueError:  # for example a sampling rate of "100.0" or a missing value
+        return None
+
+
+def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
+    """Read one record of any layout with wfdb and bring it to PTB-XL's.
+
+    Leads are found by name, units and gain by the header; checksums are verified where the header has them.
+
+    Parameters
+    ----------
+    path : path-like
+        The record, without extension.
+    sampling_rate : int
+        What the record must have, in Hz.
+
+    Returns
+    -------
+    ndarray of int16, shape (T, 12)
+        Microvolts (rounded where the file is finer), leads in the order of `utils.ecg.LEADS`.
+
+    Raises
+    ------
+    DataError
+        The record cannot be read, or its leads, rate, units or samples are not usable; says what and nothing
+        of where.
+    """
+    import wfdb  # slow to import, and PTB-XL itself never needs it
+
+    try:
+        record = wfdb.rdrecord(os.fspath(path), physical=False)
+        digital, physical = record.d_signal, record.dac()
+    except FileNotFoundError as error:
+        raise DataError(f"missing file {Path(error.filename).name if error.filename else error}") from error
+    except Exception as error:  # wfdb raises nearly every built-in type on a malformed header
+        raise DataError(f"not a readable WFDB record ({type(error).__name__}: {error})") from error
+    if digital is None:
+        raise DataError("header lists no signal")
+    if record.fs != sampling_rate:
+        raise DataError(f"header says {record.fs} Hz, expected {sampling_rate} Hz")
+    names = [str(name).upper() for name in record.sig_name]
+    absent = [lead for lead in LEADS if names.count(lead) != 1]
+    if absent:
+        raise DataError(f"leads {', '.join(absent)} are not there exactly once (it has {', '.join(names)})")
+    for lead, wanted, samples in zip(names, record.checksum, digital.T, strict=True):
+        if wanted is not None and (int(samples.sum(dtype=np.int64)) - wanted) % 65536:
+            raise DataError(f"checksum of lead {lead} differs from the header")
+    order = [names.index(lead) for lead in LEADS]
+    units = [str(record.units[i]).lower() for i in order]
+    strange = sorted({unit for unit in units if unit not in _UNITS_IN_MV})
+    if strange:
+        raise DataError(f"unit {', '.join(strange)} is no voltage (mV, uV or V)")
+    microvolts = np.rint(physical[:, order] * [_UNITS_IN_MV[unit] * UNITS_PER_MV for unit in units])
+    if not np.isfinite(microvolts).all():
+        raise DataError("has samples marked as invalid")
+    if np.abs(microvolts).max(initial=0) > 32767:
+        raise DataError("exceeds +-32.767 mV, no electrocardiogram does: wrong gain or unit in the header")
+    return microvolts.astype(np.int16)
+
+
+def _reason(error: OSError) -> str:
+    return MISSING if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+
+
+class RecordReader:
+    """All recordings of one sampling rate, headers first, then the samples in blocks.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The database folder.
+    ecg_ids : sequence of int
+        The records, for messages.
+    filenames : sequence of str
+        Their files, relative, without extension.
+    sampling_rate : int
+        What the headers must say, in Hz.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (N, T, 12). T is the most common length; a record of another length is a damaged one.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike,
+        ecg_ids: Sequence[int],
+        filenames: Sequence[str],
+        sampling_rate: int,
+    ) -> None:
+        self._dir = os.fspath(data_dir)
+        self._ids = ecg_ids
+        self._names = filenames
+        self._rate = sampling_rate
+        self._problems = RecordProblems()
+        count = len(filenames)
+        self._initial = np.zeros((count, len(LEADS)), dtype=np.int32)
+        self._checksums = np.zeros((count, len(LEADS)), dtype=np.int32)
+        self._lengths = np.zeros(count, dtype=np.int64)
+        self._plain = np.zeros(count, dtype=bool)
+        self._unusual: set[int] = set()  # rows that wfdb reads
+        for row in tqdm(range(count), desc="headers", unit="record", disable=None):
+            self._read_header(row)
+        self.shape = (count, self._common_length(), len(LEADS))
+
+    def _common_length(self) -> int:
+        lengths = self._lengths[self._plain]
+        if not lengths.size:  # nothing is in PTB-XL's own layout: the first readable record tells
+            for row in sorted(self._unusual):
+                try:
+                    return len(read_with_wfdb(f"{self._dir}/{self._names[row]}", self._rate))
+                except DataError as error:
+                    self._unusual.remove(row)
+                    self._problem(row, ".hea", str(error))
+            self._problems.raise_if_any(self._dir, len(self._names))
+        return int(np.bincount(lengths).argmax())
+
+    def _problem(self, row: int, suffix: str, reason: str) -> None:
+        self._problems.add(self._ids[row], self._names[row] + suffix, reason)
+        self._plain[row] = False
+
+    def _read_header(self, row: int) -> None:
+        path = f"{self._dir}/{self._names[row]}"
+        try:
+            with open(path + ".hea", "rb", buffering=0) as file:
+                text = file.read()
+        except OSError as error:
+            self._problem(row, ".hea", _reason(error))
+            return
+        header = parse_plain_header(text, path.rsplit("/", 1)[-1])
+        if header is None:
+            self._unusual.add(row)
+            return
+        rate, self._lengths[row], self._initial[row], self._checksums[row] = header
+        self._plain[row] = True
+        if rate != self._rate:
+            self._problem(row, ".hea", f"header says {rate} Hz, expected {self._rate} Hz")
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read the samples.
+
+        Yields
+        ------
+        ndarray of int16, shape (<= 256, T, 12)
+            Microvolts, in the order of the records. The array is used again for the next block.
+
+        Raises
+        ------
+        DataError
+            After the last block, if any record is damaged; the message lists them.
+        """
+        count, length, leads = self.shape
+        buffer = np.empty((BLOCK, length, leads), dtype="<i2")
+        with tqdm(total=count, desc=f"samples, {self._rate} Hz", unit="record", disable=None) as bar:
+            for start in range(0, count, BLOCK):
+                rows = range(start, min(start + BLOCK, count))
+                block = buffer[: len(rows)]
+                for row, target in zip(rows, block, strict=True):
+                    self._read_samples(row, target)
+                self._verify(start, block)
+                bar.update(len(rows))
+                yield block
+        self._problems.raise_if_any(self._dir, count)
+
+    def _read_samples(self, row: int, target: np.ndarray) -> None:
+        """Fill `target` (T, 12) with one record."""
+        path = f"{self._dir}/{self._names[row]}"
+        if row in self._unusual:
+            try:
+                samples = read_with_wfdb(path, self._rate)
+            except DataError as error:
+                self._problem(row, ".hea", str(error))
+                return
+            if len(samples) == len(target):
+                target[:] = samples
+            else:
+                self._problem(row, ".hea", f"{len(samples)} samples, the other records have {len(target)}")
+        elif self._plain[row] and self._lengths[row] != len(target):
+            reason = f"header says {self._lengths[row]} samples, the other records have {len(target)}"
+            self._problem(row, ".hea", reason)
+        elif self._plain[row]:
+            try:
+                with open(path + ".dat", "rb", buffering=0) as file:
+                    got = file.readinto(target.data)
+                    more = len(file.read(1))
+            except OSError as error:
+                self._problem(row, ".dat", _reason(error))
+                return
+            if got < target.nbytes or more:
+                size = f"more than {got}" if more else f"only {got}"
+                self._problem(row, ".dat", f"has {size} bytes, its header asks for {target.nbytes}")
+
+    def _verify(self, start: int, block: np.ndarray) -> None:
+        """Compare a block with its headers: initial values, checksums, and no sample marked as invalid."""
+        here = slice(start, start + len(block))
+        # int16 sums wrap around at 65536, exactly as the checksum does. NumPy adds long rows much faster than
+        # rows of 12, so several time steps are summed side by side first.
+        count, length, leads = block.shape
+        steps = math.gcd(length, 8)
+        sums = block.reshape(count, -1, steps * leads).sum(axis=1, dtype=np.int16)
+        sums = sums.reshape(count, steps, leads).sum(axis=1, dtype=np.int16)
+        wrong_sum = sums != self._checksums[here].astype(np.int16)
+        wrong_start = block[:, 0] != self._initial[here]
+        any_invalid = block.min() == INVALID_SAMPLE  # never, in good data: look closer only then
+        invalid = (block == INVALID_SAMPLE).any(axis=1) if any_invalid else np.zeros_like(wrong_sum)
+        tests = (
+            (wrong_sum, "checksum differs from the header"),
+            (wrong_start, "first sample differs from the header"),
+            (invalid, "samples marked as invalid (-32768)"),
+        )
+        suspects = (wrong_sum | wrong_start | invalid).any(axis=1) & self._plain[here]
+        for index in np.flatnonzero(suspects):
+            for found, reason in tests:
+                if found[index].any():
+                    leads = ", ".join(lead for lead, hit in zip(LEADS, found[index], strict=True) if hit)
+                    self._problem(start + int(index), ".dat", f"{reason} in lead {leads}")
+                    break

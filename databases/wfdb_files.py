@@ -1,0 +1,98 @@
+"""Write WFDB records in format 16: the .hea and .dat pair that PTB-XL uses.
+
+Format: https://wfdb.io/spec/header-files.html and https://wfdb.io/spec/signal-files.html.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.ecg import LEADS
+from utils.errors import DataError
+
+UNITS_PER_MV = 1000
+_INVALID = -32768  # format 16 reserves it for "no sample here"
+
+
+def to_int16(signal_mv: np.ndarray) -> np.ndarray:
+    """Round millivolts to PTB-XL's resolution of 1 microvolt.
+
+    Parameters
+    ----------
+    signal_mv : ndarray
+        Any shape, mV.
+
+    Returns
+    -------
+    ndarray of int16
+        Microvolts.
+
+    Raises
+    ------
+    DataError
+        A value is not finite or does not fit (beyond about 32.7 mV).
+    """
+    microvolts = np.rint(np.asarray(signal_mv, dtype=np.float64) * UNITS_PER_MV)
+    if not np.all(np.abs(microvolts) < -_INVALID):  # NaN fails this comparison too
+        raise DataError("the signal has NaN or infinite values, or values beyond 32.767 mV: format 16 holds neither")
+    return microvolts.astype(np.int16)
+
+
+def checksums(samples: np.ndarray) -> np.ndarray:
+    """Per-lead checksums as WFDB headers hold them: the sum of the samples modulo 65536.
+
+    Parameters
+    ----------
+    samples : ndarray of int16, shape (T, leads)
+        Raw sample values.
+
+    Returns
+    -------
+    ndarray of int64, shape (leads,)
+        Values 0 to 65535.
+    """
+    return samples.sum(axis=0, dtype=np.int64) % 65536
+
+
+def write_record(
+    folder: str | os.PathLike,
+    name: str,
+    samples: np.ndarray,
+    sampling_rate: int,
+    leads: Sequence[str] = LEADS,
+) -> None:
+    """Write ``name.dat`` and ``name.hea``, with the initial values and checksums of every lead.
+
+    Parameters
+    ----------
+    folder : path-like
+        An existing folder.
+    name : str
+        Record name, without folder and suffix.
+    samples : ndarray of int16, shape (T, leads)
+        Microvolts (1000 units per mV).
+    sampling_rate : int
+        Hz.
+    leads : sequence of str
+        Lead names in column order.
+
+    Raises
+    ------
+    DataError
+        The samples are not int16 or do not have one column per lead.
+    """
+    if samples.dtype != np.int16 or samples.ndim != 2 or samples.shape[1] != len(leads) or not len(samples):
+        raise DataError(
+            f"record {name}: expected int16 samples of shape (T, {len(leads)}), got {samples.dtype} "
+            f"of shape {samples.shape}; convert millivolts with to_int16"
+        )
+    header = [f"{name} {len(leads)} {sampling_rate} {len(samples)}"]
+    for lead, first, checksum in zip(leads, samples[0], checksums(samples), strict=True):
+        header.append(f"{name}.dat 16 {UNITS_PER_MV}.0(0)/mV 16 0 {first} {checksum} 0 {lead}")
+    folder = Path(folder)
+    (folder / f"{name}.dat").write_bytes(samples.astype("<i2").tobytes())
+    (folder / f"{name}.hea").write_text("\n".join(header) + "\n", encoding="ascii")

@@ -1,0 +1,101 @@
+"""Mousavi and Afghah's network: a small convolutional reader of windows, a bidirectional LSTM over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers, ops
+
+from models_tf.layers import probabilities
+from models_tf.registry import register_model
+from utils.errors import UsageError, nearest
+
+WINDOW_LAYOUTS = ("time", "reference")
+
+
+@register_model
+def mousavi(
+    num_classes: int = 5,
+    samples: int = 1000,
+    leads: int = 12,
+    window: int = 50,
+    kernel: int = 2,
+    pool: int = 2,
+    filters: Sequence[int] = (32, 64, 128),
+    lstm_units: int = 128,
+    dense_units: int = 128,
+    dropout: float = 0.0,
+    window_layout: str = "time",
+    activation: str = "sigmoid",
+) -> keras.Model:
+    """Build Mousavi and Afghah's network in the form the IMLE-Net study compares with.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of outputs.
+    samples : int
+        Samples of a record (1000 = 10 s at 100 Hz); a multiple of `window`.
+    leads : int
+        Number of leads.
+    window : int
+        Samples of one window (50 = 0.5 s at 100 Hz).
+    kernel : int
+        Kernel of the convolutions.
+    pool : int
+        Size and stride of the max-pooling between two convolutions.
+    filters : sequence of int
+        Filters of the convolutions, one after another.
+    lstm_units : int
+        LSTM units of each direction.
+    dense_units : int
+        Units of the layer before the head.
+    dropout : float
+        Dropout before the dense layer and before the head; the reference has none.
+    window_layout : str
+        ``time``: a window is `window` consecutive samples of all leads. ``reference``: the original code
+        cuts the lead-major buffer into pieces of window x leads numbers, so that a "time step" is 12
+        consecutive samples of one lead; only for comparing with weights and figures made that way.
+    activation : str
+        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
+
+    Returns
+    -------
+    keras.Model
+        (B, samples, leads) -> (B, num_classes) probabilities; 2,382,565 parameters with the defaults.
+
+    Raises
+    ------
+    UsageError
+        `samples` is not a multiple of `window`, or `window_layout` is unknown.
+
+    References
+    ----------
+    Mousavi and Afghah, Inter- and Intra-Patient ECG Heartbeat Classification for Arrhythmia Detection: A
+    Sequence to Sequence Deep Learning Approach, ICASSP 2019, pp. 1308-1312,
+    doi:10.1109/ICASSP.2019.8683140.
+    """
+    if samples % window:
+        raise UsageError(f"mousavi: samples ({samples}) must be a multiple of window ({window})")
+    if window_layout not in WINDOW_LAYOUTS:
+        hint = nearest(window_layout, WINDOW_LAYOUTS)
+        raise UsageError(f"mousavi: unknown window_layout '{window_layout}': {hint}")
+    windows = samples // window
+    signals = keras.Input((samples, leads), name="signals")
+
+    # Every window becomes one row, so that the convolutions never look across a window's edge.
+    buffer = ops.transpose(signals, (0, 2, 1)) if window_layout == "reference" else signals
+    x = ops.reshape(buffer, (-1, window, leads))
+    for index, count in enumerate(filters):
+        if index:
+            x = layers.MaxPooling1D(pool)(x)
+        x = layers.Conv1D(count, kernel, padding="same", activation="relu")(x)
+
+    def drop(vector):
+        return layers.Dropout(dropout)(vector) if dropout else vector
+
+    x = ops.reshape(x, (-1, windows, x.shape[1] * x.shape[2]))
+    x = layers.Bidirectional(layers.LSTM(lstm_units, return_sequences=True), name="window_lstm")(x)
+    x = layers.Dense(dense_units, activation="relu")(drop(layers.Flatten()(x)))
+    return keras.Model(signals, probabilities(drop(x), num_classes, activation), name="mousavi")

@@ -1,0 +1,115 @@
+"""Readers of MATLAB and NumPy files: plain arrays without names, units or rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from preprocessing.ecg_files import PARSER_ERRORS, Channel, RawFile, reason
+from utils.ecg import LEADS
+from utils.errors import DataError
+
+
+def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFile:
+    """Read a MATLAB file: ``val`` (leads, T) as in CinC 2020/2021, or ``ECG.data`` as in CPSC 2018.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file (MATLAB 4 to 7.2).
+    count : int
+        Number of leads, by which the axes are told apart.
+    named : bool
+        The caller knows the names of the channels.
+
+    Returns
+    -------
+    RawFile
+        Channels without a rate; integer samples have the unit ``ADC units``, others none.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, of version 7.3, or holds no such variable.
+    """
+    try:
+        content = scipy.io.loadmat(path)
+        found = [name for name in content if not name.startswith("__")]
+        if "val" in content:
+            array = content["val"]
+        else:
+            fields = content["ECG"].dtype.names if "ECG" in content else None
+            array = content["ECG"]["data"][0, 0] if fields and "data" in fields else None
+    except PARSER_ERRORS as error:
+        raise DataError(
+            f"{path}: not a readable MATLAB file ({reason(error)}); "
+            "in MATLAB, save it with: save(file, 'val', '-v7')"
+        ) from error
+    if array is None:
+        raise DataError(
+            f"{path}: neither a variable 'val' nor 'ECG.data' is there (found: {', '.join(found) or 'none'}); "
+            "save the signals as 'val', shape (12, T)"
+        )
+    unit = "ADC units" if np.asarray(array).dtype.kind in "iu" else ""
+    return _from_array(path, "MAT", array, unit, count, named)
+
+
+def read_npy(path: Path, count: int = len(LEADS), named: bool = False) -> RawFile:
+    """Read a NumPy array of shape (T, leads) or (leads, T); pickled objects are refused.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The ``.npy`` file.
+    count : int
+        Number of leads, by which the axes are told apart.
+    named : bool
+        The caller knows the names of the channels.
+
+    Returns
+    -------
+    RawFile
+        Channels without unit and rate.
+
+    Raises
+    ------
+    DataError
+        The file is damaged, or not an array of numbers of such a shape.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except PARSER_ERRORS as error:
+        raise DataError(
+            f"{path}: not a readable .npy file of numbers ({reason(error)}); write it with "
+            "numpy.save(file, signals, allow_pickle=False)"
+        ) from error
+    return _from_array(path, "NumPy", array, "", count, named)
+
+
+def _from_array(path: Path, kind: str, array: object, unit: str, count: int, named: bool) -> RawFile:
+    """Channels of a plain array, whose leads have no names of their own."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        raise DataError(
+            f"{path}: holds no plain array of real numbers; save the signals as float32, shape (T, 12)"
+        )
+    if array.ndim != 2 or count not in array.shape:
+        raise DataError(
+            f"{path}: has shape {array.shape}, but (T, {count}) or ({count}, T) is needed; "
+            "where it holds other leads than the 12, name them all: --leads I,II,V1,V2,V3,V4,V5,V6"
+        )
+    if array.shape == (count, count):
+        raise DataError(
+            f"{path}: has shape {array.shape}: time and leads cannot be told apart, and it is far too short"
+        )
+    notes = []
+    if array.shape[1] != count:
+        array = array.T
+        notes.append(f"the array has shape ({count}, T) and was transposed")
+    if not named:
+        notes.append(f"a {kind} file names no leads: the order {', '.join(LEADS)} is assumed")
+    names = [f"channel {i + 1}" for i in range(count)] if named else list(LEADS)
+    return RawFile(
+        kind, [Channel(name, array[:, i].astype(np.float64), unit) for i, name in enumerate(names)], notes
+    )

@@ -1,0 +1,232 @@
+"""From the channels of a file to the twelve leads: names, one sampling rate, millivolts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.ecg_files import Channel, RawFile
+from preprocessing.resample import resample
+from utils.ecg import DISPLAY_NAMES, LEADS
+from utils.errors import DataError, UsageError, nearest
+
+# Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5.
+PLAUSIBLE_MV = (0.05, 20.0)
+_RATES_HZ = (10.0, 100_000.0)
+_MILLIVOLTS = {"v": 1e3, "volt": 1e3, "volts": 1e3, "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0}
+_MILLIVOLTS |= {
+    "uv": 1e-3,
+    "microvolt": 1e-3,
+    "microvolts": 1e-3,
+    "nv": 1e-6,
+    "nanovolt": 1e-6,
+    "nanovolts": 1e-6,
+}
+UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)"
+
+
+def lead_name(text: str) -> str | None:
+    """Standard lead that a channel name means.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``aVR``, ``Lead II``, ``lead_ii``, ``ECG V1`` or ``MDC_ECG_LEAD_V1``.
+
+    Returns
+    -------
+    str or None
+        A name of `utils.ecg.LEADS`; None where the name is no standard lead (``-aVR``, ``MLII``, ``V7``).
+    """
+    plain = re.sub(r"^(?:(?:MDC|ECG|EKG|LEAD)(?:[ _:.]+|-(?! ))?)*", "", text.strip().upper())
+    return plain if plain in LEADS else None
+
+
+def select_leads(
+    source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
+) -> tuple[dict[str, Channel], list[str]]:
+    """Channels by standard lead name, and the leads to derive from I and II."""
+    labels = [channel.name for channel in raw.channels]
+    mapped = _map_names(source, labels, names, notes)
+    chosen: dict[str, Channel] = {}
+    for lead, channel in zip(mapped, raw.channels, strict=True):
+        if lead in chosen:
+            raise DataError(
+                f"{source}: '{chosen[lead].name}' and '{channel.name}' both name lead {lead}; "
+                "rename one, or name all channels with --leads (- leaves one out)"
+            )
+        if lead:
+            chosen[lead] = channel
+    ignored = [label for label, lead in zip(labels, mapped, strict=True) if lead is None]
+    if ignored:
+        notes.append(f"Channels that are none of the 12 leads were ignored: {', '.join(ignored)}.")
+    missing = [lead for lead in LEADS if lead not in chosen]
+    derived = (
+        [lead for lead in missing if lead in ("III", "AVR", "AVL", "AVF")]
+        if {"I", "II"} <= set(chosen)
+        else []
+    )
+    if set(missing) - set(derived):
+        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in missing if lead not in derived)
+        raise DataError(
+            f"{source}: lead {shown} missing; the channels are: {', '.join(labels)}. All 12 leads are needed "
+            "(III, aVR, aVL, aVF are derived from I and II); where they are there under other names, "
+            "give the names of all channels in file order with --leads"
+        )
+    if derived:
+        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in derived)
+        notes.append(f"Derived exactly from I and II, because the file lacks them: {shown}.")
+    if [lead for lead in mapped if lead] != [lead for lead in LEADS if lead in chosen]:
+        order = ", ".join(lead for lead in mapped if lead)
+        notes.append(f"Leads were brought from the order of the file ({order}) into the standard order.")
+    return chosen, derived
+
+
+def _map_names(
+    source: Path, labels: list[str], names: Sequence[str] | None, notes: list[str]
+) -> list[str | None]:
+    """Standard lead of each channel, None for those to ignore."""
+    if names is not None:
+        if len(names) != len(labels):
+            raise UsageError(
+                f"{source}: --leads names {len(names)} channels, but there are {len(labels)}: "
+                f"{', '.join(labels)} (- leaves one out)"
+            )
+        for name in names:
+            if name != "-" and lead_name(name) is None:
+                raise UsageError(
+                    f"--leads: '{name}' is no lead: {nearest(name, DISPLAY_NAMES)}, or - to leave it out"
+                )
+        notes.append(f"Channels were named by --leads: {', '.join(names)}.")
+        return [None if name == "-" else lead_name(name) for name in names]
+    numbers = [re.fullmatch(r"lead[ _-]?(\d+)", label, re.IGNORECASE) for label in labels]
+    found = [int(match[1]) for match in numbers if match]
+    if sorted(found) == list(range(1, 13)):
+        notes.append(
+            f"Leads are numbered, not named: the order {', '.join(DISPLAY_NAMES)} (PTB-XL's) is assumed."
+        )
+        return [LEADS[int(match[1]) - 1] if match else None for match in numbers]
+    return [lead_name(label) for label in labels]
+
+
+def common_rate(
+    source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
+) -> float:
+    """Rate of all leads in Hz; `channels` of a WFDB record that differ are brought to the highest."""
+    stated = {channel.rate for channel in channels.values()} - {None}
+    if asked is not None and not (math.isfinite(asked) and _RATES_HZ[0] <= asked <= _RATES_HZ[1]):
+        raise UsageError(
+            f"--sampling_rate {asked:g}: must lie between {_RATES_HZ[0]:g} and {_RATES_HZ[1]:g} Hz"
+        )
+    if not stated:
+        if asked is None:
+            raise UsageError(
+                f"{source}: the file does not say its sampling rate; "
+                "give it in Hz with --sampling_rate, for example --sampling_rate 500"
+            )
+        notes.append(f"Sampling rate {asked:g} Hz as given with --sampling_rate.")
+        return float(asked)
+    rate = max(value for value in stated if value is not None)
+    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise DataError(
+            f"{source}: states a sampling rate of {rate:g} Hz, which no ECG has; correct the file"
+        )
+    if len(stated) > 1:
+        if raw.kind != "WFDB":
+            shown = ", ".join(f"{lead} {channel.rate:g} Hz" for lead, channel in channels.items())
+            raise DataError(
+                f"{source}: the leads have different sampling rates: {shown}; export them at one rate"
+            )
+        slower = [lead for lead, channel in channels.items() if channel.rate != rate]
+        for lead in slower:
+            values = resample(channels[lead].values, channels[lead].rate or rate, rate)
+            channels[lead] = replace(channels[lead], values=values)
+        notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {', '.join(slower)}.")
+    if asked is not None and abs(asked - rate) > 1e-3 * rate:
+        raise UsageError(
+            f"{source}: --sampling_rate {asked:g} contradicts the file, which says {rate:g} Hz; "
+            "leave the option out, or correct the file"
+        )
+    notes.append(f"Sampling rate {rate:g} Hz, {len(next(iter(channels.values())).values) / rate:.6g} s.")
+    return rate
+
+
+def _unit_factor(unit: str) -> float | None:
+    """MilliVolts of one unit; None for what is no unit of voltage."""
+    return _MILLIVOLTS.get(unit.strip().replace("µ", "u").replace("μ", "u").lower())
+
+
+def to_millivolts(
+    source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Signals in mV by lead: the units asked for, else those of the file, else mV if the amplitude agrees."""
+    stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
+    shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
+    if asked is not None:
+        gain = re.fullmatch(r"([\d.]+)\s*/\s*mV", asked.strip(), re.IGNORECASE)
+        if gain and (value := _positive(gain[1])):
+            notes.append(
+                f"Gain {value:g} ADC units per mV as given with --units; units in the file: {shown}."
+            )
+            return {lead: channel.values * channel.gain / value for lead, channel in channels.items()}
+        if (factor := _unit_factor(asked)) is None:
+            raise UsageError(f"--units '{asked}' is not known: give {UNIT_HELP}")
+        notes.append(f"Units {asked} as given with --units; units in the file: {shown}.")
+        return {lead: channel.values * factor for lead, channel in channels.items()}
+    if not any(stated.values()):
+        _guess_millivolts(source, channels, notes)
+        return {lead: channel.values for lead, channel in channels.items()}
+    result = {}
+    for lead, channel in channels.items():
+        if (factor := _unit_factor(stated[lead])) is None:
+            raise UsageError(
+                f"{source}, lead {lead}: the unit '{stated[lead] or 'none'}' is not one of voltage; "
+                f"give {UNIT_HELP}"
+            )
+        result[lead] = channel.values * factor
+    if set(stated.values()) != {"mV"}:
+        notes.append(f"Units in the file ({shown}) were converted to mV.")
+    else:
+        notes.append("Units are mV, as the file says.")
+    return result
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if value > 0 else None
+
+
+def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[str]) -> None:
+    """Note that mV are assumed where the amplitude fits them alone; raise where it does not."""
+    size = median_peak_to_peak(np.stack([channel.values for channel in channels.values()], axis=1))
+    if not PLAUSIBLE_MV[0] <= size <= PLAUSIBLE_MV[1]:
+        guess = "microvolts or ADC units" if size > PLAUSIBLE_MV[1] else "volts"
+        raise UsageError(
+            f"{source}: the file does not say its units, and a median peak-to-peak of {size:.4g} "
+            f"looks like {guess}, not mV; give {UNIT_HELP}"
+        )
+    notes.append(f"Units not given: mV assumed because the median peak-to-peak is {size:.2g} mV.")
+
+
+def median_peak_to_peak(signals: np.ndarray) -> float:
+    """Median over the leads of the peak-to-peak amplitude.
+
+    Parameters
+    ----------
+    signals : ndarray, shape (T, leads)
+        Signals, any unit.
+
+    Returns
+    -------
+    float
+        In the unit of the signals.
+    """
+    return float(np.median(np.ptp(signals, axis=0)))

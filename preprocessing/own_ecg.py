@@ -1,0 +1,309 @@
+"""Your own ECG in, a clean (T, 12) record in mV out, with every assumption written down.
+
+`find_recordings` lists what a path holds, `read_recording` reads one file at its own rate, maps leads and units
+by name and checks the signals, `prepare` brings it to the rate and length of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.ecg_channels import (
+    PLAUSIBLE_MV,
+    UNIT_HELP,
+    common_rate,
+    median_peak_to_peak,
+    select_leads,
+    to_millivolts,
+)
+from preprocessing.ecg_csv import read_csv
+from preprocessing.ecg_files import RawFile, read_edf, read_mat, read_npy, read_wfdb
+from preprocessing.limb_leads import (
+    IDENTITY_NAMES,
+    LIMB,
+    TOLERANCE,
+    derive_limb_leads,
+    explain_violation,
+    identity_residuals,
+    suspect_arm_reversal,
+)
+from preprocessing.resample import ratio, resample
+from utils.ecg import DISPLAY_NAMES, LEADS
+from utils.errors import DataError, UsageError, nearest
+
+SUFFIXES = (".hea", ".csv", ".npy", ".mat", ".edf")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One 12-lead ECG.
+
+    Parameters
+    ----------
+    name : str
+        File name without its ending.
+    signals : ndarray, shape (T, 12)
+        float32, mV, leads in the order of `utils.ecg.LEADS`.
+    sampling_rate : float
+        In Hz.
+    source : pathlib.Path
+        The file it was read from.
+    notes : list of str
+        Every assumption and conversion made, one sentence each.
+    """
+
+    name: str
+    signals: np.ndarray
+    sampling_rate: float
+    source: Path
+    notes: list[str] = field(default_factory=list)
+
+
+def find_recordings(path: str | Path) -> list[Path]:
+    """List the recordings at a path.
+
+    Parameters
+    ----------
+    path : path-like
+        A file, a WFDB record with or without ending, or a folder, searched with its subfolders.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Files that `read_recording` takes, sorted; a WFDB record is listed once, by its ``.hea``.
+
+    Raises
+    ------
+    DataError
+        Nothing is there, or nothing of a known format.
+    UsageError
+        A file of an unknown format.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [_locate(path)]
+    files = [p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    # The .mat of a CinC WFDB record is its signal file, not a recording of its own.
+    found = sorted(
+        p
+        for p in files
+        if p.suffix.lower() in SUFFIXES
+        and not (p.suffix.lower() == ".mat" and p.with_suffix(".hea").is_file())
+    )
+    if not found:
+        raise DataError(
+            f"{path}: no recording in this folder; known endings: {', '.join(SUFFIXES)} (WFDB: .hea)"
+        )
+    return found
+
+
+def _locate(path: Path) -> Path:
+    """The file to open for a path; a WFDB record is opened by its header."""
+    header = path.with_suffix(".hea") if path.suffix in (".dat", ".mat") else Path(f"{path}.hea")
+    if header.is_file():
+        return header
+    if path.suffix == ".dat" and path.is_file():
+        raise DataError(
+            f"{path}: its header {header.name} is not beside it; a .dat file alone has no rate and leads"
+        )
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        hint = nearest(path.name, sorted(siblings)).partition("Valid:")[0].strip()
+        raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}")
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(
+            f"{path}: unknown format '{path.suffix}'; known endings: {', '.join(SUFFIXES)} (WFDB: .hea)"
+        )
+    return path
+
+
+def read_recording(
+    path: str | Path,
+    sampling_rate: float | None = None,
+    units: str | None = None,
+    leads: Sequence[str] | str | None = None,
+) -> Recording:
+    """Read and check one 12-lead ECG at its own sampling rate.
+
+    Parameters
+    ----------
+    path : path-like
+        WFDB record (with or without ending), CSV with a header, ``.npy``, ``.mat`` (CinC, CPSC 2018) or EDF.
+    sampling_rate : float, optional
+        In Hz, for files that do not say it; a file that says otherwise is an error.
+    units : str, optional
+        ``mV``, ``uV``, ``V``, or a gain such as ``1000/mV`` that replaces the one in the file. Goes before what the
+        file says, because headers are wrong at times; the amplitude is checked afterwards.
+    leads : sequence of str or str, optional
+        The true names of all signals in file order (a string is split at commas); ``-`` leaves one out.
+
+    Returns
+    -------
+    Recording
+        Twelve leads in mV; ``notes`` tells how they came about.
+
+    Raises
+    ------
+    DataError
+        Missing, truncated or damaged file; missing or doubled leads; NaN; a flat lead; implausible amplitude;
+        limb leads that contradict each other.
+    UsageError
+        Rate or units are needed or contradict the file, or an option cannot be read.
+    """
+    source = _locate(Path(path))
+    names = [name.strip() for name in leads.split(",")] if isinstance(leads, str) else leads
+    raw = _read(source, names)
+    notes = [f"{note[0].upper()}{note[1:]}." for note in raw.notes]
+    channels, derived = select_leads(source, raw, names, notes)
+    rate = common_rate(source, raw, channels, sampling_rate, notes)
+    for lead, channel in channels.items():
+        _check_finite(source, lead, channel.values, rate)
+    signals = to_millivolts(source, channels, units, notes)
+    if derived:
+        signals = derive_limb_leads(signals["I"], signals["II"]) | signals
+    array = np.stack([signals[lead] for lead in LEADS], axis=1)
+    _check_flat(source, array)
+    _check_amplitude(source, array)
+    _check_limb_leads(source, array, derived, notes)
+    return Recording(source.stem, array.astype(np.float32), rate, source, notes)
+
+
+def prepare(
+    recording: Recording, sampling_rate: float, samples: int, start: float | None = None
+) -> Recording:
+    """Bring a recording to the rate and length a model takes.
+
+    Parameters
+    ----------
+    recording : Recording
+        From `read_recording`.
+    sampling_rate : float
+        Rate of the model in Hz.
+    samples : int
+        Length the model takes (1000 = 10 s at 100 Hz).
+    start : float, optional
+        Where to begin, in seconds; the beginning of the recording where omitted.
+
+    Returns
+    -------
+    Recording
+        Signals (samples, 12) at `sampling_rate`, with further notes.
+
+    Raises
+    ------
+    DataError
+        The recording is too short (it is never padded), or a lead is flat in the part used.
+    UsageError
+        `start` lies outside the recording.
+    """
+    notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signals
+    given, needed = len(signals) / rate, samples / sampling_rate
+    if start is not None and not 0 <= start <= given:
+        raise UsageError(f"{recording.source}: --start {start:g} lies outside the recording of {given:.6g} s")
+    if rate != sampling_rate:
+        factor = ratio(rate, sampling_rate)
+        signals = resample(signals, rate, sampling_rate)
+        notes.append(
+            f"{rate:g} Hz -> {sampling_rate:g} Hz with an anti-aliasing FIR "
+            f"(resample_poly {factor.numerator}/{factor.denominator})."
+        )
+        if rate < sampling_rate:
+            notes.append(
+                f"There is nothing above {rate / 2:g} Hz in it: the recording was slower than the model."
+            )
+    first = round((start or 0.0) * sampling_rate)
+    if len(signals) - first < samples:
+        after = f" after {start:g} s" if start else ""
+        raise DataError(
+            f"{recording.source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but the recording "
+            f"has {(len(signals) - first) / sampling_rate:.6g} s{after}; it is not padded: record {needed:g} s or more"
+        )
+    if len(signals) > samples:
+        notes.append(
+            f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
+            "choose others with --start."
+        )
+    signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
+    _check_flat(recording.source, signals, " in the part used")
+    return replace(recording, signals=signals, sampling_rate=float(sampling_rate), notes=notes)
+
+
+def _read(source: Path, names: Sequence[str] | None) -> RawFile:
+    count = len(names) if names else len(LEADS)
+    match source.suffix.lower():
+        case ".hea":
+            return read_wfdb(source)
+        case ".csv":
+            return read_csv(source)
+        case ".edf":
+            return read_edf(source)
+        case ".mat":
+            return read_mat(source, count, named=names is not None)
+        case _:
+            return read_npy(source, count, named=names is not None)
+
+
+def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"
+        raise DataError(
+            f"{source}, lead {lead}: {len(bad)} of {len(values)} samples are {what}, the first at sample {bad[0]} "
+            f"({bad[0] / rate:.3f} s); gaps are not filled in: use a stretch without them, or repair the file"
+        )
+
+
+def _check_flat(source: Path, signals: np.ndarray, part: str = "") -> None:
+    """Raise DataError for leads without any deflection; resampling leaves rounding noise of some 1e-7 mV."""
+    flat = np.flatnonzero(np.ptp(signals, axis=0) < 1e-6) if len(signals) else []
+    if len(flat):
+        shown = ", ".join(DISPLAY_NAMES[lead] for lead in flat)
+        raise DataError(
+            f"{source}: lead {shown} is flat{part} (all {len(signals)} samples equal {signals[0, flat[0]]:.4g} mV): "
+            "an electrode was off or the column is empty; record again or use another part"
+        )
+
+
+def _check_amplitude(source: Path, signals: np.ndarray) -> None:
+    size = median_peak_to_peak(signals)
+    if not PLAUSIBLE_MV[0] <= size <= PLAUSIBLE_MV[1]:
+        direction = "large" if size > PLAUSIBLE_MV[1] else "small"
+        raise DataError(
+            f"{source}: the median peak-to-peak would be {size:.4g} mV, too {direction} for an ECG "
+            f"({PLAUSIBLE_MV[0]:g} to {PLAUSIBLE_MV[1]:g} mV): the units or gains are wrong; give {UNIT_HELP}"
+        )
+
+
+def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], notes: list[str]) -> None:
+    """Check Einthoven's and Goldberger's identities; note the residual, or raise DataError with a hypothesis."""
+    if len(derived) == 4:
+        notes.append("Einthoven's and Goldberger's identities hold by construction and could not be checked.")
+    else:
+        residuals = identity_residuals(signals)
+        worst = int(residuals.argmax())
+        if residuals[worst] > TOLERANCE:
+            reason = explain_violation(signals)
+            fits = (
+                f"They hold if {reason}: correct the file"
+                if reason
+                else "No exchange of leads explains it: check it"
+            )
+            raise DataError(
+                f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
+                f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}, or give the true names "
+                "of all channels in file order with --leads (- leaves a damaged lead out; III, aVR, aVL and aVF are then "
+                "derived from I and II), or a common gain with --units, such as 1000/mV"
+            )
+        notes.append(
+            f"Einthoven's and Goldberger's identities hold: largest RMS residual {residuals[worst]:.1%} of the "
+            f"limb leads' RMS ({residuals[worst] * 1e3 * np.std(signals[:, : len(LIMB)], axis=0).mean():.1f} uV)."
+        )
+    if suspect_arm_reversal(signals):
+        notes.append(
+            "Lead I points down and aVR up: the left and right arm electrodes may be exchanged "
+            "(the identities cannot tell); check it before you trust the result."
+        )

@@ -1,0 +1,22 @@
+"""Score a trained Keras model on PTB-XL's fold 10.
+
+    python test.py --model imle_net --batchsize 32
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from utils.errors import run_cli
+
+
+def main() -> None:
+    """Read the flags and score."""
+    import models_tf
+    from training.testing import main as score
+
+    score("keras", models_tf.list_models(), "imle_net")
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,18 @@
+"""Score a trained PyTorch model on PTB-XL's fold 10.
+
+    python torch_test.py --model ecgnet --batchsize 32
+"""
+
+from utils.errors import run_cli
+
+
+def main() -> None:
+    """Read the flags and score."""
+    import models_torch
+    from training.testing import main as score
+
+    score("torch", models_torch.list_models(), "ecgnet")
+
+
+if __name__ == "__main__":
+    run_cli(main)

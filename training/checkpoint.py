@@ -1,0 +1,174 @@
+"""Checkpoint folders: weights with their card, and the state from which a run goes on.
+
+Nothing here can run code when it is read: weights are HDF5 or safetensors, everything else is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save_file
+
+from utils.errors import DataError, UsageError, nearest
+from utils.files import atomic_path, jsonable, read_json, sha256, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = {"keras": "model.weights.h5", "torch": "model.safetensors"}
+_REQUIRED = ("framework", "model", "task", "classes", "leads", "unit", "sampling_rate", "samples", "standardization")
+
+
+def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Path:
+    """Find a checkpoint folder by path or by the name of its run.
+
+    Parameters
+    ----------
+    name : str or path-like
+        A folder that holds ``card.json``, the name of a run under ``<output_dir>/checkpoints``, or the name
+        of weights that come with the repository (``checkpoints/pretrained``); looked for in that order.
+    output_dir : path-like
+        Folder that holds ``checkpoints/``.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        Nothing there; the message lists what is.
+    """
+    own, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
+    for folder in (Path(name), own / name, pretrained / name):
+        if (folder / "card.json").exists():
+            return folder
+    known = sorted({p.parent.name for base in (own, pretrained) for p in base.glob("*/card.json")})
+    hint = nearest(str(name), known) if known else f"there is none in {own}"
+    raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
+
+
+def write_checkpoint(folder: str | os.PathLike, card: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
+    """Write weights and card so that a kill at any moment leaves one of the two versions whole.
+
+    Parameters
+    ----------
+    folder : path-like
+        ``checkpoints/<run>``.
+    card : dict
+        What the weights are; ``framework`` decides the file name.
+    save_weights : callable
+        Writes the weights to the path it is given.
+
+    Raises
+    ------
+    TwelveLeadError
+        The disk is full, the folder is read-only, or similar; the previous checkpoint stays.
+    """
+    folder = Path(folder)
+    name = WEIGHTS[card["framework"]]
+    with atomic_path(folder / name) as temporary:
+        save_weights(temporary)
+        card = {**card, "weights": name, "weights_sha256": sha256(temporary)}
+        # The next card lies ready before the weights change: `read_card` takes it if the swap was cut short.
+        write_json(folder / "card.next.json", card)
+    os.replace(folder / "card.next.json", folder / "card.json")
+
+
+def read_card(folder: str | os.PathLike) -> dict[str, Any]:
+    """Read the card of a checkpoint and check that the weights beside it are the ones it describes.
+
+    Parameters
+    ----------
+    folder : path-like
+        Checkpoint folder.
+
+    Returns
+    -------
+    dict
+        The card.
+
+    Raises
+    ------
+    DataError
+        No card, a card without the needed keys, missing weights, or weights that were changed or cut.
+    """
+    folder = Path(folder)
+    card = read_json(folder / "card.json")
+    missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise DataError(f"{folder / 'card.json'} lacks {', '.join(missing)}: it is no card of a trained model")
+    if card["framework"] not in WEIGHTS:
+        raise DataError(f"{folder / 'card.json'}: unknown framework '{card['framework']}' (keras or torch)")
+    weights = folder / WEIGHTS[card["framework"]]
+    if not weights.exists():
+        raise DataError(f"{weights} is missing: copy the whole folder, or train again with --overwrite")
+    digest = sha256(weights)
+    if digest == card.get("weights_sha256"):
+        return card
+    following = folder / "card.next.json"
+    if following.exists() and read_json(following).get("weights_sha256") == digest:
+        return read_json(following)
+    raise DataError(
+        f"{weights} is not the file that its card describes (SHA-256 differs): it is damaged or belongs to "
+        "another model; copy it again, or train again with --overwrite"
+    )
+
+
+def save_state(folder: str | os.PathLike, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
+    """Write ``last/state.safetensors``: one file, replaced in one step.
+
+    Parameters
+    ----------
+    folder : path-like
+        ``checkpoints/<run>``.
+    arrays : dict of ndarray
+        Weights, optimiser and random state.
+    progress : dict
+        Epoch, batch, best score, history, configuration: any JSON.
+    """
+    plain = {key: np.ascontiguousarray(value).reshape(np.shape(value)) for key, value in arrays.items()}
+    with atomic_path(Path(folder) / "last" / "state.safetensors") as temporary:
+        save_file(plain, temporary, metadata={"progress": json.dumps(jsonable(progress), allow_nan=False)})
+
+
+def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read what `save_state` wrote.
+
+    Parameters
+    ----------
+    folder : path-like
+        ``checkpoints/<run>``.
+
+    Returns
+    -------
+    arrays : dict of ndarray
+        As saved.
+    progress : dict
+        As saved.
+
+    Raises
+    ------
+    UsageError
+        The run has no state: it was never started.
+    DataError
+        The file is damaged.
+    """
+    path = Path(folder) / "last" / "state.safetensors"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UsageError(f"nothing to resume: {path} does not exist; start the run without --resume") from error
+    try:
+        arrays = load(content)
+        (length,) = struct.unpack("<Q", content[:8])
+        progress = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["progress"])
+    except (SafetensorError, ValueError, KeyError, struct.error) as error:
+        raise DataError(f"{path} is damaged ({error}): start the run again with --overwrite") from error
+    return arrays, progress

@@ -1,0 +1,315 @@
+"""The configuration of a run: one dataclass, from which the flags and the YAML keys follow."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from preprocessing.augmentation import Augmentation
+from utils.errors import UsageError, nearest
+
+
+def _option(default: Any, text: str, choices: Sequence[Any] | None = None, group: str = "run") -> Any:
+    return field(default=default, metadata={"help": text, "choices": choices, "group": group})
+
+
+@dataclass
+class TrainConfig:
+    """Everything that decides what a training run does. Each field is a flag and a YAML key.
+
+    The fields document themselves: ``python train.py --help`` prints them.
+    """
+
+    model: str = _option("", "model to train")
+    data_dir: str = _option("data/ptb", "PTB-XL folder (holds ptbxl_database.csv)", group="data")
+    task: str = _option("superdiagnostic", "label set", group="data")
+    sub: bool = _option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data")
+    sampling_rate: int = _option(100, "Hz", choices=(100, 500), group="data")
+    min_likelihood: float = _option(0.0, "smallest likelihood at which a code counts", group="data")
+    limit: int = _option(0, "use at most this many records of each split (0: all)", group="data")
+
+    batchsize: int = _option(32, "records of a batch", group="optimisation")
+    epochs: int = _option(60, "epochs at most", group="optimisation")
+    lr: float = _option(1e-3, "learning rate of Adam", group="optimisation")
+    schedule: str = _option(
+        "constant", "learning rate over the run", choices=("constant", "cosine"), group="optimisation"
+    )
+    warmup_epochs: float = _option(0.0, "epochs of linear warm-up (cosine only)", group="optimisation")
+    weight_decay: float = _option(0.0, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
+    clip_norm: float = _option(
+        -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)", group="optimisation"
+    )
+    patience: int = _option(20, "stop after so many epochs without a better fold-9 ROC-AUC", group="optimisation")
+    label_smoothing: float = _option(0.0, "label smoothing", group="optimisation")
+
+    crop: int = _option(0, "train on random crops of so many samples (0: whole records)", group="augmentation")
+    shift: float = _option(0.0, "largest circular shift, as a part of the record", group="augmentation")
+    scale: float = _option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation")
+    noise: float = _option(0.0, "largest noise, in units of the standardised signal", group="augmentation")
+    lead_dropout: float = _option(0.0, "probability that a lead is silenced", group="augmentation")
+    mixup: float = _option(0.0, "alpha of mixup", group="augmentation")
+
+    seed: int = _option(42, "seed of everything")
+    run: str = _option("", "name of the run (default: the model, with _mi after --sub True)")
+    init: str = _option("", "start from the weights of this run or checkpoint folder (not its head)")
+    resume: bool = _option(False, "go on with an interrupted run")
+    overwrite: bool = _option(False, "replace a run of the same name")
+    loggr: bool = _option(False, "True: log to wandb (WANDB_MODE=offline needs no account)")
+    precision: str = _option("32", "arithmetic", choices=("32", "bf16"))
+    threads: int = _option(0, "CPU threads (0: as many as this process may use)")
+    devices: int = _option(1, "GPUs of this machine (PyTorch models only)")
+    output_dir: str = _option(".", "folder that gets checkpoints/, logs/ and results/")
+    model_config: dict = field(
+        default_factory=dict, metadata={"help": "options of the model as JSON", "choices": None, "group": "run"}
+    )
+
+    @property
+    def augmentation(self) -> Augmentation | None:
+        """Augmentation of the training batches, None when nothing is augmented."""
+        names = [f.name for f in dataclasses.fields(Augmentation)]
+        augmentation = Augmentation(**{name: getattr(self, name) for name in names})
+        return None if augmentation == Augmentation() else augmentation
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields as JSON values.
+
+        Returns
+        -------
+        dict
+            One key a field.
+        """
+        return dataclasses.asdict(self)
+
+
+def true_or_false(text: str) -> bool:
+    """Read True or False from text, as ``--loggr False`` needs it.
+
+    Parameters
+    ----------
+    text : str
+        true/false, yes/no, on/off, 1/0 in any case.
+
+    Returns
+    -------
+    bool
+        The value.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        Anything else.
+    """
+    word = str(text).strip().lower()
+    if word in ("true", "yes", "on", "1"):
+        return True
+    if word in ("false", "no", "off", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
+
+
+def _json_object(text: str) -> dict:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError('must be a JSON object, e.g. \'{"dropout": 0.3}\'')
+    return value
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that names the nearest flag when it meets one it does not know.
+
+    Parameters
+    ----------
+    **kwargs : object
+        As for `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, **kwargs: Any):
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
+        """Parse, and refuse unknown flags with the nearest valid one.
+
+        Parameters
+        ----------
+        args : list of str, optional
+            The words; default the command line's.
+        namespace : argparse.Namespace, optional
+            Takes the values.
+
+        Returns
+        -------
+        argparse.Namespace
+            The values.
+        """
+        values, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            flag = next((word for word in unknown if word.startswith("-")), unknown[0])
+            self.error(f"unknown argument '{flag}': {nearest(flag.split('=')[0], flags)}")
+        return values
+
+
+def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
+    """Add one flag for each field of `TrainConfig`, grouped.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Gets the flags and ``--config``.
+    models : sequence of str
+        Names that ``--model`` may take, for the help text.
+    """
+    parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
+    groups = {name: parser.add_argument_group(name) for name in ("data", "optimisation", "augmentation", "run")}
+    for f in dataclasses.fields(TrainConfig):
+        default = f.default_factory() if f.default is dataclasses.MISSING else f.default  # type: ignore[misc]
+        text = f.metadata["help"]
+        text += f": {', '.join(models)}" if f.name == "model" else f" (default: {default})" if default != "" else ""
+        kind: Any = {bool: true_or_false, dict: _json_object}.get(type(default), type(default))
+        flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "type": kind}
+        if f.metadata["choices"]:
+            flag["choices"] = f.metadata["choices"]
+        if isinstance(default, bool):  # `--resume` alone means True; `--loggr False` is read as written
+            flag |= {"nargs": "?", "const": True, "metavar": "True|False"}
+        groups[f.metadata["group"]].add_argument(f"--{f.name}", **flag)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a configuration file and check its keys and the kind of each value.
+
+    Parameters
+    ----------
+    path : path-like
+        YAML mapping of `TrainConfig` fields.
+
+    Returns
+    -------
+    dict
+        The mapping.
+
+    Raises
+    ------
+    UsageError
+        Missing file, not a mapping, unknown key (the nearest valid one is named) or a value of a wrong kind.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config {path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"--config {path} must be a mapping of keys to values")
+    defaults = TrainConfig().to_json()
+    for key, value in values.items():
+        if key not in defaults:
+            raise UsageError(f"--config {path}: unknown key '{key}': {nearest(str(key), defaults)}")
+        wanted = type(defaults[key])
+        if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+            values[key] = str(value)  # precision: 32
+        elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+            values[key] = float(value)
+        elif wanted is float and isinstance(value, str):
+            values[key] = _yaml_float(path, key, value)
+        elif not isinstance(value, wanted):
+            raise UsageError(f"--config {path}: key '{key}' must be a {wanted.__name__}, not {value!r}")
+    return values
+
+
+def _yaml_float(path: str | Path, key: str, text: str) -> float:
+    try:
+        return float(text)  # YAML 1.1 reads 1e-3 as text
+    except ValueError as error:
+        raise UsageError(f"--config {path}: key '{key}' must be a number, not '{text}'") from error
+
+
+def parse_config(
+    description: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
+) -> TrainConfig:
+    """Read flags and the configuration file into a checked `TrainConfig`.
+
+    Parameters
+    ----------
+    description : str
+        Head of ``--help``.
+    models : sequence of str
+        Names that ``--model`` may take.
+    default_model : str
+        What it is without ``--model``.
+    args : sequence of str, optional
+        The words; default the command line's.
+
+    Returns
+    -------
+    TrainConfig
+        File values set the defaults, flags win.
+
+    Raises
+    ------
+    UsageError
+        Unknown model, key or impossible value.
+    """
+    parser = Parser(description=description)
+    add_options(parser, models)
+    parser.set_defaults(model=default_model)
+    first, _ = parser.parse_known_args(args)
+    if first.config:
+        parser.set_defaults(**read_yaml(first.config))
+    values = vars(parser.parse_args(args))
+    del values["config"]
+    return check(TrainConfig(**values), models)
+
+
+def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
+    """Refuse impossible values and fill in the names that follow from others.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        As read.
+    models : sequence of str
+        Names that ``model`` may take.
+
+    Returns
+    -------
+    TrainConfig
+        With ``task``, ``run`` and ``clip_norm`` settled.
+
+    Raises
+    ------
+    UsageError
+        Unknown model or an impossible value.
+    """
+    if config.model not in models:
+        raise UsageError(f"unknown model '{config.model}': {nearest(config.model, models)}")
+    positive = ("batchsize", "epochs", "lr", "patience", "devices")
+    for name in positive:
+        if getattr(config, name) <= 0:
+            raise UsageError(f"--{name} must be above 0, not {getattr(config, name)}")
+    for f in dataclasses.fields(config):
+        choices = f.metadata.get("choices")
+        if choices and getattr(config, f.name) not in choices:
+            raise UsageError(f"--{f.name} must be one of {', '.join(map(str, choices))}")
+    for name in ("limit", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs"):
+        if getattr(config, name) < 0:
+            raise UsageError(f"--{name} must not be negative")
+    if not 0 <= config.lead_dropout < 1 or not 0 <= config.label_smoothing < 1:
+        raise UsageError("--lead_dropout and --label_smoothing must lie in 0..1 (below 1)")
+    task = "mi" if config.sub else config.task
+    name = config.run or config.model + ("_mi" if config.sub else "")
+    if Path(name).name != name or name.startswith("."):
+        raise UsageError(f"--run '{name}' must be a plain folder name")
+    # Rajpurkar et al. clip the gradient norm at 1; the other references do not clip.
+    clip = config.clip_norm if config.clip_norm >= 0 else (1.0 if config.model == "rajpurkar" else 0.0)
+    return dataclasses.replace(config, task=task, run=name, clip_norm=clip)

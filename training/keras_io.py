@@ -1,0 +1,158 @@
+"""Keras weights and state in and out of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import models_tf
+from training.predictor import Forward
+from utils.errors import DataError
+
+
+def keras_forward(model: keras.Model) -> Forward:
+    """Give the model as a plain function in inference mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+        (B, T, leads) -> probabilities.
+
+    Returns
+    -------
+    callable
+        ndarray -> ndarray.
+    """
+    return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Load HDF5 weights and say plainly when they do not fit.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Gets the weights.
+    path : pathlib.Path
+        ``*.weights.h5``.
+
+    Raises
+    ------
+    DataError
+        Not an HDF5 file, or weights of another model.
+    """
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}") from error
+
+
+def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
+    """Build the model of a card and load its weights.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Weights.
+    card : dict
+        The card beside them.
+
+    Returns
+    -------
+    model : keras.Model
+        With weights.
+    forward : callable
+        Standardised signals -> probabilities.
+
+    Raises
+    ------
+    DataError
+        Weights of another model.
+    """
+    model = models_tf.create_model(**card["model"])
+    load_weights(model, path)
+    return model, keras_forward(model)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
+    """Copy every layer but the head from one model to another of the same architecture.
+
+    Parameters
+    ----------
+    source : keras.Model
+        Trained model.
+    target : keras.Model
+        Gets the weights.
+
+    Returns
+    -------
+    list of str
+        Paths of the weights that stayed as they were, because they belong to the head.
+
+    Raises
+    ------
+    DataError
+        The architectures differ.
+    """
+    kept = []
+    if len(source.weights) != len(target.weights):
+        raise DataError(f"'{source.name}' and '{target.name}' have different layers: --init needs the same model")
+    for old, new in zip(source.weights, target.weights, strict=True):
+        if new.path.startswith("head/"):
+            kept.append(new.path)
+        elif old.shape != new.shape:
+            raise DataError(f"--init: {new.path} has shape {tuple(old.shape)} there and {tuple(new.shape)} here")
+        else:
+            new.assign(old)
+    return kept
+
+
+def _state_variables(model: keras.Model) -> dict[str, Any]:
+    # model.variables holds the seeds of dropout too, without which a resumed run would draw other masks
+    metrics = {id(v) for v in model.metrics_variables}
+    own = [v for v in model.variables if id(v) not in metrics]
+    return {f"model/{i}": v for i, v in enumerate(own)} | {
+        f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)
+    }
+
+
+def keras_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Weights, dropout seeds and optimiser state of a compiled model.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled, its optimiser built.
+
+    Returns
+    -------
+    dict of ndarray
+        For `save_state`.
+    """
+    return {key: keras.ops.convert_to_numpy(v.value) for key, v in _state_variables(model).items()}
+
+
+def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
+    """Put back what `keras_state` read.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled, its optimiser built.
+    arrays : dict of ndarray
+        From `load_state`.
+
+    Raises
+    ------
+    DataError
+        The state belongs to another model or optimiser.
+    """
+    variables = _state_variables(model)
+    if set(variables) != set(arrays) or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
+        raise DataError(f"the saved state is not one of '{model.name}' with this optimiser: use --overwrite")
+    for key, variable in variables.items():
+        variable.assign(arrays[key])

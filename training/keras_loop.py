@@ -1,0 +1,230 @@
+"""Training of the Keras models: `model.fit` with callbacks."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+import models_tf
+from preprocessing.batches import Batches
+from training.checkpoint import find_checkpoint, read_card
+from training.config import TrainConfig
+from training.keras_io import copy_weights, keras_forward, keras_state, load_keras, restore_keras_state
+from training.predictor import forward_in_batches
+from training.recorder import Recorder, Stopper
+from training.schedule import learning_rate
+from training.setup import TrainingData, claim_run, load_training_data, thread_count
+from utils.errors import DataError
+from utils.seeds import seed_everything
+
+
+class _Sequence(keras.utils.PyDataset):
+    """Gives `Batches` to `fit`, epoch after epoch."""
+
+    def __init__(self, batches: Batches, epoch: int, start: int = 0):
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.batches, self.epoch, self.start = batches, epoch, start
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.start
+
+    def __getitem__(self, index: int):
+        return self.batches.batch(self.epoch, self.start + index)
+
+
+class _EpochEnd(keras.callbacks.Callback):
+    """Learning rate, progress bar, validation, checkpoints and interruption."""
+
+    def __init__(self, recorder: Recorder, sequence: _Sequence, stopper: Stopper):
+        super().__init__()
+        self.recorder, self.sequence, self.stopper = recorder, sequence, stopper
+        self.losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs=None):
+        self.sequence.epoch = epoch
+        self.losses, self.began = [], time.monotonic()
+        self.bar = tqdm(total=len(self.sequence), desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None)
+
+    def on_train_batch_begin(self, batch: int, logs=None):
+        config, steps = self.recorder.config, len(self.sequence.batches)
+        step = self.sequence.epoch * steps + self.sequence.start + batch
+        if config.schedule != "constant":
+            self.model.optimizer.learning_rate = learning_rate(config, step, steps)
+
+    def on_train_batch_end(self, batch: int, logs=None):
+        self.losses.append(float(logs["loss"]))
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{np.mean(self.losses):.4f}")
+        if self.stopper.requested and len(self.losses) < len(self.sequence):
+            self.recorder.epoch, self.recorder.batch = self.sequence.epoch, self.sequence.start + len(self.losses)
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs=None):
+        self.bar.close()
+        if self.model.stop_training:  # interrupted inside the epoch: nothing to score yet
+            self.recorder.save(keras_state(self.model))
+            return
+        data, config = self.recorder.data, self.recorder.config
+        seconds = time.monotonic() - self.began
+        probabilities = predict_validation(self.model, data, config)
+        # `fit` reports a running mean, so the last batch's value is the mean over the epoch
+        loss = self.losses[-1]
+        self.recorder.end_epoch(epoch, loss, seconds, probabilities, self._save_weights, keras_state(self.model))
+        self.model.stop_training = self.recorder.finished or self.stopper.requested
+
+    def _save_weights(self, path: Path) -> None:
+        self.model.save_weights(path, overwrite=True)
+
+
+def predict_validation(model: keras.Model, data: TrainingData, config: TrainConfig) -> np.ndarray:
+    """Probabilities for the validation split, batch by batch from the memmap.
+
+    Parameters
+    ----------
+    model : keras.Model
+        The model.
+    data : TrainingData
+        Its ``val`` split is read.
+    config : TrainConfig
+        Batch size and crop.
+
+    Returns
+    -------
+    ndarray, shape (N, C)
+        Probabilities.
+    """
+    batches = Batches(data.val, data.standardizer, config.batchsize)
+    forward = keras_forward(model)
+    return np.concatenate([forward_in_batches(forward, x, config.crop, len(x)) for x, _ in batches.epoch(0)])
+
+
+def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
+    """Build and compile the model of a run, and start it from ``--init`` where asked.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    data : TrainingData
+        Decides classes, leads and samples.
+
+    Returns
+    -------
+    keras.Model
+        Compiled, its optimiser built.
+
+    Raises
+    ------
+    DataError
+        ``--init`` names another architecture.
+    """
+    _, samples, leads = data.train.signals.shape
+    options = {
+        "num_classes": len(data.train.classes),
+        "samples": config.crop or samples,
+        "leads": leads,
+        "activation": "sigmoid" if data.multilabel else "softmax",
+    }
+    model = models_tf.create_model(config.model, **{**options, **config.model_config})
+    if config.init:
+        folder = find_checkpoint(config.init, config.output_dir)
+        card = read_card(folder)
+        if card["framework"] != "keras" or card["model"]["name"] != config.model:
+            raise DataError(f"--init {folder} holds '{card['model']['name']}', not a Keras '{config.model}'")
+        kept = copy_weights(load_keras(folder / card["weights"], card)[0], model)
+        print(f"weights from {folder}, all but {', '.join(kept)}")
+    kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
+    decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+    optimizer = kind(config.lr, clipnorm=config.clip_norm or None, **decay)
+    if config.weight_decay:  # biases and batch norm are not decayed
+        optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
+    loss = keras.losses.BinaryCrossentropy() if data.multilabel else keras.losses.CategoricalCrossentropy()
+    # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
+    on_cpu = keras.backend.backend() == "tensorflow" and not _has_gpu()
+    model.compile(optimizer, loss, jit_compile=False if on_cpu else "auto")
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def train_keras(config: TrainConfig) -> Path:
+    """Train a Keras model as `train.py` does.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+
+    Returns
+    -------
+    pathlib.Path
+        The checkpoint folder.
+
+    Raises
+    ------
+    TwelveLeadError
+        Bad usage or data, divergence, a full disk; what was saved before stays.
+    """
+    _set_up_device(config)
+    arrays, progress = claim_run(config)
+    data = load_training_data(config)
+    if progress and progress["fingerprint"] != data.fingerprint:
+        raise DataError(f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite")
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
+    seed_everything(config.seed)
+    model = build_model(config, data)
+    if arrays:
+        restore_keras_state(model, arrays)
+    recorder = Recorder(config, data, "keras", model.config, progress)
+    print(f"{config.model}: {model.count_params():,} parameters, backend {keras.backend.backend()}, run '{config.run}'")
+    if progress:
+        print(f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else ""))
+    batches = data.batches(config)
+    with Stopper() as stopper:
+        while not recorder.finished and not stopper.requested:
+            # An epoch that was interrupted is finished by a call of its own, since it is shorter.
+            sequence = _Sequence(batches, recorder.epoch, recorder.batch)
+            last = recorder.epoch + 1 if recorder.batch else config.epochs
+            model.fit(
+                sequence,
+                epochs=last,
+                initial_epoch=recorder.epoch,
+                callbacks=[_EpochEnd(recorder, sequence, stopper)],
+                shuffle=False,
+                verbose=0,
+            )
+    if stopper.requested and not recorder.finished:
+        recorder.interrupted("train.py")
+    recorder.close()
+    if stopper.requested and not recorder.finished:
+        raise KeyboardInterrupt
+    return recorder.folder
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _set_up_device(config: TrainConfig) -> None:
+    threads = thread_count(config)
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if not math.isclose(threads, os.cpu_count() or 1):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        if not _has_gpu():
+            tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,192 @@
+"""One way to use any trained model: millivolts in, probabilities out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from preprocessing.standardize import Standardizer
+from training.checkpoint import find_checkpoint, read_card
+from utils.calibration import Calibrator
+from utils.errors import DataError
+
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+def crop_starts(samples: int, crop: int) -> list[int]:
+    """First samples of the windows that a model trained on crops reads of a record.
+
+    Parameters
+    ----------
+    samples : int
+        Samples of the record.
+    crop : int
+        Samples of a window; 0 means the whole record.
+
+    Returns
+    -------
+    list of int
+        Windows half a crop apart; the last one ends with the record.
+    """
+    if not crop or crop >= samples:
+        return [0]
+    return [*range(0, samples - crop, max(1, crop // 2)), samples - crop]
+
+
+def forward_in_batches(forward: Forward, signals: np.ndarray, crop: int = 0, batch_size: int = 32) -> np.ndarray:
+    """Probabilities of standardised records, averaged over the windows of a model trained on crops.
+
+    Parameters
+    ----------
+    forward : callable
+        (B, T, leads) -> (B, C) probabilities.
+    signals : ndarray, shape (N, T, leads)
+        Standardised signals.
+    crop : int
+        Samples that the model takes; 0 means T.
+    batch_size : int
+        Records of one call.
+
+    Returns
+    -------
+    ndarray, shape (N, C), float32
+        Probabilities.
+    """
+    starts = crop_starts(signals.shape[1], crop)
+    length = crop or signals.shape[1]
+    rows = []
+    for first in range(0, len(signals), batch_size):
+        batch = signals[first : first + batch_size]
+        windows = [forward(np.ascontiguousarray(batch[:, s : s + length])) for s in starts]
+        rows.append(np.mean(windows, axis=0, dtype=np.float64))
+    return np.concatenate(rows).astype(np.float32)
+
+
+class Predictor:
+    """A trained model of either framework with everything it needs to read a record.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Checkpoint folder.
+    card : dict
+        Its card.
+    model : keras.Model or torch.nn.Module
+        The model with its weights.
+    forward : callable
+        Standardised (B, T, leads) -> (B, C) probabilities.
+    """
+
+    def __init__(self, folder: Path, card: dict[str, Any], model: Any, forward: Forward):
+        self.folder = folder
+        self.card = card
+        self.model = model
+        self.classes: list[str] = list(card["classes"])
+        self.leads: list[str] = list(card["leads"])
+        self.sampling_rate: int = card["sampling_rate"]
+        self.samples: int = card["samples"]
+        self.crop: int = card.get("crop", 0)
+        self.standardizer = Standardizer.from_json(card["standardization"])
+        self.thresholds = np.array(card["thresholds"]) if card.get("thresholds") else np.full(len(self.classes), 0.5)
+        self.calibrator = Calibrator.from_json(card["calibration"]) if card.get("calibration") else None
+        self._forward = forward
+
+    def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
+        """Check records and standardise them with the card's own numbers.
+
+        Parameters
+        ----------
+        signals_mv : array_like, shape (N, T, leads)
+            Millivolts at ``sampling_rate``, leads in the order of ``leads``.
+
+        Returns
+        -------
+        ndarray, shape (N, T, leads), float32
+            What the model takes.
+
+        Raises
+        ------
+        DataError
+            Wrong shape, or NaN or infinite values (record and lead are named).
+        """
+        signals = np.asarray(signals_mv, dtype=np.float32)
+        wanted = (self.samples, len(self.leads))
+        if signals.ndim != 3 or signals.shape[1:] != wanted:
+            seconds = self.samples / self.sampling_rate
+            raise DataError(
+                f"signals of shape {signals.shape} do not fit '{self.card['model']['name']}': it reads (N, "
+                f"{wanted[0]}, {wanted[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
+                f"{' '.join(self.leads)}, in mV"
+            )
+        bad = ~np.isfinite(signals).all(axis=1)
+        if bad.any():
+            record, lead = np.argwhere(bad)[0]
+            raise DataError(f"record {record}, lead {self.leads[lead]}: NaN or infinite samples; repair or drop it")
+        return self.standardizer(signals)
+
+    def predict(self, signals_mv: np.ndarray, batch_size: int = 32, calibrated: bool = False) -> np.ndarray:
+        """Class probabilities of records in millivolts.
+
+        Parameters
+        ----------
+        signals_mv : array_like, shape (N, T, leads)
+            See `standardize`.
+        batch_size : int
+            Records of one forward pass; the result does not depend on it.
+        calibrated : bool
+            Pass them through the calibrator that was fitted on fold 9.
+
+        Returns
+        -------
+        ndarray, shape (N, C), float32
+            Probabilities in the order of ``classes``.
+
+        Raises
+        ------
+        DataError
+            See `standardize`.
+        """
+        rows = []
+        for first in range(0, len(signals_mv), batch_size):
+            batch = self.standardize(signals_mv[first : first + batch_size])
+            rows.append(forward_in_batches(self._forward, batch, self.crop, batch_size))
+        probabilities = np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+        if calibrated and self.calibrator is not None:
+            return self.calibrator(probabilities).astype(np.float32)
+        return probabilities
+
+
+def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Predictor:
+    """Load a trained model of either framework.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Checkpoint folder, name of a run, or name of weights that come with the repository.
+    output_dir : path-like
+        Folder that holds ``checkpoints/``.
+
+    Returns
+    -------
+    Predictor
+        Ready to predict, on the CPU or the GPU, whichever there is.
+
+    Raises
+    ------
+    UsageError
+        No such checkpoint.
+    DataError
+        A damaged checkpoint or weights that do not fit the card's model.
+    """
+    folder = find_checkpoint(path, output_dir)
+    card = read_card(folder)
+    if card["framework"] == "keras":
+        from training.keras_io import load_keras as load
+    else:
+        from training.torch_io import load_torch as load
+    model, forward = load(folder / card["weights"], card)
+    return Predictor(folder, card, model, forward)

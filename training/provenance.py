@@ -1,0 +1,60 @@
+"""Where a result comes from: versions, commit and command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+_PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape a result.
+
+    Returns
+    -------
+    dict of str
+        Package name -> version, for those that are installed.
+    """
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the code that runs, marked ``+changes`` when files differ from it.
+
+    Returns
+    -------
+    str or None
+        None outside a git checkout.
+    """
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+
+    try:
+        commit = git("rev-parse", "HEAD").strip()
+        return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no").strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def command() -> str:
+    """The command line that runs, as one could type it.
+
+    Returns
+    -------
+    str
+        Script name and flags.
+    """
+    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,253 @@
+"""What both loops do at the end of an epoch: score fold 9, keep the best, save the state, log, decide."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from training.checkpoint import save_state, write_checkpoint
+from training.config import TrainConfig
+from training.provenance import command, git_commit, versions
+from training.setup import TrainingData
+from utils.calibration import fit_calibrator
+from utils.errors import TwelveLeadError
+from utils.loggers import RunLogger
+from utils.metrics import choose_thresholds, evaluate
+
+
+class Stopper:
+    """Turns the first Ctrl-C (or SIGTERM) into a request to stop after the batch; the second one kills."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stopper:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this batch (once more to stop at once) ...", file=sys.stderr, flush=True)
+
+
+class Recorder:
+    """Keeps the history of a run and writes its checkpoints.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    data : TrainingData
+        Splits and standardiser.
+    framework : str
+        ``keras`` or ``torch``.
+    model_config : dict
+        ``model.config``, for the card.
+    progress : dict or None
+        What `load_state` gave, when the run is resumed.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: TrainingData,
+        framework: str,
+        model_config: dict[str, Any],
+        progress: dict[str, Any] | None = None,
+    ):
+        progress = progress or {}
+        self.config = config
+        self.data = data
+        self.framework = framework
+        self.model_config = model_config
+        self.folder = Path(config.output_dir) / "checkpoints" / config.run
+        self.logs = Path(config.output_dir) / "logs" / config.run
+        self.best: float | None = progress.get("best")
+        self.best_epoch: int = progress.get("best_epoch", -1)
+        self.epoch: int = progress.get("epoch", 0)
+        self.batch: int = progress.get("batch", 0)
+        self.logger = RunLogger(
+            self.logs, config.run, config.to_json(), config.loggr, progress.get("wandb_id"), progress.get("history")
+        )
+        self._origin = {"command": command(), "git_commit": git_commit(), "packages": versions()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left to train: all are done, or patience ran out."""
+        waited = self.epoch - 1 - self.best_epoch
+        return self.epoch >= self.config.epochs or (self.epoch > 0 and waited >= self.config.patience)
+
+    def end_epoch(
+        self,
+        epoch: int,
+        train_loss: float,
+        seconds: float,
+        probabilities: np.ndarray,
+        save_weights: Callable[[Path], None],
+        state: dict[str, np.ndarray],
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        """Score fold 9, write ``best`` if it is one, then ``last``, and log.
+
+        Parameters
+        ----------
+        epoch : int
+            The epoch that ended, from 0.
+        train_loss : float
+            Mean loss of its batches.
+        seconds : float
+            Wall time of its training part.
+        probabilities : ndarray, shape (N, C)
+            Predictions for the validation split.
+        save_weights : callable
+            Writes the weights to a path.
+        state : dict of ndarray
+            Weights, optimiser and random state.
+        extra : dict, optional
+            More for the state, as JSON.
+
+        Raises
+        ------
+        TwelveLeadError
+            Training diverged, or no class of the validation split can be scored.
+        """
+        if not np.isfinite(train_loss) or not np.isfinite(probabilities).all():
+            raise TwelveLeadError(
+                f"training diverged in epoch {epoch + 1} (loss {train_loss}): use a smaller --lr or --clip_norm 1. "
+                f"The best checkpoint so far stays in {self.folder}"
+            )
+        labels, classes = self.data.val.labels, self.data.val.classes
+        scores = evaluate(labels, probabilities, classes)
+        auc = scores["macro_roc_auc"]
+        if auc is None or not np.isfinite(auc):
+            raise TwelveLeadError(
+                "no class of the validation split has both positive and negative records, so no ROC-AUC exists: "
+                "use more records (--limit 0) or another --task"
+            )
+        better = self.best is None or auc > self.best
+        row = {
+            "epoch": epoch + 1,
+            "train_loss": round(train_loss, 6),
+            "val_loss": round(log_loss(labels, probabilities, self.data.multilabel), 6),
+            "val_macro_roc_auc": round(auc, 6),
+            "val_mean_accuracy": round(scores["mean_accuracy"], 6),
+            "seconds": round(seconds, 2),
+        }
+        if better:
+            self.best, self.best_epoch = auc, epoch
+            write_checkpoint(self.folder, self._card(epoch, row, probabilities), save_weights)
+        self.epoch, self.batch = epoch + 1, 0
+        self.logger.log(row)
+        self.save(state, extra)
+        print(
+            f"epoch {epoch + 1:3d}/{self.config.epochs}  loss {train_loss:.4f}  val loss {row['val_loss']:.4f}  "
+            f"val macro ROC-AUC {auc:.4f}{' *' if better else '  '}  {seconds:.0f} s",
+            flush=True,
+        )
+
+    def save(self, state: dict[str, np.ndarray], extra: dict[str, Any] | None = None) -> None:
+        """Write ``last``, from which ``--resume`` goes on.
+
+        Parameters
+        ----------
+        state : dict of ndarray
+            Weights, optimiser and random state.
+        extra : dict, optional
+            More for the state, as JSON.
+        """
+        progress = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "history": self.logger.rows,
+            "wandb_id": self.logger.wandb_id,
+            "config": self.config.to_json(),
+            "fingerprint": self.data.fingerprint,
+            "extra": extra or {},
+        }
+        save_state(self.folder, state, progress)
+
+    def interrupted(self, script: str) -> None:
+        """Say where an interrupted run stands and how to go on.
+
+        Parameters
+        ----------
+        script : str
+            ``train.py`` or ``torch_train.py``.
+        """
+        where = f"epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else "")
+        print(f"interrupted at {where}; saved {self.folder / 'last'}")
+        words = f"--model {self.config.model} --data_dir {self.config.data_dir} --run {self.config.run}"
+        print(f"go on with the same command and --resume: python {script} {words} --resume ...")
+
+    def close(self) -> None:
+        """Close the loggers and say what was written."""
+        self.logger.close()
+        if self.best is not None:
+            print(f"best: epoch {self.best_epoch + 1}, fold-9 macro ROC-AUC {self.best:.4f}")
+            print(f"wrote {self.folder} (weights, card) and {self.logs} (metrics.csv, TensorBoard)")
+
+    def _card(self, epoch: int, row: dict[str, Any], probabilities: np.ndarray) -> dict[str, Any]:
+        val, config = self.data.val, self.config
+        return {
+            "framework": self.framework,
+            "model": self.model_config,
+            "task": config.task,
+            "multilabel": self.data.multilabel,
+            "classes": list(val.classes),
+            "leads": list(val.leads),
+            "unit": "mV",
+            "sampling_rate": val.sampling_rate,
+            "samples": int(val.signals.shape[1]),
+            "crop": config.crop,
+            "standardization": self.data.standardizer.to_json(),
+            "thresholds": choose_thresholds(val.labels, probabilities).tolist(),
+            "calibration": fit_calibrator(val.labels, probabilities).to_json(),
+            "chosen_on": "fold 9: checkpoint, thresholds and calibration",
+            "metrics": {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}},
+            "data": {"fingerprint": self.data.fingerprint, "records": self.data.counts()},
+            "seed": config.seed,
+            "config": config.to_json(),
+            **self._origin,
+            "written": time.strftime("%Y-%m-%d", time.gmtime()),
+            "notice": "Not a medical device. For research and teaching; never for diagnosis or treatment.",
+        }
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray, multilabel: bool) -> float:
+    """Cross-entropy of probabilities: binary and averaged over classes, or categorical.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N, C)
+        0 or 1.
+    probabilities : ndarray, shape (N, C)
+        Values in [0, 1].
+    multilabel : bool
+        False for exclusive classes.
+
+    Returns
+    -------
+    float
+        Mean over the records, in nats.
+    """
+    p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
+    if multilabel:
+        return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
+    return float(-np.mean(np.sum(labels * np.log(p), axis=1)))

@@ -1,0 +1,202 @@
+"""From a configuration to data that is ready to train on, and to a run folder that is free to write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from preprocessing import ECGDataset, Standardizer, fit_standardizer, load_ptbxl
+from preprocessing.batches import Batches
+from preprocessing.labels import multilabel
+from training.checkpoint import load_state
+from training.config import TrainConfig
+from utils.errors import UsageError
+
+# What may differ between a run and its continuation without changing its numbers.
+_FREE_ON_RESUME = {
+    "data_dir", "resume", "overwrite", "loggr", "threads", "devices", "output_dir", "patience", "epochs",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Splits of one database with the standardiser of the training folds.
+
+    Parameters
+    ----------
+    train, val : ECGDataset
+        Folds 1-8 and 9.
+    standardizer : Standardizer
+        Fitted on ``train`` before any limit was applied to it.
+    multilabel : bool
+        False where every record has exactly one class.
+    fingerprint : str
+        Of the whole dataset.
+    """
+
+    train: ECGDataset
+    val: ECGDataset
+    standardizer: Standardizer
+    multilabel: bool
+    fingerprint: str
+
+    def counts(self) -> dict[str, int]:
+        """Records of each split.
+
+        Returns
+        -------
+        dict of int
+            ``train`` and ``val``.
+        """
+        return {"train": len(self.train.labels), "val": len(self.val.labels)}
+
+    def batches(self, config: TrainConfig) -> Batches:
+        """Training batches as the configuration wants them.
+
+        Parameters
+        ----------
+        config : TrainConfig
+            Batch size, seed, augmentation, label smoothing.
+
+        Returns
+        -------
+        Batches
+            Shuffled anew in each epoch.
+        """
+        return Batches(
+            self.train,
+            self.standardizer,
+            config.batchsize,
+            seed=config.seed,
+            shuffle=True,
+            augmentation=config.augmentation,
+            label_smoothing=config.label_smoothing,
+            multilabel=self.multilabel,
+        )
+
+
+def load_training_data(config: TrainConfig) -> TrainingData:
+    """Load folds 1-9, fit the standardiser and apply ``limit``.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+
+    Returns
+    -------
+    TrainingData
+        Ready to train on.
+
+    Raises
+    ------
+    UsageError
+        The crop is longer than the records.
+    DataError
+        Whatever is wrong with the database.
+    """
+    dataset = load_ptbxl(
+        config.data_dir,
+        task=config.task,
+        sampling_rate=config.sampling_rate,
+        min_likelihood=config.min_likelihood,
+    )
+    train, val = dataset.split("train"), dataset.split("val")
+    standardizer = fit_standardizer(train)
+    if config.limit:
+        train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
+    samples = train.signals.shape[1]
+    if config.crop > samples:
+        raise UsageError(f"--crop {config.crop} is longer than the records ({samples} samples)")
+    data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
+    counts = data.counts()
+    limited = f" (--limit {config.limit})" if config.limit else ""
+    print(
+        f"{config.task}: {', '.join(dataset.classes)}; folds 1-8: {counts['train']} records, "
+        f"fold 9: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, std {standardizer.std:.6f} mV"
+    )
+    return data
+
+
+def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Make sure that a run neither destroys nor mixes with another one.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+
+    Returns
+    -------
+    arrays : dict of ndarray or None
+        State to go on from; None for a new run.
+    progress : dict or None
+        Its progress; None for a new run.
+
+    Raises
+    ------
+    UsageError
+        A run of this name exists and neither --resume nor --overwrite is given, there is nothing to resume,
+        or it was started with other settings.
+    """
+    folder = Path(config.output_dir) / "checkpoints" / config.run
+    logs = Path(config.output_dir) / "logs" / config.run
+    if config.resume:
+        arrays, progress = load_state(folder)
+        check_same_settings(config, progress["config"])
+        return arrays, progress
+    if folder.exists() and any(folder.iterdir()):
+        if not config.overwrite:
+            raise UsageError(
+                f"run '{config.run}' exists in {folder}: --resume goes on with it, --overwrite replaces it, "
+                "--run NAME makes another"
+            )
+        shutil.rmtree(folder)
+        shutil.rmtree(logs, ignore_errors=True)
+    return None, None
+
+
+def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
+    """Refuse to resume a run with other settings than it was started with.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The settings now.
+    before : dict
+        The settings then.
+
+    Raises
+    ------
+    UsageError
+        Names each setting that differs.
+    """
+    free = _FREE_ON_RESUME - ({"epochs"} if config.schedule != "constant" else set())
+    now = config.to_json()
+    names = [f.name for f in fields(config) if f.name not in free and before.get(f.name) != now[f.name]]
+    if names:
+        changed = ", ".join(f"--{n} was {before.get(n)!r}, is {now[n]!r}" for n in names)
+        raise UsageError(f"--resume needs the settings the run was started with: {changed}")
+
+
+def thread_count(config: TrainConfig) -> int:
+    """CPU threads to use: as asked, or as many as this process may run on.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        ``threads``.
+
+    Returns
+    -------
+    int
+        At least 1. More threads than cores make small models many times slower.
+    """
+    if config.threads:
+        return config.threads
+    if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

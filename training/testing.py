@@ -1,0 +1,232 @@
+"""Scoring of a trained model on fold 10, the same for both frameworks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from preprocessing import ECGDataset, load_ptbxl
+from training.config import Parser
+from training.predictor import Predictor, load_predictor
+from training.provenance import command, git_commit, versions
+from utils.bootstrap import bootstrap
+from utils.errors import UsageError, nearest
+from utils.files import read_json, write_json, write_npz
+from utils.metrics import evaluate
+
+
+def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
+    """Probabilities of a whole split, read batch by batch.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Trained model.
+    dataset : ECGDataset
+        One split.
+    batch_size : int
+        Records of one forward pass.
+
+    Returns
+    -------
+    ndarray, shape (N, C), float32
+        Probabilities.
+    """
+    total = len(dataset.labels)
+    starts = tqdm(range(0, total, batch_size), desc="predict", unit="batch", leave=False, disable=None)
+    return np.concatenate([predictor.predict(dataset.signals[s : s + batch_size], batch_size) for s in starts])
+
+
+def score(
+    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Metrics of one split with confidence intervals over patients.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Gives thresholds and calibration, both chosen on fold 9.
+    dataset : ECGDataset
+        The split.
+    probabilities : ndarray, shape (N, C)
+        Predictions for it.
+    resamples : int
+        Bootstrap resamples.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    dict
+        ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``.
+    """
+    result = {
+        "metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds),
+        "bootstrap": bootstrap(
+            dataset.labels,
+            probabilities,
+            dataset.patient_ids,
+            metrics=("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds"),
+            thresholds=predictor.thresholds,
+            classes=dataset.classes,
+            resamples=resamples,
+            seed=seed,
+        ),
+    }
+    if predictor.calibrator is not None:
+        calibrated = predictor.calibrator(probabilities)
+        result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
+    return result
+
+
+def main(framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None) -> None:
+    """Command line of `test.py` and `torch_test.py`.
+
+    Parameters
+    ----------
+    framework : str
+        ``keras`` or ``torch``.
+    models : sequence of str
+        Names that ``--model`` may take.
+    default_model : str
+        What it is without ``--model``.
+    args : sequence of str, optional
+        The words; default the command line's.
+
+    Raises
+    ------
+    UsageError
+        Unknown model, or a run of the other framework.
+    """
+    script, other = ("test.py", "torch_test.py") if framework == "keras" else ("torch_test.py", "test.py")
+    parser = Parser(
+        description="Score a trained model on PTB-XL's fold 10, with confidence intervals over patients.",
+        epilog=f"example: python {script} --model {default_model} --batchsize 32 --data_dir data/ptb",
+    )
+    parser.add_argument("--model", default=default_model, help=f"trained model: {', '.join(models)} (default: %(default)s)")
+    parser.add_argument("--run", help="name of the run or checkpoint folder (default: the model)")
+    parser.add_argument("--data_dir", help="PTB-XL folder (default: the one it was trained on)")
+    parser.add_argument("--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    parser.add_argument("--limit", type=int, default=0, help="score at most this many records (0: all)")
+    parser.add_argument("--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)")
+    options = parser.parse_args(args)
+    if options.model not in models:
+        raise UsageError(f"unknown model '{options.model}': {nearest(options.model, models)}")
+    for flag in ("batchsize", "resamples"):
+        if getattr(options, flag) < 1:
+            raise UsageError(f"--{flag} must be at least 1")
+    predictor = load_predictor(options.run or options.model, options.output_dir)
+    card = predictor.card
+    if card["framework"] != framework:
+        raise UsageError(f"{predictor.folder} was trained with {card['framework']}: use python {other}")
+    if not options.run and card["model"]["name"] != options.model:
+        raise UsageError(f"{predictor.folder} holds '{card['model']['name']}', not '{options.model}'")
+
+    config = card.get("config", {})
+    data_dir = options.data_dir or config.get("data_dir")
+    if not data_dir:
+        raise UsageError("say where PTB-XL is: --data_dir FOLDER")
+    dataset = load_ptbxl(
+        data_dir,
+        task=card["task"],
+        sampling_rate=card["sampling_rate"],
+        min_likelihood=config.get("min_likelihood", 0),
+    )
+    if list(dataset.classes) != predictor.classes:
+        raise UsageError(f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}")
+    test = dataset.split("test")
+    if options.limit:
+        test = test.select(options.limit, options.seed)
+    probabilities = predict_dataset(predictor, test, options.batchsize)
+    result = score(predictor, test, probabilities, options.resamples, options.seed)
+
+    logs = Path(options.output_dir) / "logs" / predictor.folder.name
+    before = read_json(logs / "test.json").get("times_scored", 0) if (logs / "test.json").exists() else 0
+    same_data = card.get("data", {}).get("fingerprint") == dataset.fingerprint
+    report = {
+        "run": predictor.folder.name,
+        "model": card["model"]["name"],
+        "task": card["task"],
+        "split": "fold 10",
+        "records": len(test.labels),
+        "limit": options.limit,
+        "times_scored": before + 1,
+        "trained_on_this_data": same_data,
+        "checkpoint": {"weights_sha256": card["weights_sha256"], "epoch": card.get("metrics", {}).get("epoch")},
+        "command": command(),
+        "git_commit": git_commit(),
+        "packages": versions(),
+        **result,
+    }
+    write_json(logs / "test.json", report)
+    write_npz(
+        logs / "predictions.npz",
+        ecg_id=test.ecg_ids,
+        patient_id=test.patient_ids,
+        label=test.labels,
+        probability=probabilities,
+        classes=np.array(test.classes),
+    )
+    print(f"{predictor.folder}: {len(test.labels)} records of fold 10, scored for the {before + 1}. time")
+    if not same_data:
+        print("note: the model was not trained on this copy of the data")
+    print(table(report))
+    print(f"wrote {logs / 'test.json'} and {logs / 'predictions.npz'}")
+    sys.stdout.flush()
+
+
+def table(report: dict[str, Any]) -> str:
+    """Text table of a test report.
+
+    Parameters
+    ----------
+    report : dict
+        What ``test.json`` holds.
+
+    Returns
+    -------
+    str
+        One line a metric, with its interval where there is one.
+    """
+    metrics, intervals = report["metrics"], report["bootstrap"]["intervals"]
+
+    def number(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.4f}"
+
+    def interval(bounds: Any) -> str:
+        return f"[{bounds['low']:.4f}, {bounds['high']:.4f}]" if bounds else ""
+
+    rows = [
+        ("macro ROC-AUC", metrics["macro_roc_auc"], intervals.get("macro_roc_auc")),
+        ("mean accuracy at 0.5", metrics["mean_accuracy"], intervals.get("mean_accuracy")),
+        ("mean accuracy, fold-9 thresholds", metrics["mean_accuracy_at_thresholds"], None),
+        ("max F1 (reference's, 10 thresholds)", metrics["max_f1_reference"], None),
+        ("macro F1, fold-9 thresholds", metrics["macro_f1_at_thresholds"], intervals.get("macro_f1_at_thresholds")),
+        ("Fmax", metrics["fmax"], None),
+        ("macro AUPRC", metrics["macro_auprc"], intervals.get("macro_auprc")),
+        ("ECE", metrics["ece"], None),
+        ("ECE, calibrated on fold 9", report.get("ece_calibrated"), None),
+    ]
+    if metrics.get("top1_accuracy") is not None:
+        rows.insert(1, ("accuracy of the most probable class", metrics["top1_accuracy"], None))
+    lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
+    lines += [f"{name:38s}{number(value):>10s}  {interval(bounds)}".rstrip() for name, value, bounds in rows]
+    lines += [
+        f"{'ROC-AUC ' + name:38s}{number(v):>10s}  {interval(intervals['class_roc_auc'][name])}".rstrip()
+        for name, v in metrics["class_roc_auc"].items()
+    ]
+    if metrics["undefined_classes"]:
+        lines.append(f"undefined here (no positive or no negative record): {', '.join(metrics['undefined_classes'])}")
+    counts = report["bootstrap"]
+    lines.append(
+        f"{counts['resamples']} resamples of {counts['patients']} patients; "
+        f"{counts['rejected']} more lost a class and were rejected"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""PyTorch weights and state in and out of files (safetensors, never pickle)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+import models_torch
+from training.predictor import Forward
+from utils.errors import DataError
+
+
+def torch_forward(model: torch.nn.Module, multilabel: bool, device: torch.device | str = "cpu") -> Forward:
+    """Give the model as a plain function from signals to probabilities, in inference mode.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        (B, T, leads) -> logits.
+    multilabel : bool
+        Sigmoid for independent labels, softmax for exclusive ones.
+    device : torch.device or str
+        Where the model is.
+
+    Returns
+    -------
+    callable
+        ndarray -> ndarray.
+    """
+
+    def forward(batch: np.ndarray) -> np.ndarray:
+        was_training = model.training
+        model.eval()
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(batch).to(device)).float()
+            result = (torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)).cpu().numpy()
+        model.train(was_training)
+        return result
+
+    return forward
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    dict of torch.Tensor
+        On the CPU.
+
+    Raises
+    ------
+    DataError
+        Not a safetensors file.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} is not a readable safetensors file ({error})") from error
+
+
+def load_torch(path: Path, card: dict[str, Any]) -> tuple[torch.nn.Module, Forward]:
+    """Build the model of a card and load its weights, on the GPU where there is one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Weights.
+    card : dict
+        The card beside them.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        In evaluation mode.
+    forward : callable
+        Standardised signals -> probabilities.
+
+    Raises
+    ------
+    DataError
+        Weights of another model.
+    """
+    model = models_torch.create_model(**card["model"])
+    try:
+        model.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise DataError(f"{path} does not hold the weights of '{card['model']['name']}': {reason}") from error
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).eval()
+    return model, torch_forward(model, card.get("multilabel", True), device)
+
+
+def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> list[str]:
+    """Copy every weight but the head's into a model of the same architecture.
+
+    Parameters
+    ----------
+    source : dict of torch.Tensor
+        Weights of a trained model.
+    target : torch.nn.Module
+        Gets them.
+
+    Returns
+    -------
+    list of str
+        Names of the weights that stayed as they were, because they belong to the head.
+
+    Raises
+    ------
+    DataError
+        The architectures differ.
+    """
+    own = target.state_dict()
+    head = [name for name in own if name.startswith("head.")]
+    wanted = {name: tensor for name, tensor in source.items() if name not in head}
+    if set(wanted) | set(head) != set(own) or any(own[n].shape != t.shape for n, t in wanted.items()):
+        raise DataError("--init: those weights belong to another architecture; it needs the same model")
+    target.load_state_dict(wanted | {name: own[name] for name in head})
+    return head
+
+
+def torch_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], str]:
+    """Weights, optimiser state and random state as plain arrays.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, unwrapped.
+    optimizer : torch.optim.Optimizer
+        Its optimiser.
+
+    Returns
+    -------
+    arrays : dict of ndarray
+        For `save_state`.
+    groups : str
+        The optimiser's parameter groups as JSON.
+    """
+    state = optimizer.state_dict()
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, values in state["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
+    tensors["random/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    return {key: t.detach().cpu().numpy() for key, t in tensors.items()}, json.dumps(state["param_groups"])
+
+
+def restore_torch_state(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray], groups: str
+) -> None:
+    """Put back what `torch_state` read.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model, unwrapped.
+    optimizer : torch.optim.Optimizer
+        Its optimiser.
+    arrays : dict of ndarray
+        From `load_state`.
+    groups : str
+        From `torch_state`.
+
+    Raises
+    ------
+    DataError
+        The state belongs to another model or optimiser.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, array in arrays.items():
+        kind, name = key.split("/", 1)
+        if kind == "model":
+            weights[name] = torch.from_numpy(array)
+        elif kind == "optimizer":
+            index, field = name.split("/")
+            state.setdefault(int(index), {})[field] = torch.from_numpy(array)
+    try:
+        model.load_state_dict(weights)
+        optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
+    except (RuntimeError, ValueError) as error:
+        raise DataError("the saved state is not one of this model and optimiser: use --overwrite") from error
+    torch.set_rng_state(torch.from_numpy(arrays["random/cpu"]))
+    if torch.cuda.is_available() and "random/cuda" in arrays:
+        torch.cuda.set_rng_state(torch.from_numpy(arrays["random/cuda"]))

@@ -1,0 +1,251 @@
+"""Confidence intervals: the bootstrap over patients.
+
+Records of one patient resemble each other, so patients are drawn, not records, and a drawn patient brings all
+of its records. A draw that leaves a class without positive or without negative records is rejected and
+counted; nothing is filled in for it. Classes that are undefined already without drawing stay out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from utils.errors import DataError, UsageError, nearest
+from utils.metrics import macro
+from utils.scorer import Scorer
+
+# Not ECE: chance fills its bins, so nearly every resample has a larger one and the interval misses the point.
+METRICS = {
+    "macro_roc_auc": lambda half, chosen, w: macro(half.class_roc_auc(w)),
+    "class_roc_auc": lambda half, chosen, w: half.class_roc_auc(w),
+    "macro_auprc": lambda half, chosen, w: macro(half.class_auprc(w)),
+    "class_auprc": lambda half, chosen, w: half.class_auprc(w),
+    "mean_accuracy": lambda half, chosen, w: half.class_accuracy(w).mean(),
+    "mean_accuracy_at_thresholds": lambda half, chosen, w: chosen.class_accuracy(w).mean(),
+    "macro_f1_at_0.5": lambda half, chosen, w: macro(half.class_f1(w)),
+    "macro_f1_at_thresholds": lambda half, chosen, w: macro(chosen.class_f1(w)),
+    "fmax": lambda half, chosen, w: half.fmax(w),
+    "max_f1_reference": lambda half, chosen, w: half.max_f1_reference(w),
+}
+# Where every resample loses a rare class there is no interval to give; this many draws each settle that.
+_DRAWS_PER_RESAMPLE = 100
+
+
+def bootstrap(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    patient_ids: np.ndarray,
+    metrics: Sequence[str] = (
+        "macro_roc_auc",
+        "class_roc_auc",
+        "macro_auprc",
+        "mean_accuracy",
+        "macro_f1_at_0.5",
+    ),
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    thresholds: Sequence[float] | np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Percentile intervals of metrics from resampling patients with replacement.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities : array_like, shape (N, C)
+        Values in [0, 1].
+    patient_ids : array_like, shape (N,)
+        Which patient each record belongs to.
+    metrics : sequence of str
+        Keys of `METRICS`; they mean what they mean in `utils.metrics.evaluate`.
+    resamples : int
+        Number of accepted resamples.
+    seed : int
+        The same seed gives the same intervals.
+    level : float
+        Share of resamples inside the interval (0.95: from the 2.5 to the 97.5 percentile).
+    thresholds : array_like, shape (C,), optional
+        Thresholds chosen on other records; needed by the metrics that end in ``_at_thresholds``.
+    classes : sequence of str, optional
+        Class names for the per-class intervals; column numbers without.
+
+    Returns
+    -------
+    dict
+        ``intervals``: for each metric ``point``, ``low``, ``high`` (for per-class metrics one such entry for
+        each class, None where undefined); ``level``, ``resamples``, ``rejected``, ``records``, ``patients``,
+        ``seed``, ``undefined_classes``. Plain JSON values.
+
+    Raises
+    ------
+    UsageError
+        Unknown metric, missing thresholds, or a level or number of resamples that cannot be.
+    DataError
+        Shapes do not fit, or nearly every resample loses a class.
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1007/978-1-4899-4541-9.
+    """
+    _check_options(metrics, resamples, level, thresholds)
+    half = Scorer(labels, probabilities)
+    chosen = half if thresholds is None else Scorer(labels, probabilities, thresholds)
+    names = [str(c) for c in (range(half.labels.shape[1]) if classes is None else classes)]
+    if len(names) != half.labels.shape[1]:
+        raise DataError(f"{len(names)} class names for {half.labels.shape[1]} columns")
+    patients = _patient_rows(patient_ids, len(half.labels))
+    once = np.ones(len(patients), dtype=np.int64)
+    points = {m: np.asarray(METRICS[m](half, chosen, once)) for m in metrics}
+    values: dict[str, list] = {m: [] for m in metrics}
+    draws, rejected = _resample(half.labels, patients, resamples, seed, names)
+    for weights in draws:
+        for metric in metrics:
+            values[metric].append(METRICS[metric](half, chosen, weights))
+
+    defined = _defined(half.labels)
+    intervals: dict[str, Any] = {}
+    for metric, point in points.items():
+        low, high = _percentiles(np.array(values[metric]), level)
+        if point.ndim == 0:
+            intervals[metric] = {"point": float(point), "low": float(low), "high": float(high)}
+        else:
+            columns = zip(names, defined, point.tolist(), low.tolist(), high.tolist(), strict=True)
+            intervals[metric] = {
+                name: {"point": p, "low": a, "high": b} if known else None for name, known, p, a, b in columns
+            }
+    return {
+        "intervals": intervals,
+        "level": level,
+        "resamples": resamples,
+        "rejected": rejected,
+        "records": len(patients),
+        "patients": int(patients.max()) + 1,
+        "seed": seed,
+        "undefined_classes": [name for name, known in zip(names, defined, strict=True) if not known],
+    }
+
+
+def paired_difference(
+    labels: np.ndarray,
+    probabilities_a: np.ndarray,
+    probabilities_b: np.ndarray,
+    patient_ids: np.ndarray,
+    metric: str = "macro_roc_auc",
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Any]:
+    """Difference of one metric between two models on the same records, both scored on the same resamples.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities_a : array_like, shape (N, C)
+        Model A, values in [0, 1].
+    probabilities_b : array_like, shape (N, C)
+        Model B on the same records in the same order.
+    patient_ids : array_like, shape (N,)
+        Which patient each record belongs to.
+    metric : str
+        A single-valued key of `METRICS` that needs no thresholds.
+    resamples : int
+        Number of accepted resamples.
+    seed : int
+        The same seed gives the same interval.
+    level : float
+        Share of resamples inside the interval.
+
+    Returns
+    -------
+    dict
+        ``metric``, ``a``, ``b``, ``difference`` (A minus B), ``low``, ``high``, ``level``, ``resamples``,
+        ``rejected``. Plain JSON values.
+
+    Raises
+    ------
+    UsageError
+        The metric is unknown or has one value for each class.
+    DataError
+        Shapes do not fit, or nearly every resample loses a class.
+    """
+    _check_options([metric], resamples, level, None)
+    if metric.startswith("class_"):
+        raise UsageError(f"'{metric}' has one value for each class; compare a single-valued metric")
+    a, b = Scorer(labels, probabilities_a), Scorer(labels, probabilities_b)
+    patients = _patient_rows(patient_ids, len(a.labels))
+    names = [str(c) for c in range(a.labels.shape[1])]
+    score = METRICS[metric]
+    once = np.ones(len(patients), dtype=np.int64)
+    point_a, point_b = float(score(a, a, once)), float(score(b, b, once))
+    draws, rejected = _resample(a.labels, patients, resamples, seed, names)
+    values = [score(a, a, weights) - score(b, b, weights) for weights in draws]
+    low, high = _percentiles(np.array(values), level)
+    return {
+        "metric": metric,
+        "a": point_a,
+        "b": point_b,
+        "difference": point_a - point_b,
+        "low": float(low),
+        "high": float(high),
+        "level": level,
+        "resamples": resamples,
+        "rejected": rejected,
+    }
+
+
+def _check_options(metrics: Sequence[str], resamples: int, level: float, thresholds: Any) -> None:
+    for metric in metrics:
+        if metric not in METRICS:
+            raise UsageError(f"unknown metric '{metric}': {nearest(metric, METRICS)}")
+        if metric.endswith("_at_thresholds") and thresholds is None:
+            raise UsageError(f"'{metric}' needs thresholds: choose them on fold 9 and pass them")
+    if resamples < 2 or not 0 < level < 1:
+        raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
+
+
+def _patient_rows(patient_ids: np.ndarray, records: int) -> np.ndarray:
+    """Number the patients from 0; one number for each record."""
+    ids = np.asarray(patient_ids)
+    if ids.shape != (records,):
+        raise DataError(f"patient_ids has shape {ids.shape}, needed is one id for each of {records} records")
+    return np.unique(ids, return_inverse=True)[1]
+
+
+def _defined(labels: np.ndarray) -> np.ndarray:
+    return np.asarray(labels.any(axis=0) & ~labels.all(axis=0))
+
+
+def _resample(
+    labels: np.ndarray, patients: np.ndarray, resamples: int, seed: int, names: Sequence[str]
+) -> tuple[list[np.ndarray], int]:
+    """Draw the record weights of each accepted resample and count the rejected ones."""
+    defined = np.flatnonzero(_defined(labels))
+    if not defined.size:
+        raise DataError("no class has both positive and negative records: there is nothing to bootstrap")
+    count = int(patients.max()) + 1
+    positive = np.zeros((count, defined.size))
+    np.add.at(positive, patients, labels[:, defined])
+    negative = np.bincount(patients)[:, None] - positive
+    rng = np.random.default_rng(seed)
+    accepted: list[np.ndarray] = []
+    for drawn in range(_DRAWS_PER_RESAMPLE * resamples):
+        weights = np.bincount(rng.integers(count, size=count), minlength=count)
+        if ((weights @ positive > 0) & (weights @ negative > 0)).all():
+            accepted.append(weights)
+        if len(accepted) == resamples:
+            return [weights[patients] for weights in accepted], drawn + 1 - resamples
+    fewest = np.minimum((positive > 0).sum(axis=0), (negative > 0).sum(axis=0))
+    rare = [f"{names[defined[c]]} ({int(fewest[c])} patients)" for c in np.argsort(fewest)[:5]]
+    raise DataError(
+        f"only {len(accepted)} of {_DRAWS_PER_RESAMPLE * resamples} resamples kept every class: no interval; "
+        f"rarest: {', '.join(rare)}. Evaluate more records or leave the rarest classes out"
+    )
+
+
+def _percentiles(values: np.ndarray, level: float) -> np.ndarray:
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)

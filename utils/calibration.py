@@ -1,0 +1,151 @@
+"""Calibration: make a predicted 30 % mean that 30 of 100 such records have the finding.
+
+The calibrator is fitted on fold 9 and only used on other folds. It changes no ranking, so ROC-AUC stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from utils.errors import DataError
+from utils.scorer import check_probabilities
+
+# Float32 probabilities reach 0 and 1 exactly; their logits are taken at this distance from the ends.
+_END = 1e-6
+_SMALLEST_SLOPE = 0.01
+
+
+@dataclass(frozen=True)
+class Calibrator:
+    """Platt scaling of each class: sigmoid(slope * logit(probability) + intercept).
+
+    Parameters
+    ----------
+    slope : ndarray, shape (C,)
+        Positive; below 1 where the model was too sure of itself.
+    intercept : ndarray, shape (C,)
+        Shift in logits.
+    """
+
+    slope: np.ndarray
+    intercept: np.ndarray
+
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
+        """Calibrate probabilities; classes are treated one by one, so exclusive ones no longer sum to 1.
+
+        Parameters
+        ----------
+        probabilities : array_like, shape (N, C)
+            Values in [0, 1].
+
+        Returns
+        -------
+        ndarray of float64, shape (N, C)
+            Calibrated probabilities.
+
+        Raises
+        ------
+        DataError
+            The number of classes differs, or the values are not probabilities.
+        """
+        p = np.asarray(probabilities, dtype=np.float64)
+        if p.ndim != 2 or p.shape[1] != len(self.slope):
+            raise DataError(f"the calibrator has {len(self.slope)} classes, the probabilities are {p.shape}")
+        if p.size:
+            check_probabilities(np.zeros(p.shape, dtype=bool), p)
+        identity = (self.slope == 1) & (self.intercept == 0)
+        return np.where(identity, p, expit(self.slope * _logit(p) + self.intercept))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the calibrator as plain JSON values.
+
+        Returns
+        -------
+        dict
+            ``method``, ``slope`` and ``intercept``.
+        """
+        return {"method": "platt", "slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Calibrator:
+        """Rebuild a calibrator.
+
+        Parameters
+        ----------
+        value : dict
+            From `to_json`.
+
+        Returns
+        -------
+        Calibrator
+            Equal to the one that was written.
+
+        Raises
+        ------
+        DataError
+            The value is no calibrator.
+        """
+        try:
+            slope, intercept = np.asarray(value["slope"], float), np.asarray(value["intercept"], float)
+            method = value["method"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a calibrator (needs method, slope and intercept): {error!r}") from error
+        finite = np.isfinite(slope).all() and np.isfinite(intercept).all()
+        if method != "platt" or slope.ndim != 1 or slope.shape != intercept.shape or not finite:
+            raise DataError(f"not a calibrator: method {method!r}, slope {slope}, intercept {intercept}")
+        return cls(slope, intercept)
+
+
+def fit_calibrator(labels: np.ndarray, probabilities: np.ndarray) -> Calibrator:
+    """Fit Platt scaling for each class; to be called on fold 9.
+
+    Penalised maximum likelihood: a unit normal prior holds slope and intercept near 1 and 0, so that a few or
+    perfectly separated records cannot send them to infinity. A class without both labels is left as it is.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities : array_like, shape (N, C)
+        Values in [0, 1].
+
+    Returns
+    -------
+    Calibrator
+        To be called on probabilities.
+
+    Raises
+    ------
+    DataError
+        The values are not labels and probabilities.
+
+    References
+    ----------
+    Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers (1999).
+    """
+    y, p = check_probabilities(labels, probabilities)
+    slope, intercept = np.ones(y.shape[1]), np.zeros(y.shape[1])
+    for column in np.flatnonzero(y.any(axis=0) & ~y.all(axis=0)):
+        x, target = _logit(p[:, column]), y[:, column].astype(float)
+
+        def loss(parameters, x=x, target=target):
+            a, b = parameters
+            z = a * x + b
+            error = expit(z) - target
+            value = (np.logaddexp(0, z) - target * z).sum() + ((a - 1) ** 2 + b**2) / 2
+            return value, np.array([error @ x + a - 1, error.sum() + b])
+
+        bounds = [(_SMALLEST_SLOPE, None), (None, None)]
+        slope[column], intercept[column] = minimize(
+            loss, (1, 0), jac=True, method="L-BFGS-B", bounds=bounds
+        ).x
+    return Calibrator(slope, intercept)
+
+
+def _logit(probabilities: np.ndarray) -> np.ndarray:
+    return logit(np.clip(probabilities, _END, 1 - _END))

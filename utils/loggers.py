@@ -1,0 +1,121 @@
+"""Where training numbers go: CSV and TensorBoard always, wandb when asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from utils.errors import TwelveLeadError, UsageError
+from utils.files import jsonable, write_text
+
+
+class RunLogger:
+    """Log one dictionary of numbers an epoch to CSV, TensorBoard and, if wanted, wandb.
+
+    Parameters
+    ----------
+    folder : path-like
+        ``logs/<run>``: gets ``metrics.csv``, TensorBoard events and wandb's offline files.
+    run : str
+        Name of the run.
+    config : dict
+        What the run was started with, for wandb.
+    wandb : bool
+        Log to wandb too. ``WANDB_MODE=offline`` needs no account.
+    wandb_id : str or None
+        Id of the wandb run to continue.
+    history : list of dict, optional
+        Rows of the epochs before, when a run is resumed.
+
+    Raises
+    ------
+    UsageError
+        wandb is wanted but neither a key nor an offline mode is set.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        run: str,
+        config: dict[str, Any],
+        wandb: bool = False,
+        wandb_id: str | None = None,
+        history: list[dict[str, Any]] | None = None,
+    ):
+        self.folder = Path(folder)
+        self.rows: list[dict[str, Any]] = list(history or [])
+        self._events: Any = None
+        self._wandb: Any = _start_wandb(run, config, self.folder, wandb_id) if wandb else None
+
+    @property
+    def wandb_id(self) -> str | None:
+        """Id under which wandb continues this run, None without wandb."""
+        return None if self._wandb is None else self._wandb.id
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Add the numbers of one epoch.
+
+        Parameters
+        ----------
+        row : dict
+            Has ``epoch``; every other numeric value becomes a curve.
+        """
+        self.rows.append(row)
+        columns = list(dict.fromkeys(key for r in self.rows for key in r))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.folder / "metrics.csv", text.getvalue())
+        numbers = {k: float(v) for k, v in row.items() if k != "epoch" and isinstance(v, int | float)}
+        self._write_events(int(row["epoch"]), numbers)
+        if self._wandb is not None:
+            self._wandb.log({"epoch": row["epoch"], **jsonable(numbers)}, step=int(row["epoch"]))
+
+    def close(self) -> None:
+        """Flush and close every sink."""
+        if self._events is not None:
+            self._events.close()
+        if self._wandb is not None:
+            self._wandb.finish(quiet=True)
+
+    def _write_events(self, step: int, numbers: dict[str, float]) -> None:
+        # TensorBoard's own writer: importing a second framework only to write event files costs 200 MB.
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        if self._events is None:
+            self._events = EventFileWriter(str(self.folder))
+        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
+        self._events.add_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
+        self._events.flush()
+
+
+def _start_wandb(run: str, config: dict[str, Any], folder: Path, wandb_id: str | None) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise UsageError("--loggr True needs wandb: pip install wandb, or leave --loggr False") from error
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+        raise UsageError(
+            "--loggr True found no wandb key: run `wandb login`, or set WANDB_MODE=offline, or use --loggr False"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return wandb.init(
+            project="TwelveLead",
+            name=run,
+            id=wandb_id,
+            resume="allow" if wandb_id else None,
+            config=jsonable(config),
+            dir=str(folder),
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+    except wandb.errors.Error as error:
+        raise TwelveLeadError(f"wandb did not start ({error}): set WANDB_MODE=offline or use --loggr False") from error

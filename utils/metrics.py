@@ -1,0 +1,190 @@
+"""The one metrics module, for both frameworks: NumPy labels and probabilities in, plain numbers out.
+
+Three rules hold everywhere. Scores are probabilities: logits are refused, because thresholds mean nothing on
+them. A class without positive or without negative records has no ROC-AUC: its value is NaN, it is listed, and
+it is left out of the macro mean; no other number ever takes its place. Thresholds are handed in: nothing here
+chooses anything on the labels that are being reported, except the two "max" F values, which say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from utils.errors import DataError
+from utils.files import jsonable
+from utils.ranking import sort_scores, weighted_roc_auc
+from utils.scorer import Scorer, check_labels, check_probabilities
+
+
+def macro(values: np.ndarray) -> float:
+    """Mean over the classes that are defined.
+
+    Parameters
+    ----------
+    values : ndarray, shape (C,)
+        NaN where undefined.
+
+    Returns
+    -------
+    float
+        NaN where no class is defined.
+    """
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each class; ties count one half.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    scores : array_like, shape (N, C)
+        Probabilities, logits or any other finite score that ranks records.
+
+    Returns
+    -------
+    ndarray, shape (C,)
+        NaN where a class has no positive or no negative record.
+
+    Raises
+    ------
+    DataError
+        Labels and scores do not fit together (`check_labels`).
+
+    References
+    ----------
+    Hanley and McNeil, Radiology 143 (1982), doi:10.1148/radiology.143.1.7063747.
+    """
+    y, s = check_labels(labels, scores)
+    return weighted_roc_auc(sort_scores(y, s), np.ones(len(y), dtype=np.int64))
+
+
+def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Threshold of each class that gives the best F1; to be called on fold 9, never on the reported fold.
+
+    The threshold lies halfway between two neighbouring scores, so that rounding cannot flip a record. Of
+    several equally good ones the highest is taken. A class without positive records gets 0.5.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities : array_like, shape (N, C)
+        Values in [0, 1].
+
+    Returns
+    -------
+    ndarray, shape (C,)
+        A label is predicted where its probability is at least this.
+
+    Raises
+    ------
+    DataError
+        The values are not labels and probabilities.
+    """
+    labels, probabilities = check_probabilities(labels, probabilities)
+    thresholds = np.full(labels.shape[1], 0.5)
+    for column in np.flatnonzero(labels.any(axis=0)):
+        order = np.argsort(-probabilities[:, column], kind="stable")
+        y, p = labels[order, column], probabilities[order, column]
+        last = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)
+        f1 = 2 * np.cumsum(y)[last] / (last + 1 + y.sum())
+        best = int(np.argmax(f1))
+        score, lower = p[last[best]], p[last[best + 1]] if best + 1 < len(last) else 0.0
+        thresholds[column] = (score + lower) / 2
+    return thresholds
+
+
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    thresholds: Sequence[float] | np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Every metric of one set of predictions.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities : array_like, shape (N, C)
+        Values in [0, 1].
+    classes : sequence of str
+        Names of the C classes, in column order.
+    thresholds : array_like, shape (C,), optional
+        Thresholds chosen on other records (fold 9); without them what needs them is None.
+
+    Returns
+    -------
+    dict
+        Plain JSON values. Undefined numbers are None and their classes are in ``undefined_classes``.
+        ``fmax`` and ``max_f1_reference`` pick their one threshold on the labels given here, as published
+        values of that name do. ``reference`` repeats the IMLE-Net reference's results under its own names.
+
+    Raises
+    ------
+    DataError
+        Wrong shapes, labels other than 0 and 1, or scores that are not probabilities.
+    """
+    names = [str(c) for c in classes]
+    at_half = Scorer(labels, probabilities)
+    y, p = at_half.labels, at_half.probabilities
+    if len(names) != y.shape[1] or len(set(names)) != len(names):
+        raise DataError(f"{len(names)} class names ({len(set(names))} different) for {y.shape[1]} columns")
+    once = np.ones(len(y), dtype=np.int64)
+    auc, auprc = at_half.class_roc_auc(once), at_half.class_auprc(once)
+    accuracy, f1, ece = at_half.class_accuracy(once), at_half.class_f1(once), at_half.class_ece(once)
+    curve, max_f1 = at_half.reference_curve(once), at_half.max_f1_reference(once)
+
+    def by_class(values: np.ndarray) -> dict[str, Any]:
+        return dict(zip(names, values.tolist(), strict=True))
+
+    result = {
+        "records": len(y),
+        "class_counts": by_class(y.sum(axis=0)),
+        "undefined_classes": [name for name, value in zip(names, auc, strict=True) if np.isnan(value)],
+        "macro_roc_auc": macro(auc),
+        "class_roc_auc": by_class(auc),
+        "macro_auprc": macro(auprc),
+        "class_auprc": by_class(auprc),
+        "mean_accuracy": float(accuracy.mean()),
+        "class_accuracy": by_class(accuracy),
+        "macro_f1_at_0.5": macro(f1),
+        "class_f1_at_0.5": by_class(f1),
+        "thresholds": None,
+        "mean_accuracy_at_thresholds": None,
+        "class_accuracy_at_thresholds": None,
+        "macro_f1_at_thresholds": None,
+        "class_f1_at_thresholds": None,
+        "fmax": at_half.fmax(once),
+        "max_f1_reference": max_f1,
+        "ece": macro(ece),
+        "class_ece": by_class(ece),
+        "top1_accuracy": None,
+        "reference": {
+            "roc_score": macro(auc),
+            "mean_acc": float(accuracy.mean()),
+            "accuracy": accuracy,
+            "class_auc": auc,
+            "F1 score (Max)": max_f1,
+            "class_precision_recall_f1": curve,
+        },
+    }
+    if thresholds is not None:
+        chosen = Scorer(y, p, thresholds)
+        accuracy, f1 = chosen.class_accuracy(once), chosen.class_f1(once)
+        result |= {
+            "thresholds": by_class(chosen.thresholds),
+            "mean_accuracy_at_thresholds": float(accuracy.mean()),
+            "class_accuracy_at_thresholds": by_class(accuracy),
+            "macro_f1_at_thresholds": macro(f1),
+            "class_f1_at_thresholds": by_class(f1),
+        }
+    if (y.sum(axis=1) == 1).all():
+        result["top1_accuracy"] = float((p.argmax(axis=1) == y.argmax(axis=1)).mean())
+    return jsonable(result)

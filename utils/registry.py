@@ -1,0 +1,87 @@
+"""A register of model builders: a name and options give a model that remembers both."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any
+
+from utils.errors import UsageError, nearest
+
+
+class ModelRegistry:
+    """Builders by name, for one framework.
+
+    Parameters
+    ----------
+    framework : str
+        How messages call it, for example ``Keras``.
+    """
+
+    def __init__(self, framework: str):
+        self.framework = framework
+        self._builders: dict[str, Callable[..., Any]] = {}
+
+    def register(self, builder: Callable[..., Any]) -> Callable[..., Any]:
+        """Register a function or class under its own name in lower case.
+
+        Parameters
+        ----------
+        builder : callable
+            ``builder(num_classes=5, **options)``; every option has a default and a JSON value.
+
+        Returns
+        -------
+        callable
+            The builder, unchanged.
+        """
+        self._builders[builder.__name__.lower()] = builder
+        return builder
+
+    def names(self) -> list[str]:
+        """Names that `create` knows.
+
+        Returns
+        -------
+        list of str
+            Sorted names.
+        """
+        return sorted(self._builders)
+
+    def create(self, name: str, **options: Any) -> Any:
+        """Build a model.
+
+        Parameters
+        ----------
+        name : str
+            One of `names()`.
+        **options : object
+            Options of the builder.
+
+        Returns
+        -------
+        object
+            The model. Its ``config`` holds the name and every option, defaults too, as JSON values.
+
+        Raises
+        ------
+        UsageError
+            Unknown model or option; the message names the nearest valid one.
+        """
+        if name not in self._builders:
+            raise UsageError(f"unknown {self.framework} model '{name}': {nearest(name, self.names())}")
+        builder = self._builders[name]
+        parameters = inspect.signature(builder).parameters
+        for key in options:
+            if key not in parameters:
+                raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, parameters)}")
+        options = {key: parameter.default for key, parameter in parameters.items()} | options
+        for key in {"num_classes", "samples", "leads"} & options.keys():
+            if type(options[key]) is not int or options[key] < 1:
+                raise UsageError(
+                    f"model '{name}': {key} must be a positive whole number, not {options[key]!r}"
+                )
+        model = builder(**options)
+        model.config = json.loads(json.dumps({"name": name, **options}))
+        return model
