@@ -1,6 +1,6 @@
 """Score a trained Keras model on PTB-XL's fold 10.
 
-    python test.py --model imle_net --batchsize 32
+python test.py --model imle_net --batchsize 32
 """
 
 import os

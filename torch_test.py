@@ -1,6 +1,6 @@
 """Score a trained PyTorch model on PTB-XL's fold 10.
 
-    python torch_test.py --model ecgnet --batchsize 32
+python torch_test.py --model ecgnet --batchsize 32
 """
 
 from utils.errors import run_cli

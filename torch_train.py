@@ -1,7 +1,7 @@
 """Train a PyTorch model on PTB-XL.
 
-    python torch_train.py --model ecgnet --batchsize 32 --epochs 60 --loggr False
-    python torch_train.py --model ecgnet --devices 4     # several GPUs of one machine
+python torch_train.py --model ecgnet --batchsize 32 --epochs 60 --loggr False
+python torch_train.py --model ecgnet --devices 4     # several GPUs of one machine
 """
 
 import dataclasses

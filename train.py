@@ -1,8 +1,8 @@
 """Train a Keras model on PTB-XL.
 
-    python train.py --model imle_net --batchsize 32 --epochs 60 --loggr False
-    python train.py --model imle_net --sub True          # second stage: MI sub-diseases, from the first stage
-    KERAS_BACKEND=torch python train.py --model mousavi  # the same model on another backend
+python train.py --model imle_net --batchsize 32 --epochs 60 --loggr False
+python train.py --model imle_net --sub True          # second stage: MI sub-diseases, from the first stage
+KERAS_BACKEND=torch python train.py --model mousavi  # the same model on another backend
 """
 
 import dataclasses

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.heart import LEAD_FIELD, Waves, healthy_waves, rotation
+from databases.electrodes import LEAD_FIELD
+from databases.heart import Waves, healthy_waves, rotation
 from databases.pathology import CLASSES, SIGNS, PlantedSign, plant
 
 FOLDS = 10
@@ -79,7 +80,9 @@ def make_cohort(rng: np.random.Generator, records: int) -> list[Patient]:
     ]
 
 
-def stratified_folds(rng: np.random.Generator, profiles: list[tuple[str, ...]], counts: list[int]) -> list[int]:
+def stratified_folds(
+    rng: np.random.Generator, profiles: list[tuple[str, ...]], counts: list[int]
+) -> list[int]:
     """Share patients out to ten folds with equal class frequencies (iterative stratification).
 
     The rarest class is dealt out first, each patient to the fold that lacks most of it (Sechidis et al. 2011,
@@ -162,13 +165,13 @@ def make_heart(rng: np.random.Generator, profile: tuple[str, ...]) -> Heart:
     age = int(np.clip(rng.normal(65, 13) if ill else rng.normal(51, 17), 18, 89))
     sex = int(rng.random() < (0.45 if ill else 0.55))
     lead_field = LEAD_FIELD * rng.normal(1, 0.08, LEAD_FIELD.shape)
-    lead_field[2:] += rng.normal(0, 0.05, (6, 3))
+    lead_field[2:] += rng.normal(0, 0.10, (6, 3))
     waves = _individual(rng, age, sex)
     signs = []
     for superclass in _PLANTING_ORDER:
         if superclass in profile:
             for code in _draw_codes(rng, superclass):
-                signs.append(plant(waves, code, float(rng.beta(1.3, 1.2)), rng, lead_field))
+                signs.append(plant(waves, code, float(rng.beta(1.0, 1.2)), rng, lead_field))
     return Heart(age, sex, waves, lead_field, signs)
 
 
@@ -199,7 +202,9 @@ def _individual(rng: np.random.Generator, age: int, sex: int) -> Waves:
     waves.vectors[t] = waves.vectors[t] @ rotation(0.4 * axis + rng.normal(0, 0.2), rng.normal(0, 0.25)).T
     waves.vectors[p] *= rng.lognormal(0, 0.25)
     # early repolarisation, more in the young: it looks a little like an infarction
-    waves.vectors[st] += rng.exponential(0.02 + 0.03 * youth) * np.array([0.5, 0.2, -1.0]) + rng.normal(0, 0.008, 3)
+    waves.vectors[st] += rng.exponential(0.02 + 0.03 * youth) * np.array([0.5, 0.2, -1.0]) + rng.normal(
+        0, 0.008, 3
+    )
 
     waves.times[p] += rng.normal(0, 0.014)
     width = rng.normal(1, 0.07)

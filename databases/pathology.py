@@ -1,9 +1,9 @@
 """Signs of disease as changes of the heart vector, each with the leads and waves in which it is seen.
 
-Every sign is one function `(waves, severity, rng)` that changes a beat in place. Severity runs from 0 (hardly
-there) to 1 (textbook). The descriptions follow the AHA/ACCF/HRS recommendations for the standardisation and
-interpretation of the electrocardiogram (parts III-VI, doi:10.1161/CIRCULATIONAHA.108.191095, .191096, .191097,
-.191098) and the fourth universal definition of myocardial infarction (doi:10.1161/CIR.0000000000000617).
+Every sign is one function `(waves, severity, rng)` that changes a beat in place; `SIGNS` lists them. Severity
+runs from 0 (hardly there) to 1 (textbook). The descriptions follow the AHA/ACCF/HRS recommendations for the
+standardisation and interpretation of the electrocardiogram (parts III-VI,
+doi:10.1161/CIRCULATIONAHA.108.191095, .191096, .191097, .191098) and the fourth universal definition of myocardial infarction (doi:10.1161/CIR.0000000000000617).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.heart import BASE_RATE, BEAT_END, BEAT_START, LEAD_FIELD, Waves, evaluate_beats, rotation, twelve_leads
+from databases.electrodes import LEAD_FIELD, twelve_leads
+from databases.heart import Waves, evaluate_beats, rotation
+from databases.rhythm import BASE_RATE, BEAT_END, BEAT_START
 from utils.ecg import LEADS
 
 CLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
@@ -59,9 +61,9 @@ def _infarct(
     away: tuple[float, float, float],
     injury: tuple[float, float, float],
 ) -> None:
-    """Dead muscle no longer pulls the early QRS vector (`away` points from it); injured muscle pulls ST to itself.
+    """Dead muscle no longer pulls the early QRS (`away` points from it), injured muscle pulls ST to itself.
 
-    `waves.vectors` of T turn away from the scar in old infarction and to the injury in a fresh one.
+    In an old infarction T turns away from the scar, in a fresh one towards the injury.
     """
     away_vector, injury_vector = np.array(away), np.array(injury)
     unit = injury_vector / np.linalg.norm(injury_vector)
@@ -69,11 +71,17 @@ def _infarct(
         if name in waves.names:
             row = waves.row(name)
             toward = max(0.0, float(waves.vectors[row] @ unit))
-            waves.vectors[row] -= share * min(1.0, 0.35 + 0.9 * severity) * toward * unit
-    waves.add("Q", "QRS", rng.uniform(-0.026, -0.018), rng.uniform(0.010, 0.013), (0.25 + 0.75 * severity) * away_vector)
+            waves.vectors[row] -= share * min(1.0, 0.15 + 1.1 * severity) * toward * unit
+    waves.add(
+        "Q",
+        "QRS",
+        rng.uniform(-0.026, -0.018),
+        rng.uniform(0.010, 0.013),
+        (0.10 + 0.90 * severity) * away_vector,
+    )
 
     freshness = rng.choice([1.0, 0.55, 0.15], p=[0.3, 0.25, 0.45])  # acute, subacute, old
-    elevation = (0.15 + 0.85 * severity) * freshness * injury_vector
+    elevation = (0.10 + 0.90 * severity) * freshness * injury_vector
     waves.add("injury_early", "ST", 0.085, 0.030, 0.75 * elevation)
     waves.add("injury_late", "ST", 0.150, 0.042, 0.9 * elevation)
     t_rows = waves.groups == "T"
@@ -81,97 +89,37 @@ def _infarct(
         waves.vectors[t_rows] += 0.35 * severity * injury_vector
     else:
         along = waves.vectors[t_rows] @ unit
-        flip = (0.5 + 1.3 * severity) * rng.uniform(0.5, 1.1)
+        flip = (0.2 + 1.6 * severity) * rng.uniform(0.5, 1.1)
         waves.vectors[t_rows] -= flip * np.maximum(along, 0.05)[:, None] * unit
 
 
-def inferior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """IMI: Q waves and ST elevation in II, III, aVF, most in III; reciprocal ST depression in I and aVL.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _inferior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """IMI: Q waves and ST elevation in II, III, aVF, most in III; reciprocal ST depression in I and aVL."""
     _infarct(waves, severity, rng, away=(0.06, -0.42, 0.0), injury=(-0.08, 0.30, 0.02))
 
 
-def anteroseptal_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ASMI: QS or lost R in V1-V4 with ST elevation there.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _anteroseptal_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ASMI: QS or lost R in V1-V4 with ST elevation there."""
     _infarct(waves, severity, rng, away=(-0.05, 0.0, 0.34), injury=(0.06, -0.02, -0.24))
 
 
-def anterior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """AMI: as anteroseptal, with its centre at V3-V4 and reaching V5.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _anterior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """AMI: as anteroseptal, with its centre at V3-V4 and reaching V5."""
     _infarct(waves, severity, rng, away=(-0.22, 0.0, 0.30), injury=(0.16, -0.02, -0.20))
 
 
-def anterolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ALMI: Q waves and ST elevation in I, aVL, V3-V6; reciprocal depression in III and aVF.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _anterolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ALMI: Q waves and ST elevation in I, aVL, V3-V6; reciprocal depression in III and aVF."""
     _infarct(waves, severity, rng, away=(-0.34, 0.12, 0.16), injury=(0.22, -0.12, -0.10))
 
 
-def lateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LMI: Q waves and ST elevation in I, aVL, V5, V6; reciprocal depression in III and aVF.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _lateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """LMI: Q waves and ST elevation in I, aVL, V5, V6; reciprocal depression in III and aVF."""
     _infarct(waves, severity, rng, away=(-0.36, 0.16, -0.06), injury=(0.22, -0.16, 0.08))
 
 
-def inferolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ILMI: inferior infarction that reaches V5 and V6.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _inferolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ILMI: inferior infarction that reaches V5 and V6."""
     _infarct(waves, severity, rng, away=(-0.24, -0.36, -0.02), injury=(0.14, 0.26, 0.06))
 
 
@@ -191,18 +139,8 @@ def _delay_repolarisation(waves: Waves, seconds: float) -> None:
     waves.times[np.isin(waves.groups, ("ST", "T"))] += seconds
 
 
-def left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """CLBBB: QRS over 0.12 s, no septal q, broad notched R in I, aVL, V5, V6, deep S in V1-V3, discordant ST-T.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """CLBBB: QRS over 0.12 s, no septal q, broad notched R in I, aVL, V5, V6, deep S in V1-V3, ST-T opposite."""
     size = np.linalg.norm(waves.vectors[waves.groups == "QRS"], axis=1).max() * rng.uniform(0.75, 1.0)
     wide = 0.9 + 0.25 * severity
     notch = rng.uniform(0.5, 0.9)
@@ -222,18 +160,8 @@ def left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -
         waves.vectors[rows] = 0.1 * waves.vectors[rows] + share * opposite
 
 
-def right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """CRBBB: QRS over 0.12 s, rsR' in V1-V2, wide S in I, V5, V6, T inverted in V1-V2.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """CRBBB: QRS over 0.12 s, rsR' in V1-V2, wide S in I, V5, V6, T inverted in V1-V2."""
     size = (0.55 + 0.45 * severity) * rng.uniform(0.8, 1.2)
     centre = rng.uniform(0.058, 0.070)
     waves.add("right_late", "QRS", centre, 0.015, (-0.42 * size, rng.uniform(-0.1, 0.1), -0.62 * size))
@@ -244,53 +172,23 @@ def right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) 
     waves.vectors[waves.groups == "ST"] += (0.02 * size, 0.0, 0.05 * size)
 
 
-def incomplete_right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """IRBBB: a small r' in V1-V2, QRS under 0.12 s.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    size = 0.45 + 0.55 * severity
-    waves.vectors[waves.row("posterior")] *= 0.8
+def _incomplete_right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """IRBBB: a small r' in V1-V2, QRS under 0.12 s."""
+    size = 0.2 + 0.8 * severity
+    waves.vectors[waves.row("posterior")] *= 1 - 0.3 * severity
     waves.add("right_late", "QRS", rng.uniform(0.040, 0.048), 0.0095, (-0.26 * size, 0.0, -0.42 * size))
     waves.vectors[waves.groups == "T"] += (0.0, 0.0, 0.06 * size)
 
 
-def first_degree_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """1AVB: PR interval over 0.2 s.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    waves.times[waves.groups == "P"] -= 0.045 + 0.10 * severity + rng.uniform(0, 0.02)
+def _first_degree_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """1AVB: PR interval over 0.2 s."""
+    waves.times[waves.groups == "P"] -= 0.040 + 0.12 * severity + rng.uniform(0, 0.02)
 
 
-def left_anterior_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LAFB: axis left of -45 degrees, qR in I and aVL, rS in II, III and aVF.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    goal = np.deg2rad(-42 - 22 * severity + rng.normal(0, 4))
-    late = [waves.row(name) for name in ("apical", "free_wall", "posterior", "terminal")]
+def _left_anterior_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """LAFB: axis left of -45 degrees, qR in I and aVL, rS in II, III and aVF."""
+    goal = np.deg2rad(-35 - 30 * severity + rng.normal(0, 4))
+    late = [waves.row(name) for name in ("apical", "free_wall", "posterior")]
     main = waves.vectors[waves.row("free_wall")]
     turn = rotation(goal - np.arctan2(main[1], main[0]))
     waves.vectors[late] = waves.vectors[late] @ turn.T
@@ -298,103 +196,54 @@ def left_anterior_block(waves: Waves, severity: float, rng: np.random.Generator)
     waves.times[late] += 0.006
 
 
-def intraventricular_delay(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """IVCD: wide, slurred or notched QRS that fits neither bundle.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _intraventricular_delay(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """IVCD: wide, slurred or notched QRS that fits neither bundle."""
     rows = waves.groups == "QRS"
-    factor = 1.25 + 0.4 * severity
+    factor = 1.15 + 0.6 * severity
     waves.times[rows] *= factor
     waves.widths[rows] *= factor
-    notch = rng.normal(0, 0.25, 3) + (0.2, 0.0, 0.1)
+    notch = rng.normal(0, 0.25, 3) + np.array([0.2, 0.0, 0.1])
     waves.add("notch", "QRS", 0.052, 0.010, (0.4 + 0.6 * severity) * notch)
     _delay_repolarisation(waves, 0.02)
 
 
-def left_ventricular_hypertrophy(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LVH: tall R in I, aVL, V5, V6, deep S in V1-V3; with strain, ST depression and T inversion laterally.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _left_ventricular_hypertrophy(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """LVH: tall R in I, aVL, V5, V6, deep S in V1-V3; with strain, lateral ST depression and T inversion."""
     rows = waves.groups == "QRS"
-    size = 1.25 + 0.55 * severity
+    size = 1.10 + 0.65 * severity
     waves.vectors[rows] *= size
     waves.widths[rows] *= 1.06
     for name, gain in (("free_wall", 0.25), ("posterior", 0.30)):
         waves.vectors[waves.row(name)] += gain * size * np.array([0.5, -0.25, 0.8])
-    if rng.random() < 0.25 + 0.6 * severity:
+    waves.vectors[waves.row("septal")] *= 0.8  # the thick free wall outweighs the septum
+    if rng.random() < 0.1 + 0.8 * severity:
         strain = (0.3 + 0.7 * severity) * rng.uniform(0.7, 1.2)
         waves.vectors[waves.groups == "ST"] += strain * np.array([-0.07, -0.03, -0.06])
         waves.vectors[waves.groups == "T"] += strain * np.array([-0.30, -0.14, -0.14])
 
 
-def right_ventricular_hypertrophy(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """RVH: axis to the right, tall R in V1, deep S in V5-V6, right ventricular strain.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _right_ventricular_hypertrophy(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """RVH: axis to the right, tall R in V1, deep S in V5-V6, right ventricular strain."""
     rows = [waves.row(name) for name in ("free_wall", "posterior")]
-    waves.vectors[rows] = waves.vectors[rows] @ rotation(0.6 + 0.6 * severity, -0.5 - 0.5 * severity).T
+    waves.vectors[rows] = waves.vectors[rows] @ rotation(0.4 + 0.8 * severity, -0.3 - 0.7 * severity).T
     waves.add("right_wall", "QRS", 0.018, 0.014, tuple((0.4 + 0.6 * severity) * np.array([-0.65, 0.2, -0.6])))
     strain = severity * rng.uniform(0.5, 1.0)
     waves.vectors[waves.groups == "T"] += strain * np.array([0.02, -0.12, 0.26])
 
 
-def left_atrial_enlargement(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LAO/LAE: broad notched P in II, deep late negative part in V1.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _left_atrial_enlargement(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """LAO/LAE: broad notched P in II, deep late negative part in V1."""
     row = waves.row("P_left")
     waves.vectors[row] = waves.vectors[row] * (1.3 + 0.7 * severity) + (0.02, 0.01, 0.06 + 0.08 * severity)
     waves.times[waves.row("P_right")] -= 0.014 + 0.018 * severity
     waves.widths[row] *= 1.1 + 0.25 * severity
 
 
-def non_diagnostic_t(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """NDT: flat, biphasic or inverted T.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _non_diagnostic_t(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """NDT: flat, biphasic or inverted T."""
     rows = waves.groups == "T"
-    left = 0.45 - 1.0 * severity
-    waves.vectors[rows] = waves.vectors[rows] * (left, left + rng.uniform(0, 0.4), rng.uniform(0.4, 0.9))
+    left = 0.65 - 1.25 * severity
+    waves.vectors[rows] = waves.vectors[rows] * (left, left + rng.uniform(0, 0.4), rng.uniform(0.5, 1.0))
 
 
 def _depress(waves: Waves, depression: np.ndarray) -> None:
@@ -402,114 +251,89 @@ def _depress(waves: Waves, depression: np.ndarray) -> None:
     waves.add("depression_late", "ST", 0.145, 0.045, tuple(depression))
 
 
-def non_specific_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """NST_: slight ST depression, mostly in the left leads.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    _depress(waves, (0.3 + 0.7 * severity) * np.array([-0.09, -0.08, 0.01]) * rng.uniform(0.8, 1.2))
+def _non_specific_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """NST_: slight ST depression, mostly in the left leads."""
+    _depress(waves, (0.15 + 0.85 * severity) * np.array([-0.10, -0.08, 0.01]) * rng.uniform(0.8, 1.2))
     waves.vectors[waves.groups == "T"] *= rng.uniform(0.5, 0.85)
 
 
-def ischaemic_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ISC_: ST depression of 0.1-0.3 mV with flat or inverted T in the left and inferior leads.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    _depress(waves, (0.4 + 0.6 * severity) * np.array([-0.17, -0.13, 0.03]) * rng.uniform(0.8, 1.2))
+def _ischaemic_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ISC_: ST depression of 0.1-0.3 mV with flat or inverted T in the left and inferior leads."""
+    _depress(waves, (0.2 + 0.8 * severity) * np.array([-0.18, -0.13, 0.03]) * rng.uniform(0.8, 1.2))
     rows = waves.groups == "T"
-    waves.vectors[rows] = waves.vectors[rows] * (0.5 - 0.9 * severity, 0.5 - 0.7 * severity, 0.8)
+    waves.vectors[rows] = waves.vectors[rows] * (0.75 - 1.1 * severity, 0.75 - 0.9 * severity, 0.85)
 
 
-def anterolateral_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ISCAL: symmetrical T inversion with slight ST depression in I, aVL, V3-V6.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    _depress(waves, (0.3 + 0.7 * severity) * np.array([-0.10, 0.02, 0.03]))
+def _anterolateral_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ISCAL: symmetrical T inversion with slight ST depression in I, aVL, V3-V6."""
+    _depress(waves, (0.1 + 0.9 * severity) * np.array([-0.11, 0.02, 0.03]))
     rows = waves.groups == "T"
-    waves.vectors[rows] = waves.vectors[rows] * (0.1 - 1.1 * severity, rng.uniform(0.3, 0.8), 0.3 - 0.6 * severity)
+    waves.vectors[rows] = waves.vectors[rows] * (
+        0.5 - 1.5 * severity,
+        rng.uniform(0.3, 0.8),
+        0.7 - 1.0 * severity,
+    )
 
 
-def inferior_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ISCIN: T inversion with slight ST depression in II, III, aVF.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
-    _depress(waves, (0.3 + 0.7 * severity) * np.array([0.02, -0.12, 0.0]))
+def _inferior_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """ISCIN: T inversion with slight ST depression in II, III, aVF."""
+    _depress(waves, (0.1 + 0.9 * severity) * np.array([0.02, -0.13, 0.0]))
     rows = waves.groups == "T"
-    waves.vectors[rows] = waves.vectors[rows] * (1.0, 0.1 - 1.2 * severity, 1.0)
+    waves.vectors[rows] = waves.vectors[rows] * (1.0, 0.4 - 1.5 * severity, 1.0)
 
 
-def long_qt(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LNGQT: QTc over 0.47 s by a late, broad T.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    """
+def _long_qt(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+    """LNGQT: QTc over 0.47 s by a late, broad T."""
     rows = waves.groups == "T"
-    waves.times[rows] += 0.045 + 0.06 * severity
+    waves.times[rows] += 0.025 + 0.09 * severity
     waves.widths[rows] *= 1.1 + 0.2 * severity
 
 
 SIGNS = {
     sign.code: sign
     for sign in (
-        Sign("IMI", "MI", 0.38, INFERIOR + HIGH_LATERAL, ("QRS", "ST", "T"), inferior_infarct),
-        Sign("ASMI", "MI", 0.33, SEPTAL, ("QRS", "ST", "T"), anteroseptal_infarct),
-        Sign("ILMI", "MI", 0.08, (*INFERIOR, "V5", "V6"), ("QRS", "ST", "T"), inferolateral_infarct),
-        Sign("AMI", "MI", 0.09, ("V2", "V3", "V4", "V5"), ("QRS", "ST", "T"), anterior_infarct),
-        Sign("ALMI", "MI", 0.07, (*LATERAL, "V3", "V4", "III", "AVF"), ("QRS", "ST", "T"), anterolateral_infarct),
-        Sign("LMI", "MI", 0.05, (*LATERAL, "III", "AVF"), ("QRS", "ST", "T"), lateral_infarct),
-        Sign("CLBBB", "CD", 0.15, (*LATERAL, "V1", "V2", "V3"), ("QRS", "ST", "T"), left_bundle_block),
-        Sign("CRBBB", "CD", 0.16, ("I", "V1", "V2", "V5", "V6"), ("QRS", "T"), right_bundle_block),
-        Sign("IRBBB", "CD", 0.18, ("V1", "V2", "V3"), ("QRS",), incomplete_right_bundle_block),
-        Sign("1AVB", "CD", 0.19, LEADS, ("PR",), first_degree_block),
-        Sign("LAFB", "CD", 0.22, INFERIOR + HIGH_LATERAL, ("QRS",), left_anterior_block),
-        Sign("IVCD", "CD", 0.10, LEADS, ("QRS",), intraventricular_delay),
-        Sign("LVH", "HYP", 0.78, (*LATERAL, "V1", "V2", "V3"), ("QRS", "ST", "T"), left_ventricular_hypertrophy),
-        Sign("LAO/LAE", "HYP", 0.14, ("I", "II", "V1", "V2"), ("P",), left_atrial_enlargement),
-        Sign("RVH", "HYP", 0.08, ("I", "AVL", "V1", "V2", "V5", "V6"), ("QRS", "T"), right_ventricular_hypertrophy),
-        Sign("NDT", "STTC", 0.36, LEADS, ("T",), non_diagnostic_t),
-        Sign("NST_", "STTC", 0.16, LEADS, ("ST", "T"), non_specific_st),
-        Sign("ISC_", "STTC", 0.20, LEADS, ("ST", "T"), ischaemic_st),
-        Sign("ISCAL", "STTC", 0.14, (*LATERAL, "V3", "V4"), ("ST", "T"), anterolateral_ischaemia),
-        Sign("ISCIN", "STTC", 0.07, INFERIOR, ("ST", "T"), inferior_ischaemia),
-        Sign("LNGQT", "STTC", 0.07, LEADS, ("T",), long_qt),
+        Sign("IMI", "MI", 0.38, INFERIOR + HIGH_LATERAL, ("QRS", "ST", "T"), _inferior_infarct),
+        Sign("ASMI", "MI", 0.33, SEPTAL, ("QRS", "ST", "T"), _anteroseptal_infarct),
+        Sign("ILMI", "MI", 0.08, (*INFERIOR, "V5", "V6"), ("QRS", "ST", "T"), _inferolateral_infarct),
+        Sign("AMI", "MI", 0.09, ("V2", "V3", "V4", "V5"), ("QRS", "ST", "T"), _anterior_infarct),
+        Sign(
+            "ALMI",
+            "MI",
+            0.07,
+            (*LATERAL, "V3", "V4", "III", "AVF"),
+            ("QRS", "ST", "T"),
+            _anterolateral_infarct,
+        ),
+        Sign("LMI", "MI", 0.05, (*LATERAL, "III", "AVF"), ("QRS", "ST", "T"), _lateral_infarct),
+        Sign("CLBBB", "CD", 0.15, (*LATERAL, "V1", "V2", "V3"), ("QRS", "ST", "T"), _left_bundle_block),
+        Sign("CRBBB", "CD", 0.16, ("I", "V1", "V2", "V5", "V6"), ("QRS", "T"), _right_bundle_block),
+        Sign("IRBBB", "CD", 0.18, ("V1", "V2", "V3"), ("QRS",), _incomplete_right_bundle_block),
+        Sign("1AVB", "CD", 0.19, LEADS, ("PR",), _first_degree_block),
+        Sign("LAFB", "CD", 0.22, INFERIOR + HIGH_LATERAL, ("QRS",), _left_anterior_block),
+        Sign("IVCD", "CD", 0.10, LEADS, ("QRS",), _intraventricular_delay),
+        Sign(
+            "LVH",
+            "HYP",
+            0.78,
+            (*LATERAL, "V1", "V2", "V3"),
+            ("QRS", "ST", "T"),
+            _left_ventricular_hypertrophy,
+        ),
+        Sign("LAO/LAE", "HYP", 0.14, ("I", "II", "V1", "V2"), ("P",), _left_atrial_enlargement),
+        Sign(
+            "RVH",
+            "HYP",
+            0.08,
+            ("I", "AVL", "V1", "V2", "V5", "V6"),
+            ("QRS", "T"),
+            _right_ventricular_hypertrophy,
+        ),
+        Sign("NDT", "STTC", 0.36, LEADS, ("T",), _non_diagnostic_t),
+        Sign("NST_", "STTC", 0.16, LEADS, ("ST", "T"), _non_specific_st),
+        Sign("ISC_", "STTC", 0.20, LEADS, ("ST", "T"), _ischaemic_st),
+        Sign("ISCAL", "STTC", 0.14, (*LATERAL, "V3", "V4"), ("ST", "T"), _anterolateral_ischaemia),
+        Sign("ISCIN", "STTC", 0.07, INFERIOR, ("ST", "T"), _inferior_ischaemia),
+        Sign("LNGQT", "STTC", 0.07, LEADS, ("T",), _long_qt),
     )
 }
 
@@ -525,7 +349,7 @@ class PlantedSign:
     severity : float
         0 to 1.
     visible : dict of str to ndarray of bool, shape (12,)
-        For each group of waves of the sign: the sign's leads whose signal it changes there by 0.04 mV or more.
+        For each group of waves of the sign: the sign's leads in which it changes that part by 0.04 mV or more.
     """
 
     code: str
@@ -590,4 +414,5 @@ def sign_window(waves: Waves, group: str, rr: float = 1.0) -> tuple[float, float
     """
     if group == "PR":
         return waves.window("P")[0], waves.window("QRS")[0]
-    return waves.window(group, rr)
+    start, end = waves.window(group, rr)
+    return (max(start, waves.window("QRS")[1]), end) if group == "ST" else (start, end)

@@ -40,17 +40,18 @@ def _find_csv(data_dir: Path, name: str) -> Path:
     raise DataError(f"{data_dir} has no {name}, so it is not a PTB-XL folder: {_GET_IT}")
 
 
-def _read_csv(path: Path, columns: list[str]) -> pd.DataFrame:
-    """The first column as index, and `columns`."""
+def _read_csv(path: Path, columns: list[str], index: str | None = None) -> pd.DataFrame:
+    """`columns`, indexed by the column `index`, or by the first, which has no name in scp_statements.csv."""
     try:
         header = list(pd.read_csv(path, nrows=0).columns)
-        absent = [c for c in columns if c not in header]
+        index = index or header[0]
+        absent = [c for c in [index, *columns] if c not in header]
         if absent:
             raise DataError(
                 f"{path} has no column {', '.join(absent)}: it is not PTB-XL's official table "
                 "(releases 1.0.1 to 1.0.3 have it); download it again"
             )
-        return pd.read_csv(path, usecols=[header[0], *columns], index_col=header[0], low_memory=False)
+        return pd.read_csv(path, usecols=[index, *columns], index_col=index, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}): download it again") from error
 
@@ -93,7 +94,7 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
         plain = {code: float(likelihood) for code, likelihood in codes.items()}
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
         raise DataError(
-            f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict of code: likelihood; "
+            f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, no dict of code: likelihood; "
             "restore the official table"
         ) from error
     for code, likelihood in plain.items():
@@ -133,7 +134,7 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
         raise UsageError(f"PTB-XL comes at 100 and 500 Hz, not at {sampling_rate} Hz: choose one of these")
     column = FILENAME_COLUMNS[sampling_rate]
     path = _find_csv(Path(data_dir), DATABASE_CSV)
-    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column])
+    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column], "ecg_id")
     if not len(table):
         raise DataError(f"{path} lists no record: restore the official table")
     table.index = pd.Index(

@@ -8,10 +8,14 @@ to the same array.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
@@ -137,9 +141,25 @@ def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], lis
     if not plain:
         return None
     try:
-        return int(tokens[2]), int(tokens[3]), list(map(int, initial)), list(map(int, checksum))
-    except ValueError:  # for example a sampling rate of "100.0" or a missing value
+        rate, samples, *values = map(int, [tokens[2], tokens[3], *initial, *checksum])
+    except ValueError:  # for example a sampling rate of "100.0"
         return None
+    if not 0 < samples < 10**6 or max(values) > 65535 or min(values) < -32768:
+        return None
+    return rate, samples, values[: len(LEADS)], values[len(LEADS) :]
+
+
+def import_wfdb() -> ModuleType:
+    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs.
+
+    Returns
+    -------
+    module
+        wfdb. Its import wakes a deprecation warning of pandas 3.1 that its users can do nothing about.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("wfdb")
 
 
 def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
@@ -165,8 +185,7 @@ def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
         The record cannot be read, or its leads, rate, units or samples are not usable; says what and nothing
         of where.
     """
-    import wfdb  # slow to import, and PTB-XL itself never needs it
-
+    wfdb = import_wfdb()
     try:
         record = wfdb.rdrecord(os.fspath(path), physical=False)
         digital, physical = record.d_signal, record.dac()
@@ -254,7 +273,7 @@ class RecordReader:
                     self._unusual.remove(row)
                     self._problem(row, ".hea", str(error))
             self._problems.raise_if_any(self._dir, len(self._names))
-        return int(np.bincount(lengths).argmax())
+        return Counter(lengths.tolist()).most_common(1)[0][0]
 
     def _problem(self, row: int, suffix: str, reason: str) -> None:
         self._problems.add(self._ids[row], self._names[row] + suffix, reason)
@@ -291,7 +310,7 @@ class RecordReader:
             After the last block, if any record is damaged; the message lists them.
         """
         count, length, leads = self.shape
-        buffer = np.empty((BLOCK, length, leads), dtype="<i2")
+        buffer = np.empty((min(BLOCK, count), length, leads), dtype="<i2")
         with tqdm(total=count, desc=f"samples, {self._rate} Hz", unit="record", disable=None) as bar:
             for start in range(0, count, BLOCK):
                 rows = range(start, min(start + BLOCK, count))

@@ -38,7 +38,9 @@ def to_int16(signal_mv: np.ndarray) -> np.ndarray:
     """
     microvolts = np.rint(np.asarray(signal_mv, dtype=np.float64) * UNITS_PER_MV)
     if not np.all(np.abs(microvolts) < -_INVALID):  # NaN fails this comparison too
-        raise DataError("the signal has NaN or infinite values, or values beyond 32.767 mV: format 16 holds neither")
+        raise DataError(
+            "the signal has NaN or infinite values, or values beyond 32.767 mV: format 16 holds neither"
+        )
     return microvolts.astype(np.int16)
 
 

@@ -118,9 +118,10 @@ def attention_maps(
     model : keras.Model
         Built by `imle_net`.
     signals : ndarray, shape (B, T, leads)
-        Standardised signals, as the model takes them.
+        Standardised signals. T is what the model takes, or a multiple of it: a model that was trained on
+        crops then reads the record crop after crop, each with the same share of the whole.
     batch_size : int
-        Records of one forward pass.
+        Rows of one forward pass.
 
     Returns
     -------
@@ -134,18 +135,31 @@ def attention_maps(
     Raises
     ------
     UsageError
-        The model has no such attention.
+        The model has no such attention, or T is no multiple of what it takes.
     """
     names = ("beat_attention", "rhythm_attention", "channel_attention")
     if not {layer.name for layer in model.layers}.issuperset(names):
         raise UsageError(f"model '{model.name}' has no beat, rhythm and channel attention: only imle_net has")
+    _, samples, leads = model.input.shape
+    signals = np.asarray(signals, dtype="float32")
+    records, length = signals.shape[:2]
+    if length % samples:
+        raise UsageError(f"attention needs records of {samples} samples or a multiple of it, not {length}")
+    crops = length // samples
+    rows = signals.reshape(records * crops, samples, leads)
+
     reader = keras.Model(model.input, [model.get_layer(name).output[1] for name in names])
-    leads = model.input.shape[2]
     maps: list[list[np.ndarray]] = [[], [], []]
-    for start in range(0, len(signals), batch_size):
-        batch = ops.convert_to_tensor(np.asarray(signals[start : start + batch_size], dtype="float32"))
-        for level, values in zip(maps, reader(batch, training=False), strict=True):
+    for start in range(0, len(rows), batch_size):
+        outputs = reader(ops.convert_to_tensor(rows[start : start + batch_size]), training=False)
+        for level, values in zip(maps, outputs, strict=True):
             level.append(ops.convert_to_numpy(ops.cast(values, "float32")))
     beat, rhythm, channel = (np.concatenate(level) for level in maps)
-    rhythm = rhythm.reshape(-1, leads, rhythm.shape[-1])
-    return beat.reshape(*rhythm.shape, beat.shape[-1]), rhythm, channel
+
+    # rhythm x channel of each crop is a distribution over its windows; side by side and divided by the number
+    # of crops they are one over the whole record, which splits into a channel and a rhythm part again
+    share = rhythm.reshape(records, crops, leads, -1) * channel.reshape(records, crops, leads, 1) / crops
+    share = share.transpose(0, 2, 1, 3).reshape(records, leads, -1)
+    beat = beat.reshape(records, crops, leads, -1, beat.shape[-1]).transpose(0, 2, 1, 3, 4)
+    channel = share.sum(axis=2)
+    return beat.reshape(*share.shape, -1), share / channel[:, :, None], channel

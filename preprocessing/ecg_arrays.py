@@ -49,7 +49,7 @@ def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFil
         ) from error
     if array is None:
         raise DataError(
-            f"{path}: neither a variable 'val' nor 'ECG.data' is there (found: {', '.join(found) or 'none'}); "
+            f"{path}: holds neither 'val' nor 'ECG.data' (found: {', '.join(found) or 'nothing'}); "
             "save the signals as 'val', shape (12, T)"
         )
     unit = "ADC units" if np.asarray(array).dtype.kind in "iu" else ""

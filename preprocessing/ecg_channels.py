@@ -65,6 +65,8 @@ def select_leads(
     ignored = [label for label, lead in zip(labels, mapped, strict=True) if lead is None]
     if ignored:
         notes.append(f"Channels that are none of the 12 leads were ignored: {', '.join(ignored)}.")
+    if any(len(channel.values) == 0 for channel in chosen.values()):
+        raise DataError(f"{source}: holds no samples")
     missing = [lead for lead in LEADS if lead not in chosen]
     derived = (
         [lead for lead in missing if lead in ("III", "AVR", "AVL", "AVF")]
@@ -125,9 +127,12 @@ def common_rate(
         )
     if not stated:
         if asked is None:
+            unknown = any(
+                channel.unit and _unit_factor(channel.unit) is None for channel in channels.values()
+            )
             raise UsageError(
-                f"{source}: the file does not say its sampling rate; "
-                "give it in Hz with --sampling_rate, for example --sampling_rate 500"
+                f"{source}: the file does not say its sampling rate; give it in Hz with --sampling_rate, for "
+                f"example --sampling_rate 500{f'. Its units are needed too: {UNIT_HELP}' if unknown else ''}"
             )
         notes.append(f"Sampling rate {asked:g} Hz as given with --sampling_rate.")
         return float(asked)

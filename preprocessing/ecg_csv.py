@@ -13,7 +13,19 @@ from preprocessing.ecg_files import Channel, RawFile
 from utils.errors import DataError, UsageError
 
 _MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
-_TIME_NAMES = {"time", "t", "times", "elapsed", "timestamp", "datetime", "seconds", "second", "sec", "s"}
+_TIME_NAMES = {
+    "time",
+    "t",
+    "times",
+    "elapsed",
+    "elapsed time",
+    "timestamp",
+    "datetime",
+    "seconds",
+    "second",
+    "sec",
+    "s",
+}
 _TIME_NAMES |= {"milliseconds", "millisecond", "msec", "ms", "microseconds", "us"}
 _SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 _SECONDS |= {"ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "µs": 1e-6}
@@ -100,8 +112,8 @@ def _split(path: Path) -> tuple[list[str], list[list[str]], list[int], list[str]
         if delimiter == ","
         else [f"the cells are separated by {'semicolons' if delimiter == ';' else 'tabs'}"]
     )
-    if delimiter != "," and any("," in cell for cell in rows[0]):
-        if any("." in cell for row in rows[:100] for cell in row):
+    if delimiter != "," and any("," in cell for row in rows for cell in row):
+        if any("." in cell for row in rows for cell in row):
             raise DataError(f"{path}: uses both decimal points and decimal commas; write all numbers one way")
         rows = [[cell.replace(",", ".") for cell in row] for row in rows]
         notes.append("decimal commas were read")
@@ -159,9 +171,13 @@ def _rate(path: Path, name: str, unit: str, cells: list[str]) -> tuple[float | N
 def _times(where: str, cells: list[str]) -> tuple[np.ndarray, float | None]:
     """Times as numbers, and their unit in seconds where the cells are dates."""
     try:
-        return np.array([float(cell) for cell in cells]), None
+        times = np.array([float(cell) for cell in cells])
     except ValueError:
         pass
+    else:
+        if not np.isfinite(times).all():
+            raise DataError(f"{where}: sample {np.flatnonzero(~np.isfinite(times))[0] + 1} has no time")
+        return times, None
     try:
         stamps = [datetime.fromisoformat(cell) for cell in cells]
         return np.array([(stamp - stamps[0]).total_seconds() for stamp in stamps]), 1.0

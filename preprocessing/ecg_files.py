@@ -1,26 +1,27 @@
 """Readers of WFDB and EDF files: what a file says about its signals, as it says it.
 
-Every reader (`ecg_csv` and `ecg_arrays` hold the others) returns a `RawFile`: named channels with the unit and
-the sampling rate the file states, or a blank where it states none. `ecg_channels` maps them to leads in mV.
+Every reader (`ecg_csv` and `ecg_arrays` hold the others) returns a `RawFile`: named channels with the unit
+and the rate the file states, or a blank where it states none. `ecg_channels` maps them to leads in mV.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import edfio
 import numpy as np
-import wfdb
-from wfdb.io.header import HeaderSyntaxError
 
 from utils.errors import DataError
 
 # What the parsers of third parties raise when a file is damaged.
 PARSER_ERRORS = (
-    HeaderSyntaxError,
     ValueError,
     TypeError,
     KeyError,
@@ -103,6 +104,7 @@ def read_wfdb(header_path: Path) -> RawFile:
         A file is missing, truncated or damaged, or a checksum of the header does not match.
     """
     record_path = str(header_path)[: -len(".hea")]
+    wfdb = _wfdb()
     try:
         header = wfdb.rdheader(record_path, rd_segments=True)
         segments = header.segments if isinstance(header, wfdb.MultiRecord) else [header]
@@ -110,7 +112,7 @@ def read_wfdb(header_path: Path) -> RawFile:
             if segment is not None:
                 _check_wfdb_sizes(segment, header_path)
         if isinstance(header, wfdb.MultiRecord):
-            return _read_wfdb_segments(record_path)
+            return _read_wfdb_segments(wfdb.rdrecord(record_path))
         record = wfdb.rdrecord(record_path, physical=False, smooth_frames=False, ignore_skew=True)
         notes = _check_wfdb_checksums(record, header_path) + _wfdb_defaults(header_path, record.n_sig)
         if any(record.skew):
@@ -133,9 +135,15 @@ def read_wfdb(header_path: Path) -> RawFile:
     return RawFile("WFDB", channels, notes)
 
 
-def _read_wfdb_segments(record_path: str) -> RawFile:
-    """Read a multi-segment record as one; wfdb fills gaps between segments with NaN."""
-    record = wfdb.rdrecord(record_path)
+def _wfdb() -> ModuleType:
+    """Import wfdb where it is needed: it is slow to import, and wakes a deprecation warning in pandas 3.1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("wfdb")
+
+
+def _read_wfdb_segments(record: Any) -> RawFile:
+    """Channels of a multi-segment record, joined by wfdb, which fills gaps between segments with NaN."""
     channels = [
         Channel(name, record.p_signal[:, index], record.units[index], record.fs)
         for index, name in enumerate(record.sig_name)
@@ -145,7 +153,7 @@ def _read_wfdb_segments(record_path: str) -> RawFile:
     )
 
 
-def _check_wfdb_sizes(header: wfdb.Record, header_path: Path) -> None:
+def _check_wfdb_sizes(header: Any, header_path: Path) -> None:
     """Raise DataError where a signal file is missing or shorter than the header says."""
     if not header.n_sig or not header.file_name:
         raise DataError(f"{header_path}: the header describes no signals")
@@ -178,7 +186,7 @@ def _check_wfdb_sizes(header: wfdb.Record, header_path: Path) -> None:
             )
 
 
-def _check_wfdb_checksums(record: wfdb.Record, header_path: Path) -> list[str]:
+def _check_wfdb_checksums(record: Any, header_path: Path) -> list[str]:
     """Compare the 16-bit sums of the samples with the header's; the note says how many were there."""
     stated = 0
     for name, checksum, samples in zip(record.sig_name, record.checksum, record.e_d_signal, strict=True):
@@ -188,8 +196,8 @@ def _check_wfdb_checksums(record: wfdb.Record, header_path: Path) -> list[str]:
         actual = int(samples.sum(dtype=np.int64)) % 65536
         if actual != checksum % 65536:
             raise DataError(
-                f"{header_path}: the checksum of signal '{name}' is {checksum % 65536} in the header but "
-                f"{actual} in {record.file_name[0]}: the samples were changed or damaged; copy the record again"
+                f"{header_path}: the checksum of signal '{name}' is {checksum % 65536} in the header "
+                f"but {actual} in {record.file_name[0]}: the samples were changed or damaged; copy it again"
             )
     if stated == 0:
         return ["the header has no checksums, so the samples could not be verified"]

@@ -1,8 +1,8 @@
 """Label sets of PTB-XL: from SCP-ECG codes to columns of 0 and 1.
 
 A code counts when it is listed for the record, whatever its likelihood, as in the published benchmarks; with
-`min_likelihood` a *diagnostic* code counts from that likelihood on. Form and rhythm codes carry no likelihood
-(always 0 in the table), so the option leaves them alone.
+`min_likelihood` a *diagnostic* code counts from that likelihood on. Form and rhythm codes mostly
+have none (0 in the table), so the option leaves them alone.
 """
 
 from __future__ import annotations

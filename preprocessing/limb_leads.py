@@ -1,4 +1,4 @@
-"""Einthoven's and Goldberger's identities: what the six limb leads obey, and what went wrong where they do not.
+"""Einthoven's and Goldberger's identities: what the six limb leads obey, and what is wrong where they do not.
 
 The six limb leads come from three electrodes, so two of them give the other four: III = II - I,
 aVR = -(I + II) / 2, aVL = (I - III) / 2, aVF = (II + III) / 2 [1]_.

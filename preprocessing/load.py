@@ -74,15 +74,12 @@ def _check_duplicates(dataset: ECGDataset, on_duplicates: str) -> None:
     groups = cross_split_duplicates(dataset)
     if not groups:
         return
-    listed = "; ".join(" = ".join(map(str, group)) for group in groups[:10]) + (
-        "; ..." if len(groups) > 10 else ""
-    )
+    listed = "; ".join(" = ".join(map(str, group)) for group in groups[:10])
+    listed += "; ..." if len(groups) > 10 else ""
     message = f"{len(groups)} recordings occur identically in more than one split (ecg_id {listed})"
     if on_duplicates == "error":
-        raise DataError(
-            f"{message}: use PTB-XL 1.0.3, which removed its duplicates, or on_duplicates='report'"
-        )
-    print(f"warning: {message}; PTB-XL 1.0.3 removed its duplicates")
+        raise DataError(f"{message}: PTB-XL 1.0.3 removed its duplicates, use that release")
+    print(f"warning: {message}; PTB-XL 1.0.3 removed its duplicates, use that release")
 
 
 def _check_splits(dataset: ECGDataset) -> None:

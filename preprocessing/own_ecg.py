@@ -1,7 +1,7 @@
 """Your own ECG in, a clean (T, 12) record in mV out, with every assumption written down.
 
-`find_recordings` lists what a path holds, `read_recording` reads one file at its own rate, maps leads and units
-by name and checks the signals, `prepare` brings it to the rate and length of a model.
+`find_recordings` lists what a path holds, `read_recording` reads one file at its own rate, maps leads and
+units by name and checks the signals, `prepare` brings it to the rate and length of a model.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from preprocessing.ecg_arrays import read_mat, read_npy
 from preprocessing.ecg_channels import (
     PLAUSIBLE_MV,
     UNIT_HELP,
@@ -21,10 +22,9 @@ from preprocessing.ecg_channels import (
     to_millivolts,
 )
 from preprocessing.ecg_csv import read_csv
-from preprocessing.ecg_files import RawFile, read_edf, read_mat, read_npy, read_wfdb
+from preprocessing.ecg_files import RawFile, read_edf, read_wfdb
 from preprocessing.limb_leads import (
     IDENTITY_NAMES,
-    LIMB,
     TOLERANCE,
     derive_limb_leads,
     explain_violation,
@@ -36,6 +36,7 @@ from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError, UsageError, nearest
 
 SUFFIXES = (".hea", ".csv", ".npy", ".mat", ".edf")
+_LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artefacts stay below
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def _locate(path: Path) -> Path:
         raise DataError(
             f"{path}: its header {header.name} is not beside it; a .dat file alone has no rate and leads"
         )
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name one recording in it")
     if not path.is_file():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, sorted(siblings)).partition("Valid:")[0].strip()
@@ -136,8 +139,8 @@ def read_recording(
     sampling_rate : float, optional
         In Hz, for files that do not say it; a file that says otherwise is an error.
     units : str, optional
-        ``mV``, ``uV``, ``V``, or a gain such as ``1000/mV`` that replaces the one in the file. Goes before what the
-        file says, because headers are wrong at times; the amplitude is checked afterwards.
+        ``mV``, ``uV``, ``V``, or a gain such as ``1000/mV`` that replaces the one in the file. It outranks
+        the file, because headers are wrong at times; the amplitude is checked afterwards.
     leads : sequence of str or str, optional
         The true names of all signals in file order (a string is split at commas); ``-`` leaves one out.
 
@@ -219,8 +222,9 @@ def prepare(
     if len(signals) - first < samples:
         after = f" after {start:g} s" if start else ""
         raise DataError(
-            f"{recording.source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but the recording "
-            f"has {(len(signals) - first) / sampling_rate:.6g} s{after}; it is not padded: record {needed:g} s or more"
+            f"{recording.source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but "
+            f"the recording has {(len(signals) - first) / sampling_rate:.6g} s{after}; it is not padded: "
+            f"record {needed:g} s or more"
         )
     if len(signals) > samples:
         notes.append(
@@ -248,23 +252,24 @@ def _read(source: Path, names: Sequence[str] | None) -> RawFile:
 
 
 def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) < 1e30))  # squares of larger numbers overflow as infinity does
     if len(bad):
         what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"
         raise DataError(
-            f"{source}, lead {lead}: {len(bad)} of {len(values)} samples are {what}, the first at sample {bad[0]} "
-            f"({bad[0] / rate:.3f} s); gaps are not filled in: use a stretch without them, or repair the file"
+            f"{source}, lead {lead}: {len(bad)} of {len(values)} samples are {what}, the first at sample "
+            f"{bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, or repair it"
         )
 
 
 def _check_flat(source: Path, signals: np.ndarray, part: str = "") -> None:
     """Raise DataError for leads without any deflection; resampling leaves rounding noise of some 1e-7 mV."""
-    flat = np.flatnonzero(np.ptp(signals, axis=0) < 1e-6) if len(signals) else []
+    flat = np.flatnonzero(np.ptp(signals, axis=0) < 1e-6)
     if len(flat):
         shown = ", ".join(DISPLAY_NAMES[lead] for lead in flat)
         raise DataError(
-            f"{source}: lead {shown} is flat{part} (all {len(signals)} samples equal {signals[0, flat[0]]:.4g} mV): "
-            "an electrode was off or the column is empty; record again or use another part"
+            f"{source}: lead {shown} is flat{part} (all {len(signals)} samples equal "
+            f"{signals[0, flat[0]]:.4g} mV): an electrode was off or the column is empty; "
+            "record again or use another part"
         )
 
 
@@ -276,10 +281,17 @@ def _check_amplitude(source: Path, signals: np.ndarray) -> None:
             f"{source}: the median peak-to-peak would be {size:.4g} mV, too {direction} for an ECG "
             f"({PLAUSIBLE_MV[0]:g} to {PLAUSIBLE_MV[1]:g} mV): the units or gains are wrong; give {UNIT_HELP}"
         )
+    sizes = np.ptp(signals, axis=0)
+    if sizes.max() > _LARGEST_MV:
+        lead = DISPLAY_NAMES[int(sizes.argmax())]
+        raise DataError(
+            f"{source}, lead {lead}: a peak-to-peak of {sizes.max():.4g} mV, where the median lead has "
+            f"{size:.4g} mV: its unit differs from the others', or it holds codes for missing samples; correct the file"
+        )
 
 
 def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], notes: list[str]) -> None:
-    """Check Einthoven's and Goldberger's identities; note the residual, or raise DataError with a hypothesis."""
+    """Check the identities of the limb leads; note the residual, or raise DataError with a hypothesis."""
     if len(derived) == 4:
         notes.append("Einthoven's and Goldberger's identities hold by construction and could not be checked.")
     else:
@@ -287,20 +299,17 @@ def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], not
         worst = int(residuals.argmax())
         if residuals[worst] > TOLERANCE:
             reason = explain_violation(signals)
-            fits = (
-                f"They hold if {reason}: correct the file"
-                if reason
-                else "No exchange of leads explains it: check it"
-            )
+            fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
             raise DataError(
                 f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
-                f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}, or give the true names "
-                "of all channels in file order with --leads (- leaves a damaged lead out; III, aVR, aVL and aVF are then "
-                "derived from I and II), or a common gain with --units, such as 1000/mV"
+                f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "
+                "file, or give the true names of all channels in file order with --leads (- leaves a damaged lead "
+                "out; III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give a common "
+                "one with --units, such as 1000/mV"
             )
         notes.append(
-            f"Einthoven's and Goldberger's identities hold: largest RMS residual {residuals[worst]:.1%} of the "
-            f"limb leads' RMS ({residuals[worst] * 1e3 * np.std(signals[:, : len(LIMB)], axis=0).mean():.1f} uV)."
+            f"Einthoven's and Goldberger's identities hold: the largest residual, {IDENTITY_NAMES[worst]}, "
+            f"is {residuals[worst]:.1%} of the limb leads' RMS."
         )
     if suspect_arm_reversal(signals):
         notes.append(

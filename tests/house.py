@@ -115,9 +115,11 @@ def _decorated(node: ast.AST, *names: str) -> bool:
 
 
 def _carries_help(default: ast.AST | None) -> bool:
-    """Whether a field's default is a call with a text in it, as the options of a command line have."""
-    texts = [n.value for n in ast.walk(default) if isinstance(n, ast.Constant)] if default else []
-    return isinstance(default, ast.Call) and any(isinstance(t, str) and " " in t for t in texts)
+    """Whether a field says in its default what it is for, as the options of a command line do."""
+    if not isinstance(default, ast.Call):
+        return False
+    said = [a for a in default.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return bool(said) or "'help'" in ast.unparse(default)
 
 
 def _yields(function: ast.AST) -> bool:

@@ -40,7 +40,7 @@ COLUMNS = ["ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold", "fil
 
 
 def small_ecg(rng: np.random.Generator, samples: int, sampling_rate: int, size: float = 1.0) -> np.ndarray:
-    """Twelve int16 leads in microvolts: 70 sharp beats a minute on a slow random walk, with a little noise."""
+    """Twelve int16 leads in microvolts: 70 sharp beats a minute on a random walk, with a little noise."""
     time = np.arange(samples) / sampling_rate
     phase = (time * 70 / 60 + rng.uniform()) % 1
     beat = 900 * np.exp(-(((phase - 0.4) / 0.02) ** 2)) + 200 * np.exp(-(((phase - 0.7) / 0.06) ** 2))

@@ -21,7 +21,17 @@ from utils.files import atomic_path, jsonable, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = {"keras": "model.weights.h5", "torch": "model.safetensors"}
-_REQUIRED = ("framework", "model", "task", "classes", "leads", "unit", "sampling_rate", "samples", "standardization")
+_REQUIRED = (
+    "framework",
+    "model",
+    "task",
+    "classes",
+    "leads",
+    "unit",
+    "sampling_rate",
+    "samples",
+    "standardization",
+)
 
 
 def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Path:
@@ -54,7 +64,9 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
 
 
-def write_checkpoint(folder: str | os.PathLike, card: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
+def write_checkpoint(
+    folder: str | os.PathLike, card: dict[str, Any], save_weights: Callable[[Path], None]
+) -> None:
     """Write weights and card so that a kill at any moment leaves one of the two versions whole.
 
     Parameters
@@ -103,7 +115,9 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
     card = read_json(folder / "card.json")
     missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
     if missing:
-        raise DataError(f"{folder / 'card.json'} lacks {', '.join(missing)}: it is no card of a trained model")
+        raise DataError(
+            f"{folder / 'card.json'} lacks {', '.join(missing)}: it is no card of a trained model"
+        )
     if card["framework"] not in WEIGHTS:
         raise DataError(f"{folder / 'card.json'}: unknown framework '{card['framework']}' (keras or torch)")
     weights = folder / WEIGHTS[card["framework"]]
@@ -164,7 +178,9 @@ def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise UsageError(f"nothing to resume: {path} does not exist; start the run without --resume") from error
+        raise UsageError(
+            f"nothing to resume: {path} does not exist; start the run without --resume"
+        ) from error
     try:
         arrays = load(content)
         (length,) = struct.unpack("<Q", content[:8])

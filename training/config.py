@@ -44,12 +44,18 @@ class TrainConfig:
     warmup_epochs: float = _option(0.0, "epochs of linear warm-up (cosine only)", group="optimisation")
     weight_decay: float = _option(0.0, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
     clip_norm: float = _option(
-        -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)", group="optimisation"
+        -1.0,
+        "largest norm of each gradient (0: none; -1: the model's reference setting)",
+        group="optimisation",
     )
-    patience: int = _option(20, "stop after so many epochs without a better fold-9 ROC-AUC", group="optimisation")
+    patience: int = _option(
+        20, "stop after so many epochs without a better fold-9 ROC-AUC", group="optimisation"
+    )
     label_smoothing: float = _option(0.0, "label smoothing", group="optimisation")
 
-    crop: int = _option(0, "train on random crops of so many samples (0: whole records)", group="augmentation")
+    crop: int = _option(
+        0, "train on random crops of so many samples (0: whole records)", group="augmentation"
+    )
     shift: float = _option(0.0, "largest circular shift, as a part of the record", group="augmentation")
     scale: float = _option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation")
     noise: float = _option(0.0, "largest noise, in units of the standardised signal", group="augmentation")
@@ -67,7 +73,8 @@ class TrainConfig:
     devices: int = _option(1, "GPUs of this machine (PyTorch models only)")
     output_dir: str = _option(".", "folder that gets checkpoints/, logs/ and results/")
     model_config: dict = field(
-        default_factory=dict, metadata={"help": "options of the model as JSON", "choices": None, "group": "run"}
+        default_factory=dict,
+        metadata={"help": "options of the model as JSON", "choices": None, "group": "run"},
     )
 
     @property
@@ -120,7 +127,7 @@ def _json_object(text: str) -> dict:
     except json.JSONDecodeError as error:
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError('must be a JSON object, e.g. \'{"dropout": 0.3}\'')
+        raise argparse.ArgumentTypeError("must be a JSON object, e.g. '{\"dropout\": 0.3}'")
     return value
 
 
@@ -154,7 +161,9 @@ class Parser(argparse.ArgumentParser):
         """
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            flags = [
+                flag for action in self._actions for flag in action.option_strings if flag.startswith("--")
+            ]
             flag = next((word for word in unknown if word.startswith("-")), unknown[0])
             self.error(f"unknown argument '{flag}': {nearest(flag.split('=')[0], flags)}")
         return values
@@ -171,11 +180,19 @@ def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
         Names that ``--model`` may take, for the help text.
     """
     parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
-    groups = {name: parser.add_argument_group(name) for name in ("data", "optimisation", "augmentation", "run")}
+    groups = {
+        name: parser.add_argument_group(name) for name in ("data", "optimisation", "augmentation", "run")
+    }
     for f in dataclasses.fields(TrainConfig):
         default = f.default_factory() if f.default is dataclasses.MISSING else f.default  # type: ignore[misc]
         text = f.metadata["help"]
-        text += f": {', '.join(models)}" if f.name == "model" else f" (default: {default})" if default != "" else ""
+        text += (
+            f": {', '.join(models)}"
+            if f.name == "model"
+            else f" (default: {default})"
+            if default != ""
+            else ""
+        )
         kind: Any = {bool: true_or_false, dict: _json_object}.get(type(default), type(default))
         flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "type": kind}
         if f.metadata["choices"]:

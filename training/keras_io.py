@@ -48,7 +48,9 @@ def load_weights(model: keras.Model, path: Path) -> None:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}") from error
+        raise DataError(
+            f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}"
+        ) from error
 
 
 def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
@@ -100,12 +102,16 @@ def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """
     kept = []
     if len(source.weights) != len(target.weights):
-        raise DataError(f"'{source.name}' and '{target.name}' have different layers: --init needs the same model")
+        raise DataError(
+            f"'{source.name}' and '{target.name}' have different layers: --init needs the same model"
+        )
     for old, new in zip(source.weights, target.weights, strict=True):
         if new.path.startswith("head/"):
             kept.append(new.path)
         elif old.shape != new.shape:
-            raise DataError(f"--init: {new.path} has shape {tuple(old.shape)} there and {tuple(new.shape)} here")
+            raise DataError(
+                f"--init: {new.path} has shape {tuple(old.shape)} there and {tuple(new.shape)} here"
+            )
         else:
             new.assign(old)
     return kept

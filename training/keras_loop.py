@@ -49,7 +49,9 @@ class _EpochEnd(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs=None):
         self.sequence.epoch = epoch
         self.losses, self.began = [], time.monotonic()
-        self.bar = tqdm(total=len(self.sequence), desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None)
+        self.bar = tqdm(
+            total=len(self.sequence), desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None
+        )
 
     def on_train_batch_begin(self, batch: int, logs=None):
         config, steps = self.recorder.config, len(self.sequence.batches)
@@ -62,7 +64,10 @@ class _EpochEnd(keras.callbacks.Callback):
         self.bar.update()
         self.bar.set_postfix(loss=f"{np.mean(self.losses):.4f}")
         if self.stopper.requested and len(self.losses) < len(self.sequence):
-            self.recorder.epoch, self.recorder.batch = self.sequence.epoch, self.sequence.start + len(self.losses)
+            self.recorder.epoch, self.recorder.batch = (
+                self.sequence.epoch,
+                self.sequence.start + len(self.losses),
+            )
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs=None):
@@ -75,7 +80,9 @@ class _EpochEnd(keras.callbacks.Callback):
         probabilities = predict_validation(self.model, data, config)
         # `fit` reports a running mean, so the last batch's value is the mean over the epoch
         loss = self.losses[-1]
-        self.recorder.end_epoch(epoch, loss, seconds, probabilities, self._save_weights, keras_state(self.model))
+        self.recorder.end_epoch(
+            epoch, loss, seconds, probabilities, self._save_weights, keras_state(self.model)
+        )
         self.model.stop_training = self.recorder.finished or self.stopper.requested
 
     def _save_weights(self, path: Path) -> None:
@@ -143,7 +150,9 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
     decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
     optimizer = kind(config.lr, clipnorm=config.clip_norm or None, **decay)
     if config.weight_decay:  # biases and batch norm are not decayed
-        optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
+        optimizer.exclude_from_weight_decay(
+            var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
+        )
     loss = keras.losses.BinaryCrossentropy() if data.multilabel else keras.losses.CategoricalCrossentropy()
     # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
     on_cpu = keras.backend.backend() == "tensorflow" and not _has_gpu()
@@ -174,16 +183,22 @@ def train_keras(config: TrainConfig) -> Path:
     arrays, progress = claim_run(config)
     data = load_training_data(config)
     if progress and progress["fingerprint"] != data.fingerprint:
-        raise DataError(f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite")
+        raise DataError(
+            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
+        )
     keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
     seed_everything(config.seed)
     model = build_model(config, data)
     if arrays:
         restore_keras_state(model, arrays)
     recorder = Recorder(config, data, "keras", model.config, progress)
-    print(f"{config.model}: {model.count_params():,} parameters, backend {keras.backend.backend()}, run '{config.run}'")
+    print(
+        f"{config.model}: {model.count_params():,} parameters, backend {keras.backend.backend()}, run '{config.run}'"
+    )
     if progress:
-        print(f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else ""))
+        print(
+            f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
+        )
     batches = data.batches(config)
     with Stopper() as stopper:
         while not recorder.finished and not stopper.requested:

@@ -37,7 +37,9 @@ def crop_starts(samples: int, crop: int) -> list[int]:
     return [*range(0, samples - crop, max(1, crop // 2)), samples - crop]
 
 
-def forward_in_batches(forward: Forward, signals: np.ndarray, crop: int = 0, batch_size: int = 32) -> np.ndarray:
+def forward_in_batches(
+    forward: Forward, signals: np.ndarray, crop: int = 0, batch_size: int = 32
+) -> np.ndarray:
     """Probabilities of standardised records, averaged over the windows of a model trained on crops.
 
     Parameters
@@ -91,7 +93,9 @@ class Predictor:
         self.samples: int = card["samples"]
         self.crop: int = card.get("crop", 0)
         self.standardizer = Standardizer.from_json(card["standardization"])
-        self.thresholds = np.array(card["thresholds"]) if card.get("thresholds") else np.full(len(self.classes), 0.5)
+        self.thresholds = (
+            np.array(card["thresholds"]) if card.get("thresholds") else np.full(len(self.classes), 0.5)
+        )
         self.calibrator = Calibrator.from_json(card["calibration"]) if card.get("calibration") else None
         self._forward = forward
 
@@ -125,7 +129,9 @@ class Predictor:
         bad = ~np.isfinite(signals).all(axis=1)
         if bad.any():
             record, lead = np.argwhere(bad)[0]
-            raise DataError(f"record {record}, lead {self.leads[lead]}: NaN or infinite samples; repair or drop it")
+            raise DataError(
+                f"record {record}, lead {self.leads[lead]}: NaN or infinite samples; repair or drop it"
+            )
         return self.standardizer(signals)
 
     def predict(self, signals_mv: np.ndarray, batch_size: int = 32, calibrated: bool = False) -> np.ndarray:
@@ -185,6 +191,7 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
     folder = find_checkpoint(path, output_dir)
     card = read_card(folder)
     if card["framework"] == "keras":
+        import models_tf  # noqa: F401  (first: it imports Keras without the native noise)
         from training.keras_io import load_keras as load
     else:
         from training.torch_io import load_torch as load

@@ -82,7 +82,12 @@ class Recorder:
         self.epoch: int = progress.get("epoch", 0)
         self.batch: int = progress.get("batch", 0)
         self.logger = RunLogger(
-            self.logs, config.run, config.to_json(), config.loggr, progress.get("wandb_id"), progress.get("history")
+            self.logs,
+            config.run,
+            config.to_json(),
+            config.loggr,
+            progress.get("wandb_id"),
+            progress.get("history"),
         )
         self._origin = {"command": command(), "git_commit": git_commit(), "packages": versions()}
 

@@ -31,4 +31,6 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
         return config.lr * (step + 1) / (warmup + 1)
     total = max(config.epochs * steps_per_epoch - warmup, 1)
     floor = 1e-3
-    return config.lr * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total))))
+    return config.lr * (
+        floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))
+    )

@@ -39,7 +39,9 @@ def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int =
     """
     total = len(dataset.labels)
     starts = tqdm(range(0, total, batch_size), desc="predict", unit="batch", leave=False, disable=None)
-    return np.concatenate([predictor.predict(dataset.signals[s : s + batch_size], batch_size) for s in starts])
+    return np.concatenate(
+        [predictor.predict(dataset.signals[s : s + batch_size], batch_size) for s in starts]
+    )
 
 
 def score(
@@ -71,7 +73,13 @@ def score(
             dataset.labels,
             probabilities,
             dataset.patient_ids,
-            metrics=("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds"),
+            metrics=(
+                "macro_roc_auc",
+                "class_roc_auc",
+                "macro_auprc",
+                "mean_accuracy",
+                "macro_f1_at_thresholds",
+            ),
             thresholds=predictor.thresholds,
             classes=dataset.classes,
             resamples=resamples,
@@ -84,7 +92,9 @@ def score(
     return result
 
 
-def main(framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None) -> None:
+def main(
+    framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
+) -> None:
     """Command line of `test.py` and `torch_test.py`.
 
     Parameters
@@ -108,14 +118,22 @@ def main(framework: str, models: Sequence[str], default_model: str, args: Sequen
         description="Score a trained model on PTB-XL's fold 10, with confidence intervals over patients.",
         epilog=f"example: python {script} --model {default_model} --batchsize 32 --data_dir data/ptb",
     )
-    parser.add_argument("--model", default=default_model, help=f"trained model: {', '.join(models)} (default: %(default)s)")
+    parser.add_argument(
+        "--model", default=default_model, help=f"trained model: {', '.join(models)} (default: %(default)s)"
+    )
     parser.add_argument("--run", help="name of the run or checkpoint folder (default: the model)")
     parser.add_argument("--data_dir", help="PTB-XL folder (default: the one it was trained on)")
-    parser.add_argument("--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default: %(default)s)")
+    parser.add_argument(
+        "--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap resamples (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--limit", type=int, default=0, help="score at most this many records (0: all)")
-    parser.add_argument("--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)")
+    parser.add_argument(
+        "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
+    )
     options = parser.parse_args(args)
     if options.model not in models:
         raise UsageError(f"unknown model '{options.model}': {nearest(options.model, models)}")
@@ -140,7 +158,9 @@ def main(framework: str, models: Sequence[str], default_model: str, args: Sequen
         min_likelihood=config.get("min_likelihood", 0),
     )
     if list(dataset.classes) != predictor.classes:
-        raise UsageError(f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}")
+        raise UsageError(
+            f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}"
+        )
     test = dataset.split("test")
     if options.limit:
         test = test.select(options.limit, options.seed)
@@ -159,7 +179,10 @@ def main(framework: str, models: Sequence[str], default_model: str, args: Sequen
         "limit": options.limit,
         "times_scored": before + 1,
         "trained_on_this_data": same_data,
-        "checkpoint": {"weights_sha256": card["weights_sha256"], "epoch": card.get("metrics", {}).get("epoch")},
+        "checkpoint": {
+            "weights_sha256": card["weights_sha256"],
+            "epoch": card.get("metrics", {}).get("epoch"),
+        },
         "command": command(),
         "git_commit": git_commit(),
         "packages": versions(),
@@ -208,7 +231,11 @@ def table(report: dict[str, Any]) -> str:
         ("mean accuracy at 0.5", metrics["mean_accuracy"], intervals.get("mean_accuracy")),
         ("mean accuracy, fold-9 thresholds", metrics["mean_accuracy_at_thresholds"], None),
         ("max F1 (reference's, 10 thresholds)", metrics["max_f1_reference"], None),
-        ("macro F1, fold-9 thresholds", metrics["macro_f1_at_thresholds"], intervals.get("macro_f1_at_thresholds")),
+        (
+            "macro F1, fold-9 thresholds",
+            metrics["macro_f1_at_thresholds"],
+            intervals.get("macro_f1_at_thresholds"),
+        ),
         ("Fmax", metrics["fmax"], None),
         ("macro AUPRC", metrics["macro_auprc"], intervals.get("macro_auprc")),
         ("ECE", metrics["ece"], None),
@@ -223,7 +250,9 @@ def table(report: dict[str, Any]) -> str:
         for name, v in metrics["class_roc_auc"].items()
     ]
     if metrics["undefined_classes"]:
-        lines.append(f"undefined here (no positive or no negative record): {', '.join(metrics['undefined_classes'])}")
+        lines.append(
+            f"undefined here (no positive or no negative record): {', '.join(metrics['undefined_classes'])}"
+        )
     counts = report["bootstrap"]
     lines.append(
         f"{counts['resamples']} resamples of {counts['patients']} patients; "

@@ -132,7 +132,9 @@ def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> li
     return head
 
 
-def torch_state(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, np.ndarray], str]:
+def torch_state(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, np.ndarray], str]:
     """Weights, optimiser state and random state as plain arrays.
 
     Parameters

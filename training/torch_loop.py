@@ -52,7 +52,9 @@ def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
         folder = find_checkpoint(config.init, config.output_dir)
         card = read_card(folder)
         if card["framework"] != "torch" or card["model"]["name"] != config.model:
-            raise DataError(f"--init {folder} holds '{card['model']['name']}', not a PyTorch '{config.model}'")
+            raise DataError(
+                f"--init {folder} holds '{card['model']['name']}', not a PyTorch '{config.model}'"
+            )
         kept = copy_weights(read_weights(folder / card["weights"]), model)
         print(f"weights from {folder}, all but {', '.join(kept)}")
     return model
@@ -77,7 +79,10 @@ def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.
         return torch.optim.Adam(model.parameters(), lr=config.lr)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
@@ -87,12 +92,21 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor, multilabel: bool) -> torch
     return functional.cross_entropy(logits.float(), labels)
 
 
-def _train_epoch(fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper) -> float | None:
+def _train_epoch(
+    fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper
+) -> float | None:
     """Train from ``recorder.batch`` to the end of the epoch; None when interrupted before it."""
     config, epoch = recorder.config, recorder.epoch
     model.train()
     losses = []
-    bar = tqdm(total=len(batches), initial=recorder.batch, desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None)
+    bar = tqdm(
+        total=len(batches),
+        initial=recorder.batch,
+        desc=f"epoch {epoch + 1}",
+        unit="batch",
+        leave=False,
+        disable=None,
+    )
     with bar:
         for index in range(recorder.batch, len(batches)):
             for group in optimizer.param_groups:
@@ -140,7 +154,9 @@ def train_torch(config: TrainConfig) -> Path:
     arrays, progress = claim_run(config)
     data = load_training_data(config)
     if progress and progress["fingerprint"] != data.fingerprint:
-        raise DataError(f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite")
+        raise DataError(
+            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
+        )
     seed_everything(config.seed)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
@@ -155,7 +171,9 @@ def train_torch(config: TrainConfig) -> Path:
     parameters = sum(p.numel() for p in plain.parameters())
     print(f"{config.model}: {parameters:,} parameters on {fabric.device}, run '{config.run}'")
     if progress:
-        print(f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else ""))
+        print(
+            f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
+        )
     batches, validation = data.batches(config), Batches(data.val, data.standardizer, config.batchsize)
     forward = torch_forward(plain, data.multilabel, fabric.device)
 
@@ -175,7 +193,13 @@ def train_torch(config: TrainConfig) -> Path:
             # only the first process of several writes
             if fabric.is_global_zero:
                 recorder.end_epoch(
-                    recorder.epoch, loss, seconds, np.concatenate(parts), save_weights, arrays, {"groups": groups}
+                    recorder.epoch,
+                    loss,
+                    seconds,
+                    np.concatenate(parts),
+                    save_weights,
+                    arrays,
+                    {"groups": groups},
                 )
             fabric.barrier()
     if stopper.requested and not recorder.finished:

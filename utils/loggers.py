@@ -118,4 +118,6 @@ def _start_wandb(run: str, config: dict[str, Any], folder: Path, wandb_id: str |
             settings=wandb.Settings(silent=True, console="off"),
         )
     except wandb.errors.Error as error:
-        raise TwelveLeadError(f"wandb did not start ({error}): set WANDB_MODE=offline or use --loggr False") from error
+        raise TwelveLeadError(
+            f"wandb did not start ({error}): set WANDB_MODE=offline or use --loggr False"
+        ) from error

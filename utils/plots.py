@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from scipy.ndimage import maximum_filter1d
 
@@ -28,10 +28,13 @@ DPI = 127
 LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 
 _PAPER, _THIN, _THICK, _INK, _GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
-_STRONG = "#5b3fd6"
-# Millimetres: white margins round the paper, room for the calibration pulse, half the height of the heat ribbon.
-_LEFT, _RIGHT, _BOTTOM, _PULSE, _RIBBON = 20.0, 6.0, 19.0, 15.0, 2.2
-_SMALLEST_PITCH, _LARGEST_PITCH, _NARROWEST = 15.0, 60.0, 140.0
+_STRONG = "#4a2fc9"
+# Clear paper to strong violet: lightness alone carries the value, so colour blindness takes nothing away.
+HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)])
+# Whole millimetres: white margins round the paper, room for the colour bar, and before each column of traces.
+_LEFT, _RIGHT, _BOTTOM, _BAR, _GUTTER = 20, 6, 15, 18, 15
+_SMALLEST_PITCH, _LARGEST_PITCH, _NARROWEST = 15, 60, 120
+_RIBBON = 2.2  # half of its height, mm
 
 
 def plot_ecg(
@@ -49,9 +52,10 @@ def plot_ecg(
 ) -> Figure:
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimetres when printed at its own size.
 
-    Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG); nothing
-    else is done to the signal. `heat` becomes a ribbon under the trace. Its colour bar runs exactly from the
-    smallest to the largest value drawn; with `clip_percentile` it ends there and says so with an arrow.
+    Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG);
+    nothing else is done to the signal. `heat` becomes a ribbon under the trace. Its colour bar runs exactly
+    from the smallest to the largest value drawn, on a square-root scale, because attention has few high
+    peaks; with `clip_percentile` it ends there and says so with an arrow.
 
     Parameters
     ----------
@@ -108,43 +112,39 @@ def plot_ecg(
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
     millimetres = (signals - np.median(signals, axis=0)) * MM_PER_MV
     offsets, height = _row_offsets(millimetres, sampling_rate, rows, spans)
-    width = _PULSE + 5 * math.ceil(seconds * MM_PER_SECOND / 5 + 1)
-    paper_width = max(width, _NARROWEST)
-
-    figure, axes = _paper(paper_width, height, title, subtitle, has_bar=heat is not None)
+    column_width = _GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
+    figure, axes = _paper(
+        max(columns * column_width + 5, _NARROWEST), height, title, subtitle, heat is not None
+    )
     if heat is not None:
-        shown = np.concatenate([heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)])
-        norm, clipped = _limits(shown, clip_percentile)
+        shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
+        norm, clipped = _limits(np.concatenate(shown), clip_percentile)
         _colour_bar(figure, norm, clipped, heat_label)
     for lead in range(12):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
-        x = _PULSE + np.arange(start, stop) / sampling_rate * MM_PER_SECOND
+        left = _GUTTER + column * column_width
+        x = left + np.arange(stop - start) / sampling_rate * MM_PER_SECOND
         y = offsets[row] + millimetres[start:stop, lead]
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
         axes.plot(x, y, color=_INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
-        label = DISPLAY_NAMES[lead]
-        share = "" if importance is None else f"{importance[lead]:.1%}".replace("%", " %")
         if column == 0:
             _pulse(axes, offsets[row])
-            axes.text(-2.5, offsets[row], label, ha="right", va="center", fontsize=11, weight="bold")
-            axes.text(-2.5, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=_GREY)
-        else:
-            axes.text(x[0] + 1, offsets[row] + 5, f"{label}  {share}", fontsize=11, weight="bold", zorder=5)
-    for start, _ in spans[1:]:
-        axes.axvline(_PULSE + start / sampling_rate * MM_PER_SECOND, color=_GREY, linewidth=0.8, zorder=3)
-    step = max(1, math.ceil(seconds / 60))
-    ticks = np.arange(0, math.floor(seconds + 1e-9) + 1, step)
-    axes.set_xticks(_PULSE + ticks * MM_PER_SECOND, [f"{t} s" for t in ticks], fontsize=8, color=_GREY)
+        name_at = -2.5 if column == 0 else left - 2
+        axes.text(
+            name_at, offsets[row], DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold"
+        )
+        if importance is not None:
+            share = f"{100 * importance[lead]:.1f} %"
+            axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=_GREY)
+    _time_axis(axes, sampling_rate, spans, column_width)
     if path is not None:
         _save(figure, path, dpi)
     return figure
 
 
-def attention_heat(
-    beat: np.ndarray, rhythm: np.ndarray, channel: np.ndarray, samples: int
-) -> np.ndarray:
+def attention_heat(beat: np.ndarray, rhythm: np.ndarray, channel: np.ndarray, samples: int) -> np.ndarray:
     """Share of attention of every sample: beat x rhythm x channel, a distribution over the whole record.
 
     The positions inside a window are interpolated to its samples: position j of a network that strides by s
@@ -174,7 +174,9 @@ def attention_heat(
     """
     beat, rhythm, channel = (np.asarray(a, dtype=np.float64) for a in (beat, rhythm, channel))
     if beat.ndim != 3 or rhythm.shape != beat.shape[:2] or channel.shape != beat.shape[:1]:
-        raise DataError(f"attention shapes do not fit: beat {beat.shape}, rhythm {rhythm.shape}, {channel.shape}")
+        raise DataError(
+            f"attention shapes do not fit: beat {beat.shape}, rhythm {rhythm.shape}, {channel.shape}"
+        )
     for name, level in (("beat", beat), ("rhythm", rhythm), ("channel", channel)):
         if not (level >= 0).all() or not np.allclose(level.sum(axis=-1), 1, atol=1e-3):
             raise DataError(f"the {name} attention is not a softmax: it must be >= 0 and sum to 1")
@@ -222,10 +224,13 @@ def plot_channels(
     shares = 100 * _check_importance(importance)
     figure = Figure(figsize=(8, 4.2), facecolor="white")
     axes = figure.add_axes((0.08, 0.17, 0.89, 0.68))
-    bars = axes.bar(DISPLAY_NAMES, shares, color=_STRONG, width=0.7)
-    axes.bar_label(bars, [f"{s:.1f}" for s in shares], fontsize=9, padding=2)
-    axes.axhline(100 / 12, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate("uniform", (1, 100 / 12), (-2, 3), ("axes fraction", "data"), "offset points", fontsize=8, ha="right")
+    axes.axhline(100 / 12, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    bars = axes.bar(DISPLAY_NAMES, shares, color=_STRONG, width=0.7, zorder=2)
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    axes.bar_label(bars, [f"{s:.1f}" for s in shares], fontsize=9, padding=2, bbox=white)
+    axes.annotate(
+        "uniform", (1, 100 / 12), (-2, 3), ("axes fraction", "data"), "offset points", fontsize=8, ha="right"
+    )
     axes.set_ylabel("share of attention (%)")
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
     axes.spines[["top", "right"]].set_visible(False)
@@ -243,8 +248,9 @@ def _check_leads(name: str, values: np.ndarray, smallest: float = -np.inf) -> np
     bad = ~(np.isfinite(array) & (array >= smallest))
     if bad.any():
         sample, lead = np.argwhere(bad)[0]
+        or_negative = " or negative" if smallest == 0 else ""
         raise DataError(
-            f"{name} holds {bad.sum()} values that cannot be drawn (NaN, infinite or below the smallest allowed), "
+            f"{name} holds {bad.sum()} values that cannot be drawn (NaN, infinite{or_negative}), "
             f"the first in lead {DISPLAY_NAMES[lead]} at sample {sample}: {array[sample, lead]}"
         )
     return array
@@ -253,14 +259,16 @@ def _check_leads(name: str, values: np.ndarray, smallest: float = -np.inf) -> np
 def _check_importance(values: np.ndarray) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (12,) or not (array >= 0).all() or not math.isclose(array.sum(), 1, abs_tol=1e-3):
-        raise DataError(f"lead importance must be 12 shares >= 0 that sum to 1, got {array.round(4).tolist()}")
+        raise DataError(
+            f"lead importance must be 12 shares >= 0 that sum to 1, got {array.round(4).tolist()}"
+        )
     return array
 
 
 def _row_offsets(
     millimetres: np.ndarray, sampling_rate: float, rows: int, spans: Sequence[tuple[int, int]]
-) -> tuple[np.ndarray, float]:
-    """Height of each row's line above the paper's lower edge, and of the paper: close, but not overlapping."""
+) -> tuple[np.ndarray, int]:
+    """Height of each row's line above the paper's lower edge, and of the paper: close, not overlapping."""
     reach = max(1, round(0.2 * sampling_rate))
     up, down = np.zeros((2, rows, max(stop - start for start, stop in spans) * len(spans)))
     for column, (start, stop) in enumerate(spans):
@@ -273,32 +281,45 @@ def _row_offsets(
     top = 5 * math.ceil(np.clip(up[0].max() + 4, 15, _LARGEST_PITCH) / 5)
     bottom = 5 * math.ceil(np.clip(down[-1].max() + 4, 10, _LARGEST_PITCH) / 5)
     offsets = bottom + np.append(np.cumsum(pitch[::-1])[::-1], 0)
-    return offsets, float(offsets[0] + top)
+    return offsets, int(offsets[0]) + top
 
 
-def _paper(width: float, height: float, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
+def _paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
     """Make a figure whose only axes count millimetres of paper, with grid, title and footer."""
-    lines = textwrap.wrap(subtitle, max(40, int(width / 1.75)))
-    head = 13 + 4.6 * len(lines)
-    page = (_LEFT + width + _RIGHT, _BOTTOM + 12 * has_bar + height + head)
+    titles, lines = textwrap.wrap(title, int(width / 3)), textwrap.wrap(subtitle, int(width / 1.8))
+    head = 6 + 7 * len(titles) + 5 * len(lines)
+    page = (_LEFT + width + _RIGHT, _BOTTOM + _BAR * has_bar + height + head)
     figure = Figure(figsize=(page[0] / 25.4, page[1] / 25.4), facecolor="white")
-    bottom = page[1] - head - height
-    axes = figure.add_axes((_LEFT / page[0], bottom / page[1], width / page[0], height / page[1]), facecolor=_PAPER)
+    box = (_LEFT / page[0], (page[1] - head - height) / page[1], width / page[0], height / page[1])
+    axes = figure.add_axes(box, facecolor=_PAPER)
     axes.set(xlim=(0, width), ylim=(0, height), yticks=[])
     axes.tick_params(length=3, color=_GREY)
     for spine in axes.spines.values():
         spine.set(color=_THICK, linewidth=0.8)
     for spacing, colour, line in ((1, _THIN, 0.35), (5, _THICK, 0.55)):
-        upright = [[(x, 0), (x, height)] for x in np.arange(0, width + 0.5, spacing)]
-        level = [[(0, y), (width, y)] for y in np.arange(0, height + 0.5, spacing)]
-        axes.add_collection(LineCollection(upright + level, colors=colour, linewidths=line, zorder=2))
-    left = _LEFT / page[0]
-    figure.text(left, 1 - 7.5 / page[1], title, fontsize=14, weight="bold", color=_INK)
-    for number, line in enumerate(lines):
-        figure.text(left, 1 - (12.5 + 4.6 * number) / page[1], line, fontsize=9.5, color=_INK)
-    figure.text(left, 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=_GREY)
-    figure.text(1 - _RIGHT / page[0], 3.5 / page[1], "25 mm/s   10 mm/mV", fontsize=8, color=_GREY, ha="right")
+        upright = [[(x, 0), (x, height)] for x in range(0, width + 1, spacing)]
+        level = [[(0, y), (width, y)] for y in range(0, height + 1, spacing)]
+        grid = LineCollection(upright + level, colors=colour, linewidths=line, antialiaseds=False, zorder=1)
+        axes.add_collection(grid)
+    axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=_GREY, ha="right", zorder=5)
+    for number, text in enumerate(titles):
+        figure.text(box[0], 1 - (8.5 + 7 * number) / page[1], text, fontsize=14, weight="bold", color=_INK)
+    for number, text in enumerate(lines):
+        y = 6 + 7 * len(titles) + 5 * number
+        figure.text(box[0], 1 - y / page[1], text, fontsize=9.5, color=_INK, va="center")
+    figure.text(box[0], 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=_GREY)
     return figure, axes
+
+
+def _time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]], column_width: int) -> None:
+    """Mark whole seconds under each column; its first sample lies where its gutter ends."""
+    places, labels = [], []
+    for column, (start, stop) in enumerate(spans):
+        first, last = start / sampling_rate, stop / sampling_rate
+        for second in range(math.ceil(first), math.floor(last + 1e-9) + 1):
+            places.append(_GUTTER + column * column_width + (second - first) * MM_PER_SECOND)
+            labels.append(f"{second} s")
+    axes.set_xticks(places, labels, fontsize=8, color=_GREY)
 
 
 def _pulse(axes: Axes, offset: float) -> None:
@@ -307,38 +328,35 @@ def _pulse(axes: Axes, offset: float) -> None:
     axes.plot(x, offset + y, color=_INK, linewidth=0.8, zorder=4)
 
 
-def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[Normalize, bool]:
+def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[PowerNorm, bool]:
     """Colour limits: exactly what is drawn, or up to a percentile of it; one constant value starts at 0."""
     low, high = float(shown.min()), float(shown.max())
     top = high if clip_percentile is None else float(np.percentile(shown, clip_percentile))
     if top <= low:
         low, top = (0.0, top) if top > 0 else (0.0, 1.0)
-    return Normalize(low, top, clip=True), top < high
+    return PowerNorm(0.5, low, top, clip=True), top < high
 
 
-def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: Normalize) -> None:
+def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: PowerNorm) -> None:
     """Colour a band along the trace; each sample owns the band from half way before to half way after it."""
     places = np.arange(len(x) + 1) - 0.5
     edges_x, edges_y = (np.interp(places, np.arange(len(x)), v) for v in (x, y))
     grid_y = np.stack([edges_y - _RIBBON, edges_y + _RIBBON])
-    axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=_heat_colours(), norm=norm, zorder=1)
+    axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLOURS, norm=norm, zorder=2)
 
 
-def _colour_bar(figure: Figure, norm: Normalize, clipped: bool, label: str) -> None:
+def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
     width, height = figure.get_size_inches() * 25.4
-    axes = figure.add_axes((_LEFT / width, 17.5 / height, 70 / width, 3.2 / height))
-    scale = ScalarMappable(norm, _heat_colours())
+    axes = figure.add_axes((_LEFT / width, 15 / height, 80 / width, 3 / height))
+    scale = ScalarMappable(norm, HEAT_COLOURS)
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal", extend="max" if clipped else "neither")
-    ticks = np.linspace(norm.vmin, norm.vmax, 5)
-    bar.set_ticks(ticks, labels=[f"{t:.3g}" for t in ticks], fontsize=8)
+    axes.set_facecolor(_PAPER)
+    ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
+    bar.set_ticks(ticks, labels=[f"{t:.2g}" if t < 10 else f"{t:.0f}" for t in ticks], fontsize=8)
+    bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
-    note = "; stronger values share the last colour" if clipped else ""
-    figure.text((_LEFT + 75) / width, 19.1 / height, label + note, fontsize=9, va="center", color=_INK)
-
-
-def _heat_colours() -> Colormap:
-    """From the colour of the paper to a strong violet; lightness falls evenly, so it survives colour blindness."""
-    return LinearSegmentedColormap.from_list("attention", [_PAPER, _STRONG])
+    note = "; square-root scale" + ("; stronger values share the last colour" if clipped else "")
+    figure.text(_LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=_INK)
 
 
 def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:

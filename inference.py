@@ -1,0 +1,117 @@
+"""Ask a trained model about one ECG, or about every ECG in a folder.
+
+    python inference.py --dir data/sample/04827_lr                 # a WFDB record
+    python inference.py --dir ecg.csv --units uV --model imle_net_mi
+    python inference.py --dir folder_of_ecgs/                      # batch mode
+
+Reads WFDB, CSV, .npy, .mat and EDF; prints every assumption; writes probabilities with their thresholds
+and, for IMLE-Net, attention painted on the 12-lead ECG. Not a medical device.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import csv
+import io
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from training.config import Parser
+from utils.ecg import NOT_A_DEVICE
+from utils.errors import TwelveLeadError, UsageError, run_cli
+from utils.files import write_text
+
+
+def _parser() -> Parser:
+    parser = Parser(description=__doc__)
+    parser.add_argument("--dir", required=True, help="record (with or without ending), file or folder")
+    parser.add_argument(
+        "--model",
+        default="imle_net",
+        help="trained model: run, pretrained name or checkpoint folder (default: %(default)s)",
+    )
+    parser.add_argument("--sampling_rate", type=float, help="Hz, for files that do not say it")
+    parser.add_argument("--units", help="mV, uV or V, for files that do not say it or are wrong")
+    parser.add_argument(
+        "--leads", help="comma-separated lead names in file order, where the file's are missing or wrong"
+    )
+    parser.add_argument("--start", type=float, help="seconds to skip at the beginning (default: 0)")
+    parser.add_argument(
+        "--output_dir", default=".", help="folder with checkpoints/, gets results/ (default: %(default)s)"
+    )
+    parser.add_argument("--no_pictures", action="store_true", help="probabilities only (fast)")
+    return parser
+
+
+def _summary(rows: list[dict]) -> str:
+    text = io.StringIO()
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def main() -> int:
+    """Read the flags, predict every recording and say what was written."""
+    options = _parser().parse_args()
+    from preprocessing.own_ecg import find_recordings, prepare, read_recording
+    from training import load_predictor
+    from training.explain import explain_recording, predict_recording
+    from utils.files import write_json
+
+    sources = find_recordings(options.dir)
+    many = Path(options.dir).is_dir()
+    predictor = load_predictor(options.model, options.output_dir)
+    print(f"model: {predictor.folder} ({', '.join(predictor.classes)})")
+    results = Path(options.output_dir) / "results" / predictor.folder.name
+    rows, failures = [], []
+    for source in tqdm(sources, desc="recordings", unit="ECG", disable=None if many else True):
+        inside = source.relative_to(options.dir).with_suffix("") if many else Path(source.stem)
+        folder = results / inside
+        try:
+            recording = read_recording(source, options.sampling_rate, options.units, options.leads)
+            recording = prepare(recording, predictor.sampling_rate, predictor.samples, options.start)
+            prediction = predict_recording(predictor, recording)
+            if options.no_pictures:
+                write_json(folder / "prediction.json", prediction)
+                written = [folder / "prediction.json"]
+            else:
+                written = explain_recording(predictor, recording, folder)
+        except UsageError:
+            raise
+        except TwelveLeadError as error:
+            if not many:
+                raise
+            failures.append(f"{source}: {error}")
+            rows.append({"record": str(inside), "error": str(error)})
+            continue
+        rows.append(
+            {"record": str(inside)} | {c["class"]: round(c["probability"], 6) for c in prediction["classes"]}
+        )
+        if not many:
+            for note in recording.notes:
+                print(f"assumed: {note}" if "assum" in note.lower() else f"note: {note}")
+            for c in prediction["classes"]:
+                answer = "yes" if c["positive"] else "no"
+                calibrated = "" if c["calibrated"] is None else f"  calibrated {c['calibrated']:.3f}"
+                print(
+                    f"  {c['class']:8s} {c['probability']:.3f}{calibrated}  threshold {c['threshold']:.3f}  {answer}"
+                )
+            print("wrote " + ", ".join(str(path) for path in written))
+    if many:
+        write_text(results / "predictions.csv", _summary(rows))
+        print(
+            f"{len(rows) - len(failures)} of {len(rows)} recordings predicted; wrote {results / 'predictions.csv'}"
+        )
+        for failure in failures:
+            print(f"error: {failure}", file=sys.stderr)
+    print(NOT_A_DEVICE)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,476 @@
+"""PTB-XL from disk to arrays: real records, a small written database, and every way to damage it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from databases.ptbxl import read_database, read_statements, release_of
+from databases.ptbxl_signals import RecordReader, import_wfdb, parse_plain_header, read_with_wfdb
+from preprocessing import Standardizer, fit_standardizer, load_ptbxl
+from tests.ptbxl_files import small_ecg, write_record, write_small_ptbxl
+from utils.ecg import LEADS
+from utils.errors import DataError, UsageError
+
+wfdb = import_wfdb()
+
+# Reference values of record 04827 (100 Hz), raw and after the scaler that IMLE-Net ships.
+SAMPLE_FIRST = [-0.015, -0.05, -0.035, 0.033, 0.01, -0.042, 0.05, -0.11, -0.105, -0.13, -0.135, -0.145]
+SAMPLE_SCALED_FIRST = [-0.061041127, -0.21176145, -0.14716703, 0.14566103, 0.046616247, -0.17731109]
+SAMPLE_SCALED_FIRST += [0.21886805, -0.47013915, -0.44860768, -0.55626505, -0.57779653, -0.62085948]
+SAMPLE_SCALED_LAST = [0.62365977, -0.27635588, -0.89646235, -0.16439221, 0.76576751, -0.58640912]
+SAMPLE_SCALED_LAST += [0.31791283, 0.56337165, 0.63227236, 0.059535132, 0.12843585, -0.065347422]
+SHIPPED_SCALER = Standardizer(mean=-0.000825140242832062, std=0.23221818381812617)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    return write_small_ptbxl(tmp_path_factory.mktemp("database") / "ptb", records=40)
+
+
+@pytest.fixture
+def database(written, tmp_path) -> Path:
+    """A private copy to damage."""
+    return Path(shutil.copytree(written, tmp_path / "ptb"))
+
+
+@pytest.fixture(scope="module")
+def real_cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def read_direct(folder: Path, names: list[str], rate: int) -> np.ndarray:
+    reader = RecordReader(folder, range(len(names)), names, rate)
+    return np.concatenate([block.copy() for block in reader.blocks()])
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+# ---------------------------------------------------------------- real records
+
+
+def test_sample_record_and_the_shipped_scaler_give_the_reference_values(shared_data):
+    (samples,) = read_direct(shared_data / "sample", ["04827_lr"], 100)
+    signal = samples / 1000
+    assert signal.shape == (1000, 12)
+    np.testing.assert_array_equal(signal[0], SAMPLE_FIRST)
+    assert signal.mean() == pytest.approx(-0.001759333333333332, abs=1e-15)
+    scaled = SHIPPED_SCALER(signal)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled[0], SAMPLE_SCALED_FIRST, atol=1e-6)
+    np.testing.assert_allclose(scaled[-1], SAMPLE_SCALED_LAST, atol=1e-6)
+    assert scaled.std(dtype=np.float64) == pytest.approx(0.8734692485949703, abs=1e-6)
+
+
+def test_real_counts_splits_and_scaler(shared_data, real_cache):
+    dataset = load_ptbxl(shared_data / "ptbxl", cache_dir=real_cache)
+    every = load_ptbxl(shared_data / "ptbxl", task="all", cache_dir=real_cache)
+    assert [len(every.split(name)) for name in ("train", "val", "test")] == [2067, 297, 303]
+    # 51 of the 2,667 records have no diagnostic superclass and are left out
+    assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [2032, 288, 296]
+    train = dataset.split("train")
+    assert dict(zip(dataset.classes, train.labels.sum(axis=0).tolist(), strict=True)) == {
+        "CD": 433,
+        "HYP": 252,
+        "MI": 477,
+        "NORM": 978,
+        "STTC": 483,
+    }
+    assert dataset.signals.shape == (2616, 1000, 12)
+    assert dataset.signals[5].dtype == np.float32
+    scale = fit_standardizer(train)
+    plain = train.signals.raw(slice(None)).astype(np.float64) / 1000
+    assert scale.mean == pytest.approx(plain.mean(), rel=1e-9)
+    assert scale.std == pytest.approx(plain.std(), rel=1e-12)
+
+
+def test_real_label_sets_have_the_published_sizes_and_order(shared_data, real_cache):
+    sizes = {"superdiagnostic": 5, "subdiagnostic": 23, "diagnostic": 44, "form": 19, "rhythm": 12, "all": 71}
+    sizes |= {"proto_rhythm": 16, "proto_morphology": 52, "proto_global": 3}
+    order = list(read_statements(shared_data / "ptbxl").index)
+    for task, size in sizes.items():
+        dataset = load_ptbxl(shared_data / "ptbxl", task=task, cache_dir=real_cache)
+        assert len(dataset.classes) == dataset.labels.shape[1] == size
+        if task not in ("superdiagnostic", "subdiagnostic"):
+            assert dataset.classes == sorted(dataset.classes, key=order.index)
+            assert len(dataset) == 2667
+        if task == "subdiagnostic":
+            assert dataset.classes[:5] == ["STTC", "NST_", "NORM", "IMI", "AMI"]
+            assert dataset.classes[-3:] == ["ILBBB", "SEHYP", "PMI"]
+
+
+@pytest.mark.parametrize(("rate", "every"), [(100, 40), (500, 6)])
+def test_direct_reader_equals_wfdb_on_real_records(shared_data, rate, every):
+    folder = shared_data / "ptbxl"
+    suffix = ".hea"
+    names = sorted(str(p.relative_to(folder))[: -len(suffix)] for p in (folder / f"records{rate}").rglob("*.hea"))
+    names = names[::every]
+    assert len(names) >= 10
+    direct = read_direct(folder, names, rate)
+    for name, samples in zip(names, direct, strict=True):
+        np.testing.assert_array_equal(samples / 1000, wfdb.rdrecord(str(folder / name)).p_signal)
+        np.testing.assert_array_equal(samples, read_with_wfdb(folder / name, rate))
+
+
+def test_real_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
+    signals = load_ptbxl(shared_data / "ptbxl", cache_dir=real_cache).signals[:300].astype(np.float64)
+    one, two, three, right, left, foot = np.moveaxis(signals[:, :, :6], 2, 0)
+    for identity in (three - (two - one), right + (one + two) / 2, left - (one - three) / 2, foot - (two + three) / 2):
+        assert np.median(np.abs(identity).max(axis=1)) < 0.0025
+    assert np.median(np.abs(right - (one - three) / 2).max(axis=1)) > 0.1  # aVR in the place of aVL is seen
+
+
+def test_partial_download_at_500_hz(shared_data, tmp_path, capsys):
+    with pytest.raises(DataError, match=r"2607 of 2667 records.*on_missing='drop'") as error:
+        load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path)
+    assert "... and 2597 more" in str(error.value)
+    dataset = load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path, on_missing="drop", task="all")
+    assert dataset.signals.shape == (60, 5000, 12)
+    assert "2607 of 2667 records" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- the small written database
+
+
+def test_small_database_arrays_are_what_was_written(written, tmp_path):
+    dataset = load_ptbxl(written, task="all", cache_dir=tmp_path)
+    rng = np.random.default_rng(0)
+    expected = np.stack([small_ecg(rng, 1000, 100, size=1 + k % 7 / 4) for k in range(40)])
+    np.testing.assert_array_equal(dataset.signals.raw(slice(None)), expected)
+    np.testing.assert_array_equal(np.asarray(dataset.signals), (expected / 1000).astype(np.float32))
+    assert dataset.ecg_ids.tolist() == list(range(1, 41))
+    assert dataset.patient_ids.tolist() == [1000 + k // 2 for k in range(40)]
+    assert dataset.folds.tolist() == [k // 2 % 10 + 1 for k in range(40)]
+    assert set(dataset.split("val").folds) == {9}
+    assert set(dataset.split("test").folds) == {10}
+    assert set(dataset.split("train").folds) == set(range(1, 9))
+    assert dataset.leads == LEADS
+    assert dataset.version == "no official release (40 records)"
+    assert release_of(21799) == "1.0.3"
+
+
+def test_500_hz_files_are_read_from_their_own_column(tmp_path):
+    folder = write_small_ptbxl(tmp_path / "ptb", records=20, sampling_rate=500)
+    dataset = load_ptbxl(folder, sampling_rate=500)
+    assert dataset.signals.shape == (20, 5000, 12)
+    assert dataset.sampling_rate == 500
+    with pytest.raises(DataError, match="00001_lr.hea: missing"):
+        load_ptbxl(folder, sampling_rate=100)
+    with pytest.raises(UsageError, match="not at 250 Hz"):
+        load_ptbxl(folder, sampling_rate=250)
+
+
+def test_scaler_ignores_validation_and_test(database, tmp_path):
+    before = fit_standardizer(load_ptbxl(database, cache_dir=tmp_path).split("train"))
+    table = read_database(database)
+    for name in table["filename"][table["strat_fold"] > 8]:
+        write_record(database / name, np.full((1000, 12), 5000), 100)
+    after = load_ptbxl(database, cache_dir=tmp_path)
+    assert (after.split("test").signals[:] == 5).all()
+    assert fit_standardizer(after.split("train")) == before
+    with pytest.raises(UsageError, match="training split only"):
+        fit_standardizer(after)
+
+
+def test_a_flat_lead_is_a_record_like_others(database, tmp_path):
+    samples = small_ecg(np.random.default_rng(1), 1000, 100)
+    samples[:, 7] = 0
+    write_record(database / "records100/00000/00001_lr", samples, 100)
+    assert (load_ptbxl(database, cache_dir=tmp_path).signals[0, :, 7] == 0).all()
+
+
+# ---------------------------------------------------------------- other layouts go through wfdb
+
+
+@pytest.mark.parametrize(
+    ("fmt", "dtype", "gain", "units_per_microvolt", "baseline", "reverse"),
+    [
+        (16, "<i2", "1000(0)/mV", 1, 0, True),  # only the order of the leads differs
+        (16, "<i2", "1/uV", 1, 0, False),
+        (16, "<i2", "1000(25)/mV", 1, 25, True),
+        (32, "<i4", "2000/mV", 2, 0, False),
+    ],
+)
+def test_other_lead_order_gain_unit_and_format(database, fmt, dtype, gain, units_per_microvolt, baseline, reverse):
+    expected = load_ptbxl(database, task="all").signals.raw(slice(None))
+    record = database / "records100/00000/00003_lr"
+    leads = LEADS[::-1] if reverse else LEADS
+    stored = expected[2].astype(np.int64) * units_per_microvolt + baseline
+    stored = stored[:, ::-1] if reverse else stored
+    lines = ["00003_lr 12 100 1000"]
+    lines += [
+        f"00003_lr.dat {fmt} {gain} 16 0 {stored[0, i]} {stored[:, i].sum() % 65536} 0 {lead}"
+        for i, lead in enumerate(leads)
+    ]
+    record.with_suffix(".hea").write_text("\n".join(lines) + "\n")
+    record.with_suffix(".dat").write_bytes(stored.astype(dtype).tobytes())
+    assert parse_plain_header(record.with_suffix(".hea").read_bytes(), record.name) is None
+    np.testing.assert_array_equal(load_ptbxl(database, task="all").signals.raw(slice(None)), expected)
+
+
+def test_a_whole_database_in_another_layout_is_read(tmp_path):
+    folder = write_small_ptbxl(tmp_path / "ptb", records=20)
+    expected = load_ptbxl(folder, task="all").signals[:]
+    for header in folder.rglob("*.hea"):
+        header.write_text(header.read_text() + "# a comment\n")
+    np.testing.assert_array_equal(load_ptbxl(folder, task="all").signals[:], expected)
+
+
+def test_wfdb_path_checks_as_much_as_the_direct_one(database, tmp_path):
+    record = database / "records100/00000/00002_lr"
+    rewrite(record.with_suffix(".hea"), " V6", " V6\n# a comment")
+    assert parse_plain_header(record.with_suffix(".hea").read_bytes(), "00002_lr") is None
+    flip_byte(record)
+    with pytest.raises(DataError, match=r"ecg_id 2, .*checksum of lead"):
+        load_ptbxl(database, cache_dir=tmp_path)
+
+
+# ---------------------------------------------------------------- damage
+
+
+def flip_byte(record: Path) -> None:
+    data = bytearray(record.with_suffix(".dat").read_bytes())
+    data[5003] ^= 0x10
+    record.with_suffix(".dat").write_bytes(data)
+
+
+def truncate(record: Path) -> None:
+    record.with_suffix(".dat").write_bytes(record.with_suffix(".dat").read_bytes()[:-24])
+
+
+def append(record: Path) -> None:
+    record.with_suffix(".dat").write_bytes(record.with_suffix(".dat").read_bytes() + b"\0\0")
+
+
+def shift_two_samples(record: Path) -> None:
+    """Two changes of one lead that cancel in the checksum: only the initial value tells."""
+    samples = np.fromfile(record.with_suffix(".dat"), dtype="<i2").reshape(-1, 12)
+    samples[0, 3] += 1
+    samples[1, 3] -= 1
+    samples.tofile(record.with_suffix(".dat"))
+
+
+def mark_invalid(record: Path) -> None:
+    samples = np.fromfile(record.with_suffix(".dat"), dtype="<i2").reshape(-1, 12)
+    samples[500, 11] = -32768
+    write_record(record, samples, 100)  # with the right checksum
+
+
+def eight_leads(record: Path) -> None:
+    lines = record.with_suffix(".hea").read_text().splitlines()
+    lines[0] = lines[0].replace(" 12 ", " 8 ")
+    record.with_suffix(".hea").write_text("\n".join(lines[:9]) + "\n")
+
+
+def five_seconds(record: Path) -> None:
+    write_record(record, np.fromfile(record.with_suffix(".dat"), dtype="<i2").reshape(-1, 12)[:500], 100)
+
+
+def other_rate(record: Path) -> None:
+    rewrite(record.with_suffix(".hea"), "_lr 12 100 1000", "_lr 12 500 1000")
+
+
+def other_samples(record: Path) -> None:
+    rewrite(record.with_suffix(".hea"), "_lr 12 100 1000", "_lr 12 100 999")
+
+
+def wrong_lead_name(record: Path) -> None:
+    rewrite(record.with_suffix(".hea"), " V6", " V7")
+
+
+def garbage_header(record: Path) -> None:
+    record.with_suffix(".hea").write_bytes(b"\xff\xfe not a header \x00\n")
+
+
+def empty_header(record: Path) -> None:
+    record.with_suffix(".hea").write_bytes(b"")
+
+
+def huge_numbers(record: Path) -> None:
+    rewrite(record.with_suffix(".hea"), "_lr 12 100 1000", "_lr 12 100 99999999999")
+
+
+def no_dat(record: Path) -> None:
+    record.with_suffix(".dat").unlink()
+
+
+def no_header(record: Path) -> None:
+    record.with_suffix(".hea").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flip_byte, r"\.dat: checksum differs from the header in lead AVF"),
+        (truncate, r"\.dat: has only 23976 bytes, its header asks for 24000"),
+        (append, r"\.dat: has more than 24000 bytes"),
+        (shift_two_samples, r"\.dat: first sample differs from the header in lead AVR"),
+        (mark_invalid, r"\.dat: samples marked as invalid \(-32768\) in lead V6"),
+        (eight_leads, r"\.hea: leads .*V6 are not there exactly once"),
+        (five_seconds, r"\.hea: header says 500 samples, the other records have 1000"),
+        (other_rate, r"\.hea: header says 500 Hz, expected 100 Hz"),
+        (other_samples, r"\.hea: header says 999 samples"),
+        (wrong_lead_name, r"\.hea: leads V6 are not there exactly once"),
+        (garbage_header, r"\.hea: not a readable WFDB record"),
+        (empty_header, r"\.hea: not a readable WFDB record"),
+        (huge_numbers, r"\.hea: not a readable WFDB record"),
+        (no_dat, r"\.dat: missing"),
+        (no_header, r"\.hea: missing"),
+    ],
+)
+def test_damaged_record_is_named_with_its_fault(database, tmp_path, damage, reason):
+    damage(database / "records100/00000/00007_lr")
+    with pytest.raises(DataError, match=r"1 of 40 records .*\n  ecg_id 7, records100/00000/00007_lr" + reason):
+        load_ptbxl(database, cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.*"))
+
+
+def test_many_damaged_records_are_listed_together(database, tmp_path):
+    damages = [flip_byte, truncate, no_dat, other_rate]
+    for k in range(1, 14):
+        damages[k % 4](database / f"records100/00000/{k:05d}_lr")
+    with pytest.raises(DataError) as error:
+        load_ptbxl(database, cache_dir=tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("13 of 40 records")
+    assert [line.split()[1] for line in lines[1:11]] == [f"{k}," for k in range(1, 11)]
+    assert lines[11].strip() == "... and 3 more"
+
+
+def test_every_record_damaged_is_an_error_too(database, tmp_path):
+    for header in database.rglob("*.hea"):
+        header.write_bytes(b"")
+    with pytest.raises(DataError, match="40 of 40 records"):
+        load_ptbxl(database, cache_dir=tmp_path)
+
+
+def test_missing_folder_and_tables_say_what_to_do(database, tmp_path):
+    with pytest.raises(DataError, match=r"does not exist: download it with"):
+        load_ptbxl(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="use that folder"):
+        load_ptbxl(database.parent)
+    (database / "scp_statements.csv").rename(database / "other.csv")
+    with pytest.raises(DataError, match="has no scp_statements.csv"):
+        load_ptbxl(database)
+
+
+@pytest.mark.parametrize("column", ["patient_id", "scp_codes", "strat_fold", "filename_lr", "ecg_id"])
+def test_missing_column_is_named(database, column):
+    path = database / "ptbxl_database.csv"
+    pd.read_csv(path).rename(columns={column: "other"}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=f"no column {column}"):
+        load_ptbxl(database)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("strat_fold", 11, "strat_fold is not a whole number from 1 to 10"),
+        ("strat_fold", "ten", "strat_fold is not a whole number from 1 to 10"),
+        ("patient_id", None, "patient_id is not a whole number"),
+        ("filename_lr", None, "filename_lr is empty for 1 records"),
+        ("scp_codes", "{'NORM': 100.0", "scp_codes of ecg_id 4"),
+        ("scp_codes", "__import__('os').getcwd()", "scp_codes of ecg_id 4"),
+        ("scp_codes", "['NORM']", "scp_codes of ecg_id 4"),
+        ("scp_codes", "{'NORM': 170}", "likelihood from 0 to 100"),
+        ("scp_codes", None, "scp_codes of ecg_id 4"),
+        ("ecg_id", 3, "lists ecg_id 3 twice"),
+    ],
+)
+def test_impossible_value_in_the_table_names_the_record(database, column, value, message):
+    path = database / "ptbxl_database.csv"
+    table = pd.read_csv(path, dtype=object)
+    table.loc[3, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(DataError, match=message) as error:
+        load_ptbxl(database)
+    assert "4" in str(error.value) or column == "ecg_id"
+
+
+def test_empty_and_binary_tables(database):
+    path = database / "ptbxl_database.csv"
+    header = path.read_text().splitlines()[0]
+    for content, message in [(b"", "not a readable CSV"), (b"\xff\xfe\x00\x81", "CSV|no column"), (header.encode(), "no record")]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            load_ptbxl(database)
+
+
+# ---------------------------------------------------------------- splits
+
+
+def edit_table(folder: Path, column: str, values: dict[int, object]) -> None:
+    path = folder / "ptbxl_database.csv"
+    table = pd.read_csv(path, index_col="ecg_id")
+    for ecg_id, value in values.items():
+        table.loc[ecg_id, column] = value
+    table.to_csv(path)
+
+
+def test_a_patient_in_two_splits_is_refused(database):
+    edit_table(database, "strat_fold", {2: 10})  # the other record of this patient is in fold 1
+    with pytest.raises(DataError, match=r"1 patients .*more than one split \(patient_id 1000\)"):
+        load_ptbxl(database)
+
+
+def test_a_patient_in_two_training_folds_is_fine(database):
+    edit_table(database, "strat_fold", {2: 5})
+    assert len(load_ptbxl(database)) == 40
+
+
+@pytest.mark.parametrize(("fold", "name"), [(9, "val"), (10, "test")])
+def test_an_empty_split_is_an_error(database, fold, name):
+    table = read_database(database)
+    edit_table(database, "strat_fold", {i: 1 for i in table.index[table["strat_fold"] == fold]})
+    with pytest.raises(DataError, match=rf"is in {name} \(folds {fold}\)"):
+        load_ptbxl(database)
+
+
+def test_one_record_is_not_a_dataset(tmp_path):
+    with pytest.raises(DataError, match=r"is in val \(folds 9\), test \(folds 10\): all 1 labelled"):
+        load_ptbxl(write_small_ptbxl(tmp_path / "ptb", records=1))
+
+
+def test_equal_recordings_across_splits_are_reported_or_refused(database, capsys):
+    for suffix in (".dat", ".hea"):
+        source = (database / "records100/00000/00001_lr").with_suffix(suffix).read_bytes()
+        target = (database / "records100/00000/00020_lr").with_suffix(suffix)  # fold 10
+        target.write_bytes(source.replace(b"00001_lr", b"00020_lr"))
+    dataset = load_ptbxl(database)
+    assert "1 recordings occur identically in more than one split (ecg_id 1 = 20)" in capsys.readouterr().out
+    np.testing.assert_array_equal(dataset.signals[0], dataset.signals[19])
+    with pytest.raises(DataError, match="1 = 20"):
+        load_ptbxl(database, on_duplicates="error")
+
+
+def test_a_class_without_training_records_is_listed(database, capsys):
+    load_ptbxl(database, task="proto_global")
+    assert "no training record has DIG, EL" in capsys.readouterr().out
+
+
+def test_wrong_options_name_the_right_ones(written):
+    with pytest.raises(UsageError, match="did you mean 'superdiagnostic'"):
+        load_ptbxl(written, task="superdiagnostics")
+    with pytest.raises(UsageError, match="on_duplicates"):
+        load_ptbxl(written, on_duplicates="ignore")
+    with pytest.raises(UsageError, match="on_missing"):
+        load_ptbxl(written, on_missing="ignore")
+
+
+def test_summary_command(database):
+    command = [sys.executable, "-W", "error", "-m", "preprocessing.summary", "--data_dir", str(database)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
+    assert rows["records"] == ["32", "4", "4"]
+    assert rows["patients"] == ["16", "2", "2"]
+    failed = subprocess.run([*command, "--task", "form_"], capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: unknown task 'form_': did you mean 'form'?")
