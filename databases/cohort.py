@@ -8,7 +8,8 @@ import numpy as np
 
 from databases.electrodes import LEAD_FIELD
 from databases.heart import Waves, healthy_waves, rotation
-from databases.pathology import CLASSES, SIGNS, PlantedSign, plant
+from databases.pathology import CLASSES, SIGNS
+from databases.planting import PlantedSign, plant
 
 FOLDS = 10
 # Superclasses of a patient and their share, near PTB-XL's. No superclass: only a rhythm statement.

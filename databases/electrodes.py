@@ -1,6 +1,6 @@
 """How the body surface sees the heart: the lead field, the twelve leads, and the noise of the electrodes.
 
-A lead field projects the heart vector onto I, II and V1-V6 (Dower et al. 1980, doi:10.1002/clc.4960030202).
+A lead field projects the heart vector onto I, II and V1-V6 (Dower et al. 1980, doi:10.1002/clc.1980.3.2.87).
 The other four leads are computed from I and II as an electrocardiograph does, so Einthoven's and
 Goldberger's identities hold exactly.
 """

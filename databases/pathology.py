@@ -2,8 +2,9 @@
 
 Every sign is one function `(waves, severity, rng)` that changes a beat in place; `SIGNS` lists them. Severity
 runs from 0 (hardly there) to 1 (textbook). The descriptions follow the AHA/ACCF/HRS recommendations for the
-standardisation and interpretation of the electrocardiogram (parts III-VI,
-doi:10.1161/CIRCULATIONAHA.108.191095, .191096, .191097, .191098) and the fourth universal definition of myocardial infarction (doi:10.1161/CIR.0000000000000617).
+interpretation of the electrocardiogram, parts III-VI (doi:10.1016/j.jacc.2008.12.013 to
+doi:10.1016/j.jacc.2008.12.016) and the fourth universal definition of myocardial infarction
+(doi:10.1161/CIR.0000000000000617).
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.electrodes import LEAD_FIELD, twelve_leads
-from databases.heart import Waves, evaluate_beats, rotation
-from databases.rhythm import BASE_RATE, BEAT_END, BEAT_START
+from databases.heart import Waves, rotation
 from utils.ecg import LEADS
 
 CLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
@@ -23,7 +22,6 @@ INFERIOR = ("II", "III", "AVF")
 HIGH_LATERAL = ("I", "AVL")
 LATERAL = ("I", "AVL", "V5", "V6")
 SEPTAL = ("V1", "V2", "V3", "V4")
-_VISIBLE = 0.04  # mV: a sign counts as visible in a lead from here
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def _delay_repolarisation(waves: Waves, seconds: float) -> None:
 
 
 def _left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """CLBBB: QRS over 0.12 s, no septal q, broad notched R in I, aVL, V5, V6, deep S in V1-V3, ST-T opposite."""
+    """CLBBB: QRS over 0.12 s, no septal q, broad notched lateral R, deep S in V1-V3, ST-T opposite."""
     size = np.linalg.norm(waves.vectors[waves.groups == "QRS"], axis=1).max() * rng.uniform(0.75, 1.0)
     wide = 0.9 + 0.25 * severity
     notch = rng.uniform(0.5, 0.9)
@@ -336,83 +334,3 @@ SIGNS = {
         Sign("LNGQT", "STTC", 0.07, LEADS, ("T",), _long_qt),
     )
 }
-
-
-@dataclass(frozen=True)
-class PlantedSign:
-    """A sign in one heart and where it shows.
-
-    Attributes
-    ----------
-    code : str
-        SCP code.
-    severity : float
-        0 to 1.
-    visible : dict of str to ndarray of bool, shape (12,)
-        For each group of waves of the sign: the sign's leads in which it changes that part by 0.04 mV or more.
-    """
-
-    code: str
-    severity: float
-    visible: dict[str, np.ndarray]
-
-
-def plant(
-    waves: Waves, code: str, severity: float, rng: np.random.Generator, lead_field: np.ndarray = LEAD_FIELD
-) -> PlantedSign:
-    """Change a beat and find where the change is visible, by comparison with the beat before.
-
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    code : str
-        A key of `SIGNS`.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    lead_field : ndarray, shape (8, 3)
-        How this patient's leads see the heart.
-
-    Returns
-    -------
-    PlantedSign
-        Something is always marked: where nothing reaches 0.04 mV, the lead and group with the largest change.
-    """
-    sign = SIGNS[code]
-    time = np.arange(BEAT_START, BEAT_END, 1 / BASE_RATE)
-    before = evaluate_beats(waves, time[None], np.ones(1))[0]
-    sign.apply(waves, severity, rng)
-    after = evaluate_beats(waves, time[None], np.ones(1))[0]
-    change = np.abs(twelve_leads((after - before) @ lead_field.T)) * np.isin(LEADS, sign.leads)
-
-    largest = {}
-    for group in sign.groups:
-        start, end = sign_window(waves, group)
-        largest[group] = change[(time >= start) & (time < end)].max(axis=0)
-    threshold = min(_VISIBLE, max(values.max() for values in largest.values()))
-    return PlantedSign(code, severity, {group: values >= threshold for group, values in largest.items()})
-
-
-def sign_window(waves: Waves, group: str, rr: float = 1.0) -> tuple[float, float]:
-    """Time span of a group of waves, ``PR`` included.
-
-    Parameters
-    ----------
-    waves : Waves
-        The beat after planting.
-    group : str
-        ``P``, ``PR`` (start of P to start of QRS), ``QRS``, ``ST`` or ``T``.
-    rr : float
-        RR interval in seconds.
-
-    Returns
-    -------
-    tuple of float
-        Start and end in seconds from the R peak.
-    """
-    if group == "PR":
-        return waves.window("P")[0], waves.window("QRS")[0]
-    start, end = waves.window(group, rr)
-    return (max(start, waves.window("QRS")[1]), end) if group == "ST" else (start, end)

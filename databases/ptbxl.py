@@ -41,7 +41,7 @@ def _find_csv(data_dir: Path, name: str) -> Path:
 
 
 def _read_csv(path: Path, columns: list[str], index: str | None = None) -> pd.DataFrame:
-    """`columns`, indexed by the column `index`, or by the first, which has no name in scp_statements.csv."""
+    """`columns`, indexed by the column `index`, or by the first (scp_statements.csv does not name it)."""
     try:
         header = list(pd.read_csv(path, nrows=0).columns)
         index = index or header[0]

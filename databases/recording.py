@@ -10,7 +10,8 @@ import pandas as pd
 
 from databases.cohort import Heart, Patient
 from databases.electrodes import decimate, electrode_noise, twelve_leads
-from databases.pathology import CLASSES, SIGNS, sign_window
+from databases.pathology import CLASSES, SIGNS
+from databases.planting import sign_window
 from databases.rhythm import Rhythm, make_rhythm, simulate_vector
 
 SECONDS = 10

@@ -107,7 +107,7 @@ def _open(path: Path, source: str, count: int) -> CachedSignals | None:
         ):
             return None
         touched = state.st_mtime_ns != card["mtime_ns"]
-    except (DataError, KeyError, TypeError, ValueError):
+    except (DataError, KeyError, TypeError, ValueError, EOFError, OSError):
         return None
     if touched and any(waveform_digest(s) != d for s, d in zip(samples, digests, strict=True)):
         return None

@@ -231,8 +231,10 @@ def prepare(
             f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
             "choose others with --start."
         )
+    # Before resampling, whose filter would let the neighbourhood of a flat part leak into it.
+    used = recording.signals[round((start or 0.0) * rate) :][: round(needed * rate)]
+    _check_flat(recording.source, used, " in the part used")
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
-    _check_flat(recording.source, signals, " in the part used")
     return replace(recording, signals=signals, sampling_rate=float(sampling_rate), notes=notes)
 
 
@@ -262,7 +264,7 @@ def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> N
 
 
 def _check_flat(source: Path, signals: np.ndarray, part: str = "") -> None:
-    """Raise DataError for leads without any deflection; resampling leaves rounding noise of some 1e-7 mV."""
+    """Raise DataError for leads without any deflection; float32 leaves noise of some 1e-7 mV."""
     flat = np.flatnonzero(np.ptp(signals, axis=0) < 1e-6)
     if len(flat):
         shown = ", ".join(DISPLAY_NAMES[lead] for lead in flat)
@@ -286,7 +288,7 @@ def _check_amplitude(source: Path, signals: np.ndarray) -> None:
         lead = DISPLAY_NAMES[int(sizes.argmax())]
         raise DataError(
             f"{source}, lead {lead}: a peak-to-peak of {sizes.max():.4g} mV, where the median lead has "
-            f"{size:.4g} mV: its unit differs from the others', or it holds codes for missing samples; correct the file"
+            f"{size:.4g} mV: its unit is another one, or it holds codes for missing samples; correct the file"
         )
 
 
@@ -303,9 +305,9 @@ def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], not
             raise DataError(
                 f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
                 f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "
-                "file, or give the true names of all channels in file order with --leads (- leaves a damaged lead "
-                "out; III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give a common "
-                "one with --units, such as 1000/mV"
+                "file, or name all channels truly, in file order, with --leads (- leaves a bad lead out; "
+                "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for all "
+                "with --units, such as 1000/mV"
             )
         notes.append(
             f"Einthoven's and Goldberger's identities hold: the largest residual, {IDENTITY_NAMES[worst]}, "

@@ -38,7 +38,8 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
 
     The filter is scipy's polyphase default (Kaiser window, beta 5, 6 dB down at the lower Nyquist frequency).
     The line from the first to the last sample is taken out before filtering and put back afterwards, so the
-    ends do not ring against an assumed zero.
+    ends do not ring against an assumed zero. No delay is added: PTB-XL's own 100 Hz files, made with another
+    filter, lie 1.25 ms (an eighth of a sample) ahead of this and differ by 5 uV RMS once that is taken out.
 
     Parameters
     ----------
@@ -58,4 +59,8 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     factor = ratio(source_rate, target_rate)
     if factor == 1:
         return signals.copy()
-    return resample_poly(signals, factor.numerator, factor.denominator, axis=0, padtype="line")
+    # The line itself, and with it any offset, comes through exactly; the filter alone would ripple it by 1e-4.
+    first, slope = signals[0], (signals[-1] - signals[0]) / max(len(signals) - 1, 1)
+    line = np.multiply.outer(np.arange(len(signals)), slope) + first
+    result = resample_poly(signals - line, factor.numerator, factor.denominator, axis=0)
+    return result + np.multiply.outer(np.arange(len(result)) / float(factor), slope) + first

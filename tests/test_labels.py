@@ -35,7 +35,15 @@ def names(table, row: int) -> set[str]:
 
 def test_superdiagnostic_groups_codes_sorts_classes_and_drops_unlabelled():
     table = build_labels(
-        database([{"NORM": 100, "SR": 0}, {"IMI": 0, "LAFB": 15, "ABQRS": 0}, {"SR": 0}, {}, {"LVH": 50, "NDT": 100}]),
+        database(
+            [
+                {"NORM": 100, "SR": 0},
+                {"IMI": 0, "LAFB": 15, "ABQRS": 0},
+                {"SR": 0},
+                {},
+                {"LVH": 50, "NDT": 100},
+            ]
+        ),
         statements(),
     )
     assert table.classes == ["CD", "HYP", "MI", "NORM", "STTC"]
@@ -146,7 +154,10 @@ def test_mi_reference_repeats_the_published_selection():
     assert set(normal[chosen["split"][chosen["NORM"] == 1] == "test"]) == {3}
     assert chosen["row"][chosen["NORM"] == 1].tolist() == sorted(chosen["row"][chosen["NORM"] == 1])
     few = build_labels(database([{"NORM": 100, "IMI": 0}], [3]), statements(), "mi_reference")
-    assert few.rows.tolist() == [0, 0]  # it is both, once in training and once in the test, as in the reference
+    assert few.rows.tolist() == [
+        0,
+        0,
+    ]  # it is both, once in training and once in the test, as in the reference
     assert sorted(few.splits) == ["test", "train"]
     with pytest.raises(UsageError, match="own likelihood rule"):
         build_labels(database(codes, folds), statements(), "mi_reference", 50)
@@ -157,7 +168,12 @@ def test_codes_without_a_definition_are_named():
         build_labels(database([{"NORM": 100}, {"XYZ": 0}, {"ABC": 0, "XYZ": 0}]), statements())
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(list(STATEMENTS)), st.sampled_from([0, 15, 35, 50, 80, 100])), min_size=1))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(list(STATEMENTS)), st.sampled_from([0, 15, 35, 50, 80, 100])),
+        min_size=1,
+    )
+)
 def test_any_table_gives_consistent_labels(codes):
     table = build_labels(database([*codes, {"NORM": 100, "PVC": 0, "SR": 0}]), statements(), "all")
     for row, present in enumerate(codes):

@@ -111,7 +111,9 @@ def test_real_label_sets_have_the_published_sizes_and_order(shared_data, real_ca
 def test_direct_reader_equals_wfdb_on_real_records(shared_data, rate, every):
     folder = shared_data / "ptbxl"
     suffix = ".hea"
-    names = sorted(str(p.relative_to(folder))[: -len(suffix)] for p in (folder / f"records{rate}").rglob("*.hea"))
+    names = sorted(
+        str(p.relative_to(folder))[: -len(suffix)] for p in (folder / f"records{rate}").rglob("*.hea")
+    )
     names = names[::every]
     assert len(names) >= 10
     direct = read_direct(folder, names, rate)
@@ -123,16 +125,23 @@ def test_direct_reader_equals_wfdb_on_real_records(shared_data, rate, every):
 def test_real_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
     signals = load_ptbxl(shared_data / "ptbxl", cache_dir=real_cache).signals[:300].astype(np.float64)
     one, two, three, right, left, foot = np.moveaxis(signals[:, :, :6], 2, 0)
-    for identity in (three - (two - one), right + (one + two) / 2, left - (one - three) / 2, foot - (two + three) / 2):
+    for identity in (
+        three - (two - one),
+        right + (one + two) / 2,
+        left - (one - three) / 2,
+        foot - (two + three) / 2,
+    ):
         assert np.median(np.abs(identity).max(axis=1)) < 0.0025
     assert np.median(np.abs(right - (one - three) / 2).max(axis=1)) > 0.1  # aVR in the place of aVL is seen
 
 
 def test_partial_download_at_500_hz(shared_data, tmp_path, capsys):
-    with pytest.raises(DataError, match=r"2607 of 2667 records.*on_missing='drop'") as error:
+    with pytest.raises(DataError, match=r"(?s)2607 of 2667 records.*on_missing='drop'") as error:
         load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path)
     assert "... and 2597 more" in str(error.value)
-    dataset = load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path, on_missing="drop", task="all")
+    dataset = load_ptbxl(
+        shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path, on_missing="drop", task="all"
+    )
     assert dataset.signals.shape == (60, 5000, 12)
     assert "2607 of 2667 records" in capsys.readouterr().out
 
@@ -162,7 +171,7 @@ def test_500_hz_files_are_read_from_their_own_column(tmp_path):
     dataset = load_ptbxl(folder, sampling_rate=500)
     assert dataset.signals.shape == (20, 5000, 12)
     assert dataset.sampling_rate == 500
-    with pytest.raises(DataError, match="00001_lr.hea: missing"):
+    with pytest.raises(DataError, match=r"00001_lr\.hea: missing"):
         load_ptbxl(folder, sampling_rate=100)
     with pytest.raises(UsageError, match="not at 250 Hz"):
         load_ptbxl(folder, sampling_rate=250)
@@ -199,7 +208,9 @@ def test_a_flat_lead_is_a_record_like_others(database, tmp_path):
         (32, "<i4", "2000/mV", 2, 0, False),
     ],
 )
-def test_other_lead_order_gain_unit_and_format(database, fmt, dtype, gain, units_per_microvolt, baseline, reverse):
+def test_other_lead_order_gain_unit_and_format(
+    database, fmt, dtype, gain, units_per_microvolt, baseline, reverse
+):
     expected = load_ptbxl(database, task="all").signals.raw(slice(None))
     record = database / "records100/00000/00003_lr"
     leads = LEADS[::-1] if reverse else LEADS
@@ -328,7 +339,9 @@ def no_header(record: Path) -> None:
 )
 def test_damaged_record_is_named_with_its_fault(database, tmp_path, damage, reason):
     damage(database / "records100/00000/00007_lr")
-    with pytest.raises(DataError, match=r"1 of 40 records .*\n  ecg_id 7, records100/00000/00007_lr" + reason):
+    with pytest.raises(
+        DataError, match=r"1 of 40 records .*\n  ecg_id 7, records100/00000/00007_lr" + reason
+    ):
         load_ptbxl(database, cache_dir=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.*"))
 
@@ -358,7 +371,7 @@ def test_missing_folder_and_tables_say_what_to_do(database, tmp_path):
     with pytest.raises(DataError, match="use that folder"):
         load_ptbxl(database.parent)
     (database / "scp_statements.csv").rename(database / "other.csv")
-    with pytest.raises(DataError, match="has no scp_statements.csv"):
+    with pytest.raises(DataError, match=r"has no scp_statements\.csv"):
         load_ptbxl(database)
 
 
@@ -398,7 +411,11 @@ def test_impossible_value_in_the_table_names_the_record(database, column, value,
 def test_empty_and_binary_tables(database):
     path = database / "ptbxl_database.csv"
     header = path.read_text().splitlines()[0]
-    for content, message in [(b"", "not a readable CSV"), (b"\xff\xfe\x00\x81", "CSV|no column"), (header.encode(), "no record")]:
+    for content, message in [
+        (b"", "not a readable CSV"),
+        (b"\xff\xfe\x00\x81", "CSV|no column"),
+        (header.encode(), "no record"),
+    ]:
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
             load_ptbxl(database)
@@ -429,7 +446,7 @@ def test_a_patient_in_two_training_folds_is_fine(database):
 @pytest.mark.parametrize(("fold", "name"), [(9, "val"), (10, "test")])
 def test_an_empty_split_is_an_error(database, fold, name):
     table = read_database(database)
-    edit_table(database, "strat_fold", {i: 1 for i in table.index[table["strat_fold"] == fold]})
+    edit_table(database, "strat_fold", dict.fromkeys(table.index[table["strat_fold"] == fold], 1))
     with pytest.raises(DataError, match=rf"is in {name} \(folds {fold}\)"):
         load_ptbxl(database)
 

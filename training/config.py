@@ -224,7 +224,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} must be a mapping of keys to values")
@@ -239,7 +239,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
             values[key] = float(value)
         elif wanted is float and isinstance(value, str):
             values[key] = _yaml_float(path, key, value)
-        elif not isinstance(value, wanted):
+        elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise UsageError(f"--config {path}: key '{key}' must be a {wanted.__name__}, not {value!r}")
     return values
 
@@ -312,14 +312,15 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
         raise UsageError(f"unknown model '{config.model}': {nearest(config.model, models)}")
     positive = ("batchsize", "epochs", "lr", "patience", "devices")
     for name in positive:
-        if getattr(config, name) <= 0:
+        if not getattr(config, name) > 0:  # NaN too
             raise UsageError(f"--{name} must be above 0, not {getattr(config, name)}")
     for f in dataclasses.fields(config):
         choices = f.metadata.get("choices")
         if choices and getattr(config, f.name) not in choices:
             raise UsageError(f"--{f.name} must be one of {', '.join(map(str, choices))}")
-    for name in ("limit", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs"):
-        if getattr(config, name) < 0:
+    not_negative = ("limit", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs")
+    for name in (*not_negative, "seed", "threads"):
+        if not getattr(config, name) >= 0:
             raise UsageError(f"--{name} must not be negative")
     if not 0 <= config.lead_dropout < 1 or not 0 <= config.label_smoothing < 1:
         raise UsageError("--lead_dropout and --label_smoothing must lie in 0..1 (below 1)")

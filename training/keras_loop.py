@@ -240,6 +240,6 @@ def _set_up_device(config: TrainConfig) -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
         if not math.isclose(threads, os.cpu_count() or 1):
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(2)
         if not _has_gpu():
             tf.config.experimental.enable_op_determinism()

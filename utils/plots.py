@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy.ndimage import maximum_filter1d
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
@@ -30,7 +32,7 @@ LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 _PAPER, _THIN, _THICK, _INK, _GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
 _STRONG = "#4a2fc9"
 # Clear paper to strong violet: lightness alone carries the value, so colour blindness takes nothing away.
-HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)])
+HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
 # Whole millimetres: white margins round the paper, room for the colour bar, and before each column of traces.
 _LEFT, _RIGHT, _BOTTOM, _BAR, _GUTTER = 20, 6, 15, 18, 15
 _SMALLEST_PITCH, _LARGEST_PITCH, _NARROWEST = 15, 60, 120
@@ -53,9 +55,11 @@ def plot_ecg(
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimetres when printed at its own size.
 
     Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG);
-    nothing else is done to the signal. `heat` becomes a ribbon under the trace. Its colour bar runs exactly
-    from the smallest to the largest value drawn, on a square-root scale, because attention has few high
-    peaks; with `clip_percentile` it ends there and says so with an arrow.
+    nothing else is done to the signal. A trace that an artefact takes off the paper is named.
+
+    `heat` becomes a ribbon under the trace. Its colour bar runs exactly from the smallest to the largest
+    value drawn, on a square-root scale, because attention has few high peaks; with `clip_percentile` it ends
+    there and says so with an arrow.
 
     Parameters
     ----------
@@ -93,7 +97,7 @@ def plot_ecg(
     DataError
         The arrays do not have these shapes or hold NaN or negative heat.
     UsageError
-        The record is longer than 120 s, or the layout is unknown.
+        The record is longer than 120 s, the sampling rate is not positive, or the layout is unknown.
     """
     signals = _check_leads("signals_mv", signals_mv)
     if heat is not None:
@@ -103,6 +107,8 @@ def plot_ecg(
     importance = None if channel is None else _check_importance(channel)
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout '{layout}': {nearest(layout, LAYOUTS)}")
+    if not sampling_rate > 0:
+        raise UsageError(f"the sampling rate must be positive, got {sampling_rate}")
     seconds = len(signals) / sampling_rate
     if seconds > LONGEST_SECONDS:
         raise UsageError(f"the record lasts {seconds:.0f} s; draw at most {LONGEST_SECONDS} s: cut it first")
@@ -120,6 +126,7 @@ def plot_ecg(
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
         _colour_bar(figure, norm, clipped, heat_label)
+    beyond = []
     for lead in range(12):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
@@ -129,6 +136,8 @@ def plot_ecg(
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
         axes.plot(x, y, color=_INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
+        if y.min() < 0 or y.max() > height:
+            beyond.append(DISPLAY_NAMES[lead])
         if column == 0:
             _pulse(axes, offsets[row])
         name_at = -2.5 if column == 0 else left - 2
@@ -138,6 +147,8 @@ def plot_ecg(
         if importance is not None:
             share = f"{100 * importance[lead]:.1f} %"
             axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=_GREY)
+    if beyond:
+        axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=_INK, zorder=5)
     _time_axis(axes, sampling_rate, spans, column_width)
     if path is not None:
         _save(figure, path, dpi)
@@ -360,9 +371,14 @@ def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> N
 
 
 def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
-    # Without the version of matplotlib in the file, the same input gives the same bytes.
+    """Write a PNG without transparency, date or version: smaller, and the same bytes for the same input."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
+            temporary, "PNG", dpi=(dpi, dpi)
+        )
 
 
 def _channels_html(shares: np.ndarray, title: str) -> str:

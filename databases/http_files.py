@@ -1,0 +1,170 @@
+"""Fetch files over HTTP: verified, continued where they broke off, tried again when the network fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+
+import requests
+
+from utils.files import sha256
+
+_CHUNK = 8192  # bytes; what arrived is kept in units of this size when the connection breaks
+_LONGEST_PAUSE = 30.0  # seconds between two attempts
+_PERMANENT = {400, 401, 403, 404, 405, 410}  # asking again does not help
+
+
+class FetchFailure(Exception):
+    """One file failed for good; the message says why."""
+
+
+class FetchStopped(Exception):
+    """The download is being ended from outside."""
+
+
+class FileClient:
+    """Fetches single files, from several threads at once.
+
+    Each thread keeps its connection open: most files are small, handshakes are not.
+
+    Parameters
+    ----------
+    url : str
+        Folder on the server.
+    folder : path-like
+        Where the files go.
+    retries : int
+        Further attempts for each file.
+    timeout : float
+        Seconds without a byte after which an attempt has failed.
+    backoff : float
+        Seconds before the second attempt; doubled for each further one, at most 30.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        folder: str | os.PathLike,
+        retries: int = 5,
+        timeout: float = 30.0,
+        backoff: float = 0.5,
+    ):
+        self.url = url.rstrip("/") + "/"
+        self.folder = Path(folder)
+        self.retries, self.timeout, self.backoff = retries, timeout, backoff
+        self.stop = threading.Event()
+        self._received = 0
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came over the network so far.
+
+        Returns
+        -------
+        int
+            Failed attempts included.
+        """
+        return self._received
+
+    def fetch(self, name: str, digest: str | None) -> bool:
+        """Bring one file into the folder.
+
+        Parameters
+        ----------
+        name : str
+            Path on the server and in the folder.
+        digest : str or None
+            Its SHA-256. Without one the file is fetched anew and cannot be verified.
+
+        Returns
+        -------
+        bool
+            False if the file was there already.
+
+        Raises
+        ------
+        FetchFailure
+            Every attempt failed, or another one would be pointless.
+        FetchStopped
+            `stop` was set.
+        """
+        path = self.folder / name
+        part = path.with_name(f".{path.name}.part")
+        if digest is None:
+            part.unlink(missing_ok=True)
+        elif path.is_file() and sha256(path) == digest:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        reason = ""
+        for attempt in range(self.retries + 1):
+            if attempt:
+                self.stop.wait(min(self.backoff * 2 ** (attempt - 1), _LONGEST_PAUSE))
+            if self.stop.is_set():
+                raise FetchStopped
+            try:
+                self._continue(name, part)
+            except requests.RequestException as error:
+                reason = _plain(error, self.timeout)
+                status = error.response.status_code if error.response is not None else None
+                if status in _PERMANENT:
+                    raise FetchFailure(reason) from error
+                continue
+            if digest is None or sha256(part) == digest:
+                os.replace(part, path)
+                return True
+            part.unlink()
+            reason = f"its SHA-256 is wrong"
+        raise FetchFailure(f"{reason} ({self.retries + 1} attempts)")
+
+    def _continue(self, name: str, part: Path) -> None:
+        """Ask for what is missing of a file and append it; start again where the server cannot continue."""
+        start = part.stat().st_size if part.exists() else 0
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        with self._session().get(
+            self.url + requests.utils.quote(name), headers=headers, stream=True, timeout=self.timeout
+        ) as response:
+            if response.status_code == 416:  # nothing is missing, or the part is longer than the file
+                return
+            response.raise_for_status()
+            continued = response.status_code == 206 and _range_start(response) == start
+            if response.status_code == 206 and not continued:
+                part.unlink(missing_ok=True)
+                raise requests.ConnectionError("the server sent another part of the file than was asked for")
+            with open(part, "ab" if continued else "wb", buffering=0) as file:
+                for chunk in response.iter_content(_CHUNK):
+                    file.write(chunk)
+                    with self._lock:
+                        self._received += len(chunk)
+                    if self.stop.is_set():
+                        raise FetchStopped
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+            self._local.session.headers["User-Agent"] = "TwelveLead (databases.download)"
+        return self._local.session
+
+
+def _range_start(response: requests.Response) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _plain(error: requests.RequestException, timeout: float) -> str:
+    """The reason in words, without the inner life of the HTTP library."""
+    if isinstance(error, requests.HTTPError):
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return f"nothing came for {timeout:g} s"
+    if "Name or service not known" in str(error) or "NameResolution" in str(error):
+        return "the server's name is unknown: is the network up?"
+    if "refused" in str(error):
+        return "the server refused the connection"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError | requests.ConnectionError):
+        return "the connection was cut"
+    return str(error)
