@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import csv
 import io
 import sys
+from collections import Counter
 from pathlib import Path
 
 from tqdm import tqdm
@@ -69,8 +70,11 @@ def main() -> int:
     print(f"model: {predictor.folder} ({', '.join(predictor.classes)})")
     results = Path(options.output_dir) / "results" / predictor.folder.name
     rows, failures = [], []
+    stems = Counter(source.with_suffix("") for source in sources)
     for source in tqdm(sources, desc="recordings", unit="ECG", disable=None if many else True):
-        inside = source.relative_to(options.dir).with_suffix("") if many else Path(source.stem)
+        inside = source.relative_to(options.dir) if many else Path(source.name)
+        if stems[source.with_suffix("")] == 1:  # else a.csv and a.npy would overwrite each other's results
+            inside = inside.with_suffix("")
         folder = results / inside
         try:
             recording = read_recording(source, options.sampling_rate, options.units, options.leads)
@@ -98,15 +102,13 @@ def main() -> int:
             for c in prediction["classes"]:
                 answer = "yes" if c["positive"] else "no"
                 calibrated = "" if c["calibrated"] is None else f"  calibrated {c['calibrated']:.3f}"
-                print(
-                    f"  {c['class']:8s} {c['probability']:.3f}{calibrated}  threshold {c['threshold']:.3f}  {answer}"
-                )
+                scores = f"{c['probability']:.3f}{calibrated}  threshold {c['threshold']:.3f}"
+                print(f"  {c['class']:8s} {scores}  {answer}")
             print("wrote " + ", ".join(str(path) for path in written))
     if many:
         write_text(results / "predictions.csv", _summary(rows))
-        print(
-            f"{len(rows) - len(failures)} of {len(rows)} recordings predicted; wrote {results / 'predictions.csv'}"
-        )
+        print(f"{len(rows) - len(failures)} of {len(rows)} recordings predicted")
+        print(f"wrote {results / 'predictions.csv'} and a folder for each of them")
         for failure in failures:
             print(f"error: {failure}", file=sys.stderr)
     print(NOT_A_DEVICE)

@@ -280,9 +280,11 @@ def download(
         return _run(client, names, checksums, workers)
     except OSError as error:
         raise TwelveLeadError(
-            f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command again: "
-            "it continues"
+            f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command "
+            "again: it continues"
         ) from error
+    finally:
+        client.close()
 
 
 def _get_checksums(client: FileClient, folder: Path) -> dict[str, str]:
@@ -340,8 +342,8 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m databases.download",
-        description="Download a public ECG database. Every file is verified against the database's SHA-256 sums; "
-        "run the same command again to continue an interrupted download.",
+        description="Download a public ECG database. Every file is verified against the database's SHA-256 "
+        "sums; run the same command again to continue an interrupted download.",
     )
     parser.add_argument("database", help=f"one of: {', '.join(DATABASES)}")
     parser.add_argument("--to", required=True, help="target folder, for example data/ptb")

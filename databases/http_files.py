@@ -58,6 +58,12 @@ class FileClient:
         self._received = 0
         self._lock = threading.Lock()
         self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for session in self._sessions:
+            session.close()
 
     @property
     def received(self) -> int:
@@ -118,7 +124,7 @@ class FileClient:
                 os.replace(part, path)
                 return True
             part.unlink()
-            reason = f"its SHA-256 is wrong"
+            reason = "its SHA-256 is wrong"
         raise FetchFailure(f"{reason} ({self.retries + 1} attempts)")
 
     def _continue(self, name: str, part: Path) -> None:
@@ -145,8 +151,9 @@ class FileClient:
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-            self._local.session.headers["User-Agent"] = "TwelveLead (databases.download)"
+            session = self._local.session = requests.Session()
+            session.headers["User-Agent"] = "TwelveLead (databases.download)"
+            self._sessions.append(session)
         return self._local.session
 
 

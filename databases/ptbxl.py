@@ -94,7 +94,7 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
         plain = {code: float(likelihood) for code, likelihood in codes.items()}
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
         raise DataError(
-            f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, no dict of code: likelihood; "
+            f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict; "
             "restore the official table"
         ) from error
     for code, likelihood in plain.items():

@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,13 +128,13 @@ def load_truth(
     if superclass is not None and superclass not in CLASSES:
         raise UsageError(f"unknown class '{superclass}'. Valid: {', '.join(CLASSES)}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             ecg_ids, bits, codes = file["ecg_id"], file["mask"], file["signs"]
     except FileNotFoundError as error:
         raise DataError(
             f"{path} does not exist: only datasets of `python -m databases.synthetic` have it"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}): write the dataset again") from error
     if superclass is not None:
         bits = bits & (1 << CLASSES.index(superclass))

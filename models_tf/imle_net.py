@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from models_tf.layers import AttentionPool, probabilities
+from models_tf.layers import AttentionPool, BatchNormalization, probabilities
 from models_tf.registry import register_model
 from utils.errors import UsageError
 
@@ -21,10 +21,10 @@ from utils.errors import UsageError
 def _residual_block(x, filters: int, stride: int, kernel: int):
     """Convolution - ReLU - batch norm - convolution, plus the shortcut, ReLU, batch norm (in that order)."""
     main = layers.Conv1D(filters, kernel, strides=stride, padding="same")(x)
-    main = layers.BatchNormalization()(layers.ReLU()(main))
+    main = BatchNormalization()(layers.ReLU()(main))
     shortcut = x if stride == 1 else layers.Conv1D(filters, 1, strides=stride, padding="same")(x)
     main = layers.Conv1D(filters, kernel, padding="same")(main)
-    return layers.BatchNormalization()(layers.ReLU()(shortcut + main))
+    return BatchNormalization()(layers.ReLU()(shortcut + main))
 
 
 @register_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from models_tf.layers import probabilities
+from models_tf.layers import BatchNormalization, probabilities
 from models_tf.registry import register_model
 
 _DOUBLE_EVERY = 4  # blocks with the same number of filters
@@ -16,7 +16,7 @@ def _conv(filters: int, kernel: int, stride: int = 1):
 
 
 def _normalised_relu(x):
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(BatchNormalization()(x))
 
 
 def _shortcut(x, filters: int, stride: int):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from preprocessing.ecg_files import PARSER_ERRORS, Channel, RawFile, reason
+from preprocessing.ecg_files import Channel, RawFile, reason
 from utils.ecg import LEADS
 from utils.errors import DataError
 
@@ -42,7 +42,7 @@ def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFil
         else:
             fields = content["ECG"].dtype.names if "ECG" in content else None
             array = content["ECG"]["data"][0, 0] if fields and "data" in fields else None
-    except PARSER_ERRORS as error:
+    except Exception as error:  # parsers raise nearly every built-in type on damaged files
         raise DataError(
             f"{path}: not a readable MATLAB file ({reason(error)}); "
             "in MATLAB, save it with: save(file, 'val', '-v7')"
@@ -80,7 +80,7 @@ def read_npy(path: Path, count: int = len(LEADS), named: bool = False) -> RawFil
     """
     try:
         array = np.load(path, allow_pickle=False)
-    except PARSER_ERRORS as error:
+    except Exception as error:  # parsers raise nearly every built-in type on damaged files
         raise DataError(
             f"{path}: not a readable .npy file of numbers ({reason(error)}); write it with "
             "numpy.save(file, signals, allow_pickle=False)"

@@ -50,7 +50,33 @@ def lead_name(text: str) -> str | None:
 def select_leads(
     source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
 ) -> tuple[dict[str, Channel], list[str]]:
-    """Channels by standard lead name, and the leads to derive from I and II."""
+    """Choose the channels that are standard leads.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    raw : RawFile
+        All its channels.
+    names : sequence of str or None
+        True names of the channels in file order; ``-`` leaves one out.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    channels : dict of str to Channel
+        By standard lead.
+    derived : list of str
+        Leads to derive from I and II.
+
+    Raises
+    ------
+    DataError
+        Leads are missing or doubled, or there are no samples.
+    UsageError
+        `names` does not fit the file.
+    """
     labels = [channel.name for channel in raw.channels]
     mapped = _map_names(source, labels, names, notes)
     chosen: dict[str, Channel] = {}
@@ -119,7 +145,33 @@ def _map_names(
 def common_rate(
     source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
 ) -> float:
-    """Rate of all leads in Hz; `channels` of a WFDB record that differ are brought to the highest."""
+    """Find the one sampling rate of all leads; slower channels of a WFDB record are brought to the highest.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    raw : RawFile
+        What was read.
+    channels : dict of str to Channel
+        By standard lead; slower ones are replaced in it.
+    asked : float or None
+        Rate the user gives, in Hz.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    float
+        Rate in Hz.
+
+    Raises
+    ------
+    DataError
+        The rate in the file is impossible, or differs between leads.
+    UsageError
+        The rate is needed, or contradicts the file.
+    """
     stated = {channel.rate for channel in channels.values()} - {None}
     if asked is not None and not (math.isfinite(asked) and _RATES_HZ[0] <= asked <= _RATES_HZ[1]):
         raise UsageError(
@@ -169,7 +221,29 @@ def _unit_factor(unit: str) -> float | None:
 def to_millivolts(
     source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str]
 ) -> dict[str, np.ndarray]:
-    """Signals in mV by lead: the units asked for, else those of the file, else mV if the amplitude agrees."""
+    """Convert to mV: by the units asked for, else by those of the file, else as mV if the amplitude agrees.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    channels : dict of str to Channel
+        By standard lead.
+    asked : str or None
+        Units or gain the user gives.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Signals (T,) in mV by standard lead.
+
+    Raises
+    ------
+    UsageError
+        The units are needed, or are none of voltage.
+    """
     stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
     shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
     if asked is not None:

@@ -20,19 +20,6 @@ import numpy as np
 
 from utils.errors import DataError
 
-# What the parsers of third parties raise when a file is damaged.
-PARSER_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    ArithmeticError,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    MemoryError,
-)
 # WFDB signal formats of fixed size: samples in a group and bytes of that group.
 _WFDB_FORMATS = {
     **dict.fromkeys(("8", "80"), (1, 1)),
@@ -121,7 +108,7 @@ def read_wfdb(header_path: Path) -> RawFile:
         values = record.dac(expanded=True)
     except DataError:
         raise
-    except PARSER_ERRORS as error:
+    except Exception as error:  # parsers raise nearly every built-in type on damaged files
         raise DataError(
             f"{header_path}: not a readable WFDB record ({reason(error)}); "
             "compare header and signal file with the original, or copy both again"
@@ -247,7 +234,7 @@ def read_edf(path: Path) -> RawFile:
         ]
     except DataError:
         raise
-    except PARSER_ERRORS as error:
+    except Exception as error:  # parsers raise nearly every built-in type on damaged files
         raise DataError(f"{path}: not a readable EDF file ({reason(error)}); export it again") from error
     if not channels:
         raise DataError(f"{path}: the EDF file holds no signals")

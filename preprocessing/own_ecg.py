@@ -165,12 +165,13 @@ def read_recording(
     rate = common_rate(source, raw, channels, sampling_rate, notes)
     for lead, channel in channels.items():
         _check_finite(source, lead, channel.values, rate)
+    _check_flat(source, {lead: channel.values for lead, channel in channels.items()})
     signals = to_millivolts(source, channels, units, notes)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
     array = np.stack([signals[lead] for lead in LEADS], axis=1)
-    _check_flat(source, array)
     _check_amplitude(source, array)
+    _check_flat(source, {lead: signals[lead] for lead in derived}, ", as I and II give it")
     _check_limb_leads(source, array, derived, notes)
     return Recording(source.stem, array.astype(np.float32), rate, source, notes)
 
@@ -233,7 +234,7 @@ def prepare(
         )
     # Before resampling, whose filter would let the neighbourhood of a flat part leak into it.
     used = recording.signals[round((start or 0.0) * rate) :][: round(needed * rate)]
-    _check_flat(recording.source, used, " in the part used")
+    _check_flat(recording.source, dict(zip(LEADS, used.T, strict=True)), " in the part used")
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
     return replace(recording, signals=signals, sampling_rate=float(sampling_rate), notes=notes)
 
@@ -263,15 +264,15 @@ def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> N
         )
 
 
-def _check_flat(source: Path, signals: np.ndarray, part: str = "") -> None:
-    """Raise DataError for leads without any deflection; float32 leaves noise of some 1e-7 mV."""
-    flat = np.flatnonzero(np.ptp(signals, axis=0) < 1e-6)
-    if len(flat):
-        shown = ", ".join(DISPLAY_NAMES[lead] for lead in flat)
+def _check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") -> None:
+    """Raise DataError for leads without any deflection; arithmetic leaves noise of 1e-7 mV at most."""
+    flat = [lead for lead, values in signals.items() if np.ptp(values) < 1e-6]
+    if flat:
+        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in flat)
+        values = signals[flat[0]]
         raise DataError(
-            f"{source}: lead {shown} is flat{part} (all {len(signals)} samples equal "
-            f"{signals[0, flat[0]]:.4g} mV): an electrode was off or the column is empty; "
-            "record again or use another part"
+            f"{source}: lead {shown} is flat{part} (all {len(values)} samples equal {values[0]:.4g}): "
+            "an electrode was off or the column is empty; record again or use another part"
         )
 
 
@@ -306,8 +307,8 @@ def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], not
                 f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
                 f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "
                 "file, or name all channels truly, in file order, with --leads (- leaves a bad lead out; "
-                "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for all "
-                "with --units, such as 1000/mV"
+                "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for "
+                "all with --units, such as 1000/mV"
             )
         notes.append(
             f"Einthoven's and Goldberger's identities hold: the largest residual, {IDENTITY_NAMES[worst]}, "

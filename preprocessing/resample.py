@@ -59,7 +59,7 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     factor = ratio(source_rate, target_rate)
     if factor == 1:
         return signals.copy()
-    # The line itself, and with it any offset, comes through exactly; the filter alone would ripple it by 1e-4.
+    # The line itself, and with it any offset, comes through exactly; the filter would ripple it by 1e-4.
     first, slope = signals[0], (signals[-1] - signals[0]) / max(len(signals) - 1, 1)
     line = np.multiply.outer(np.arange(len(signals)), slope) + first
     result = resample_poly(signals - line, factor.numerator, factor.denominator, axis=0)

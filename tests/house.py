@@ -118,8 +118,8 @@ def _carries_help(default: ast.AST | None) -> bool:
     """Whether a field says in its default what it is for, as the options of a command line do."""
     if not isinstance(default, ast.Call):
         return False
-    said = [a for a in default.args[1:] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    return bool(said) or "'help'" in ast.unparse(default)
+    said = [ast.unparse(argument).startswith(("'", '"', "f'", 'f"')) for argument in default.args[1:]]
+    return any(said) or "'help'" in ast.unparse(default)
 
 
 def _yields(function: ast.AST) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from models_tf import create_model, list_models
 from models_tf.imle_net import attention_maps
+from models_tf.layers import BatchNormalization
 from tests.golden_weights import noise_signals, set_keras_weights
 from utils.errors import UsageError
 
@@ -207,6 +208,30 @@ def test_a_window_of_mousavi_is_half_a_second_of_all_leads():
         moved = np.abs(outputs(rows, changed) - outputs(rows, signals)).max(axis=2)[0]
         assert (moved[0] > 1e-6) == first_window_moves
         assert moved[1] > 1e-6
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_batch_normalisation_trains_like_keras(trainable):
+    """Weights before (the gradient of the input) and inside (scale, offset, moving averages) stay together."""
+    random = np.random.RandomState(0)
+    signals = (random.standard_normal((6, 8, 3)) + 1).astype("float32")
+    targets = random.standard_normal((6, 8, 4)).astype("float32")
+    start, models = None, []
+    for kind in (keras.layers.BatchNormalization, BatchNormalization):
+        model = keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(4), kind(trainable=trainable)])
+        start = start or [random.standard_normal(w.shape) ** 2 for w in model.weights]
+        model.set_weights(start)
+        model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+        for _ in range(3):
+            model.train_on_batch(signals, targets)
+        models.append(model)
+    keras_own, ours = models
+    for one, other, before in zip(keras_own.weights, ours.weights, start, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(other), keras.ops.convert_to_numpy(one), rtol=1e-5, atol=1e-6
+        )
+        moved = np.abs(keras.ops.convert_to_numpy(one) - before).max() > 1e-3
+        assert moved == (trainable or "dense" in one.path)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preprocessing.ecg_channels import lead_name
+from preprocessing.ecg_csv import read_csv
 from preprocessing.ecg_files import _wfdb
 from preprocessing.limb_leads import derive_limb_leads, explain_violation, identity_residuals
 from preprocessing.own_ecg import Recording, find_recordings, prepare, read_recording
@@ -22,7 +23,7 @@ wfdb = _wfdb()
 
 
 def make_signals(rate: float = 500, seconds: float = 10) -> np.ndarray:
-    """A smooth 12-lead ECG in mV, (T, 12): beats at 72 a minute, limb leads from I and II, values in whole uV."""
+    """A smooth 12-lead ECG in mV, (T, 12): 72 beats a minute, limb leads from I and II, in whole uV."""
     phase = (np.arange(round(seconds * rate)) / rate * 1.2) % 1.0
 
     def wave(centre, width, height):
@@ -278,15 +279,9 @@ def test_csv_iso_dates(tmp_path):
     lines = path.read_text().splitlines()
     stamps = ["timestamp"] + [f"2024-05-01T12:00:00.{4 * i:03d}" for i in range(20)]
     path.write_text("\n".join(f"{a},{b}" for a, b in zip(stamps, lines, strict=True)))
-    with pytest.raises(DataError, match=r"peak-to-peak|flat"):  # 80 ms hold no beat
+    assert read_csv(path).channels[0].rate == 250
+    with pytest.raises(DataError, match="is flat"):  # 80 ms before the first beat
         read_recording(path)
-    assert read_rate(path) == 250
-
-
-def read_rate(path):
-    from preprocessing.ecg_csv import read_csv
-
-    return read_csv(path).channels[0].rate
 
 
 def test_csv_micro_sign_in_latin_1(tmp_path):
@@ -389,7 +384,7 @@ def test_flat_lead(tmp_path):
     signals = SIGNALS.copy()
     signals[:, 8] = 0.25
     path = write_csv(tmp_path / "x.csv", signals)
-    with pytest.raises(DataError, match=r"lead V3 is flat \(all 5000 samples equal 0\.25 mV\)"):
+    with pytest.raises(DataError, match=r"lead V3 is flat \(all 5000 samples equal 0\.25\)"):
         read_recording(path, sampling_rate=500)
 
 
@@ -445,19 +440,15 @@ def test_noise_in_one_limb_lead_is_an_error_without_hypothesis():
 
 
 def test_arm_reversal_is_a_note(tmp_path):
-    """Exchanged arms: I is inverted, II and III, aVR and aVL change places; the identities still hold."""
-    signals = SIGNALS[:, [0, 2, 1, 4, 3, 5, *range(6, 12)]] * ([-1] + [1] * 11)
-    assert (
-        has_note(read_recording(write_csv(tmp_path / "x.csv"), sampling_rate=500), "arm electrodes") is False
-    )
-    signals[:, 3] += 0.6 * np.abs(signals[:, 0])  # make aVR clearly upright, and
-    signals[:, 0] = 2 * (signals[:, 0] - signals[:, 0].mean())
-    signals[:, 1:2] = 0.1 * SIGNALS[:, 6:7]  # a small II
-    signals[:, :6] = np.stack(
-        [signals[:, 0], signals[:, 1], *derive_limb_leads(signals[:, 0], signals[:, 1]).values()], axis=1
-    )
-    recording = read_recording(write_csv(tmp_path / "y.csv", signals, digits=5), sampling_rate=500)
+    """Exchanged arms turn I over and exchange aVR with aVL: the identities hold, the shape is odd."""
+    recording = read_recording(write_csv(tmp_path / "right.csv"), sampling_rate=500)
+    assert not has_note(recording, "arm electrodes")
+    lead_i, lead_ii = -SIGNALS[:, 0], 0.5 * SIGNALS[:, 0]
+    limb = [lead_i, lead_ii, *derive_limb_leads(lead_i, lead_ii).values()]
+    path = write_csv(tmp_path / "wrong.csv", np.column_stack([*limb, SIGNALS[:, 6:]]), digits=5)
+    recording = read_recording(path, sampling_rate=500)
     assert has_note(recording, "arm electrodes may be exchanged")
+    assert has_note(recording, "identities hold")
 
 
 def test_microvolts(tmp_path):
@@ -680,9 +671,7 @@ def test_70_hz_does_not_alias_to_30_hz():
 def test_offset_and_drift_do_not_ring_at_the_ends(offset, slope, rate):
     time = np.arange(10 * rate) / rate
     result = resample(offset + slope * time, rate, 100)
-    np.testing.assert_allclose(
-        result, offset + slope * np.arange(len(result)) / 100, atol=0.002 * abs(slope) + 1e-9
-    )
+    np.testing.assert_allclose(result, offset + slope * np.arange(len(result)) / 100, atol=1e-9)
 
 
 # --- real recordings ---
@@ -691,8 +680,8 @@ def test_offset_and_drift_do_not_ring_at_the_ends(offset, slope, rate):
 def test_resampled_500_hz_agrees_with_the_official_100_hz(shared_data):
     """PTB-XL's own 100 Hz files lie 1.25 ms ahead (5 samples at 4000 Hz) and have artefacts at their ends."""
     inner, plain, aligned, rms = slice(20, -20), [], [], []
-    paths = sorted((shared_data / "ptbxl" / "records500").glob("*/*.hea"))[::3]
-    assert len(paths) >= 20
+    paths = sorted((shared_data / "ptbxl" / "records500").glob("*/*.hea"))[::6]
+    assert len(paths) >= 10
     for path in paths:
         fast = read_recording(path)
         low = path.parents[2] / "records100" / path.parent.name / path.name.replace("_hr", "_lr")

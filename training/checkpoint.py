@@ -5,10 +5,12 @@ Nothing here can run code when it is read: weights are HDF5 or safetensors, ever
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,7 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
     """
     own, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
     for folder in (Path(name), own / name, pretrained / name):
-        if (folder / "card.json").exists():
+        if (folder / "card.json").exists() or (folder / "card.next.json").exists():
             return folder
     known = sorted({p.parent.name for base in (own, pretrained) for p in base.glob("*/card.json")})
     hint = nearest(str(name), known) if known else f"there is none in {own}"
@@ -86,7 +88,8 @@ def write_checkpoint(
     folder = Path(folder)
     name = WEIGHTS[card["framework"]]
     with atomic_path(folder / name) as temporary:
-        save_weights(temporary)
+        with _native_write_errors():
+            save_weights(temporary)
         card = {**card, "weights": name, "weights_sha256": sha256(temporary)}
         # The next card lies ready before the weights change: `read_card` takes it if the swap was cut short.
         write_json(folder / "card.next.json", card)
@@ -111,28 +114,56 @@ def read_card(folder: str | os.PathLike) -> dict[str, Any]:
     DataError
         No card, a card without the needed keys, missing weights, or weights that were changed or cut.
     """
-    folder = Path(folder)
-    card = read_json(folder / "card.json")
-    missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
-    if missing:
-        raise DataError(
-            f"{folder / 'card.json'} lacks {', '.join(missing)}: it is no card of a trained model"
-        )
-    if card["framework"] not in WEIGHTS:
-        raise DataError(f"{folder / 'card.json'}: unknown framework '{card['framework']}' (keras or torch)")
-    weights = folder / WEIGHTS[card["framework"]]
+    path, following = Path(folder) / "card.json", Path(folder) / "card.next.json"
+    if following.exists() and not path.exists():  # the very first swap was cut short
+        path = following
+    card = _check_card(path)
+    weights = path.with_name(WEIGHTS[card["framework"]])
     if not weights.exists():
         raise DataError(f"{weights} is missing: copy the whole folder, or train again with --overwrite")
     digest = sha256(weights)
     if digest == card.get("weights_sha256"):
         return card
-    following = folder / "card.next.json"
-    if following.exists() and read_json(following).get("weights_sha256") == digest:
-        return read_json(following)
+    if following.exists():
+        card = _check_card(following)
+        if digest == card.get("weights_sha256"):
+            return card
     raise DataError(
         f"{weights} is not the file that its card describes (SHA-256 differs): it is damaged or belongs to "
         "another model; copy it again, or train again with --overwrite"
     )
+
+
+def _check_card(path: Path) -> dict[str, Any]:
+    """Read a card and refuse one that no loader could use."""
+    card = read_json(path)
+    missing = [key for key in _REQUIRED if not isinstance(card, dict) or key not in card]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}: it is no card of a trained model")
+    if card["framework"] not in WEIGHTS:
+        raise DataError(f"{path}: unknown framework '{card['framework']}' (keras or torch)")
+    if not isinstance(card["model"], dict) or "name" not in card["model"]:
+        raise DataError(f"{path}: 'model' must hold the model's name and options")
+    count = card["model"].get("num_classes")
+    for key in ("classes", "thresholds"):
+        if key in card and (not isinstance(card[key], list) or len(card[key]) != count):
+            raise DataError(f"{path}: '{key}' must be a list with one entry for each of {count} classes")
+    for key in ("samples", "sampling_rate"):
+        if type(card[key]) is not int or card[key] < 1:
+            raise DataError(f"{path}: '{key}' must be a whole number above 0, not {card[key]!r}")
+    return card
+
+
+@contextlib.contextmanager
+def _native_write_errors() -> Iterator[None]:
+    """Turn what HDF5 and safetensors say about a full disk into the OSError that it is."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError, OSError) as error:
+        number = re.search(r"(?:errno = |code: )(\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def save_state(folder: str | os.PathLike, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
@@ -148,8 +179,9 @@ def save_state(folder: str | os.PathLike, arrays: dict[str, np.ndarray], progres
         Epoch, batch, best score, history, configuration: any JSON.
     """
     plain = {key: np.ascontiguousarray(value).reshape(np.shape(value)) for key, value in arrays.items()}
-    with atomic_path(Path(folder) / "last" / "state.safetensors") as temporary:
-        save_file(plain, temporary, metadata={"progress": json.dumps(jsonable(progress), allow_nan=False)})
+    with atomic_path(Path(folder) / "last" / "state.safetensors") as temporary, _native_write_errors():
+        metadata = {"progress": json.dumps(jsonable(progress), allow_nan=False)}
+        save_file(plain, temporary, metadata=metadata)
 
 
 def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -179,7 +211,8 @@ def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise UsageError(
-            f"nothing to resume: {path} does not exist; start the run without --resume"
+            f"nothing to resume: {path} does not exist; start the run without --resume (with --overwrite "
+            "where there are weights already)"
         ) from error
     try:
         arrays = load(content)

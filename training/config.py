@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from preprocessing.augmentation import Augmentation
+from preprocessing.labels import canonical_task, tasks
 from utils.errors import UsageError, nearest
 
 
@@ -29,7 +30,7 @@ class TrainConfig:
 
     model: str = _option("", "model to train")
     data_dir: str = _option("data/ptb", "PTB-XL folder (holds ptbxl_database.csv)", group="data")
-    task: str = _option("superdiagnostic", "label set", group="data")
+    task: str = _option("superdiagnostic", f"label set, one of {', '.join(tasks())}", group="data")
     sub: bool = _option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data")
     sampling_rate: int = _option(100, "Hz", choices=(100, 500), group="data")
     min_likelihood: float = _option(0.0, "smallest likelihood at which a code counts", group="data")
@@ -324,7 +325,9 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
             raise UsageError(f"--{name} must not be negative")
     if not 0 <= config.lead_dropout < 1 or not 0 <= config.label_smoothing < 1:
         raise UsageError("--lead_dropout and --label_smoothing must lie in 0..1 (below 1)")
-    task = "mi" if config.sub else config.task
+    task = canonical_task("mi" if config.sub and config.task == "superdiagnostic" else config.task)
+    if config.sub and not task.startswith("mi"):
+        raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     name = config.run or config.model + ("_mi" if config.sub else "")
     if Path(name).name != name or name.startswith("."):
         raise UsageError(f"--run '{name}' must be a plain folder name")

@@ -31,9 +31,9 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
         ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (chosen on fold 9)
         and ``positive``; for exclusive classes only the most probable one is positive.
     """
-    signals = recording.signals[None]
-    probabilities = predictor.predict(signals)[0]
-    calibrated = predictor.predict(signals, calibrated=True)[0] if predictor.calibrator else None
+    rows = predictor.predict(recording.signals[None])
+    probabilities = rows[0]
+    calibrated = predictor.calibrator(rows)[0] if predictor.calibrator else None
     if predictor.card.get("multilabel", True):
         positive = probabilities >= predictor.thresholds
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from training.keras_io import copy_weights, keras_forward, keras_state, load_ker
 from training.predictor import forward_in_batches
 from training.recorder import Recorder, Stopper
 from training.schedule import learning_rate
-from training.setup import TrainingData, claim_run, load_training_data, thread_count
+from training.setup import TrainingData, claim_run, clear_run, load_training_data, thread_count
 from utils.errors import DataError
 from utils.seeds import seed_everything
 
@@ -44,13 +43,17 @@ class _EpochEnd(keras.callbacks.Callback):
     def __init__(self, recorder: Recorder, sequence: _Sequence, stopper: Stopper):
         super().__init__()
         self.recorder, self.sequence, self.stopper = recorder, sequence, stopper
-        self.losses: list[float] = []
 
     def on_epoch_begin(self, epoch: int, logs=None):
         self.sequence.epoch = epoch
-        self.losses, self.began = [], time.monotonic()
+        self.began = time.monotonic()
         self.bar = tqdm(
-            total=len(self.sequence), desc=f"epoch {epoch + 1}", unit="batch", leave=False, disable=None
+            total=len(self.sequence.batches),
+            initial=self.sequence.start,
+            desc=f"epoch {epoch + 1}",
+            unit="batch",
+            leave=False,
+            disable=None,
         )
 
     def on_train_batch_begin(self, batch: int, logs=None):
@@ -58,16 +61,15 @@ class _EpochEnd(keras.callbacks.Callback):
         step = self.sequence.epoch * steps + self.sequence.start + batch
         if config.schedule != "constant":
             self.model.optimizer.learning_rate = learning_rate(config, step, steps)
+        self.model.reset_metrics()  # so that the loss is that of this batch, not a running mean
 
     def on_train_batch_end(self, batch: int, logs=None):
-        self.losses.append(float(logs["loss"]))
+        losses = self.recorder.losses
+        losses.append(float(logs["loss"]))
         self.bar.update()
-        self.bar.set_postfix(loss=f"{np.mean(self.losses):.4f}")
-        if self.stopper.requested and len(self.losses) < len(self.sequence):
-            self.recorder.epoch, self.recorder.batch = (
-                self.sequence.epoch,
-                self.sequence.start + len(self.losses),
-            )
+        self.bar.set_postfix(loss=f"{np.mean(losses):.4f}")
+        if self.stopper.requested and len(losses) < len(self.sequence.batches):
+            self.recorder.epoch, self.recorder.batch = self.sequence.epoch, len(losses)
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs=None):
@@ -78,11 +80,7 @@ class _EpochEnd(keras.callbacks.Callback):
         data, config = self.recorder.data, self.recorder.config
         seconds = time.monotonic() - self.began
         probabilities = predict_validation(self.model, data, config)
-        # `fit` reports a running mean, so the last batch's value is the mean over the epoch
-        loss = self.losses[-1]
-        self.recorder.end_epoch(
-            epoch, loss, seconds, probabilities, self._save_weights, keras_state(self.model)
-        )
+        self.recorder.end_epoch(epoch, seconds, probabilities, self._save_weights, keras_state(self.model))
         self.model.stop_training = self.recorder.finished or self.stopper.requested
 
     def _save_weights(self, path: Path) -> None:
@@ -139,7 +137,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
         "activation": "sigmoid" if data.multilabel else "softmax",
     }
     model = models_tf.create_model(config.model, **{**options, **config.model_config})
-    if config.init:
+    if config.init and not config.resume:  # a resumed run has its own weights
         folder = find_checkpoint(config.init, config.output_dir)
         card = read_card(folder)
         if card["framework"] != "keras" or card["model"]["name"] != config.model:
@@ -186,15 +184,18 @@ def train_keras(config: TrainConfig) -> Path:
         raise DataError(
             f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
         )
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
     seed_everything(config.seed)
-    model = build_model(config, data)
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
+    try:
+        model = build_model(config, data)
+    finally:
+        keras.config.set_dtype_policy("float32")  # models loaded later in this process stay exact
     if arrays:
         restore_keras_state(model, arrays)
+    clear_run(config)
     recorder = Recorder(config, data, "keras", model.config, progress)
-    print(
-        f"{config.model}: {model.count_params():,} parameters, backend {keras.backend.backend()}, run '{config.run}'"
-    )
+    backend = keras.backend.backend()
+    print(f"{config.model}: {model.count_params():,} parameters, backend {backend}, run '{config.run}'")
     if progress:
         print(
             f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
@@ -214,7 +215,7 @@ def train_keras(config: TrainConfig) -> Path:
                 verbose=0,
             )
     if stopper.requested and not recorder.finished:
-        recorder.interrupted("train.py")
+        recorder.interrupted()
     recorder.close()
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt
@@ -238,8 +239,11 @@ def _set_up_device(config: TrainConfig) -> None:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-        if not math.isclose(threads, os.cpu_count() or 1):
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(2)
+        if threads != os.cpu_count():
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
+                tf.config.threading.set_inter_op_parallelism_threads(2)
+            except RuntimeError:  # a run started from Python, after TensorFlow has begun to compute
+                print("note: TensorFlow is running already and keeps its number of threads")
         if not _has_gpu():
             tf.config.experimental.enable_op_determinism()

@@ -117,22 +117,30 @@ class Predictor:
         DataError
             Wrong shape, or NaN or infinite values (record and lead are named).
         """
+        return self._standardize(signals_mv, first=0)
+
+    def _standardize(self, signals_mv: Any, first: int) -> np.ndarray:
+        """`standardize` for a batch whose first record is number `first`."""
+        self._check_shape(np.shape(signals_mv))
         signals = np.asarray(signals_mv, dtype=np.float32)
-        wanted = (self.samples, len(self.leads))
-        if signals.ndim != 3 or signals.shape[1:] != wanted:
-            seconds = self.samples / self.sampling_rate
-            raise DataError(
-                f"signals of shape {signals.shape} do not fit '{self.card['model']['name']}': it reads (N, "
-                f"{wanted[0]}, {wanted[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
-                f"{' '.join(self.leads)}, in mV"
-            )
         bad = ~np.isfinite(signals).all(axis=1)
         if bad.any():
             record, lead = np.argwhere(bad)[0]
             raise DataError(
-                f"record {record}, lead {self.leads[lead]}: NaN or infinite samples; repair or drop it"
+                f"record {first + record}, lead {self.leads[lead]}: NaN or infinite samples; "
+                "repair or drop it"
             )
         return self.standardizer(signals)
+
+    def _check_shape(self, shape: tuple[int, ...]) -> None:
+        wanted = (self.samples, len(self.leads))
+        if len(shape) != 3 or shape[1:] != wanted:
+            seconds = self.samples / self.sampling_rate
+            raise DataError(
+                f"signals of shape {shape} do not fit '{self.card['model']['name']}': it reads (N, "
+                f"{wanted[0]}, {wanted[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
+                f"{' '.join(self.leads)}, in mV"
+            )
 
     def predict(self, signals_mv: np.ndarray, batch_size: int = 32, calibrated: bool = False) -> np.ndarray:
         """Class probabilities of records in millivolts.
@@ -157,8 +165,9 @@ class Predictor:
             See `standardize`.
         """
         rows = []
+        self._check_shape(signals_mv.shape if hasattr(signals_mv, "shape") else np.shape(signals_mv))
         for first in range(0, len(signals_mv), batch_size):
-            batch = self.standardize(signals_mv[first : first + batch_size])
+            batch = self._standardize(signals_mv[first : first + batch_size], first)
             rows.append(forward_in_batches(self._forward, batch, self.crop, batch_size))
         probabilities = np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
         if calibrated and self.calibrator is not None:

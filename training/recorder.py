@@ -81,6 +81,7 @@ class Recorder:
         self.best_epoch: int = progress.get("best_epoch", -1)
         self.epoch: int = progress.get("epoch", 0)
         self.batch: int = progress.get("batch", 0)
+        self.losses: list[float] = progress.get("losses", [])  # of the batches of this epoch so far
         self.logger = RunLogger(
             self.logs,
             config.run,
@@ -100,7 +101,6 @@ class Recorder:
     def end_epoch(
         self,
         epoch: int,
-        train_loss: float,
         seconds: float,
         probabilities: np.ndarray,
         save_weights: Callable[[Path], None],
@@ -113,8 +113,6 @@ class Recorder:
         ----------
         epoch : int
             The epoch that ended, from 0.
-        train_loss : float
-            Mean loss of its batches.
         seconds : float
             Wall time of its training part.
         probabilities : ndarray, shape (N, C)
@@ -131,18 +129,19 @@ class Recorder:
         TwelveLeadError
             Training diverged, or no class of the validation split can be scored.
         """
+        train_loss = float(np.mean(np.array(self.losses, dtype=np.float64)))
         if not np.isfinite(train_loss) or not np.isfinite(probabilities).all():
             raise TwelveLeadError(
-                f"training diverged in epoch {epoch + 1} (loss {train_loss}): use a smaller --lr or --clip_norm 1. "
-                f"The best checkpoint so far stays in {self.folder}"
+                f"training diverged in epoch {epoch + 1} (loss {train_loss}): use a smaller --lr or "
+                f"--clip_norm 1. The best checkpoint so far stays in {self.folder}"
             )
         labels, classes = self.data.val.labels, self.data.val.classes
         scores = evaluate(labels, probabilities, classes)
         auc = scores["macro_roc_auc"]
         if auc is None or not np.isfinite(auc):
             raise TwelveLeadError(
-                "no class of the validation split has both positive and negative records, so no ROC-AUC exists: "
-                "use more records (--limit 0) or another --task"
+                "no class of the validation split has both positive and negative records, so no ROC-AUC "
+                "exists: use more records (--limit 0) or another --task"
             )
         better = self.best is None or auc > self.best
         row = {
@@ -156,12 +155,13 @@ class Recorder:
         if better:
             self.best, self.best_epoch = auc, epoch
             write_checkpoint(self.folder, self._card(epoch, row, probabilities), save_weights)
-        self.epoch, self.batch = epoch + 1, 0
+        self.epoch, self.batch, self.losses = epoch + 1, 0, []
         self.logger.log(row)
         self.save(state, extra)
+        mark = "*" if better else " "
         print(
-            f"epoch {epoch + 1:3d}/{self.config.epochs}  loss {train_loss:.4f}  val loss {row['val_loss']:.4f}  "
-            f"val macro ROC-AUC {auc:.4f}{' *' if better else '  '}  {seconds:.0f} s",
+            f"epoch {epoch + 1:3d}/{self.config.epochs}  loss {train_loss:.4f}  "
+            f"val loss {row['val_loss']:.4f}  val macro ROC-AUC {auc:.4f} {mark}  {seconds:.0f} s",
             flush=True,
         )
 
@@ -178,6 +178,7 @@ class Recorder:
         progress = {
             "epoch": self.epoch,
             "batch": self.batch,
+            "losses": self.losses,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": self.logger.rows,
@@ -188,18 +189,11 @@ class Recorder:
         }
         save_state(self.folder, state, progress)
 
-    def interrupted(self, script: str) -> None:
-        """Say where an interrupted run stands and how to go on.
-
-        Parameters
-        ----------
-        script : str
-            ``train.py`` or ``torch_train.py``.
-        """
+    def interrupted(self) -> None:
+        """Say where an interrupted run stands and how to go on."""
         where = f"epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else "")
         print(f"interrupted at {where}; saved {self.folder / 'last'}")
-        words = f"--model {self.config.model} --data_dir {self.config.data_dir} --run {self.config.run}"
-        print(f"go on with the same command and --resume: python {script} {words} --resume ...")
+        print(f"go on with: {command()}{'' if self.config.resume else ' --resume'}")
 
     def close(self) -> None:
         """Close the loggers and say what was written."""

@@ -14,6 +14,7 @@ from preprocessing.labels import multilabel
 from training.checkpoint import load_state
 from training.config import TrainConfig
 from utils.errors import UsageError
+from utils.loggers import check_wandb
 
 # What may differ between a run and its continuation without changing its numbers.
 _FREE_ON_RESUME = {
@@ -104,7 +105,12 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         sampling_rate=config.sampling_rate,
         min_likelihood=config.min_likelihood,
     )
-    train, val = dataset.split("train"), dataset.split("val")
+    train = dataset.split("train")
+    if config.task == "mi_reference":
+        val = dataset.split("test")
+        print("mi_reference has no validation split: as in the reference, every choice is made on its test records")
+    else:
+        val = dataset.split("val")
     standardizer = fit_standardizer(train)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
@@ -116,13 +122,16 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     limited = f" (--limit {config.limit})" if config.limit else ""
     print(
         f"{config.task}: {', '.join(dataset.classes)}; folds 1-8: {counts['train']} records, "
-        f"fold 9: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, std {standardizer.std:.6f} mV"
+        f"fold 9: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, "
+        f"std {standardizer.std:.6f} mV"
     )
     return data
 
 
 def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Make sure that a run neither destroys nor mixes with another one.
+    """Make sure that a run neither destroys nor mixes with another one, and that wandb can be used.
+
+    Nothing is removed yet: a replaced run goes with `clear_run`, once everything else is known to be right.
 
     Parameters
     ----------
@@ -142,21 +151,38 @@ def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any
         A run of this name exists and neither --resume nor --overwrite is given, there is nothing to resume,
         or it was started with other settings.
     """
+    if config.loggr:
+        check_wandb()
     folder = Path(config.output_dir) / "checkpoints" / config.run
-    logs = Path(config.output_dir) / "logs" / config.run
     if config.resume:
         arrays, progress = load_state(folder)
         check_same_settings(config, progress["config"])
         return arrays, progress
-    if folder.exists() and any(folder.iterdir()):
-        if not config.overwrite:
-            raise UsageError(
-                f"run '{config.run}' exists in {folder}: --resume goes on with it, --overwrite replaces it, "
-                "--run NAME makes another"
-            )
-        shutil.rmtree(folder)
-        shutil.rmtree(logs, ignore_errors=True)
+    # what a kill during the very first write leaves is no run
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".partial-")]
+    if files and not config.overwrite:
+        raise UsageError(
+            f"run '{config.run}' exists in {folder}: --resume goes on with it, --overwrite replaces it, "
+            "--run NAME makes another"
+        )
     return None, None
+
+
+def clear_run(config: TrainConfig) -> None:
+    """Remove what stands in the way: the run that is replaced, or half-written files of the one that goes on.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run, after `claim_run`.
+    """
+    folder = Path(config.output_dir) / "checkpoints" / config.run
+    if config.resume:
+        for partial in folder.rglob(".partial-*"):
+            partial.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(Path(config.output_dir) / "logs" / config.run, ignore_errors=True)
 
 
 def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:

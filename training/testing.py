@@ -15,9 +15,11 @@ from training.config import Parser
 from training.predictor import Predictor, load_predictor
 from training.provenance import command, git_commit, versions
 from utils.bootstrap import bootstrap
-from utils.errors import UsageError, nearest
+from utils.errors import DataError, UsageError, nearest
 from utils.files import read_json, write_json, write_npz
 from utils.metrics import evaluate
+
+INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
 
 
 def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
@@ -65,27 +67,23 @@ def score(
     Returns
     -------
     dict
-        ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``.
+        ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``. Where too few
+        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``.
     """
-    result = {
-        "metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds),
-        "bootstrap": bootstrap(
+    result = {"metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds)}
+    try:
+        result["bootstrap"] = bootstrap(
             dataset.labels,
             probabilities,
             dataset.patient_ids,
-            metrics=(
-                "macro_roc_auc",
-                "class_roc_auc",
-                "macro_auprc",
-                "mean_accuracy",
-                "macro_f1_at_thresholds",
-            ),
+            metrics=INTERVALS,
             thresholds=predictor.thresholds,
             classes=dataset.classes,
             resamples=resamples,
             seed=seed,
-        ),
-    }
+        )
+    except DataError as error:  # too few records of a class: the values stand, and the table says why alone
+        result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
     if predictor.calibrator is not None:
         calibrated = predictor.calibrator(probabilities)
         result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
@@ -136,10 +134,11 @@ def main(
     )
     options = parser.parse_args(args)
     if options.model not in models:
-        raise UsageError(f"unknown model '{options.model}': {nearest(options.model, models)}")
-    for flag in ("batchsize", "resamples"):
-        if getattr(options, flag) < 1:
-            raise UsageError(f"--{flag} must be at least 1")
+        hint = nearest(options.model, models)
+        raise UsageError(f"unknown model '{options.model}': {hint}; other models: python {other}")
+    for flag, least in {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0}.items():
+        if getattr(options, flag) < least:
+            raise UsageError(f"--{flag} must be at least {least}, not {getattr(options, flag)}")
     predictor = load_predictor(options.run or options.model, options.output_dir)
     card = predictor.card
     if card["framework"] != framework:
@@ -245,8 +244,9 @@ def table(report: dict[str, Any]) -> str:
         rows.insert(1, ("accuracy of the most probable class", metrics["top1_accuracy"], None))
     lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
     lines += [f"{name:38s}{number(value):>10s}  {interval(bounds)}".rstrip() for name, value, bounds in rows]
+    by_class = intervals.get("class_roc_auc", {})
     lines += [
-        f"{'ROC-AUC ' + name:38s}{number(v):>10s}  {interval(intervals['class_roc_auc'][name])}".rstrip()
+        f"{'ROC-AUC ' + name:38s}{number(v):>10s}  {interval(by_class.get(name))}".rstrip()
         for name, v in metrics["class_roc_auc"].items()
     ]
     if metrics["undefined_classes"]:
@@ -254,8 +254,11 @@ def table(report: dict[str, Any]) -> str:
             f"undefined here (no positive or no negative record): {', '.join(metrics['undefined_classes'])}"
         )
     counts = report["bootstrap"]
-    lines.append(
-        f"{counts['resamples']} resamples of {counts['patients']} patients; "
-        f"{counts['rejected']} more lost a class and were rejected"
-    )
+    if "impossible" in counts:
+        lines.append(f"no intervals: {counts['impossible']}")
+    else:
+        lines.append(
+            f"{counts['resamples']} resamples of {counts['patients']} patients; "
+            f"{counts['rejected']} more lost a class and were rejected"
+        )
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from training.config import TrainConfig
 from training.predictor import forward_in_batches
 from training.recorder import Recorder, Stopper
 from training.schedule import learning_rate
-from training.setup import TrainingData, claim_run, load_training_data, thread_count
+from training.setup import TrainingData, claim_run, clear_run, load_training_data, thread_count
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
 from utils.errors import DataError
 from utils.seeds import seed_everything
@@ -48,7 +49,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
     _, samples, leads = data.train.signals.shape
     options = {"num_classes": len(data.train.classes), "samples": config.crop or samples, "leads": leads}
     model = models_torch.create_model(config.model, **{**options, **config.model_config})
-    if config.init:
+    if config.init and not config.resume:  # a resumed run has its own weights
         folder = find_checkpoint(config.init, config.output_dir)
         card = read_card(folder)
         if card["framework"] != "torch" or card["model"]["name"] != config.model:
@@ -92,13 +93,20 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor, multilabel: bool) -> torch
     return functional.cross_entropy(logits.float(), labels)
 
 
+def _stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
+    """Whether any process was asked to stop: all of them must stop after the same batch."""
+    if fabric.world_size > 1:
+        asked = torch.tensor(float(stopper.requested), device=fabric.device)
+        stopper.requested = bool(fabric.all_reduce(asked, reduce_op="sum") > 0)
+    return stopper.requested
+
+
 def _train_epoch(
-    fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper
-) -> float | None:
-    """Train from ``recorder.batch`` to the end of the epoch; None when interrupted before it."""
-    config, epoch = recorder.config, recorder.epoch
+    fabric: Fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper
+) -> bool:
+    """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it."""
+    config, epoch, losses = recorder.config, recorder.epoch, recorder.losses
     model.train()
-    losses = []
     bar = tqdm(
         total=len(batches),
         initial=recorder.batch,
@@ -112,8 +120,9 @@ def _train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, epoch * len(batches) + index, len(batches))
             signals, labels = (torch.from_numpy(a) for a in batches.batch(epoch, index))
-            # with several devices each takes its own rows of the same batch
-            rows = slice(fabric.global_rank, None, fabric.world_size)
+            # with several devices each takes its own rows of the same batch (all of one too small to share)
+            shared = len(signals) >= fabric.world_size
+            rows = slice(fabric.global_rank, None, fabric.world_size) if shared else slice(None)
             signals, labels = fabric.to_device((signals[rows], labels[rows]))
             optimizer.zero_grad(set_to_none=True)
             loss = _loss(model(signals), labels, recorder.data.multilabel)
@@ -123,13 +132,13 @@ def _train_epoch(
                     if parameter.grad is not None:
                         torch.nn.utils.clip_grad_norm_([parameter], config.clip_norm)
             optimizer.step()
-            losses.append(loss.detach().item())
+            losses.append(float(fabric.all_reduce(loss.detach(), reduce_op="mean")))
             bar.update()
             bar.set_postfix(loss=f"{np.mean(losses):.4f}")
-            if stopper.requested and index + 1 < len(batches):
+            if _stop_requested(fabric, stopper) and index + 1 < len(batches):
                 recorder.batch = index + 1
-                return None
-    return float(np.mean(losses))
+                return False
+    return True
 
 
 def train_torch(config: TrainConfig) -> Path:
@@ -164,9 +173,13 @@ def train_torch(config: TrainConfig) -> Path:
     plain = build_model(config, data)
     model_config = plain.config
     optimizer = build_optimizer(config, plain)
-    if arrays and progress:
-        restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
     model, optimizer = fabric.setup(plain, optimizer)
+    if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
+        restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
+    first = fabric.is_global_zero  # the first process of several writes
+    if first:
+        clear_run(config)
+    config = dataclasses.replace(config, loggr=config.loggr and first)
     recorder = Recorder(config, data, "torch", model_config, progress)
     parameters = sum(p.numel() for p in plain.parameters())
     print(f"{config.model}: {parameters:,} parameters on {fabric.device}, run '{config.run}'")
@@ -181,30 +194,26 @@ def train_torch(config: TrainConfig) -> Path:
         save_file({k: v.contiguous() for k, v in plain.state_dict().items()}, path)
 
     with Stopper() as stopper:
-        while not recorder.finished and not stopper.requested:
+        while not recorder.finished and not _stop_requested(fabric, stopper):
             began = time.monotonic()
-            loss = _train_epoch(fabric, model, optimizer, batches, recorder, stopper)
+            whole = _train_epoch(fabric, model, optimizer, batches, recorder, stopper)
             arrays, groups = torch_state(plain, optimizer)
-            if loss is None:
-                recorder.save(arrays, {"groups": groups})
+            if not whole:
+                if first:
+                    recorder.save(arrays, {"groups": groups})
                 break
             seconds = time.monotonic() - began
             parts = [forward_in_batches(forward, x, config.crop, len(x)) for x, _ in validation.epoch(0)]
-            # only the first process of several writes
-            if fabric.is_global_zero:
+            if first:
                 recorder.end_epoch(
-                    recorder.epoch,
-                    loss,
-                    seconds,
-                    np.concatenate(parts),
-                    save_weights,
-                    arrays,
-                    {"groups": groups},
+                    recorder.epoch, seconds, np.concatenate(parts), save_weights, arrays, {"groups": groups}
                 )
-            fabric.barrier()
-    if stopper.requested and not recorder.finished:
-        recorder.interrupted("torch_train.py")
-    recorder.close()
+            recorder.epoch, recorder.best_epoch = fabric.broadcast((recorder.epoch, recorder.best_epoch))
+            recorder.batch, recorder.losses = 0, []
+    if first:
+        if stopper.requested and not recorder.finished:
+            recorder.interrupted()
+        recorder.close()
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt
     return recorder.folder

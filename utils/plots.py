@@ -5,37 +5,41 @@ from __future__ import annotations
 import html
 import math
 import os
-import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.ndimage import maximum_filter1d
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
+from utils.ecg_paper import (
+    GREY,
+    GUTTER,
+    INK,
+    LEFT,
+    MM_PER_MV,
+    MM_PER_SECOND,
+    NARROWEST,
+    PAPER,
+    calibration_pulse,
+    new_paper,
+    row_offsets,
+    time_axis,
+)
 from utils.errors import DataError, UsageError, nearest
 from utils.files import atomic_path, write_text
 
-MM_PER_SECOND = 25.0
-MM_PER_MV = 10.0
 LONGEST_SECONDS = 120
 # 5 pixels a millimetre: every grid line falls on whole pixels.
 DPI = 127
 LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 
-_PAPER, _THIN, _THICK, _INK, _GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
 _STRONG = "#4a2fc9"
 # Clear paper to strong violet: lightness alone carries the value, so colour blindness takes nothing away.
 HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
-# Whole millimetres: white margins round the paper, room for the colour bar, and before each column of traces.
-_LEFT, _RIGHT, _BOTTOM, _BAR, _GUTTER = 20, 6, 15, 18, 15
-_SMALLEST_PITCH, _LARGEST_PITCH, _NARROWEST = 15, 60, 120
 _RIBBON = 2.2  # half of its height, mm
 
 
@@ -117,10 +121,10 @@ def plot_ecg(
     part = math.ceil(len(signals) / columns)
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
     millimetres = (signals - np.median(signals, axis=0)) * MM_PER_MV
-    offsets, height = _row_offsets(millimetres, sampling_rate, rows, spans)
-    column_width = _GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
-    figure, axes = _paper(
-        max(columns * column_width + 5, _NARROWEST), height, title, subtitle, heat is not None
+    offsets, height = row_offsets(millimetres, sampling_rate, rows, spans)
+    column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
+    figure, axes = new_paper(
+        max(columns * column_width + 5, NARROWEST), height, title, subtitle, heat is not None
     )
     if heat is not None:
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
@@ -130,26 +134,26 @@ def plot_ecg(
     for lead in range(12):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
-        left = _GUTTER + column * column_width
+        left = GUTTER + column * column_width
         x = left + np.arange(stop - start) / sampling_rate * MM_PER_SECOND
         y = offsets[row] + millimetres[start:stop, lead]
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
-        axes.plot(x, y, color=_INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
+        axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
         if y.min() < 0 or y.max() > height:
             beyond.append(DISPLAY_NAMES[lead])
         if column == 0:
-            _pulse(axes, offsets[row])
+            calibration_pulse(axes, offsets[row])
         name_at = -2.5 if column == 0 else left - 2
         axes.text(
             name_at, offsets[row], DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold"
         )
         if importance is not None:
             share = f"{100 * importance[lead]:.1f} %"
-            axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=_GREY)
+            axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=GREY)
     if beyond:
-        axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=_INK, zorder=5)
-    _time_axis(axes, sampling_rate, spans, column_width)
+        axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
+    time_axis(axes, sampling_rate, spans, column_width)
     if path is not None:
         _save(figure, path, dpi)
     return figure
@@ -235,7 +239,7 @@ def plot_channels(
     shares = 100 * _check_importance(importance)
     figure = Figure(figsize=(8, 4.2), facecolor="white")
     axes = figure.add_axes((0.08, 0.17, 0.89, 0.68))
-    axes.axhline(100 / 12, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    axes.axhline(100 / 12, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     bars = axes.bar(DISPLAY_NAMES, shares, color=_STRONG, width=0.7, zorder=2)
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     axes.bar_label(bars, [f"{s:.1f}" for s in shares], fontsize=9, padding=2, bbox=white)
@@ -246,7 +250,7 @@ def plot_channels(
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
     axes.spines[["top", "right"]].set_visible(False)
     figure.text(0.08, 0.91, title, fontsize=13, weight="bold")
-    figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=_GREY)
+    figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
     _save(figure, path_png, DPI)
     write_text(path_html, _channels_html(shares, title))
     return figure
@@ -276,69 +280,6 @@ def _check_importance(values: np.ndarray) -> np.ndarray:
     return array
 
 
-def _row_offsets(
-    millimetres: np.ndarray, sampling_rate: float, rows: int, spans: Sequence[tuple[int, int]]
-) -> tuple[np.ndarray, int]:
-    """Height of each row's line above the paper's lower edge, and of the paper: close, not overlapping."""
-    reach = max(1, round(0.2 * sampling_rate))
-    up, down = np.zeros((2, rows, max(stop - start for start, stop in spans) * len(spans)))
-    for column, (start, stop) in enumerate(spans):
-        part = millimetres[start:stop, column * rows : (column + 1) * rows].T
-        place = slice(start, stop)
-        up[:, place] = maximum_filter1d(part, reach, axis=1)
-        down[:, place] = maximum_filter1d(-part, reach, axis=1)
-    pitch = [(down[r] + up[r + 1]).max() + 3 for r in range(rows - 1)]
-    pitch = [5 * math.ceil(np.clip(p, _SMALLEST_PITCH, _LARGEST_PITCH) / 5) for p in pitch]
-    top = 5 * math.ceil(np.clip(up[0].max() + 4, 15, _LARGEST_PITCH) / 5)
-    bottom = 5 * math.ceil(np.clip(down[-1].max() + 4, 10, _LARGEST_PITCH) / 5)
-    offsets = bottom + np.append(np.cumsum(pitch[::-1])[::-1], 0)
-    return offsets, int(offsets[0]) + top
-
-
-def _paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
-    """Make a figure whose only axes count millimetres of paper, with grid, title and footer."""
-    titles, lines = textwrap.wrap(title, int(width / 3)), textwrap.wrap(subtitle, int(width / 1.8))
-    head = 6 + 7 * len(titles) + 5 * len(lines)
-    page = (_LEFT + width + _RIGHT, _BOTTOM + _BAR * has_bar + height + head)
-    figure = Figure(figsize=(page[0] / 25.4, page[1] / 25.4), facecolor="white")
-    box = (_LEFT / page[0], (page[1] - head - height) / page[1], width / page[0], height / page[1])
-    axes = figure.add_axes(box, facecolor=_PAPER)
-    axes.set(xlim=(0, width), ylim=(0, height), yticks=[])
-    axes.tick_params(length=3, color=_GREY)
-    for spine in axes.spines.values():
-        spine.set(color=_THICK, linewidth=0.8)
-    for spacing, colour, line in ((1, _THIN, 0.35), (5, _THICK, 0.55)):
-        upright = [[(x, 0), (x, height)] for x in range(0, width + 1, spacing)]
-        level = [[(0, y), (width, y)] for y in range(0, height + 1, spacing)]
-        grid = LineCollection(upright + level, colors=colour, linewidths=line, antialiaseds=False, zorder=1)
-        axes.add_collection(grid)
-    axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=_GREY, ha="right", zorder=5)
-    for number, text in enumerate(titles):
-        figure.text(box[0], 1 - (8.5 + 7 * number) / page[1], text, fontsize=14, weight="bold", color=_INK)
-    for number, text in enumerate(lines):
-        y = 6 + 7 * len(titles) + 5 * number
-        figure.text(box[0], 1 - y / page[1], text, fontsize=9.5, color=_INK, va="center")
-    figure.text(box[0], 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=_GREY)
-    return figure, axes
-
-
-def _time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]], column_width: int) -> None:
-    """Mark whole seconds under each column; its first sample lies where its gutter ends."""
-    places, labels = [], []
-    for column, (start, stop) in enumerate(spans):
-        first, last = start / sampling_rate, stop / sampling_rate
-        for second in range(math.ceil(first), math.floor(last + 1e-9) + 1):
-            places.append(_GUTTER + column * column_width + (second - first) * MM_PER_SECOND)
-            labels.append(f"{second} s")
-    axes.set_xticks(places, labels, fontsize=8, color=_GREY)
-
-
-def _pulse(axes: Axes, offset: float) -> None:
-    """Calibration pulse: 1 mV for 0.2 s."""
-    x, y = np.array([3, 5, 5, 10, 10, 12]), np.array([0, 0, 1, 1, 0, 0]) * MM_PER_MV
-    axes.plot(x, offset + y, color=_INK, linewidth=0.8, zorder=4)
-
-
 def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[PowerNorm, bool]:
     """Colour limits: exactly what is drawn, or up to a percentile of it; one constant value starts at 0."""
     low, high = float(shown.min()), float(shown.max())
@@ -358,16 +299,16 @@ def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: Po
 
 def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
     width, height = figure.get_size_inches() * 25.4
-    axes = figure.add_axes((_LEFT / width, 15 / height, 80 / width, 3 / height))
+    axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
     scale = ScalarMappable(norm, HEAT_COLOURS)
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal", extend="max" if clipped else "neither")
-    axes.set_facecolor(_PAPER)
+    axes.set_facecolor(PAPER)
     ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
     bar.set_ticks(ticks, labels=[f"{t:.2g}" if t < 10 else f"{t:.0f}" for t in ticks], fontsize=8)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
     note = "; square-root scale" + ("; stronger values share the last colour" if clipped else "")
-    figure.text(_LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=_INK)
+    figure.text(LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK)
 
 
 def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: the results table with its predictions, and speed and memory measured side by side."""

@@ -1,0 +1,168 @@
+"""Peak memory from the files of a database of PTB-XL's size to a training step, beside the plain way."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.large_dataset import PTBXL_RECORDS, write_large_dataset
+from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.worker import measured, peak_rss_mb
+
+_STEPS = 2
+
+
+def _now_mb() -> dict[str, float]:
+    """Memory that the process holds now: its own, and pages of mapped files, which the system may take back."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {
+        key: round(int(fields[name].split()[0]) * 1024 / 1e6, 1)
+        for key, name in (("own_mb", "RssAnon"), ("mapped_files_mb", "RssFile"))
+    }
+
+
+def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
+    """Load, fit the standardiser, read one epoch of batches into the framework, and train some steps.
+
+    It calls what `train.py` calls.
+
+    Parameters
+    ----------
+    data_dir : str
+        Database in PTB-XL's layout.
+    model : str
+        Keras model of the steps.
+    batch_size : int
+        Records of a batch.
+
+    Returns
+    -------
+    dict
+        ``stages``: for each the peak so far and what is held at its end, in MB, and its CPU seconds.
+    """
+    from keras import ops
+
+    from training.config import TrainConfig
+    from training.keras_loop import build_model
+    from training.setup import load_training_data
+
+    config = TrainConfig(model=model, data_dir=data_dir, batchsize=batch_size, clip_norm=0.0)
+    state: dict[str, Any] = {}
+
+    def load() -> None:
+        state["data"] = load_training_data(config)
+        state["batches"] = state["data"].batches(config)
+
+    def epoch() -> None:
+        for signals, labels in state["batches"].epoch(0):
+            ops.convert_to_tensor(signals), ops.convert_to_tensor(labels)
+
+    def steps() -> None:
+        network = build_model(config, state["data"])
+        for index in range(_STEPS):
+            network.train_on_batch(*state["batches"].batch(0, index))
+
+    stages = [{"stage": "import", "cpu_seconds": 0.0, "peak_rss_mb": peak_rss_mb(), **_now_mb()}]
+    for name, job in (
+        ("load and standardise", load),
+        ("one epoch of batches", epoch),
+        ("training steps", steps),
+    ):
+        seconds = round(cpu_seconds(job), 2)
+        stages.append({"stage": name, "cpu_seconds": seconds, "peak_rss_mb": peak_rss_mb(), **_now_mb()})
+    return {"stages": stages, "records": len(state["data"].train.labels) + len(state["data"].val.labels)}
+
+
+def plain(data_dir: str, records: int) -> dict[str, Any]:
+    """Do what the reference does: wfdb records into one float64 array, then scikit-learn's StandardScaler.
+
+    Parameters
+    ----------
+    data_dir : str
+        Database in PTB-XL's layout.
+    records : int
+        The first so many records.
+
+    Returns
+    -------
+    dict
+        ``before_mb``: peak after the imports; ``records``.
+    """
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.utils import shuffle
+
+    from databases.ptbxl import read_database
+    from databases.ptbxl_signals import import_wfdb
+
+    wfdb = import_wfdb()
+    database = read_database(data_dir).iloc[:records]
+    before = peak_rss_mb()
+    signals = np.array([wfdb.rdsamp(f"{data_dir}/{name}")[0] for name in database["filename"]])
+    folds = database["strat_fold"].to_numpy()
+    parts = [signals[folds < 9], signals[folds == 9], signals[folds == 10]]
+    scaler = StandardScaler()
+    scaler.fit(np.vstack(parts[0]).flatten()[:, np.newaxis])
+    scaled = [
+        np.array([scaler.transform(x.flatten()[:, np.newaxis]).reshape(x.shape) for x in part])
+        for part in parts
+    ]
+    scaled[0] = shuffle(scaled[0], random_state=42)
+    return {"before_mb": before, "records": len(signals), "shape": list(scaled[0].shape)}
+
+
+def measure(
+    records: int = PTBXL_RECORDS,
+    plain_records: int = 2000,
+    model: str = "imle_net",
+    batch_size: int = 32,
+    work_dir: str | None = None,
+) -> dict[str, Any]:
+    """Write the database, then measure the first run (which makes the cache), a later run and the plain way.
+
+    Parameters
+    ----------
+    records : int
+        Records of the synthetic database.
+    plain_records : int
+        Records that the plain way reads; its memory grows with each.
+    model : str
+        Keras model of the training steps.
+    batch_size : int
+        Records of a batch.
+    work_dir : str, optional
+        Disk with 50 kB for each record; default the system's temporary folder.
+
+    Returns
+    -------
+    dict
+        The report.
+    """
+    temporary = Path(tempfile.mkdtemp(dir=work_dir, prefix="twelvelead-"))
+    try:
+        folder = str(write_large_dataset(temporary, records))
+        arguments = {"data_dir": folder, "model": model, "batch_size": batch_size}
+        first = measured("pipeline_memory:ours", **arguments)
+        later = measured("pipeline_memory:ours", **arguments)
+        reference = measured("pipeline_memory:plain", data_dir=folder, records=min(plain_records, records))
+    finally:
+        shutil.rmtree(temporary)
+    grown = reference["peak_rss_mb"] - reference["before_mb"]
+    each = grown / reference["records"]
+    return {
+        "benchmark": "pipeline_memory",
+        "records": records,
+        "model": model,
+        "batch_size": batch_size,
+        "first_run": first,
+        "later_run": later,
+        "plain": reference
+        | {
+            "mb_per_record": round(each, 4),
+            "extrapolated_peak_mb": round(reference["before_mb"] + each * records),
+        },
+        "machine": describe(),
+    }

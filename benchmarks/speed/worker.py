@@ -1,0 +1,85 @@
+"""Run one measured function in a fresh Python process on one thread, and learn its peak memory."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+from typing import Any
+
+from training.checkpoint import ROOT
+from utils.errors import TwelveLeadError, UsageError
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+def measured(function: str, **arguments: Any) -> dict[str, Any]:
+    """Call a function of this package in a process of its own.
+
+    Parameters
+    ----------
+    function : str
+        ``module:function`` inside ``benchmarks.speed``; gives a JSON dict.
+    **arguments : object
+        JSON values for it.
+
+    Returns
+    -------
+    dict
+        What the function gave, and ``peak_rss_mb``, the most memory the process ever held.
+
+    Raises
+    ------
+    TwelveLeadError
+        The process failed; its last words are in the message.
+    """
+    command = [sys.executable, "-m", "benchmarks.speed.worker", function, json.dumps(arguments)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True)
+    if done.returncode:
+        raise TwelveLeadError(f"measuring {function} failed: {done.stderr.strip()[-1500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_rss_mb() -> float:
+    """Most memory that this process held so far, memory-mapped pages that it touched included.
+
+    Returns
+    -------
+    float
+        MB (10^6 bytes).
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
+
+
+def main() -> None:
+    """Run the function that the command line names and print its result as JSON.
+
+    Raises
+    ------
+    UsageError
+        The command line does not name one.
+    """
+    if len(sys.argv) != 3 or ":" not in sys.argv[1]:
+        raise UsageError("this module is started by `python -m benchmarks.speed`")
+    module, function = sys.argv[1].split(":")
+    result = getattr(importlib.import_module(f"benchmarks.speed.{module}"), function)(
+        **json.loads(sys.argv[2])
+    )
+    print(json.dumps({**result, "peak_rss_mb": peak_rss_mb()}))
+
+
+if __name__ == "__main__":
+    main()
