@@ -1,15 +1,6 @@
 """Keras 3 models written with `keras.ops`: the same weights run on the tensorflow, torch and jax backends."""
 
-from utils.quiet import native_stderr_silenced
-
-with native_stderr_silenced():
-    import keras
-
-    if keras.backend.backend() == "tensorflow":  # the search for GPUs complains where there is none
-        import tensorflow
-
-        tensorflow.config.list_physical_devices()
-
+from models_tf import backend as _backend  # noqa: F401  (first)
 from models_tf import imle_net as _imle_net  # noqa: F401  (the models register themselves)
 from models_tf import mousavi as _mousavi  # noqa: F401
 from models_tf import rajpurkar as _rajpurkar  # noqa: F401

@@ -99,12 +99,8 @@ def test_the_configuration_of_the_tools_bites(tmp_path):
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-c",
-        "from importlinter.cli import lint_imports_command as main; main()",
-        "--no-cache",
-    ]
+    code = "from importlinter.cli import lint_imports_command as main; main()"
+    command = [sys.executable, "-c", code, "--no-cache", "--no-logo"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 

@@ -1,4 +1,4 @@
-"""Training of the Keras models: `model.fit` with callbacks."""
+"""Training of the Keras models: one plain loop, the twin of the one in `torch_loop`."""
 
 from __future__ import annotations
 
@@ -23,68 +23,34 @@ from utils.errors import DataError
 from utils.seeds import seed_everything
 
 
-class _Sequence(keras.utils.PyDataset):
-    """Gives `Batches` to `fit`, epoch after epoch."""
+def _train_epoch(model: keras.Model, batches: Batches, recorder: Recorder, stopper: Stopper) -> bool:
+    """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it.
 
-    def __init__(self, batches: Batches, epoch: int, start: int = 0):
-        super().__init__(workers=1, use_multiprocessing=False)
-        self.batches, self.epoch, self.start = batches, epoch, start
-
-    def __len__(self) -> int:
-        return len(self.batches) - self.start
-
-    def __getitem__(self, index: int):
-        return self.batches.batch(self.epoch, self.start + index)
-
-
-class _EpochEnd(keras.callbacks.Callback):
-    """Learning rate, progress bar, validation, checkpoints and interruption."""
-
-    def __init__(self, recorder: Recorder, sequence: _Sequence, stopper: Stopper):
-        super().__init__()
-        self.recorder, self.sequence, self.stopper = recorder, sequence, stopper
-
-    def on_epoch_begin(self, epoch: int, logs=None):
-        self.sequence.epoch = epoch
-        self.began = time.monotonic()
-        self.bar = tqdm(
-            total=len(self.sequence.batches),
-            initial=self.sequence.start,
-            desc=f"epoch {epoch + 1}",
-            unit="batch",
-            leave=False,
-            disable=None,
-        )
-
-    def on_train_batch_begin(self, batch: int, logs=None):
-        config, steps = self.recorder.config, len(self.sequence.batches)
-        step = self.sequence.epoch * steps + self.sequence.start + batch
-        if config.schedule != "constant":
-            self.model.optimizer.learning_rate = learning_rate(config, step, steps)
-        self.model.reset_metrics()  # so that the loss is that of this batch, not a running mean
-
-    def on_train_batch_end(self, batch: int, logs=None):
-        losses = self.recorder.losses
-        losses.append(float(logs["loss"]))
-        self.bar.update()
-        self.bar.set_postfix(loss=f"{np.mean(losses):.4f}")
-        if self.stopper.requested and len(losses) < len(self.sequence.batches):
-            self.recorder.epoch, self.recorder.batch = self.sequence.epoch, len(losses)
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch: int, logs=None):
-        self.bar.close()
-        if self.model.stop_training:  # interrupted inside the epoch: nothing to score yet
-            self.recorder.save(keras_state(self.model))
-            return
-        data, config = self.recorder.data, self.recorder.config
-        seconds = time.monotonic() - self.began
-        probabilities = predict_validation(self.model, data, config)
-        self.recorder.end_epoch(epoch, seconds, probabilities, self._save_weights, keras_state(self.model))
-        self.model.stop_training = self.recorder.finished or self.stopper.requested
-
-    def _save_weights(self, path: Path) -> None:
-        self.model.save_weights(path, overwrite=True)
+    Batch by batch rather than `model.fit`: there TensorFlow pulls the batches through a generator of its own,
+    which can wait for Python for ever when a run is stopped or ends on few threads.
+    """
+    config, epoch, losses = recorder.config, recorder.epoch, recorder.losses
+    bar = tqdm(
+        total=len(batches),
+        initial=recorder.batch,
+        desc=f"epoch {epoch + 1}",
+        unit="batch",
+        leave=False,
+        disable=None,
+    )
+    with bar:
+        for index in range(recorder.batch, len(batches)):
+            if config.schedule != "constant":
+                step = epoch * len(batches) + index
+                model.optimizer.learning_rate = learning_rate(config, step, len(batches))
+            model.reset_metrics()  # so that the loss is that of this batch, not a running mean
+            losses.append(float(model.train_on_batch(*batches.batch(epoch, index))))
+            bar.update()
+            bar.set_postfix(loss=f"{np.mean(losses):.4f}")
+            if stopper.requested and index + 1 < len(batches):
+                recorder.batch = index + 1
+                return False
+    return True
 
 
 def predict_validation(model: keras.Model, data: TrainingData, config: TrainConfig) -> np.ndarray:
@@ -203,17 +169,13 @@ def train_keras(config: TrainConfig) -> Path:
     batches = data.batches(config)
     with Stopper() as stopper:
         while not recorder.finished and not stopper.requested:
-            # An epoch that was interrupted is finished by a call of its own, since it is shorter.
-            sequence = _Sequence(batches, recorder.epoch, recorder.batch)
-            last = recorder.epoch + 1 if recorder.batch else config.epochs
-            model.fit(
-                sequence,
-                epochs=last,
-                initial_epoch=recorder.epoch,
-                callbacks=[_EpochEnd(recorder, sequence, stopper)],
-                shuffle=False,
-                verbose=0,
-            )
+            began = time.monotonic()
+            if not _train_epoch(model, batches, recorder, stopper):
+                recorder.save(keras_state(model))
+                break
+            seconds = time.monotonic() - began
+            probabilities = predict_validation(model, data, config)
+            recorder.end_epoch(recorder.epoch, seconds, probabilities, model.save_weights, keras_state(model))
     if stopper.requested and not recorder.finished:
         recorder.interrupted()
     recorder.close()

@@ -108,7 +108,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     train = dataset.split("train")
     if config.task == "mi_reference":
         val = dataset.split("test")
-        print("mi_reference has no validation split: as in the reference, every choice is made on its test records")
+        print("mi_reference has no validation split: as in the reference, its test records make every choice")
     else:
         val = dataset.split("val")
     standardizer = fit_standardizer(train)

@@ -29,7 +29,8 @@ _REMEDIES = {
 
 def _write_error(path: Path, error: OSError) -> TwelveLeadError:
     remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
-    return TwelveLeadError(f"cannot write {path}: {error.strerror or error}; {remedy}. Nothing was overwritten.")
+    reason = error.strerror or error
+    return TwelveLeadError(f"cannot write {path}: {reason}; {remedy}. Nothing was overwritten.")
 
 
 @contextlib.contextmanager
@@ -155,7 +156,7 @@ def read_json(path: str | os.PathLike) -> Any:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not valid JSON ({error}): it was damaged or edited; make it again") from error
+        raise DataError(f"{path} is not valid JSON ({error}): it was damaged; make it again") from error
 
 
 def write_npz(path: str | os.PathLike, **arrays: Any) -> None:

@@ -36,3 +36,14 @@ def native_stderr_silenced() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(nowhere)
         os.close(saved)
+
+
+def import_keras() -> None:
+    """Import Keras and its backend without the noise of a machine that has no GPU."""
+    with native_stderr_silenced():
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()  # the search itself complains, so it happens here
