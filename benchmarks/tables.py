@@ -31,7 +31,21 @@ def _interval(row: Row, metric: str, name: str | None = None) -> str:
     return f" [{bounds['low']:.3f}, {bounds['high']:.3f}]" if bounds else ""
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Make a table whose first column is text and the others numbers.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column titles.
+    lines : sequence of sequence of str
+        Cells.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     rule = ["---" if i == 0 else "---:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
 
@@ -105,7 +119,7 @@ def main_table(rows: Sequence[Row]) -> str:
                 _calibration(row),
             ]
         )
-    return _markdown(header, lines)
+    return markdown(header, lines)
 
 
 def mi_table(rows: Sequence[Row]) -> str:
@@ -131,7 +145,7 @@ def mi_table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return _markdown(header, lines)
+    return markdown(header, lines)
 
 
 def class_table(rows: Sequence[Row]) -> str:
@@ -156,7 +170,7 @@ def class_table(rows: Sequence[Row]) -> str:
         ]
         for row in rows
     ]
-    return _markdown(["row", *classes], lines)
+    return markdown(["row", *classes], lines)
 
 
 def data_sentences(rows: Sequence[Row]) -> str:
@@ -182,8 +196,8 @@ def data_sentences(rows: Sequence[Row]) -> str:
     )
     if ours[-1] < PUBLISHED_TRAINING:
         text += (
-            f"our rows were trained on {trained} records, {PUBLISHED_TRAINING / ours[-1]:.1f} times fewer, and "
-            f"tested on {tested} records of fold 10, so the two columns show the same model with different "
+            f"our rows were trained on {trained} records, {PUBLISHED_TRAINING / ours[-1]:.1f} times fewer, "
+            f"and tested on {tested} records of fold 10, so the two columns show the same model with different "
             "data, not one implementation against another."
         )
     else:
@@ -194,9 +208,9 @@ def data_sentences(rows: Sequence[Row]) -> str:
 
 _COLUMNS = (
     "Epoch, thresholds and calibration were chosen on fold 9; fold 10 decided nothing. Intervals come from "
-    "bootstrap resamples of patients. *max F1* is the reference's (record-averaged, best of ten thresholds on "
-    "fold 10 itself), *macro F1* ours, at the fold-9 thresholds. ECE: expected calibration error, before and "
-    "after the calibration fitted on fold 9."
+    "bootstrap resamples of patients. *max F1* is the reference's (record-averaged, best of ten thresholds "
+    "on fold 10 itself), *macro F1* ours, at the fold-9 thresholds. ECE: expected calibration error, before "
+    "and after the calibration fitted on fold 9."
 )
 
 
@@ -271,7 +285,7 @@ def differences(rows: Sequence[Row]) -> str:
     head = (
         f"Difference of fold-10 macro ROC-AUC from `{BASELINE}`, both on the same 1000 resamples of patients:"
     )
-    table = _markdown(["row", "difference (95 % CI)", "interval excludes 0"], lines)
+    table = markdown(["row", "difference (95 % CI)", "interval excludes 0"], lines)
     return f"{head}\n\n{table}"
 
 
@@ -327,7 +341,8 @@ def _provenance(row: Row) -> str:
         "```",
         "",
         f"Seed {row.card['seed']}; {bootstrap['resamples']} resamples with seed {bootstrap['seed']} "
-        f"({bootstrap['rejected']} rejected); commit {_commit(row.card)} (training), {_commit(row.test)} (test); "
+        f"({bootstrap['rejected']} rejected); commit {_commit(row.card)} (training), "
+        f"{_commit(row.test)} (test); "
         f"{framework} {packages.get(framework, '?')}, Python {packages.get('python', '?')}; "
         f"fold 10 was scored {tested} time{'s' if tested > 1 else ''}; "
         f"data fingerprint `{row.card['data']['fingerprint'][:12]}`"

@@ -58,12 +58,12 @@ class FileClient:
         self._received = 0
         self._lock = threading.Lock()
         self._local = threading.local()
-        self._sessions: list[requests.Session] = []
+        self._connections: list[requests.Session] = []
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        for session in self._sessions:
-            session.close()
+        for connection in self._connections:
+            connection.close()
 
     @property
     def received(self) -> int:
@@ -131,7 +131,7 @@ class FileClient:
         """Ask for what is missing of a file and append it; start again where the server cannot continue."""
         start = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        with self._session().get(
+        with self._connection().get(
             self.url + requests.utils.quote(name), headers=headers, stream=True, timeout=self.timeout
         ) as response:
             if response.status_code == 416:  # nothing is missing, or the part is longer than the file
@@ -149,12 +149,12 @@ class FileClient:
                     if self.stop.is_set():
                         raise FetchStopped
 
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            session = self._local.session = requests.Session()
-            session.headers["User-Agent"] = "TwelveLead (databases.download)"
-            self._sessions.append(session)
-        return self._local.session
+    def _connection(self) -> requests.Session:
+        if not hasattr(self._local, "connection"):
+            connection = self._local.connection = requests.Session()
+            connection.headers["User-Agent"] = "TwelveLead (databases.download)"
+            self._connections.append(connection)
+        return self._local.connection
 
 
 def _range_start(response: requests.Response) -> int | None:

@@ -62,7 +62,7 @@ class AttentionPool(keras.layers.Layer):
 
 
 def _channel_sums(x):
-    """Sums over every axis but the last. A product with ones takes a third of the time of `ops.sum` on CPU."""
+    """Sums over every axis but the last; on CPU a product with ones is three times as fast as `ops.sum`."""
     rows = ops.shape(x)[0]
     sums = ops.matmul(ops.ones((1, rows), dtype=x.dtype), ops.reshape(x, (rows, -1)))
     return ops.sum(ops.reshape(sums, (-1, x.shape[-1])), axis=0)

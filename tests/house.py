@@ -13,6 +13,7 @@ FRAMEWORK_METHODS = {"build", "call", "compute_output_shape", "compute_output_sp
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
 UNSAFE_KEYWORDS = {("allow_pickle", True), ("weights_only", False), ("safe_mode", False)}
+IMPORTING_CALLS = {"import_module", "__import__", "importorskip"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -51,6 +52,8 @@ def _imports(tree: ast.AST) -> list[tuple[int, str]]:
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             found.append((node.lineno, node.module))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in IMPORTING_CALLS:
+            found += [(node.lineno, a.value) for a in node.args[:1] if isinstance(a, ast.Constant)]
     return found
 
 
@@ -95,15 +98,13 @@ class _PublicDocstrings(DocstringVisitor):
                         self._add(field, "PR01", f"field {name} is not documented")
 
     def _ignore_issue(self, node: ast.AST, check: str) -> bool:
-        # A property is described like a value. The fields of a dataclass are checked above, and YD01 too,
-        # because numpydoc sees only those yields that stand at the top of a function.
+        # A property is described like a value. A class without __init__ inherits one or is a dataclass, whose
+        # fields are checked above, as is YD01: numpydoc sees only the yields at the top of a function.
         if check == "RT01" and _decorated(node, "property", "cached_property"):
             return True
-        return (
-            check == "YD01"
-            or (check == "PR02" and _decorated(node, "dataclass"))
-            or super()._ignore_issue(node, check)
-        )
+        if check == "PR02" and isinstance(node, ast.ClassDef):
+            return not any(getattr(child, "name", "") == "__init__" for child in node.body)
+        return check == "YD01" or super()._ignore_issue(node, check)
 
     def _add(self, node: ast.AST, code: str, text: str) -> None:
         self.findings.append([f"{self.filepath}:{node.lineno}", self.node_name, code, text])

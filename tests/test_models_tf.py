@@ -212,13 +212,14 @@ def test_a_window_of_mousavi_is_half_a_second_of_all_leads():
 
 @pytest.mark.parametrize("trainable", [True, False])
 def test_batch_normalisation_trains_like_keras(trainable):
-    """Weights before (the gradient of the input) and inside (scale, offset, moving averages) stay together."""
+    """Weights before it (its input gradient) and inside it (scale, offset, moving averages) stay equal."""
     random = np.random.RandomState(0)
     signals = (random.standard_normal((6, 8, 3)) + 1).astype("float32")
     targets = random.standard_normal((6, 8, 4)).astype("float32")
     start, models = None, []
     for kind in (keras.layers.BatchNormalization, BatchNormalization):
-        model = keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(4), kind(trainable=trainable)])
+        model = keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(4, use_bias=False)])
+        model.add(kind(trainable=trainable))
         start = start or [random.standard_normal(w.shape) ** 2 for w in model.weights]
         model.set_weights(start)
         model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from databases.cohort import stratified_folds
+from databases.cohort import make_cohort, stratified_folds
 from databases.electrodes import LEAD_FIELD, decimate, twelve_leads
 from databases.heart import evaluate_beats, healthy_waves
 from databases.pathology import CLASSES, SIGNS
@@ -278,6 +278,17 @@ def test_each_split_has_every_class_and_no_patient_is_in_two(table, dataset):
     assert table.groupby("patient_id").strat_fold.nunique().max() == 1
     assert table.patient_id.value_counts().max() >= 2
     assert table.strat_fold.value_counts().between(6, 14).all()
+
+
+@pytest.mark.parametrize("records", [20, 100])
+@pytest.mark.parametrize("seed", range(4))
+def test_even_small_datasets_have_every_class_where_it_is_scored(records, seed):
+    cohort = make_cohort(np.random.default_rng(seed), records)
+    assert sum(patient.records for patient in cohort) == records
+    for fold in (9, 10):
+        assert {name for patient in cohort if patient.fold == fold for name in patient.profile} == set(
+            CLASSES
+        )
 
 
 @settings(deadline=None)

@@ -160,7 +160,7 @@ def _native_write_errors() -> Iterator[None]:
     try:
         yield
     except (SafetensorError, RuntimeError, OSError) as error:
-        number = re.search(r"(?:errno = |code: )(\d+)", str(error))
+        number = re.search(r"(?:errno = |os error )(\d+)", str(error))
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

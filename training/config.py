@@ -241,7 +241,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         elif wanted is float and isinstance(value, str):
             values[key] = _yaml_float(path, key, value)
         elif not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-            raise UsageError(f"--config {path}: key '{key}' must be a {wanted.__name__}, not {value!r}")
+            raise UsageError(f"--config {path}: key '{key}' must be of type {wanted.__name__}, not {value!r}")
     return values
 
 

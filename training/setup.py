@@ -14,6 +14,7 @@ from preprocessing.labels import multilabel
 from training.checkpoint import load_state
 from training.config import TrainConfig
 from utils.errors import UsageError
+from utils.files import write_text
 from utils.loggers import check_wandb
 
 # What may differ between a run and its continuation without changing its numbers.
@@ -175,6 +176,11 @@ def clear_run(config: TrainConfig) -> None:
     ----------
     config : TrainConfig
         The run, after `claim_run`.
+
+    Raises
+    ------
+    TwelveLeadError
+        The output folder cannot be written to.
     """
     folder = Path(config.output_dir) / "checkpoints" / config.run
     if config.resume:
@@ -183,6 +189,10 @@ def clear_run(config: TrainConfig) -> None:
     else:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(config.output_dir) / "logs" / config.run, ignore_errors=True)
+    # a folder that cannot be written to should show before an epoch is lost
+    probe = folder / "last" / "probe"
+    write_text(probe, "")
+    probe.unlink()
 
 
 def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:

@@ -1,0 +1,172 @@
+"""CPU time and peak memory of one training step and one inference step of each model, beside the plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.worker import measured
+
+# CPU seconds of a training step per record that the reference took on another machine, one core.
+REFERENCE = {"imle_net": 0.113, "mousavi": 0.0037, "rajpurkar": 0.019, "ecgnet": 0.026, "resnet101": 0.37}
+KERAS = ("imle_net", "mousavi", "rajpurkar")
+_SMALL_BATCH = {"resnet101": 8}  # its 157 million weights need 2.5 GB in Adam as it is
+
+
+def _dataset(records: int) -> Any:
+    """Noise in the shape of PTB-XL, as training takes it; speed does not depend on what the signals show."""
+    from preprocessing import ECGDataset, Standardizer
+    from training.setup import TrainingData
+
+    rng = np.random.default_rng(0)
+    count = np.arange(records)
+    dataset = ECGDataset(
+        signals=rng.standard_normal((records, 1000, 12), dtype=np.float32),
+        labels=(rng.random((records, 5)) < 0.3).astype(np.uint8),
+        classes=["CD", "HYP", "MI", "NORM", "STTC"],
+        ecg_ids=count,
+        patient_ids=count,
+        folds=np.ones(records, dtype=np.int64),
+        sampling_rate=100,
+    )
+    return TrainingData(dataset, dataset, Standardizer(0.0, 1.0), True, "")
+
+
+def _keras_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    import keras
+
+    from benchmarks.speed import plain_keras
+    from training.config import TrainConfig
+    from training.keras_io import keras_forward
+    from training.keras_loop import build_model
+
+    clip_norm = 1.0 if model == "rajpurkar" else 0.0
+    data = _dataset(batch_size)
+    config = TrainConfig(model=model, batchsize=batch_size, clip_norm=clip_norm)
+    signals, labels = data.batches(config).batch(0, 0)
+    if plain:
+        network = getattr(plain_keras, model)()
+        optimizer = keras.optimizers.Adam(1e-3, clipnorm=clip_norm or None)
+        network.compile(optimizer, keras.losses.BinaryCrossentropy(), jit_compile=False)
+    else:
+        network = build_model(config, data)
+    forward = keras_forward(network)
+    return lambda: network.train_on_batch(signals, labels), lambda: forward(signals)
+
+
+def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.speed import plain_torch
+    from training.config import TrainConfig
+    from training.torch_loop import build_model, build_optimizer
+
+    torch.set_num_threads(1)
+    data = _dataset(batch_size)
+    config = TrainConfig(model=model, batchsize=batch_size, clip_norm=0.0)
+    signals, labels = (torch.from_numpy(a) for a in data.batches(config).batch(0, 0))
+    plain_class = {"ecgnet": plain_torch.PlainECGNet, "resnet101": plain_torch.PlainResNet101}[model]
+    network = plain_class() if plain else build_model(config, data)
+    optimizer = build_optimizer(config, network)
+
+    def train() -> None:
+        network.train()
+        optimizer.zero_grad(set_to_none=True)
+        functional.binary_cross_entropy_with_logits(network(signals), labels).backward()
+        optimizer.step()
+
+    def infer() -> None:
+        network.eval()
+        with torch.inference_mode():
+            network(signals)
+
+    return train, infer
+
+
+def steps(model: str, plain: bool, batch_size: int, repetitions: int) -> dict[str, Any]:
+    """Time the steps of one model in this process, after one warm-up of each.
+
+    Parameters
+    ----------
+    model : str
+        Its name.
+    plain : bool
+        The plain model instead of ours.
+    batch_size : int
+        Records of a batch.
+    repetitions : int
+        Steps that are timed.
+
+    Returns
+    -------
+    dict
+        ``train`` and ``infer``: CPU seconds per record of each step.
+    """
+    jobs = (_keras_jobs if model in KERAS else _torch_jobs)(model, plain, batch_size)
+    times: dict[str, Any] = {}
+    for name, job in zip(("train", "infer"), jobs, strict=True):
+        job()
+        times[name] = [round(cpu_seconds(job) / batch_size, 6) for _ in range(repetitions)]
+    return times
+
+
+def measure(
+    models: Sequence[str] = tuple(REFERENCE), batch_size: int = 32, repetitions: int = 3, rounds: int = 2
+) -> dict[str, Any]:
+    """Measure ours and the plain model in turn, each time in a fresh process on one thread.
+
+    The best of all steps counts: other jobs on the machine can only make a step look slower.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Which models.
+    batch_size : int
+        Records of a batch; ResNet101 gets 8 at most.
+    repetitions : int
+        Timed steps of a process.
+    rounds : int
+        Processes of each kind.
+
+    Returns
+    -------
+    dict
+        The report.
+    """
+    report: dict[str, Any] = {}
+    for model in models:
+        size = min(batch_size, _SMALL_BATCH.get(model, batch_size))
+        runs: dict[str, list[dict]] = {"ours": [], "plain": []}
+        for _ in range(rounds):
+            for kind, found in runs.items():
+                found.append(
+                    measured(
+                        "model_steps:steps",
+                        model=model,
+                        plain=kind == "plain",
+                        batch_size=size,
+                        repetitions=repetitions,
+                    )
+                )
+        entry: dict[str, Any] = {"batch_size": size, "reference_train": REFERENCE[model]}
+        for kind, found in runs.items():
+            entry[kind] = {
+                "peak_rss_mb": min(run["peak_rss_mb"] for run in found),
+                **{job: min(min(run[job]) for run in found) for job in ("train", "infer")},
+                "runs": found,
+            }
+        for job in ("train", "infer"):
+            entry[f"{job}_ratio"] = round(entry["plain"][job] / entry["ours"][job], 3)
+        report[model] = entry
+    return {
+        "benchmark": "model_steps",
+        "repetitions": repetitions,
+        "rounds": rounds,
+        "cpu_seconds_per_record": report,
+        "calibration_cpu_seconds": measured("machine:calibrate"),
+        "machine": describe(),
+    }

@@ -1,0 +1,183 @@
+"""The measurements as one Markdown page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.tables import NAMES, markdown
+from utils.files import read_json
+
+BENCHMARKS = ("reading", "pipeline_memory", "model_steps", "resampling")
+
+
+def _machine(report: dict[str, Any]) -> str:
+    machine = report["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    load = machine["load_average"][0]
+    return (
+        f"<sub>{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
+        f"load average {load} from other jobs; {packages}; commit `{(machine['git_commit'] or 'unknown')[:12]}`</sub>"
+    )
+
+
+def _reading(report: dict[str, Any]) -> str:
+    times, ratios = report["median_cpu_ms_per_record"], report["ratio"]
+    names = {
+        "wfdb": "`wfdb.rdsamp`, one by one (verifies nothing)",
+        "read_and_verify": "direct reader, every checksum verified",
+        "read_verify_and_cache": "the same, fingerprinted and written into the cache (first use)",
+        "open_cache": "open the cache (every later use)",
+        "batches_from_cache": "go through it in batches of 32, float32 mV",
+    }
+    lines = [
+        [text, f"{times[key]:.3f}", f"{ratios[key]:.0f} x" if key in ratios else "1 x"]
+        for key, text in names.items()
+    ]
+    return "\n\n".join(
+        [
+            "## Reading",
+            f"CPU time of a record; {report['records']:,} records ({report['data']}), files in the page cache, "
+            f"median of {len(report['cpu_ms_per_record']['wfdb'])} fresh processes each.",
+            markdown(["way", "CPU ms", "less than wfdb"], lines),
+        ]
+    )
+
+
+def _pipeline(report: dict[str, Any]) -> str:
+    lines = []
+    for run, title in (("first_run", "first run"), ("later_run", "later run")):
+        for stage in report[run]["stages"]:
+            lines.append(
+                [f"{title}: {stage['stage']}"]
+                + [f"{stage[key]:,.0f}" for key in ("peak_rss_mb", "own_mb", "mapped_files_mb")]
+                + [f"{stage['cpu_seconds']:.1f}"]
+            )
+    plain = report["plain"]
+    lines.append(
+        [f"plain way, {plain['records']:,} records (measured)", f"{plain['peak_rss_mb']:,.0f}", "", "", ""]
+    )
+    lines.append(
+        [
+            f"plain way, {report['records']:,} records (extrapolated)",
+            f"{plain['extrapolated_peak_mb']:,.0f}",
+            "",
+            "",
+            "",
+        ]
+    )
+    data = report["first_run"]["stages"][2]["peak_rss_mb"]
+    return "\n\n".join(
+        [
+            "## Memory of the whole pipeline",
+            f"{report['records']:,} synthetic records of 10 s at 100 Hz, as many as PTB-XL has, from the files through "
+            "`load_ptbxl`, the standardiser and one epoch of batches as TensorFlow tensors to training steps of "
+            f"{NAMES[report['model']]} (batch {report['batch_size']}), by the code of `train.py`. The plain way "
+            "reads with wfdb into one float64 array and scales it with scikit-learn, as the reference does; it grows "
+            f"by {1000 * plain['mb_per_record']:.0f} kB a record, and no framework is in it.",
+            markdown(["stage", "peak RSS so far, MB", "own, MB", "mapped files, MB", "CPU s"], lines),
+            "Mapped files are the libraries and those pages of the cache that were touched; they count in RSS, but the "
+            "system takes them back whenever it needs the memory. The import of TensorFlow, Keras and scikit-learn "
+            f"is {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of it. Data and framework together stay at "
+            f"{data:,.0f} MB; a training step adds the activations of its batch, whatever the size of the dataset.",
+        ]
+    )
+
+
+def _steps(report: dict[str, Any]) -> str:
+    lines = []
+    for name, entry in report["cpu_seconds_per_record"].items():
+        ours, plain = entry["ours"], entry["plain"]
+        lines.append(
+            [
+                f"{NAMES[name]} (batch {entry['batch_size']})",
+                f"{1e3 * ours['train']:.2f}",
+                f"{1e3 * plain['train']:.2f}",
+                f"{entry['train_ratio']:.2f}",
+                f"{1e3 * entry['reference_train']:.1f}",
+                f"{1e3 * ours['infer']:.2f}",
+                f"{1e3 * plain['infer']:.2f}",
+                f"{entry['infer_ratio']:.2f}",
+                f"{ours['peak_rss_mb']:,.0f} / {plain['peak_rss_mb']:,.0f}",
+            ]
+        )
+    header = ["model", "training step, ours", "plain", "plain / ours", "reference's figure"]
+    header += ["inference step, ours", "plain", "plain / ours", "peak RSS, ours / plain, MB"]
+    calibration = report["calibration_cpu_seconds"]
+    return "\n\n".join(
+        [
+            "## Model steps",
+            "CPU ms of a record on one thread (Adam, its loss, float32), after a warm-up. *Plain* is the same network "
+            "layer for layer in stock Keras or PyTorch, as the reference has it, measured in turn with ours; a test "
+            f"holds that both give the same outputs. The best of {report['repetitions']} steps in each of "
+            f"{report['rounds']} processes counts, because other jobs on the machine only make a step look slower.",
+            markdown(header, lines),
+            "The reference's figures come from another run of similar hardware: compare *plain* with them to see how "
+            f"fast this machine was. Two fixed jobs for that purpose: a 1024 x 1024 float32 matrix product took "
+            f"{1e3 * calibration['matmul_1024']:.1f} CPU ms (NumPy), a 1-D convolution forward and backward (32 x 64 "
+            f"channels x 1000 samples, kernel 17) {1e3 * calibration['conv1d']:.0f} CPU ms (PyTorch).",
+        ]
+    )
+
+
+def _resampling(report: dict[str, Any]) -> str:
+    lines = [
+        [
+            name,
+            f"{entry['ours_cpu_seconds']:.2f}",
+            f"{entry['plain_cpu_seconds_extrapolated']:.1f}",
+            f"{entry['ratio']:.0f} x",
+            f"{entry['ours_peak_rss_mb']:,.0f} / {entry['plain_peak_rss_mb']:,.0f}",
+        ]
+        for name, entry in report["shapes"].items()
+    ]
+    header = [
+        "records x classes",
+        "ours, CPU s",
+        "scikit-learn, CPU s",
+        "ratio",
+        "peak RSS, ours / plain, MB",
+    ]
+    return "\n\n".join(
+        [
+            "## Bootstrap of macro ROC-AUC",
+            f"{report['resamples']} resamples; scikit-learn's `roc_auc_score` was measured on "
+            f"{report['plain_resamples']} of them and multiplied.",
+            markdown(header, lines),
+        ]
+    )
+
+
+_SECTIONS = {
+    "reading": _reading,
+    "pipeline_memory": _pipeline,
+    "model_steps": _steps,
+    "resampling": _resampling,
+}
+
+
+def page(folder: Path) -> str:
+    """Make the page from the JSON reports that are there.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds ``<benchmark>.json``.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    parts = [
+        "# Speed and memory",
+        "Generated by `python -m benchmarks.speed table` from the JSON files beside it; do not edit. "
+        "`python -m benchmarks.speed` measures everything anew (`make benchmark`); ratios are within one run on one "
+        "machine.",
+    ]
+    for name in BENCHMARKS:
+        path = folder / f"{name}.json"
+        if path.is_file():
+            report = read_json(path)
+            parts += [_SECTIONS[name](report), _machine(report)]
+    return "\n\n".join(parts) + "\n"
