@@ -197,8 +197,8 @@ def data_sentences(rows: Sequence[Row]) -> str:
     if ours[-1] < PUBLISHED_TRAINING:
         text += (
             f"our rows were trained on {trained} records, {PUBLISHED_TRAINING / ours[-1]:.1f} times fewer, "
-            f"and tested on {tested} records of fold 10, so the two columns show the same model with different "
-            "data, not one implementation against another."
+            f"and tested on {tested} records of fold 10, so the two columns show the same model with "
+            "different data, not one implementation against another."
         )
     else:
         text += f"our rows were trained on {trained} records and tested on {tested} of fold 10."

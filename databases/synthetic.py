@@ -2,7 +2,7 @@
 
     python -m databases.synthetic --records 600 --to data/synthetic
 
-The signals come from the dipole model in `databases.heart`, the signs from `databases.pathology`. They are
+The signals come from the dipole model in `databases.synthetic_ecg.heart`, the signs from `databases.synthetic_ecg.pathology`. They are
 good for trying the software and for scoring explanations against a known truth, not for medical conclusions.
 """
 
@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from databases.cohort import make_cohort, make_heart
-from databases.pathology import CLASSES
-from databases.recording import (
+from databases.synthetic_ecg.cohort import make_cohort, make_heart
+from databases.synthetic_ecg.pathology import CLASSES
+from databases.synthetic_ecg.recording import (
     FOLDERS,
     SECONDS,
     TRUTH_RATE,
@@ -31,7 +31,7 @@ from databases.recording import (
     table_row,
     truth_mask,
 )
-from databases.scp_table import statement_table
+from databases.synthetic_ecg.scp_table import statement_table
 from databases.wfdb_files import to_int16, write_record
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import read_json, write_json, write_npz, write_text

@@ -16,6 +16,12 @@ from models_tf.layers import BatchNormalization
 from tests.golden_weights import noise_signals, set_keras_weights
 from utils.errors import UsageError
 
+pytestmark = [
+    pytest.mark.tf,
+    # Keras' own conversion of variables does not know NumPy 2's `copy` yet
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
+
 ROOT = Path(__file__).resolve().parent.parent
 CLASSIFIERS = ("imle_net", "mousavi", "rajpurkar")
 REFERENCE_OPTIONS = {"mousavi": {"window_layout": "reference"}}

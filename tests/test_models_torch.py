@@ -13,6 +13,8 @@ from models_torch import create_model, list_models
 from tests.golden_weights import noise_signals, set_torch_weights
 from utils.errors import DataError, UsageError
 
+pytestmark = pytest.mark.torch
+
 REFERENCE_OUTPUTS = {  # reference implementation, recipe weights, noise_signals(): logits
     "ecgnet": [
         [-3.090661, -0.11448722, 0.60496181, 2.1952043, -4.6636686],

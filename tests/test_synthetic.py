@@ -16,13 +16,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from databases.cohort import make_cohort, stratified_folds
-from databases.electrodes import LEAD_FIELD, decimate, twelve_leads
-from databases.heart import evaluate_beats, healthy_waves
-from databases.pathology import CLASSES, SIGNS
-from databases.planting import plant
+from databases.synthetic_ecg.cohort import make_cohort, stratified_folds
+from databases.synthetic_ecg.electrodes import LEAD_FIELD, decimate, twelve_leads
+from databases.synthetic_ecg.heart import evaluate_beats, healthy_waves
+from databases.synthetic_ecg.pathology import CLASSES, SIGNS
+from databases.synthetic_ecg.planting import plant
 from databases.ptbxl_signals import import_wfdb
-from databases.scp_table import CODES, statement_table
+from databases.synthetic_ecg.scp_table import CODES, statement_table
 from databases.synthetic import MARKER, load_truth, write_dataset
 from databases.wfdb_files import to_int16, write_record
 from utils.ecg import LEADS

@@ -1,4 +1,4 @@
-"""Small runs for the tests of training, testing and inference: short records, models of some hundred weights."""
+"""Small runs for the tests of training, testing and inference: short records, tiny models."""
 
 from __future__ import annotations
 

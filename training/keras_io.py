@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,31 @@ def load_weights(model: keras.Model, path: Path) -> None:
         raise DataError(
             f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}"
         ) from error
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Save HDF5 weights; where the room does not suffice, fail before HDF5 begins to write.
+
+    HDF5 brings the whole process down when the disk fills up under it, so a file of that size is tried first.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Gives the weights.
+    path : pathlib.Path
+        ``*.weights.h5``; overwritten.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or similar.
+    """
+    overhead = 4096  # of HDF5, for each weight with its groups
+    with open(path, "wb") as file:
+        file.write(bytes(sum(np.asarray(v).nbytes + overhead for v in model.weights)))
+        file.flush()
+        os.fsync(file.fileno())
+    model.save_weights(path)
 
 
 def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
@@ -139,7 +165,8 @@ def keras_state(model: keras.Model) -> dict[str, np.ndarray]:
     dict of ndarray
         For `save_state`.
     """
-    return {key: keras.ops.convert_to_numpy(v.value) for key, v in _state_variables(model).items()}
+    # keras.ops.convert_to_numpy makes NumPy 2 warn about TensorFlow's variables
+    return {key: np.array(np.asarray(v)) for key, v in _state_variables(model).items()}
 
 
 def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:

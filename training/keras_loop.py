@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,7 +15,14 @@ import models_tf
 from preprocessing.batches import Batches
 from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig
-from training.keras_io import copy_weights, keras_forward, keras_state, load_keras, restore_keras_state
+from training.keras_io import (
+    copy_weights,
+    keras_forward,
+    keras_state,
+    load_keras,
+    restore_keras_state,
+    save_weights,
+)
 from training.predictor import forward_in_batches
 from training.recorder import Recorder, Stopper
 from training.schedule import learning_rate
@@ -175,7 +183,9 @@ def train_keras(config: TrainConfig) -> Path:
                 break
             seconds = time.monotonic() - began
             probabilities = predict_validation(model, data, config)
-            recorder.end_epoch(recorder.epoch, seconds, probabilities, model.save_weights, keras_state(model))
+            recorder.end_epoch(
+                recorder.epoch, seconds, probabilities, partial(save_weights, model), keras_state(model)
+            )
     if stopper.requested and not recorder.finished:
         recorder.interrupted()
     recorder.close()

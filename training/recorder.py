@@ -127,7 +127,7 @@ class Recorder:
         Raises
         ------
         TwelveLeadError
-            Training diverged, or no class of the validation split can be scored.
+            Training diverged.
         """
         train_loss = float(np.mean(np.array(self.losses, dtype=np.float64)))
         if not np.isfinite(train_loss) or not np.isfinite(probabilities).all():
@@ -138,11 +138,6 @@ class Recorder:
         labels, classes = self.data.val.labels, self.data.val.classes
         scores = evaluate(labels, probabilities, classes)
         auc = scores["macro_roc_auc"]
-        if auc is None or not np.isfinite(auc):
-            raise TwelveLeadError(
-                "no class of the validation split has both positive and negative records, so no ROC-AUC "
-                "exists: use more records (--limit 0) or another --task"
-            )
         better = self.best is None or auc > self.best
         row = {
             "epoch": epoch + 1,

@@ -13,7 +13,7 @@ from preprocessing.batches import Batches
 from preprocessing.labels import multilabel
 from training.checkpoint import load_state
 from training.config import TrainConfig
-from utils.errors import UsageError
+from utils.errors import DataError, UsageError
 from utils.files import write_text
 from utils.loggers import check_wandb
 
@@ -118,6 +118,11 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     samples = train.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the records ({samples} samples)")
+    if not (val.labels.any(axis=0) & ~val.labels.all(axis=0)).any():
+        raise DataError(
+            f"{config.task}: no class has both positive and negative records in fold 9 ({len(val)} records), "
+            "so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
+        )
     data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
     counts = data.counts()
     limited = f" (--limit {config.limit})" if config.limit else ""

@@ -1,4 +1,4 @@
-"""CPU time and peak memory of one training step and one inference step of each model, beside the plain way."""
+"""CPU time and memory of one training step and one inference step of each model, beside the plain way."""
 
 from __future__ import annotations
 

@@ -12,12 +12,13 @@ import numpy as np
 from benchmarks.speed.large_dataset import PTBXL_RECORDS, write_large_dataset
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured, peak_rss_mb
+from benchmarks.tables import NAMES
 
 _STEPS = 2
 
 
 def _now_mb() -> dict[str, float]:
-    """Memory that the process holds now: its own, and pages of mapped files, which the system may take back."""
+    """Memory held now: the own one, and pages of mapped files, which the system may take back."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         key: round(int(fields[name].split()[0]) * 1024 / 1e6, 1)
@@ -70,7 +71,7 @@ def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
     for name, job in (
         ("load and standardise", load),
         ("one epoch of batches", epoch),
-        ("training steps", steps),
+        (f"training steps of {NAMES[model]}", steps),
     ):
         seconds = round(cpu_seconds(job), 2)
         stages.append({"stage": name, "cpu_seconds": seconds, "peak_rss_mb": peak_rss_mb(), **_now_mb()})
@@ -117,11 +118,12 @@ def plain(data_dir: str, records: int) -> dict[str, Any]:
 def measure(
     records: int = PTBXL_RECORDS,
     plain_records: int = 2000,
-    model: str = "imle_net",
     batch_size: int = 32,
     work_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Write the database, then measure the first run (which makes the cache), a later run and the plain way.
+    """Measure the first run (which makes the cache), a later run and the plain way.
+
+    The first run trains the smallest model, the later one the model with the largest activations.
 
     Parameters
     ----------
@@ -129,8 +131,6 @@ def measure(
         Records of the synthetic database.
     plain_records : int
         Records that the plain way reads; its memory grows with each.
-    model : str
-        Keras model of the training steps.
     batch_size : int
         Records of a batch.
     work_dir : str, optional
@@ -144,9 +144,9 @@ def measure(
     temporary = Path(tempfile.mkdtemp(dir=work_dir, prefix="twelvelead-"))
     try:
         folder = str(write_large_dataset(temporary, records))
-        arguments = {"data_dir": folder, "model": model, "batch_size": batch_size}
-        first = measured("pipeline_memory:ours", **arguments)
-        later = measured("pipeline_memory:ours", **arguments)
+        arguments = {"data_dir": folder, "batch_size": batch_size}
+        first = measured("pipeline_memory:ours", model="mousavi", **arguments)
+        later = measured("pipeline_memory:ours", model="imle_net", **arguments)
         reference = measured("pipeline_memory:plain", data_dir=folder, records=min(plain_records, records))
     finally:
         shutil.rmtree(temporary)
@@ -155,7 +155,6 @@ def measure(
     return {
         "benchmark": "pipeline_memory",
         "records": records,
-        "model": model,
         "batch_size": batch_size,
         "first_run": first,
         "later_run": later,

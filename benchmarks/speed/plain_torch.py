@@ -1,7 +1,7 @@
 """ECGNet and ResNet101 written as stacks of stock PyTorch modules, as the reference has them.
 
-The yardstick of the speed benchmark, as in `benchmarks.speed.plain_keras`. They take signals (B, 1000, 12) and
-give logits.
+The yardstick of the speed benchmark, as in `benchmarks.speed.plain_keras`. They take signals (B, 1000, 12)
+and give logits.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ def _machine(report: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     load = machine["load_average"][0]
     return (
-        f"<sub>{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} GB, "
-        f"load average {load} from other jobs; {packages}; commit `{(machine['git_commit'] or 'unknown')[:12]}`</sub>"
+        f"<sub>{machine['date']}, {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:.0f} "
+        f"GB, load average {load} from other jobs; {packages}; commit "
+        f"`{(machine['git_commit'] or 'unknown')[:12]}`</sub>"
     )
 
 
@@ -37,8 +38,8 @@ def _reading(report: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Reading",
-            f"CPU time of a record; {report['records']:,} records ({report['data']}), files in the page cache, "
-            f"median of {len(report['cpu_ms_per_record']['wfdb'])} fresh processes each.",
+            f"CPU time of a record; {report['records']:,} records ({report['data']}), files in the page "
+            f"cache, median of {len(report['cpu_ms_per_record']['wfdb'])} fresh processes each.",
             markdown(["way", "CPU ms", "less than wfdb"], lines),
         ]
     )
@@ -66,20 +67,22 @@ def _pipeline(report: dict[str, Any]) -> str:
             "",
         ]
     )
-    data = report["first_run"]["stages"][2]["peak_rss_mb"]
+    data = max(report[run]["stages"][2]["peak_rss_mb"] for run in ("first_run", "later_run"))
     return "\n\n".join(
         [
             "## Memory of the whole pipeline",
-            f"{report['records']:,} synthetic records of 10 s at 100 Hz, as many as PTB-XL has, from the files through "
-            "`load_ptbxl`, the standardiser and one epoch of batches as TensorFlow tensors to training steps of "
-            f"{NAMES[report['model']]} (batch {report['batch_size']}), by the code of `train.py`. The plain way "
-            "reads with wfdb into one float64 array and scales it with scikit-learn, as the reference does; it grows "
-            f"by {1000 * plain['mb_per_record']:.0f} kB a record, and no framework is in it.",
+            f"{report['records']:,} synthetic records of 10 s at 100 Hz, as many as PTB-XL has, from the "
+            "files through `load_ptbxl`, the standardiser and one epoch of batches as TensorFlow tensors "
+            f"to training steps (batch {report['batch_size']}), by the code of `train.py`. The first run "
+            "reads the files and makes the cache. The plain way reads with wfdb into one float64 array and "
+            "scales it with scikit-learn, as the reference does; it grows by "
+            f"{1000 * plain['mb_per_record']:.0f} kB a record, and no framework is in it.",
             markdown(["stage", "peak RSS so far, MB", "own, MB", "mapped files, MB", "CPU s"], lines),
-            "Mapped files are the libraries and those pages of the cache that were touched; they count in RSS, but the "
-            "system takes them back whenever it needs the memory. The import of TensorFlow, Keras and scikit-learn "
-            f"is {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of it. Data and framework together stay at "
-            f"{data:,.0f} MB; a training step adds the activations of its batch, whatever the size of the dataset.",
+            "Mapped files are the libraries and those pages of the cache that were touched; they count in "
+            "RSS, but the system takes them back whenever it needs the memory. The import of TensorFlow, "
+            f"Keras and scikit-learn is {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of it. "
+            f"Data and framework together stay at {data:,.0f} MB; a training step adds the activations of "
+            "its batch, whatever the size of the dataset.",
         ]
     )
 
@@ -107,15 +110,17 @@ def _steps(report: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Model steps",
-            "CPU ms of a record on one thread (Adam, its loss, float32), after a warm-up. *Plain* is the same network "
-            "layer for layer in stock Keras or PyTorch, as the reference has it, measured in turn with ours; a test "
-            f"holds that both give the same outputs. The best of {report['repetitions']} steps in each of "
-            f"{report['rounds']} processes counts, because other jobs on the machine only make a step look slower.",
+            "CPU ms of a record on one thread (Adam, its loss, float32), after a warm-up. *Plain* is the "
+            "same network layer for layer in stock Keras or PyTorch, as the reference has it, measured in "
+            "turn with ours; a test holds that both give the same outputs. The best of "
+            f"{report['repetitions']} steps in each of {report['rounds']} processes counts, because other "
+            "jobs on the machine only make a step look slower.",
             markdown(header, lines),
-            "The reference's figures come from another run of similar hardware: compare *plain* with them to see how "
-            f"fast this machine was. Two fixed jobs for that purpose: a 1024 x 1024 float32 matrix product took "
-            f"{1e3 * calibration['matmul_1024']:.1f} CPU ms (NumPy), a 1-D convolution forward and backward (32 x 64 "
-            f"channels x 1000 samples, kernel 17) {1e3 * calibration['conv1d']:.0f} CPU ms (PyTorch).",
+            "The reference's figures come from another run of similar hardware: compare *plain* with them "
+            "to see how fast this machine was. Two fixed jobs for that purpose: a 1024 x 1024 float32 "
+            f"matrix product took {1e3 * calibration['matmul_1024']:.1f} CPU ms (NumPy), a 1-D convolution "
+            "forward and backward (32 x 64 channels x 1000 samples, kernel 17) "
+            f"{1e3 * calibration['conv1d']:.0f} CPU ms (PyTorch).",
         ]
     )
 
@@ -172,8 +177,8 @@ def page(folder: Path) -> str:
     parts = [
         "# Speed and memory",
         "Generated by `python -m benchmarks.speed table` from the JSON files beside it; do not edit. "
-        "`python -m benchmarks.speed` measures everything anew (`make benchmark`); ratios are within one run on one "
-        "machine.",
+        "`python -m benchmarks.speed` measures everything anew (`make benchmark`); ratios are within one "
+        "run on one machine.",
     ]
     for name in BENCHMARKS:
         path = folder / f"{name}.json"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import resample_poly
 
-from databases.rhythm import BASE_RATE, MARGIN
+from databases.synthetic_ecg.rhythm import BASE_RATE, MARGIN
 
 # Dower's transfer coefficients; rows I, II, V1..V6, columns x, y, z
 LEAD_FIELD = np.array(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.heart import Waves, evaluate_beats, rotation
+from databases.synthetic_ecg.heart import Waves, evaluate_beats, rotation
 
 BASE_RATE = 500  # Hz; slower rates are decimated from it
 MARGIN = 0.5  # seconds simulated on each side and cut off, so that no filter edge is kept

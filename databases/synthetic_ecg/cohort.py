@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.electrodes import LEAD_FIELD
-from databases.heart import Waves, healthy_waves, rotation
-from databases.pathology import CLASSES, SIGNS
-from databases.planting import PlantedSign, plant
+from databases.synthetic_ecg.electrodes import LEAD_FIELD
+from databases.synthetic_ecg.heart import Waves, healthy_waves, rotation
+from databases.synthetic_ecg.pathology import CLASSES, SIGNS
+from databases.synthetic_ecg.planting import PlantedSign, plant
 
 FOLDS = 10
 # Superclasses of a patient and their share, near PTB-XL's. No superclass: only a rhythm statement.

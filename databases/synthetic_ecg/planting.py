@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.electrodes import LEAD_FIELD, twelve_leads
-from databases.heart import Waves, evaluate_beats
-from databases.pathology import SIGNS
-from databases.rhythm import BASE_RATE, BEAT_END, BEAT_START
+from databases.synthetic_ecg.electrodes import LEAD_FIELD, twelve_leads
+from databases.synthetic_ecg.heart import Waves, evaluate_beats
+from databases.synthetic_ecg.pathology import SIGNS
+from databases.synthetic_ecg.rhythm import BASE_RATE, BEAT_END, BEAT_START
 from utils.ecg import LEADS
 
 _VISIBLE = 0.04  # mV: a sign counts as visible in a lead from here

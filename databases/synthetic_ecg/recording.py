@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from databases.cohort import Heart, Patient
-from databases.electrodes import decimate, electrode_noise, twelve_leads
-from databases.pathology import CLASSES, SIGNS
-from databases.planting import sign_window
-from databases.rhythm import Rhythm, make_rhythm, simulate_vector
+from databases.synthetic_ecg.cohort import Heart, Patient
+from databases.synthetic_ecg.electrodes import decimate, electrode_noise, twelve_leads
+from databases.synthetic_ecg.pathology import CLASSES, SIGNS
+from databases.synthetic_ecg.planting import sign_window
+from databases.synthetic_ecg.rhythm import Rhythm, make_rhythm, simulate_vector
 
 SECONDS = 10
 TRUTH_RATE = 100  # Hz
@@ -39,7 +39,7 @@ def record_name(ecg_id: int, sampling_rate: int) -> str:
 
 
 @dataclass(frozen=True)
-class Recording:
+class SimulatedRecording:
     """Ten seconds of one patient.
 
     Attributes
@@ -65,7 +65,7 @@ class Recording:
 
 def simulate_recording(
     rng: np.random.Generator, heart: Heart, patient: Patient, sampling_rates: Sequence[int]
-) -> Recording:
+) -> SimulatedRecording:
     """Record a patient once: today's rhythm, electrode placement and noise.
 
     Parameters
@@ -81,7 +81,7 @@ def simulate_recording(
 
     Returns
     -------
-    Recording
+    SimulatedRecording
         The recording.
     """
     kind = "sinus"
@@ -103,7 +103,7 @@ def simulate_recording(
     potential = simulate_vector(rng, heart.waves, rhythm, SECONDS) @ lead_field.T
     potential += electrode_noise(rng, SECONDS, **noise)
     signals = {hz: twelve_leads(decimate(potential, hz)) for hz in sampling_rates}
-    return Recording(signals, rhythm, kind, rate, noise)
+    return SimulatedRecording(signals, rhythm, kind, rate, noise)
 
 
 def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
@@ -119,7 +119,7 @@ def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (1000, 12)
-        At 100 Hz; bit k marks a sign of class k of `databases.pathology.CLASSES`.
+        At 100 Hz; bit k marks a sign of class k of `databases.synthetic_ecg.pathology.CLASSES`.
     """
     mask = np.zeros((SECONDS * TRUTH_RATE, 12), dtype=np.uint8)
     time = np.arange(len(mask)) / TRUTH_RATE
@@ -142,7 +142,7 @@ def _likelihood(rng: np.random.Generator, severity: float) -> float:
 
 
 def _scp_codes(
-    rng: np.random.Generator, patient: Patient, heart: Heart, recording: Recording
+    rng: np.random.Generator, patient: Patient, heart: Heart, recording: SimulatedRecording
 ) -> dict[str, float]:
     """Diagnoses with their likelihoods, then form and rhythm statements with 0, as PTB-XL has them."""
     codes = {sign.code: _likelihood(rng, sign.severity) for sign in heart.signs}
@@ -173,7 +173,7 @@ def _scp_codes(
 
 
 def table_row(
-    rng: np.random.Generator, ecg_id: int, patient: Patient, heart: Heart, recording: Recording
+    rng: np.random.Generator, ecg_id: int, patient: Patient, heart: Heart, recording: SimulatedRecording
 ) -> dict[str, object]:
     """Describe a recording as one row of ptbxl_database.csv, in the official column order.
 
@@ -187,7 +187,7 @@ def table_row(
         Who was recorded.
     heart : Heart
         The patient's heart.
-    recording : Recording
+    recording : SimulatedRecording
         The recording.
 
     Returns

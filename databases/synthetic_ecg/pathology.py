@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from databases.heart import Waves, rotation
+from databases.synthetic_ecg.heart import Waves, rotation
 from utils.ecg import LEADS
 
 CLASSES = ("CD", "HYP", "MI", "NORM", "STTC")
