@@ -9,7 +9,7 @@ READY := $(VENV)/.requirements-installed
 # the demo: a synthetic dataset in PTB-XL's layout, a short training, a test, one record explained
 DEMO_DATA ?= data/synthetic
 DEMO_RECORDS ?= 600
-DEMO_EPOCHS ?= 4
+DEMO_EPOCHS ?= 8
 DEMO_RECORD ?= $(DEMO_DATA)/records100/00000/00001_lr
 
 .DEFAULT_GOAL := help
@@ -29,7 +29,7 @@ $(READY): requirements.txt .ci/pip-install
 
 demo: $(READY) ## first run: synthetic data, train, test, explain one record (about 5 minutes)
 	$(RUN) -m databases.synthetic --records $(DEMO_RECORDS) --to $(DEMO_DATA)
-	$(RUN) train.py --data_dir $(DEMO_DATA) --model imle_net --epochs $(DEMO_EPOCHS) --run demo --overwrite
+	$(RUN) train.py --config configs/demo.yaml --data_dir $(DEMO_DATA) --epochs $(DEMO_EPOCHS) --overwrite
 	$(RUN) test.py --data_dir $(DEMO_DATA) --run demo
 	$(RUN) inference.py --dir $(DEMO_RECORD) --model imle_net
 

@@ -1,6 +1,6 @@
 """Ask a trained model about one ECG, or about every ECG in a folder.
 
-    python inference.py --dir data/sample/04827_lr                 # a WFDB record
+    python inference.py --dir data/ptb/records100/04000/04827_lr   # a WFDB record
     python inference.py --dir ecg.csv --units uV --model imle_net_mi
     python inference.py --dir folder_of_ecgs/                      # batch mode
 

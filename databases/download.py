@@ -9,6 +9,7 @@ the download, the same command continues it: finished files are verified and kep
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import queue
 import re
@@ -19,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from databases.http_files import FetchFailure, FetchStopped, FileClient
+from databases.http_files import FetchFailure, FetchStopped, FileClient, only_download
 from utils.errors import DataError, TwelveLeadError, UsageError, nearest, run_cli
 
 CHECKSUMS = "SHA256SUMS.txt"
@@ -247,7 +248,7 @@ def download(
     Raises
     ------
     UsageError
-        Unknown database or impossible option.
+        Unknown database or impossible option, or another download is running in this folder.
     DataError
         What the server calls SHA256SUMS.txt is none, or of another database.
     DownloadError
@@ -269,15 +270,16 @@ def download(
     for option, value, least in (("limit", limit, 1), ("workers", workers, 1), ("retries", retries, 0)):
         if value is not None and value < least:
             raise UsageError(f"{option} is {value}: the least is {least}")
-    if timeout <= 0:
-        raise UsageError(f"timeout is {timeout}: it must be more than 0 seconds")
+    if not 0 < timeout < math.inf:  # NaN too
+        raise UsageError(f"timeout is {timeout}: it must be a number of seconds above 0")
 
     folder = Path(to)
     client = FileClient(url, folder, retries, timeout, backoff)
     try:
-        checksums = _get_checksums(client, folder)
-        names = choose_files(database, checksums, rates, limit)
-        return _run(client, names, checksums, workers)
+        with only_download(folder):
+            checksums = _get_checksums(client, folder)
+            names = choose_files(database, checksums, rates, limit)
+            return _run(client, names, checksums, workers)
     except OSError as error:
         raise TwelveLeadError(
             f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command "
@@ -374,7 +376,7 @@ def main() -> None:
     )
     print(f"licence: {database.licence}")
     if a.limit:
-        print("the tables list all recordings: load this part with on_missing='drop'")
+        print("the tables list all recordings: use this part with --partial (Python: on_missing='drop')")
 
 
 if __name__ == "__main__":

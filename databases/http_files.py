@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import requests
 
+from utils.errors import UsageError
 from utils.files import sha256
 
+try:
+    import fcntl
+except ImportError:  # Windows: two downloads into one folder are not told apart there
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".download.lock"
 _CHUNK = 8192  # bytes; what arrived is kept in units of this size when the connection breaks
 _LONGEST_PAUSE = 30.0  # seconds between two attempts
 _PERMANENT = {400, 401, 403, 404, 405, 410}  # asking again does not help
@@ -22,6 +31,40 @@ class FetchFailure(Exception):
 
 class FetchStopped(Exception):
     """The download is being ended from outside."""
+
+
+@contextlib.contextmanager
+def only_download(folder: Path) -> Iterator[None]:
+    """Keep a folder for one download: two would write the same parts.
+
+    The lock ends with the process, however that ends. Its empty file stays, because a file that is removed
+    while another process opens it would lock nothing.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Target folder; made where it is absent.
+
+    Yields
+    ------
+    None
+        While no other download can begin.
+
+    Raises
+    ------
+    UsageError
+        Another download is running in this folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "ab") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another download is running in this folder ({folder}): wait for it, or end it first"
+                ) from error
+        yield
 
 
 class FileClient:
@@ -143,11 +186,11 @@ class FileClient:
                 raise requests.ConnectionError("the server sent another part of the file than was asked for")
             with open(part, "ab" if continued else "wb", buffering=0) as file:
                 for chunk in response.iter_content(_CHUNK):
+                    if self.stop.is_set():  # before the writing: another download may have the folder by now
+                        raise FetchStopped
                     file.write(chunk)
                     with self._lock:
                         self._received += len(chunk)
-                    if self.stop.is_set():
-                        raise FetchStopped
 
     def _connection(self) -> requests.Session:
         if not hasattr(self._local, "connection"):

@@ -8,6 +8,7 @@ are read by `databases.ptbxl_signals`.
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import os
 from pathlib import Path
@@ -16,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 from utils.errors import DataError, UsageError
+from utils.files import read_error, read_json
 
 DATABASE_CSV = "ptbxl_database.csv"
 STATEMENTS_CSV = "scp_statements.csv"
+SYNTHETIC_MARKER = "synthetic.json"  # `databases.synthetic` leaves its parameters in it
 FILENAME_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
 _GET_IT = (
@@ -28,11 +31,14 @@ _GET_IT = (
 
 def _find_csv(data_dir: Path, name: str) -> Path:
     """Path of one of the tables; where it is absent, say what the folder does hold."""
-    if (data_dir / name).is_file():
-        return data_dir / name
-    if not data_dir.is_dir():
-        raise DataError(f"PTB-XL folder {data_dir} does not exist: {_GET_IT}")
-    inside = sorted(data_dir.glob(f"*/{name}"))
+    try:
+        if (data_dir / name).is_file():
+            return data_dir / name
+        if not data_dir.is_dir():
+            raise DataError(f"PTB-XL folder {data_dir} does not exist: {_GET_IT}")
+        inside = sorted(data_dir.glob(f"*/{name}"))
+    except OSError as error:
+        raise read_error(data_dir, error) from error
     if inside:
         raise DataError(
             f"{data_dir} has no {name}, but {inside[0].parent} has: use that folder as --data_dir"
@@ -52,7 +58,9 @@ def _read_csv(path: Path, columns: list[str], index: str | None = None) -> pd.Da
                 "(releases 1.0.1 to 1.0.3 have it); download it again"
             )
         return pd.read_csv(path, usecols=[index, *columns], index_col=index, low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise read_error(path, error) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a readable CSV table ({error}): download it again") from error
 
 
@@ -67,6 +75,11 @@ def _whole_numbers(table: pd.DataFrame, column: str, low: int, high: int, path: 
             f"(ecg_id {ids}): restore the official table"
         )
     return values.astype(np.int64)
+
+
+@functools.lru_cache(maxsize=16384)  # the 21,799 records share far fewer texts
+def _codes_of(text: str) -> dict[str, float]:
+    return {code: float(likelihood) for code, likelihood in ast.literal_eval(text).items()}
 
 
 def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
@@ -90,8 +103,7 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
         The text is not such a dict.
     """
     try:
-        codes = ast.literal_eval(text)
-        plain = {code: float(likelihood) for code, likelihood in codes.items()}
+        plain = dict(_codes_of(text))
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
         raise DataError(
             f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict; "
@@ -190,17 +202,35 @@ def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
     return statements
 
 
-def release_of(records: int) -> str:
-    """Tell the release of PTB-XL from its number of records.
+def release_of(data_dir: str | os.PathLike, records: int) -> str:
+    """Tell the release of PTB-XL from its number of records; a synthetic dataset from its own marker.
 
     Parameters
     ----------
+    data_dir : path-like
+        The PTB-XL folder.
     records : int
         Rows of ``ptbxl_database.csv``.
 
     Returns
     -------
     str
-        ``1.0.3``, ``1.0.1 or 1.0.2`` (they list the same records), or ``no official release (N records)``.
+        ``1.0.3``, ``1.0.1 or 1.0.2`` (they list the same records), ``no official release (N records)``, or
+        ``synthetic (seed S, N records, format F)``.
+
+    Raises
+    ------
+    DataError
+        The marker of a synthetic dataset is damaged.
     """
+    marker = Path(data_dir) / SYNTHETIC_MARKER
+    if marker.is_file():
+        try:
+            made = read_json(marker)
+            return f"synthetic (seed {made['seed']}, {records} records, format {made['format']})"
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{marker} does not hold the parameters of a synthetic dataset: write the dataset again, or "
+                "remove this file where the recordings are real"
+            ) from error
     return _OFFICIAL_SIZES.get(records, f"no official release ({records} records)")

@@ -8,29 +8,25 @@ to the same array.
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from tqdm import tqdm
 
-from utils.ecg import LEADS
+from databases.wfdb_files import INVALID_SAMPLE, UNITS_PER_MV, import_wfdb
+from utils.ecg import LEADS, unit_in_millivolts
 from utils.errors import DataError
+from utils.files import read_error
 
-UNITS_PER_MV = 1000
-INVALID_SAMPLE = -32768  # WFDB's mark for "no value" in format 16
 MISSING = "missing"
 BLOCK = 256  # records in memory at a time: 6 MB at 100 Hz
 
 _PLAIN_GAINS = {b"1000.0(0)/mV", b"1000(0)/mV", b"1000.0/mV", b"1000/mV"}
 _LEAD_TOKENS = [lead.encode() for lead in LEADS]
-_UNITS_IN_MV = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "v": 1e3}
 
 
 class RecordProblems:
@@ -76,7 +72,7 @@ class RecordProblems:
         lines[10:] = [f"  ... and {len(lines) - 10} more"] if len(lines) > 10 else []
         lines.append("Download these files again (`python -m databases.download ptbxl` checks them all).")
         if self._some_missing:
-            lines.append("To work with a partial download, load it with on_missing='drop'.")
+            lines.append("To work with a partial download, use --partial (Python: on_missing='drop').")
         raise DataError(
             f"{len(self._found)} of {records} records in {data_dir} cannot be used:\n" + "\n".join(lines)
         )
@@ -97,14 +93,22 @@ def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.nda
     ndarray of int64, shape (N, 4)
         Size (bytes) and modification time (ns) of the ``.hea`` and of the ``.dat`` file; -1 where there is
         none.
+
+    Raises
+    ------
+    DataError
+        A folder cannot be looked into.
     """
     states = np.full((len(filenames), 4), -1, dtype=np.int64)
     for row, name in enumerate(filenames):
         for column, suffix in ((0, ".hea"), (2, ".dat")):
+            path = f"{os.fspath(data_dir)}/{name}{suffix}"
             try:
-                status = os.stat(f"{os.fspath(data_dir)}/{name}{suffix}")
+                status = os.stat(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue
+            except OSError as error:
+                raise read_error(path, error) from error
             states[row, column : column + 2] = status.st_size, status.st_mtime_ns
     return states
 
@@ -147,19 +151,6 @@ def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], lis
     if not 0 < samples < 10**6 or max(values) > 65535 or min(values) < -32768:
         return None
     return rate, samples, values[: len(LEADS)], values[len(LEADS) :]
-
-
-def import_wfdb() -> ModuleType:
-    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs.
-
-    Returns
-    -------
-    module
-        wfdb. Its import wakes a deprecation warning of pandas 3.1 that its users can do nothing about.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return importlib.import_module("wfdb")
 
 
 def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
@@ -205,11 +196,11 @@ def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
         if wanted is not None and (int(samples.sum(dtype=np.int64)) - wanted) % 65536:
             raise DataError(f"checksum of lead {lead} differs from the header")
     order = [names.index(lead) for lead in LEADS]
-    units = [str(record.units[i]).lower() for i in order]
-    strange = sorted({unit for unit in units if unit not in _UNITS_IN_MV})
+    factors = [unit_in_millivolts(str(record.units[i])) for i in order]
+    strange = sorted({str(record.units[i]) for i, f in zip(order, factors, strict=True) if f is None})
     if strange:
         raise DataError(f"unit {', '.join(strange)} is no voltage (mV, uV or V)")
-    microvolts = np.rint(physical[:, order] * [_UNITS_IN_MV[unit] * UNITS_PER_MV for unit in units])
+    microvolts = np.rint(physical[:, order] * (np.array(factors, dtype=np.float64) * UNITS_PER_MV))
     if not np.isfinite(microvolts).all():
         raise DataError("has samples marked as invalid")
     if np.abs(microvolts).max(initial=0) > 32767:

@@ -2,13 +2,15 @@
 
     python -m databases.synthetic --records 600 --to data/synthetic
 
-The signals come from the dipole model in `databases.synthetic_ecg.heart`, the signs from `databases.synthetic_ecg.pathology`. They are
-good for trying the software and for scoring explanations against a known truth, not for medical conclusions.
+The signals come from the dipole model in `databases.synthetic_ecg.heart`, the signs from its neighbour
+`pathology`. They are good for trying the software and for scoring explanations against a known truth, not for
+medical conclusions.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import tempfile
 import zipfile
@@ -20,6 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from databases.ptbxl import SYNTHETIC_MARKER
 from databases.synthetic_ecg.cohort import make_cohort, make_heart
 from databases.synthetic_ecg.pathology import CLASSES
 from databases.synthetic_ecg.recording import (
@@ -36,7 +39,7 @@ from databases.wfdb_files import to_int16, write_record
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import read_json, write_json, write_npz, write_text
 
-MARKER = "synthetic.json"  # holds the parameters; a folder without it was not written here
+MARKER = SYNTHETIC_MARKER  # holds the parameters; a folder without it was not written here
 _FORMAT = 1  # raise it when the same parameters give other bytes
 _FILES = {MARKER, "ptbxl_database.csv", "scp_statements.csv", "truth.npz", "README.md"}
 _README = """Synthetic 12-lead ECGs in the layout of PTB-XL, written by `python -m databases.synthetic`.
@@ -52,6 +55,9 @@ def write_dataset(
     to: str | os.PathLike, records: int = 600, seed: int = 0, rates: Sequence[int] = (100,)
 ) -> Path:
     """Write the dataset, whole or not at all.
+
+    A dataset that is replaced makes way by a rename just before the new one gets its name: a process killed
+    between the two renames leaves no dataset at `to`, and running it again writes the new one.
 
     Parameters
     ----------
@@ -74,6 +80,8 @@ def write_dataset(
     ------
     UsageError
         Impossible parameters, or the folder holds something else.
+    TwelveLeadError
+        The dataset cannot be written there, or `to` is a mount point, which no rename can replace.
     """
     to = Path(to)
     parameters = _parameters(records, seed, rates)
@@ -89,9 +97,14 @@ def write_dataset(
                 to.rename(Path(temporary) / "replaced")
             fresh.rename(to)
     except OSError as error:
+        mounted = error.errno in (errno.EBUSY, errno.EXDEV)
+        remedy = (
+            f"a mount point cannot be replaced: choose a folder in it, such as {to / 'synthetic'}"
+            if mounted
+            else "check the disk or choose another folder"
+        )
         raise TwelveLeadError(
-            f"cannot write the dataset to {to}: {error.strerror or error}; "
-            "check the disk or choose another folder"
+            f"cannot write the dataset to {to}: {error.strerror or error}; {remedy}"
         ) from error
     return to
 

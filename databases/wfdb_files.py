@@ -1,13 +1,16 @@
-"""Write WFDB records in format 16: the .hea and .dat pair that PTB-XL uses.
+"""WFDB records in format 16, the .hea and .dat pair that PTB-XL uses: how to write them, what they share.
 
 Format: https://wfdb.io/spec/header-files.html and https://wfdb.io/spec/signal-files.html.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -15,7 +18,20 @@ from utils.ecg import LEADS
 from utils.errors import DataError
 
 UNITS_PER_MV = 1000
-_INVALID = -32768  # format 16 reserves it for "no sample here"
+INVALID_SAMPLE = -32768  # format 16 reserves it for "no sample here"
+
+
+def import_wfdb() -> ModuleType:
+    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs.
+
+    Returns
+    -------
+    module
+        wfdb. Its import wakes a deprecation warning of pandas 3.1 that its users can do nothing about.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module("wfdb")
 
 
 def to_int16(signal_mv: np.ndarray) -> np.ndarray:
@@ -37,7 +53,7 @@ def to_int16(signal_mv: np.ndarray) -> np.ndarray:
         A value is not finite or does not fit (beyond about 32.7 mV).
     """
     microvolts = np.rint(np.asarray(signal_mv, dtype=np.float64) * UNITS_PER_MV)
-    if not np.all(np.abs(microvolts) < -_INVALID):  # NaN fails this comparison too
+    if not np.all(np.abs(microvolts) < -INVALID_SAMPLE):  # NaN fails this comparison too
         raise DataError(
             "the signal has NaN or infinite values, or values beyond 32.767 mV: format 16 holds neither"
         )

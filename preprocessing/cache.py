@@ -70,20 +70,24 @@ def cache_folders(data_dir: str | os.PathLike, cache_dir: str | os.PathLike | No
     -------
     list of pathlib.Path
         One folder if the user named it. Else ``<data_dir>/.twelvelead_cache``, and the user's cache folder
-        (``$XDG_CACHE_HOME`` or ``~/.cache``) for databases that are read-only.
+        (``$XDG_CACHE_HOME`` or ``~/.cache``), if there is one, for databases that are read-only.
     """
     data_dir = Path(data_dir)
     named = cache_dir or os.environ.get(CACHE_VARIABLE)
     if named:
         return [_folder_of(Path(named), data_dir)]
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return [data_dir / ".twelvelead_cache", _folder_of(user / "twelvelead", data_dir)]
+    beside = data_dir / ".twelvelead_cache"
+    try:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and the user has no entry in the password file, as in some containers
+        return [beside]
+    return [beside, _folder_of(user / "twelvelead", data_dir)]
 
 
 def _writable(folder: Path) -> bool:
     """Whether files may be made there; a folder marked read-only is left alone, even by root."""
     existing = folder
-    while not existing.exists():
+    while not os.path.exists(existing):  # False, too, where we may not look
         existing = existing.parent
     return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & 0o222)
 
@@ -91,7 +95,7 @@ def _writable(folder: Path) -> bool:
 def _open(path: Path, source: str, count: int) -> CachedSignals | None:
     """The cache at `path`, or None if it is absent, incomplete or not what its sidecar describes."""
     sidecar = path.with_suffix(".json")
-    if not (path.is_file() and sidecar.is_file()):
+    if not (os.path.isfile(path) and os.path.isfile(sidecar)):
         return None
     try:
         card = read_json(sidecar)
@@ -133,14 +137,16 @@ def _write(path: Path, reader: RecordReader, card: dict) -> None:
 
 
 def _remove_leftovers(path: Path, prefix: str) -> None:
-    """Delete caches of earlier states of the database, and what killed processes left over an hour ago."""
-    outdated = [old for old in path.parent.glob(f"{prefix}*") if old.stem != path.stem]
-    for partial in path.parent.glob(f".partial-*{prefix}*"):
-        with contextlib.suppress(FileNotFoundError):  # another process may just have finished it
-            if time.time() - partial.stat().st_mtime > 3600:
-                outdated.append(partial)
-    for old in outdated:
-        old.unlink(missing_ok=True)
+    """Delete caches of other states of the database, and what killed processes left, both after an hour.
+
+    What is younger may be in the hands of another process: one that leaves out missing records, for example,
+    sees another state of the same folder.
+    """
+    others = [old for old in path.parent.glob(f"{prefix}*") if old.stem != path.stem]
+    for other in [*others, *path.parent.glob(f".partial-*{prefix}*")]:
+        with contextlib.suppress(FileNotFoundError):  # another process may just have finished or removed it
+            if time.time() - other.stat().st_mtime > 3600:
+                other.unlink()
 
 
 def open_signals(

@@ -96,7 +96,11 @@ class ECGDataset:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over records, labels, splits, waveforms, rate and release: equal data, equal text."""
+        """SHA-256 over records, labels, splits, waveforms, rate and release: equal data, equal text.
+
+        Waveforms count as they are stored: the same recordings as float32 mV in memory have another one than
+        as int16.
+        """
         digests = self.digests
         if digests is None:
             stored = self.signals.raw if isinstance(self.signals, ScaledSignals) else self.signals.__getitem__

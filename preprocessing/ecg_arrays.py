@@ -8,7 +8,7 @@ import numpy as np
 import scipy.io
 
 from preprocessing.ecg_files import Channel, RawFile, reason
-from utils.ecg import LEADS
+from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError
 
 
@@ -94,6 +94,10 @@ def _from_array(path: Path, kind: str, array: object, unit: str, count: int, nam
         raise DataError(
             f"{path}: holds no plain array of real numbers; save the signals as float32, shape (T, 12)"
         )
+    if array.ndim == 3:
+        raise DataError(
+            f"{path}: has shape {array.shape}, a batch: save one record, array[0]"
+        )
     if array.ndim != 2 or count not in array.shape:
         raise DataError(
             f"{path}: has shape {array.shape}, but (T, {count}) or ({count}, T) is needed; "
@@ -108,7 +112,7 @@ def _from_array(path: Path, kind: str, array: object, unit: str, count: int, nam
         array = array.T
         notes.append(f"the array has shape ({count}, T) and was transposed")
     if not named:
-        notes.append(f"a {kind} file names no leads: the order {', '.join(LEADS)} is assumed")
+        notes.append(f"a {kind} file names no leads: the order {', '.join(DISPLAY_NAMES)} is assumed")
     names = [f"channel {i + 1}" for i in range(count)] if named else list(LEADS)
     return RawFile(
         kind, [Channel(name, array[:, i].astype(np.float64), unit) for i, name in enumerate(names)], notes

@@ -12,21 +12,15 @@ import numpy as np
 
 from preprocessing.ecg_files import Channel, RawFile
 from preprocessing.resample import resample
-from utils.ecg import DISPLAY_NAMES, LEADS
+from utils.ecg import DISPLAY_NAMES, LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError, nearest
 
-# Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5.
+# Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5. Beyond
+# PLAUSIBLE_MV a recording is refused; beyond LIKELY_MV, where a factor of ten leads, mV are never guessed.
 PLAUSIBLE_MV = (0.05, 20.0)
+LIKELY_MV = (0.25, 7.0)
+REAL_MV = "real ECGs have 0.4 to 4.5"
 _RATES_HZ = (10.0, 100_000.0)
-_MILLIVOLTS = {"v": 1e3, "volt": 1e3, "volts": 1e3, "mv": 1.0, "millivolt": 1.0, "millivolts": 1.0}
-_MILLIVOLTS |= {
-    "uv": 1e-3,
-    "microvolt": 1e-3,
-    "microvolts": 1e-3,
-    "nv": 1e-6,
-    "nanovolt": 1e-6,
-    "nanovolts": 1e-6,
-}
 UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)"
 
 
@@ -83,7 +77,7 @@ def select_leads(
     for lead, channel in zip(mapped, raw.channels, strict=True):
         if lead in chosen:
             raise DataError(
-                f"{source}: '{chosen[lead].name}' and '{channel.name}' both name lead {lead}; "
+                f"{source}: '{chosen[lead].name}' and '{channel.name}' both name lead {display_name(lead)}; "
                 "rename one, or name all channels with --leads (- leaves one out)"
             )
         if lead:
@@ -100,17 +94,17 @@ def select_leads(
         else []
     )
     if set(missing) - set(derived):
-        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in missing if lead not in derived)
+        shown = ", ".join(display_name(lead) for lead in missing if lead not in derived)
         raise DataError(
             f"{source}: lead {shown} missing; the channels are: {', '.join(labels)}. All 12 leads are needed "
             "(III, aVR, aVL, aVF are derived from I and II); where they are there under other names, "
             "give the names of all channels in file order with --leads"
         )
     if derived:
-        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in derived)
+        shown = ", ".join(display_name(lead) for lead in derived)
         notes.append(f"Derived exactly from I and II, because the file lacks them: {shown}.")
     if [lead for lead in mapped if lead] != [lead for lead in LEADS if lead in chosen]:
-        order = ", ".join(lead for lead in mapped if lead)
+        order = ", ".join(display_name(lead) for lead in mapped if lead)
         notes.append(f"Leads were brought from the order of the file ({order}) into the standard order.")
     return chosen, derived
 
@@ -134,6 +128,11 @@ def _map_names(
         return [None if name == "-" else lead_name(name) for name in names]
     numbers = [re.fullmatch(r"lead[ _-]?(\d+)", label, re.IGNORECASE) for label in labels]
     found = [int(match[1]) for match in numbers if match]
+    if sorted(found) == list(range(12)):
+        raise DataError(
+            f"{source}: the leads are numbered from 0, but lead1 to lead12 are counted from 1: rename the "
+            f"columns, or name them with --leads {','.join(DISPLAY_NAMES)}"
+        )
     if sorted(found) == list(range(1, 13)):
         notes.append(
             f"Leads are numbered, not named: the order {', '.join(DISPLAY_NAMES)} (PTB-XL's) is assumed."
@@ -180,7 +179,7 @@ def common_rate(
     if not stated:
         if asked is None:
             unknown = any(
-                channel.unit and _unit_factor(channel.unit) is None for channel in channels.values()
+                channel.unit and unit_in_millivolts(channel.unit) is None for channel in channels.values()
             )
             raise UsageError(
                 f"{source}: the file does not say its sampling rate; give it in Hz with --sampling_rate, for "
@@ -195,7 +194,9 @@ def common_rate(
         )
     if len(stated) > 1:
         if raw.kind != "WFDB":
-            shown = ", ".join(f"{lead} {channel.rate:g} Hz" for lead, channel in channels.items())
+            shown = ", ".join(
+                f"{display_name(lead)} {channel.rate:g} Hz" for lead, channel in channels.items()
+            )
             raise DataError(
                 f"{source}: the leads have different sampling rates: {shown}; export them at one rate"
             )
@@ -203,7 +204,8 @@ def common_rate(
         for lead in slower:
             values = resample(channels[lead].values, channels[lead].rate or rate, rate)
             channels[lead] = replace(channels[lead], values=values)
-        notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {', '.join(slower)}.")
+        shown = ", ".join(map(display_name, slower))
+        notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}.")
     if asked is not None and abs(asked - rate) > 1e-3 * rate:
         raise UsageError(
             f"{source}: --sampling_rate {asked:g} contradicts the file, which says {rate:g} Hz; "
@@ -211,11 +213,6 @@ def common_rate(
         )
     notes.append(f"Sampling rate {rate:g} Hz, {len(next(iter(channels.values())).values) / rate:.6g} s.")
     return rate
-
-
-def _unit_factor(unit: str) -> float | None:
-    """MilliVolts of one unit; None for what is no unit of voltage."""
-    return _MILLIVOLTS.get(unit.strip().replace("µ", "u").replace("μ", "u").lower())
 
 
 def to_millivolts(
@@ -253,7 +250,7 @@ def to_millivolts(
                 f"Gain {value:g} ADC units per mV as given with --units; units in the file: {shown}."
             )
             return {lead: channel.values * channel.gain / value for lead, channel in channels.items()}
-        if (factor := _unit_factor(asked)) is None:
+        if (factor := unit_in_millivolts(asked)) is None:
             raise UsageError(f"--units '{asked}' is not known: give {UNIT_HELP}")
         notes.append(f"Units {asked} as given with --units; units in the file: {shown}.")
         return {lead: channel.values * factor for lead, channel in channels.items()}
@@ -262,10 +259,10 @@ def to_millivolts(
         return {lead: channel.values for lead, channel in channels.items()}
     result = {}
     for lead, channel in channels.items():
-        if (factor := _unit_factor(stated[lead])) is None:
+        if (factor := unit_in_millivolts(stated[lead])) is None:
             raise UsageError(
-                f"{source}, lead {lead}: the unit '{stated[lead] or 'none'}' is not one of voltage; "
-                f"give {UNIT_HELP}"
+                f"{source}, lead {display_name(lead)}: the unit '{stated[lead] or 'none'}' is not one of "
+                f"voltage; give {UNIT_HELP}"
             )
         result[lead] = channel.values * factor
     if set(stated.values()) != {"mV"}:
@@ -286,11 +283,12 @@ def _positive(text: str) -> float | None:
 def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[str]) -> None:
     """Note that mV are assumed where the amplitude fits them alone; raise where it does not."""
     size = median_peak_to_peak(np.stack([channel.values for channel in channels.values()], axis=1))
-    if not PLAUSIBLE_MV[0] <= size <= PLAUSIBLE_MV[1]:
-        guess = "microvolts or ADC units" if size > PLAUSIBLE_MV[1] else "volts"
+    if not LIKELY_MV[0] <= size <= LIKELY_MV[1]:
+        guess = "looks like microvolts or ADC units" if size > PLAUSIBLE_MV[1] else "fits no unit of voltage"
+        guess = "looks like volts" if size < PLAUSIBLE_MV[0] else guess
         raise UsageError(
-            f"{source}: the file does not say its units, and a median peak-to-peak of {size:.4g} "
-            f"looks like {guess}, not mV; give {UNIT_HELP}"
+            f"{source}: the file does not say its units, and a median peak-to-peak of {size:.4g} {guess}, "
+            f"not mV ({REAL_MV}); give {UNIT_HELP}"
         )
     notes.append(f"Units not given: mV assumed because the median peak-to-peak is {size:.2g} mV.")
 

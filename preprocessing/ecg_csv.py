@@ -11,6 +11,7 @@ import numpy as np
 
 from preprocessing.ecg_files import Channel, RawFile
 from utils.errors import DataError, UsageError
+from utils.files import read_error
 
 _MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
 _TIME_NAMES = {
@@ -32,13 +33,16 @@ _SECONDS |= {"ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3
 _SECONDS |= {"microseconds": 1e-6}
 
 
-def read_csv(path: Path) -> RawFile:
+def read_csv(path: Path, rate_is_given: bool = False) -> RawFile:
     """Read a CSV file whose first line names the columns.
 
     Parameters
     ----------
     path : pathlib.Path
         Comma, semicolon or tab between the cells; with semicolon or tab the decimal sign may be a comma.
+    rate_is_given : bool
+        The caller knows the sampling rate: times that may be seconds, milliseconds or sample numbers are then
+        left aside.
 
     Returns
     -------
@@ -49,16 +53,17 @@ def read_csv(path: Path) -> RawFile:
     Raises
     ------
     DataError
-        The file is empty, has no header, ragged rows, cells that are not numbers, or uneven times.
+        The file cannot be read, is empty, has no header, ragged rows, cells that are not numbers, or uneven
+        times.
     UsageError
-        The times do not tell seconds from milliseconds or sample numbers.
+        The times do not tell seconds from milliseconds or sample numbers, and no rate is given.
     """
     header, rows, lines, notes = _split(path)
     names, units = zip(*(_heading(cell) for cell in header), strict=True)
     time = next((i for i, name in enumerate(names) if name.lower() in _TIME_NAMES), None)
     rate = None
     if time is not None:
-        rate, note = _rate(path, names[time], units[time], [row[time] for row in rows])
+        rate, note = _rate(path, names[time], units[time], [row[time] for row in rows], rate_is_given)
         notes.append(note)
     channels = []
     for index, (name, unit) in enumerate(zip(names, units, strict=True)):
@@ -71,7 +76,10 @@ def read_csv(path: Path) -> RawFile:
 
 def _split(path: Path) -> tuple[list[str], list[list[str]], list[int], list[str]]:
     """Header, rows of cells with decimal points, their line numbers in the file, and notes."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise read_error(path, error) from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -137,8 +145,10 @@ def _number(cell: str, path: Path, column: str, line: int) -> float:
         raise DataError(f"{path}, line {line}, column '{column}': '{cell}' is not a number") from error
 
 
-def _rate(path: Path, name: str, unit: str, cells: list[str]) -> tuple[float | None, str]:
-    """Sampling rate in Hz from the time column, and the note that says how it was read."""
+def _rate(
+    path: Path, name: str, unit: str, cells: list[str], rate_is_given: bool
+) -> tuple[float | None, str]:
+    """Sampling rate in Hz from the time column, if it tells one, and the note that says how it was read."""
     where = f"{path}, column '{name}'"
     times, scale = _times(where, cells)
     if len(times) < 2:
@@ -159,7 +169,14 @@ def _rate(path: Path, name: str, unit: str, cells: list[str]) -> tuple[float | N
         raise DataError(f"{where}: '{unit}' is not a unit of time; use s or ms")
     guessed = scale is None
     if scale is None:
-        scale = _guess_scale(where, step)
+        scale = _guess_scale(step)
+    if scale is None:
+        unclear = f"a step of {step:g} may be seconds, milliseconds or a sample number"
+        if rate_is_given:
+            return None, f"the column '{name}' was not used for the sampling rate: {unclear}"
+        raise UsageError(
+            f"{where}: {unclear}; name the column time_s or time_ms, or give the rate with --sampling_rate"
+        )
     rate = 1 / (step * scale)
     if abs(rate - round(rate)) < 1e-3 * rate and round(rate) > 0:
         rate = float(round(rate))  # times are written with few digits
@@ -185,13 +202,8 @@ def _times(where: str, cells: list[str]) -> tuple[np.ndarray, float | None]:
         raise DataError(f"{where}: times are neither numbers nor ISO dates ({error})") from error
 
 
-def _guess_scale(where: str, step: float) -> float:
+def _guess_scale(step: float) -> float | None:
     """Seconds for steps up to 0.02, milliseconds for 2 to 20 (50 to 500 Hz); anything else could be both."""
     if step <= 0.02:
         return 1.0
-    if 2 <= step <= 20:
-        return 1e-3
-    raise UsageError(
-        f"{where}: a step of {step:g} may be seconds, milliseconds or a sample number; "
-        "name the column time_s or time_ms, or remove it and give the rate with --sampling_rate"
-    )
+    return 1e-3 if 2 <= step <= 20 else None

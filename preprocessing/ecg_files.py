@@ -6,18 +6,16 @@ and the rate the file states, or a blank where it states none. `ecg_channels` ma
 
 from __future__ import annotations
 
-import importlib
 import math
-import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import edfio
 import numpy as np
 
+from databases.wfdb_files import import_wfdb
 from utils.errors import DataError
 
 # WFDB signal formats of fixed size: samples in a group and bytes of that group.
@@ -91,7 +89,7 @@ def read_wfdb(header_path: Path) -> RawFile:
         A file is missing, truncated or damaged, or a checksum of the header does not match.
     """
     record_path = str(header_path)[: -len(".hea")]
-    wfdb = _wfdb()
+    wfdb = import_wfdb()
     try:
         header = wfdb.rdheader(record_path, rd_segments=True)
         segments = header.segments if isinstance(header, wfdb.MultiRecord) else [header]
@@ -120,13 +118,6 @@ def read_wfdb(header_path: Path) -> RawFile:
         )
     ]
     return RawFile("WFDB", channels, notes)
-
-
-def _wfdb() -> ModuleType:
-    """Import wfdb where it is needed: it is slow to import, and wakes a deprecation warning in pandas 3.1."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return importlib.import_module("wfdb")
 
 
 def _read_wfdb_segments(record: Any) -> RawFile:

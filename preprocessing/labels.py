@@ -136,12 +136,9 @@ def _mi_parts(database: pd.DataFrame, min_likelihood: float) -> tuple[dict[int, 
     """Rows with exactly one certain MI code (and its column), and rows that are certainly normal."""
     infarctions, normal = {}, []
     for row, codes in enumerate(database["scp_codes"]):
-        found = [
-            column
-            for column, code in enumerate(("ASMI", "IMI"))
-            if codes.get(code) in _MI_LIKELIHOODS and codes[code] >= min_likelihood
-        ]
-        if len(found) == 1:
+        found = [column for column, code in enumerate(MI_CLASSES[:2]) if codes.get(code) in _MI_LIKELIHOODS]
+        # exclusive first: a threshold must not turn a record with both codes into a certain one
+        if len(found) == 1 and codes[MI_CLASSES[found[0]]] >= min_likelihood:
             infarctions[row] = found[0]
         if codes.get("NORM") == 100:
             normal.append(row)
@@ -189,10 +186,11 @@ def build_labels(
     zeros.
 
     ``mi`` has the exclusive classes ASMI, IMI, NORM. ASMI or IMI: exactly one of the two codes is stated with
-    a likelihood of 100, 80 or 0 (0: none given). NORM: likelihood 100, and no code of the class MI at any
-    likelihood. A record that would be both is left out. ``mi_reference`` is the selection of the published
-    IMLE-Net code: NORM without that condition (first 900 of folds 1-2 for training, first 200 of fold 3 for
-    testing), infarctions of folds 1-8 for training and of 9-10 for testing, no validation split.
+    a likelihood of 100, 80 or 0 (0: none given), which must also reach `min_likelihood`. NORM: likelihood 100, and
+    no code of the class MI at any likelihood. A record that would be both is left out. ``mi_reference`` is
+    the selection of the published IMLE-Net code: NORM without that condition (first 900 of folds 1-2 for
+    training, first 200 of fold 3 for testing), infarctions of folds 1-8 for training and of 9-10 for testing,
+    no validation split.
 
     Parameters
     ----------

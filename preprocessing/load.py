@@ -154,7 +154,7 @@ def load_ptbxl(
     if on_missing not in ("error", "drop"):
         raise UsageError(f"on_missing is 'error' or 'drop', not '{on_missing}'")
     database = read_database(data_dir, sampling_rate)
-    version = release_of(len(database))
+    version = release_of(data_dir, len(database))
     if on_missing == "drop":
         database = _drop_missing(database, data_dir)
     # labels first: a wrong option should fail before a minute of reading

@@ -14,7 +14,9 @@ import numpy as np
 
 from preprocessing.ecg_arrays import read_mat, read_npy
 from preprocessing.ecg_channels import (
+    LIKELY_MV,
     PLAUSIBLE_MV,
+    REAL_MV,
     UNIT_HELP,
     common_rate,
     median_peak_to_peak,
@@ -22,7 +24,7 @@ from preprocessing.ecg_channels import (
     to_millivolts,
 )
 from preprocessing.ecg_csv import read_csv
-from preprocessing.ecg_files import RawFile, read_edf, read_wfdb
+from preprocessing.ecg_files import Channel, RawFile, read_edf, read_wfdb
 from preprocessing.limb_leads import (
     IDENTITY_NAMES,
     TOLERANCE,
@@ -32,8 +34,9 @@ from preprocessing.limb_leads import (
     suspect_arm_reversal,
 )
 from preprocessing.resample import ratio, resample
-from utils.ecg import DISPLAY_NAMES, LEADS
+from utils.ecg import DISPLAY_NAMES, LEADS, display_name
 from utils.errors import DataError, UsageError, nearest
+from utils.files import read_error
 
 SUFFIXES = (".hea", ".csv", ".npy", ".mat", ".edf")
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artefacts stay below
@@ -152,14 +155,14 @@ def read_recording(
     Raises
     ------
     DataError
-        Missing, truncated or damaged file; missing or doubled leads; NaN; a flat lead; implausible amplitude;
-        limb leads that contradict each other.
+        Missing, unreadable, truncated or damaged file; missing or doubled leads; NaN; a flat lead; implausible
+        amplitude; limb leads that contradict each other.
     UsageError
         Rate or units are needed or contradict the file, or an option cannot be read.
     """
     source = _locate(Path(path))
     names = [name.strip() for name in leads.split(",")] if isinstance(leads, str) else leads
-    raw = _read(source, names)
+    raw = _read(source, names, sampling_rate is not None)
     notes = [f"{note[0].upper()}{note[1:]}." for note in raw.notes]
     channels, derived = select_leads(source, raw, names, notes)
     rate = common_rate(source, raw, channels, sampling_rate, notes)
@@ -170,9 +173,9 @@ def read_recording(
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
     array = np.stack([signals[lead] for lead in LEADS], axis=1)
-    _check_amplitude(source, array)
+    _check_amplitude(source, array, notes)
     _check_flat(source, {lead: signals[lead] for lead in derived}, ", as I and II give it")
-    _check_limb_leads(source, array, derived, notes)
+    _check_limb_leads(source, array, derived, notes, channels)
     return Recording(source.stem, array.astype(np.float32), rate, source, notes)
 
 
@@ -239,13 +242,18 @@ def prepare(
     return replace(recording, signals=signals, sampling_rate=float(sampling_rate), notes=notes)
 
 
-def _read(source: Path, names: Sequence[str] | None) -> RawFile:
+def _read(source: Path, names: Sequence[str] | None, rate_is_given: bool) -> RawFile:
+    try:
+        with open(source, "rb"):
+            pass
+    except OSError as error:  # the parsers would call it damaged
+        raise read_error(source, error) from error
     count = len(names) if names else len(LEADS)
     match source.suffix.lower():
         case ".hea":
             return read_wfdb(source)
         case ".csv":
-            return read_csv(source)
+            return read_csv(source, rate_is_given)
         case ".edf":
             return read_edf(source)
         case ".mat":
@@ -259,8 +267,8 @@ def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> N
     if len(bad):
         what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"
         raise DataError(
-            f"{source}, lead {lead}: {len(bad)} of {len(values)} samples are {what}, the first at sample "
-            f"{bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, or repair it"
+            f"{source}, lead {display_name(lead)}: {len(bad)} of {len(values)} samples are {what}, the first "
+            f"at sample {bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, or repair it"
         )
 
 
@@ -268,7 +276,7 @@ def _check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") ->
     """Raise DataError for leads without any deflection; arithmetic leaves noise of 1e-7 mV at most."""
     flat = [lead for lead, values in signals.items() if np.ptp(values) < 1e-6]
     if flat:
-        shown = ", ".join(DISPLAY_NAMES[LEADS.index(lead)] for lead in flat)
+        shown = ", ".join(map(display_name, flat))
         values = signals[flat[0]]
         raise DataError(
             f"{source}: lead {shown} is flat{part} (all {len(values)} samples equal {values[0]:.4g}): "
@@ -276,7 +284,8 @@ def _check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") ->
         )
 
 
-def _check_amplitude(source: Path, signals: np.ndarray) -> None:
+def _check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None:
+    """Raise DataError for an impossible amplitude; of an unlikely one warn in the first note."""
     size = median_peak_to_peak(signals)
     if not PLAUSIBLE_MV[0] <= size <= PLAUSIBLE_MV[1]:
         direction = "large" if size > PLAUSIBLE_MV[1] else "small"
@@ -291,9 +300,21 @@ def _check_amplitude(source: Path, signals: np.ndarray) -> None:
             f"{source}, lead {lead}: a peak-to-peak of {sizes.max():.4g} mV, where the median lead has "
             f"{size:.4g} mV: its unit is another one, or it holds codes for missing samples; correct the file"
         )
+    if not LIKELY_MV[0] <= size <= LIKELY_MV[1]:
+        notes.insert(0, f"WARNING: median peak-to-peak {size:.2g} mV, {REAL_MV}: check --units.")
 
 
-def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], notes: list[str]) -> None:
+def _agree_as_stored(channels: dict[str, Channel]) -> bool:
+    """Whether leads with different gains satisfy the identities as the integers that the file stores."""
+    if len({channel.gain for channel in channels.values()}) == 1:
+        return False
+    stored = np.stack([channels[lead].values * channels[lead].gain for lead in LEADS], axis=1)
+    return bool(identity_residuals(stored).max() <= TOLERANCE)
+
+
+def _check_limb_leads(
+    source: Path, signals: np.ndarray, derived: list[str], notes: list[str], channels: dict[str, Channel]
+) -> None:
     """Check the identities of the limb leads; note the residual, or raise DataError with a hypothesis."""
     if len(derived) == 4:
         notes.append("Einthoven's and Goldberger's identities hold by construction and could not be checked.")
@@ -303,6 +324,8 @@ def _check_limb_leads(source: Path, signals: np.ndarray, derived: list[str], not
         if residuals[worst] > TOLERANCE:
             reason = explain_violation(signals)
             fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
+            if not derived and _agree_as_stored(channels):
+                fits = f"The integers in the file agree: try --units 1000/mV. {fits}"
             raise DataError(
                 f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
                 f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "

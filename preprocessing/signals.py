@@ -11,8 +11,9 @@ import numpy as np
 class ScaledSignals:
     """An array of recordings in mV over int16 samples, which may lie in a memory-mapped file.
 
-    Indexing (an int, slice, array of ints or booleans for the records, then anything NumPy takes for time and
-    lead) gives float32 in mV. ``np.asarray`` gives all of it. Writing is not possible.
+    Indexing is NumPy's (an int, slice, array of ints or booleans for the records, then time and lead), with
+    one restriction: an array for time or lead needs a slice of records before it. It gives float32 in mV, as
+    ``np.asarray`` does for all of it. Writing is not possible.
 
     Parameters
     ----------
@@ -60,21 +61,43 @@ class ScaledSignals:
         -------
         ndarray of int16
             A copy, in stored units.
+
+        Raises
+        ------
+        IndexError
+            Out of range, a new axis, or an array for time or lead without a slice of records before it.
         """
-        first, *rest = key if isinstance(key, tuple) else (key,)
+        chosen = self._choose(key)
+        return chosen.copy() if np.may_share_memory(chosen, self._samples) else chosen
+
+    def _choose(self, key: Any) -> np.ndarray:
+        """Stored samples, a view of them where NumPy gives one."""
+        first, *rest = self._without_ellipsis(key if isinstance(key, tuple) else (key,))
         if isinstance(first, list):
             first = np.asarray(first, dtype=None if first else np.int64)
+        if not isinstance(first, slice) and any(np.ndim(k) for k in rest if not isinstance(k, slice)):
+            # NumPy would pair the two arrays, or move axes: neither is what anyone means here
+            raise IndexError("choose records first: signals[rows][:, times]")
         rows: Any = self._rows[first]
-        one_record = rows.ndim == 0
+        records = (slice(None),) * rows.ndim
         if isinstance(first, slice) and len(rows) and (np.diff(rows) == 1).all():
             rows = slice(rows[0], rows[-1] + 1)  # one contiguous read instead of a gather
-        chosen = np.asarray(self._samples[rows])
-        if rest:
-            chosen = chosen[tuple(rest) if one_record else (slice(None), *rest)]
-        return np.array(chosen)
+        return np.asarray(np.asarray(self._samples[rows])[(*records, *rest)])
+
+    def _without_ellipsis(self, keys: tuple) -> tuple:
+        """The same keys with ``...`` written out as slices."""
+        if any(key is None for key in keys):
+            raise IndexError("new axes are not possible here: take np.asarray first")
+        places = [place for place, key in enumerate(keys) if key is Ellipsis]
+        if len(places) > 1:
+            raise IndexError("an index can only have a single ellipsis ('...')")
+        if not places:
+            return keys or (slice(None),)
+        whole = (slice(None),) * (self.ndim + 1 - len(keys))
+        return keys[: places[0]] + whole + keys[places[0] + 1 :]
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        return np.divide(self.raw(key), np.float32(self.units_per_mv), dtype=np.float32)
+        return np.divide(self._choose(key), np.float32(self.units_per_mv), dtype=np.float32)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

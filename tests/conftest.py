@@ -3,7 +3,19 @@
 import os
 from pathlib import Path
 
-import pytest
+# Before any framework is imported, and for every subprocess: quiet, on the CPU, one thread a worker.
+for _name, _value in {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "MPLBACKEND": "Agg",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import pytest  # noqa: E402  (after the environment is set)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -35,6 +35,9 @@ class TrainConfig:
     sampling_rate: int = _option(100, "Hz", choices=(100, 500), group="data")
     min_likelihood: float = _option(0.0, "smallest likelihood at which a code counts", group="data")
     limit: int = _option(0, "use at most this many records of each split (0: all)", group="data")
+    partial: bool = _option(
+        False, "True: leave out records whose files are absent (partial download)", group="data"
+    )
 
     batchsize: int = _option(32, "records of a batch", group="optimisation")
     epochs: int = _option(60, "epochs at most", group="optimisation")

@@ -19,7 +19,8 @@ from utils.loggers import check_wandb
 
 # What may differ between a run and its continuation without changing its numbers.
 _FREE_ON_RESUME = {
-    "data_dir", "resume", "overwrite", "loggr", "threads", "devices", "output_dir", "patience", "epochs",
+    "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "devices", "output_dir", "patience",
+    "epochs",
 }  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         task=config.task,
         sampling_rate=config.sampling_rate,
         min_likelihood=config.min_likelihood,
+        on_missing="drop" if config.partial else "error",
     )
     train = dataset.split("train")
     if config.task == "mi_reference":
@@ -217,6 +219,7 @@ def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
     """
     free = _FREE_ON_RESUME - ({"epochs"} if config.schedule != "constant" else set())
     now = config.to_json()
+    before = TrainConfig().to_json() | before  # a setting that did not exist then had its default
     names = [f.name for f in fields(config) if f.name not in free and before.get(f.name) != now[f.name]]
     if names:
         changed = ", ".join(f"--{n} was {before.get(n)!r}, is {now[n]!r}" for n in names)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from preprocessing import ECGDataset, load_ptbxl
-from training.config import Parser
+from training.config import Parser, true_or_false
 from training.predictor import Predictor, load_predictor
 from training.provenance import command, git_commit, versions
 from utils.bootstrap import bootstrap
@@ -130,6 +130,14 @@ def main(
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
     parser.add_argument("--limit", type=int, default=0, help="score at most this many records (0: all)")
     parser.add_argument(
+        "--partial",
+        type=true_or_false,
+        nargs="?",
+        const=True,
+        metavar="True|False",
+        help="leave out records whose files are absent (default: as in training)",
+    )
+    parser.add_argument(
         "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
     )
     options = parser.parse_args(args)
@@ -150,11 +158,13 @@ def main(
     data_dir = options.data_dir or config.get("data_dir")
     if not data_dir:
         raise UsageError("say where PTB-XL is: --data_dir FOLDER")
+    partial = config.get("partial", False) if options.partial is None else options.partial
     dataset = load_ptbxl(
         data_dir,
         task=card["task"],
         sampling_rate=card["sampling_rate"],
         min_likelihood=config.get("min_likelihood", 0),
+        on_missing="drop" if partial else "error",
     )
     if list(dataset.classes) != predictor.classes:
         raise UsageError(

@@ -33,6 +33,24 @@ def _write_error(path: Path, error: OSError) -> TwelveLeadError:
     return TwelveLeadError(f"cannot write {path}: {reason}; {remedy}. Nothing was overwritten.")
 
 
+def read_error(path: str | os.PathLike, error: OSError) -> DataError:
+    """Make the error for a file or folder that the system does not let us read.
+
+    Parameters
+    ----------
+    path : path-like
+        What should be read.
+    error : OSError
+        What the system said.
+
+    Returns
+    -------
+    DataError
+        To be raised.
+    """
+    return DataError(f"{path} cannot be read: {error.strerror or error}; check its permissions")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
@@ -149,12 +167,14 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises
     ------
     DataError
-        The file is missing or is not JSON.
+        The file is missing, cannot be read or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
+    except OSError as error:
+        raise read_error(path, error) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid JSON ({error}): it was damaged; make it again") from error
 

@@ -2,7 +2,7 @@
 
 Each wave of a beat is a Gaussian in time along a fixed direction (McSharry et al. 2003,
 doi:10.1109/TBME.2003.808805; in three dimensions Sameni et al. 2007, doi:10.1155/2007/43407).
-`databases.synthetic_ecg.rhythm` strings the beats together, `databases.synthetic_ecg.electrodes` looks at them from the body surface.
+`rhythm` strings the beats together, `electrodes` looks at them from the body surface.
 
 Axes: x to the patient's left, y to the feet, z to the back. Times in seconds from the R peak, vectors in mV.
 """

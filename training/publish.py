@@ -1,0 +1,129 @@
+"""Put the weights of a finished run where everybody who clones the repository finds them.
+
+python -m training.publish --run imle_net_crops --name imle_net
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import ROOT, find_checkpoint, read_card
+from training.config import Parser
+from utils.errors import UsageError, run_cli
+from utils.files import atomic_path, read_json, write_json, write_text
+
+PRETRAINED = ROOT / "checkpoints" / "pretrained"
+_PUBLIC_DATA_DIR = "data/ptb"
+
+
+def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETRAINED) -> Path:
+    """Copy weights and card of a scored run to ``checkpoints/pretrained/<name>``.
+
+    The card gains the scores on fold 10; folders of the machine it was trained on become ``data/ptb``.
+
+    Parameters
+    ----------
+    run : str
+        Run or checkpoint folder.
+    name : str
+        Name under which `load_predictor` will find it.
+    output_dir : str
+        Folder with ``checkpoints/`` and ``logs/``.
+    pretrained : pathlib.Path
+        Where published weights live.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    UsageError
+        The run was not scored yet, or its weights changed since.
+    """
+    folder = find_checkpoint(run, output_dir)
+    card = read_card(folder)
+    report_path = Path(output_dir) / "logs" / folder.name / "test.json"
+    if not report_path.exists():
+        raise UsageError(f"{folder} was not scored: run test.py or torch_test.py --run {folder.name} first")
+    report = read_json(report_path)
+    if report["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
+        raise UsageError(f"{report_path} scores other weights than {folder} holds: score the run again")
+    data_dir = card["config"]["data_dir"]
+    card["config"] = {**card["config"], "data_dir": _PUBLIC_DATA_DIR, "output_dir": "."}
+    card["command"] = card["command"].replace(data_dir, _PUBLIC_DATA_DIR)
+    interval = report["bootstrap"]["intervals"]["macro_roc_auc"]
+    card["metrics"]["fold_10"] = {
+        "records": report["records"],
+        "macro_roc_auc": report["metrics"]["macro_roc_auc"],
+        "macro_roc_auc_95": [interval["low"], interval["high"]],
+        "mean_accuracy": report["metrics"]["mean_accuracy"],
+    }
+    target = pretrained / name
+    with atomic_path(target / card["weights"]) as temporary:
+        shutil.copyfile(folder / card["weights"], temporary)
+    write_json(target / "card.json", card)
+    write_text(pretrained / "README.md", overview(pretrained))
+    return target
+
+
+def overview(pretrained: Path) -> str:
+    """Describe the published weights in Markdown, from their cards.
+
+    Parameters
+    ----------
+    pretrained : pathlib.Path
+        Folder with one folder a model.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    lines = [
+        "# Weights that come with the repository",
+        "",
+        "Made by `python -m training.publish` from runs on part of PTB-XL (CC BY 4.0, Wagner et al. 2020);",
+        "each `card.json` says everything about its model. **Not a medical device.**",
+        "",
+        "| name | model | classes | trained on | fold 9 | fold 10 (95 %) | size |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(pretrained.glob("*/card.json")):
+        card: dict[str, Any] = read_json(path)
+        test = card["metrics"]["fold_10"]
+        low, high = test["macro_roc_auc_95"]
+        size = (path.parent / card["weights"]).stat().st_size / 1e6
+        lines.append(
+            f"| `{path.parent.name}` | {card['model']['name']} | {', '.join(card['classes'])} | "
+            f"{card['data']['records']['train']} records | {card['metrics']['val_macro_roc_auc']:.3f} | "
+            f"{test['macro_roc_auc']:.3f} ({low:.3f} - {high:.3f}) | {size:.1f} MB |"
+        )
+    lines += [
+        "",
+        "Fold 9 and fold 10: macro ROC-AUC; fold 9 chose the epoch, fold 10 was only scored.",
+        "Input: 10 s, 100 Hz, mV, leads I II III aVR aVL aVF V1-V6; the card's own numbers standardise it.",
+        "Known limits: trained on few records of one country and one kind of device, infarctions",
+        "over-represented; hardly any ECGs of children; probabilities are for research, not for decisions.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Read the flags and publish."""
+    parser = Parser(description=__doc__)
+    parser.add_argument("--run", required=True, help="a run that was scored on fold 10")
+    parser.add_argument("--name", help="name of the published weights (default: the run)")
+    parser.add_argument(
+        "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
+    )
+    options = parser.parse_args()
+    target = publish(options.run, options.name or options.run, options.output_dir)
+    print(f"wrote {target} and {PRETRAINED / 'README.md'}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
