@@ -95,9 +95,7 @@ def _from_array(path: Path, kind: str, array: object, unit: str, count: int, nam
             f"{path}: holds no plain array of real numbers; save the signals as float32, shape (T, 12)"
         )
     if array.ndim == 3:
-        raise DataError(
-            f"{path}: has shape {array.shape}, a batch: save one record, array[0]"
-        )
+        raise DataError(f"{path}: has shape {array.shape}, a batch: save one record, array[0]")
     if array.ndim != 2 or count not in array.shape:
         raise DataError(
             f"{path}: has shape {array.shape}, but (T, {count}) or ({count}, T) is needed; "

@@ -42,7 +42,18 @@ ROWS = st.one_of(
 )
 
 
-@given(ROWS, st.none() | st.tuples(st.slices(20)) | st.tuples(st.slices(20), st.integers(0, 11)))
+REST = st.one_of(
+    st.none(),
+    st.tuples(st.slices(20)),
+    st.tuples(st.slices(20), st.integers(0, 11)),
+    st.just((...,)),
+    st.tuples(st.just(...), st.integers(0, 11)),
+    st.tuples(st.slices(20), st.just(...)),
+    st.tuples(st.slices(20), st.just(...), st.slices(12)),
+)
+
+
+@given(ROWS, REST)
 def test_indexing_is_numpys_and_gives_millivolts(rows, rest):
     signals = ScaledSignals(RAW)
     index = np.array(rows, dtype=np.int64) if isinstance(rows, list) else rows  # NumPy reads [] as floats
@@ -50,6 +61,48 @@ def test_indexing_is_numpys_and_gives_millivolts(rows, rest):
     result = signals[key]
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result, MILLIVOLTS[plain_key])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ...,
+        (),
+        (..., 0),
+        (..., slice(3), 0),
+        (..., 2, slice(None), 0),
+        (slice(2, 7, 2), [0, 3]),
+        (slice(None), slice(None), np.array([5, 1])),
+        (slice(None), np.array([1, 2]), np.array([3, 4])),
+        (np.array([[0, 1], [2, 3]]), slice(None), 0),
+        (2, 3, 4),
+    ],
+    ids=str,
+)
+def test_keys_that_do_not_begin_with_plain_records(key):
+    result = ScaledSignals(RAW)[key]
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, MILLIVOLTS[key])
+    raw = ScaledSignals(RAW).raw(key)
+    np.testing.assert_array_equal(raw, RAW[key])
+    assert not np.may_share_memory(raw, RAW)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (([0, 1], [2, 3]), r"choose records first: signals\[rows\]\[:, times\]"),
+        ((np.array([0, 1]), slice(None), np.array([2])), "choose records first"),
+        ((np.ones(9, bool), ..., [1]), "choose records first"),
+        ((4, slice(None), [1, 2]), "choose records first"),
+        ((None, 0), "new axes"),
+        ((..., 0, ...), "single ellipsis"),
+        ((0, 0, 0, 0), "too many indices"),
+    ],
+)
+def test_keys_whose_meaning_is_in_doubt_are_refused(key, message):
+    with pytest.raises(IndexError, match=message):
+        ScaledSignals(RAW)[key]
 
 
 @given(st.lists(st.integers(0, 8), max_size=8), st.data())

@@ -13,6 +13,7 @@ import pytest
 
 from databases.ptbxl_signals import RecordReader
 from preprocessing import load_ptbxl
+from preprocessing.cache import cache_folders
 from tests.ptbxl_files import small_ecg, write_record, write_small_ptbxl
 from utils.errors import DataError, TwelveLeadError
 from utils.files import read_json
@@ -70,8 +71,23 @@ def test_cache_is_made_again_when_a_recording_changes(database, reads):
     after = load_ptbxl(database)
     assert len(reads) == 2
     np.testing.assert_array_equal(after.signals.raw(4), samples)
-    assert len(arrays(database)) == 1  # the old one is gone
     assert before.fingerprint != after.fingerprint
+
+
+def test_caches_of_other_states_live_for_an_hour(database, reads):
+    """Two processes that see different records of one folder must not delete each other's cache."""
+    load_ptbxl(database)
+    (first,) = arrays(database)
+    for suffix in (".hea", ".dat"):
+        (database / "records100/00000/00001_lr").with_suffix(suffix).unlink()
+    load_ptbxl(database, on_missing="drop")
+    assert first in arrays(database) and len(arrays(database)) == 2
+    for path in (first, first.with_suffix(".json")):
+        os.utime(path, (1e9, 1e9))
+    (database / "records100/00000/00002_lr.dat").touch()
+    load_ptbxl(database, on_missing="drop")
+    assert not first.exists() and not first.with_suffix(".json").exists()
+    assert len(reads) == 3
 
 
 def test_cache_is_made_again_when_the_list_of_records_changes(database, reads):
@@ -209,6 +225,16 @@ def test_one_named_cache_folder_serves_several_databases(database, tmp_path, mon
     assert len(arrays(tmp_path / "named")) == 2
     load_ptbxl(database, cache_dir=tmp_path / "argument")  # the argument wins
     assert len(arrays(tmp_path / "argument")) == 1
+
+
+def test_a_user_without_a_home_is_no_obstacle(database, monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folders(database) == [database / ".twelvelead_cache"]
+    assert len(load_ptbxl(database)) == 20
 
 
 def test_named_cache_folder_that_cannot_be_written(database, tmp_path):

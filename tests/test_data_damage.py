@@ -210,6 +210,30 @@ def test_missing_folder_and_tables_say_what_to_do(database, tmp_path):
         load_ptbxl(database)
 
 
+def test_a_table_that_may_not_be_read_is_not_to_be_downloaded_again(database, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pandas.read_csv", refuse)
+    with pytest.raises(
+        DataError, match=r"ptbxl_database\.csv cannot be read: Permission denied; check"
+    ) as error:
+        load_ptbxl(database)
+    assert "download" not in str(error.value)
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(DataError, match=r"ptb cannot be read: Permission denied; check its permissions"):
+        load_ptbxl(database)
+
+
+def test_a_recording_that_cannot_be_looked_at(database):
+    path = database / "ptbxl_database.csv"
+    table = pd.read_csv(path)
+    table.loc[3, "filename_lr"] = "x" * 300
+    table.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"x\.hea cannot be read: File name too long"):
+        load_ptbxl(database)
+
+
 @pytest.mark.parametrize("column", ["patient_id", "scp_codes", "strat_fold", "filename_lr", "ecg_id"])
 def test_missing_column_is_named(database, column):
     path = database / "ptbxl_database.csv"

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases.download import DATABASES, DownloadError, choose_files, download, parse_checksums
+from databases.http_files import LOCK, FetchStopped, FileClient, only_download
 from utils.errors import DataError, TwelveLeadError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +126,8 @@ def get(server, to, **options):
 
 
 def on_disk(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != LOCK]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def expected(server, *rates: int) -> dict[str, bytes]:
@@ -309,12 +311,44 @@ def test_a_list_of_another_database_is_refused():
         ({"workers": 0}, "workers"),
         ({"retries": -1}, "retries"),
         ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
         ({"url": "file:///etc/"}, "http"),
     ],
 )
 def test_impossible_options(tmp_path, options, word):
     with pytest.raises(UsageError, match=word):
         download("ptbxl", tmp_path, **options)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks with flock")
+def test_one_download_at_a_time_in_a_folder(server, tmp_path):
+    with (
+        only_download(tmp_path),
+        pytest.raises(UsageError, match="another download is running in this folder"),
+    ):
+        get(server, tmp_path)
+    assert server.requests == []
+    get(server, tmp_path)  # the lock went with its holder; its file is still there
+    assert (tmp_path / LOCK).exists() and on_disk(tmp_path) == expected(server, 100)
+
+
+def test_nothing_is_written_after_the_stop(server, tmp_path):
+    client = FileClient(server.url, tmp_path)
+    name = "records100/00000/00001_lr.dat"
+    part = tmp_path / ".part"
+
+    class Late(threading.Event):
+        """Set between the answer of the server and its first bytes."""
+
+        def is_set(self):
+            return part.exists()
+
+    client.stop = Late()
+    with pytest.raises(FetchStopped):
+        client._continue(name, part)
+    client.close()
+    assert part.read_bytes() == b""
 
 
 def test_an_unknown_database_names_the_nearest(tmp_path):

@@ -138,6 +138,12 @@ def test_mi_keeps_every_record_in_the_split_of_its_fold():
     np.testing.assert_array_equal(table.splits, splits_of_folds(np.array(folds)))
     assert build_labels(database(codes, folds), statements(), "mi", 80).rows.size == 30
     assert build_labels(database([{"ASMI": 0}, {"IMI": 100}]), statements(), "mi", 80).rows.tolist() == [1]
+    both = [
+        {"ASMI": 0, "IMI": 100},
+        {"ASMI": 100, "IMI": 80},
+        {"IMI": 100},
+    ]  # no threshold makes them certain
+    assert build_labels(database(both), statements(), "mi", 100).rows.tolist() == [2]
 
 
 def test_mi_reference_repeats_the_published_selection():
@@ -185,4 +191,5 @@ def test_any_table_gives_consistent_labels(codes):
 
 @given(st.dictionaries(st.sampled_from(list(STATEMENTS)), st.floats(0, 100)))
 def test_scp_codes_round_trip(codes):
+    parse_scp_codes(repr(codes), 1).clear()  # the result is the caller's own
     assert parse_scp_codes(repr(codes), 1) == codes

@@ -132,8 +132,15 @@ def test_gain_option_replaces_the_gains_of_a_header(tmp_path):
     for gain in ("650", "1100", "870", "720", "1300", "990"):
         text = text.replace("1000.0(0)/mV", f"{gain}(0)/mV", 1)
     path.write_text(text)
-    with pytest.raises(DataError, match=r"scaled one by one: multiplied by I .*--units"):
+    with pytest.raises(
+        DataError, match=r"The integers in the file agree: try --units 1000/mV\. They .* by I "
+    ):
         read_recording(path)
+    exchanged = path.read_text().replace("0 aVR", "0 x").replace("0 aVL", "0 aVR").replace("0 x", "0 aVL")
+    (tmp_path / "exchanged.hea").write_text(exchanged.replace("rec 12", "exchanged 12"))
+    with pytest.raises(DataError, match="contradict each other") as error:
+        read_recording(tmp_path / "exchanged")
+    assert "integers" not in str(error.value)
     recording = read_recording(path, units="1000/mV")
     np.testing.assert_allclose(recording.signals, SIGNALS, atol=0.00051)
     assert has_note(recording, r"Gain 1000 ADC units per mV as given with --units")
@@ -190,6 +197,15 @@ def test_csv_rate_from_the_time_column(tmp_path, name, times, rate):
     recording = read_recording(write_csv(tmp_path / "x.csv", time=(name, times)))
     assert recording.sampling_rate == rate
     assert has_note(recording, f"{rate} Hz follows from the column")
+
+
+def test_csv_times_in_doubt_give_way_to_the_rate_given(tmp_path):
+    path = write_csv(tmp_path / "x.csv", time=("time", np.arange(5000.0)))
+    recording = read_recording(path, sampling_rate=500)
+    assert recording.sampling_rate == 500
+    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    assert has_note(recording, "'time' was not used .* a step of 1 may be seconds, milliseconds or a sample")
+    assert has_note(recording, "500 Hz as given with --sampling_rate")
 
 
 def test_csv_iso_dates(tmp_path):
@@ -271,7 +287,9 @@ def test_real_recordings_of_other_databases(shared_data):
     with pytest.raises(DataError, match="too small for an ECG"):  # gain 1000 times too high in its header
         read_recording(shared_data / "cinc2021" / "S0002")
     assert has_note(read_recording(shared_data / "cinc2021" / "S0002", units="2000/mV"), "identities hold")
-    with pytest.raises(DataError, match="scaled one by one"):  # every lead normalised to 1 mV by its gain
+    with pytest.raises(
+        DataError, match="file agree: try --units 1000/mV"
+    ):  # every lead normalised to 1 mV by its gain
         read_recording(shared_data / "ludb" / "data" / "1")
     assert has_note(read_recording(shared_data / "ludb" / "data" / "1", units="1000/mV"), "identities hold")
     mat = read_recording(shared_data / "cpsc2018" / "A1980.mat", sampling_rate=500)

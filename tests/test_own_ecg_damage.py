@@ -150,6 +150,22 @@ def test_microvolts(tmp_path):
         read_recording(path, 500, "furlong")
 
 
+@pytest.mark.parametrize(("factor", "shown"), [(10, "13"), (0.1, "0.13")])
+def test_amplitudes_off_by_ten_are_never_taken_for_millivolts_in_silence(tmp_path, factor, shown):
+    assert 1.25 <= np.median(np.ptp(SIGNALS, axis=0)) < 1.35
+    silent = write_csv(tmp_path / "x.csv", SIGNALS * factor, digits=6)
+    with pytest.raises(
+        UsageError, match=r"does not say its units.*not mV \(real ECGs have 0\.4 to 4\.5\); give --"
+    ):
+        read_recording(silent, sampling_rate=500)
+    stated = write_csv(tmp_path / "y.csv", SIGNALS * factor, [f"{n} (mV)" for n in DISPLAY_NAMES], digits=6)
+    for recording in (read_recording(stated, 500), read_recording(silent, 500, units="mV")):
+        assert recording.notes[0] == (
+            f"WARNING: median peak-to-peak {shown} mV, real ECGs have 0.4 to 4.5: check --units."
+        )
+    assert not has_note(read_recording(write_csv(tmp_path / "z.csv"), 500), "WARNING")
+
+
 def test_one_lead_in_another_unit(tmp_path):
     signals = SIGNALS.copy()
     signals[:, 7] *= 1000
@@ -225,6 +241,42 @@ def test_damaged_arrays(tmp_path):
     }.items():
         with pytest.raises(DataError, match=message):
             read_recording(tmp_path / name, sampling_rate=500, units="mV")
+
+
+def test_a_batch_is_not_a_recording(tmp_path):
+    np.save(tmp_path / "x.npy", SIGNALS[None])
+    with pytest.raises(DataError, match=r"shape \(1, 5000, 12\), a batch: save one record, array\[0\]"):
+        read_recording(tmp_path / "x.npy", sampling_rate=500)
+
+
+def test_leads_counted_from_zero(tmp_path):
+    path = write_csv(tmp_path / "x.csv", names=[f"lead{i}" for i in range(12)])
+    with pytest.raises(DataError, match=r"lead1 to lead12 are counted from 1.*--leads I,II,III,aVR"):
+        read_recording(path, sampling_rate=500)
+
+
+def test_messages_write_leads_as_people_do(tmp_path):
+    signals = SIGNALS.copy()
+    signals[9, 3] = np.nan
+    with pytest.raises(DataError, match="lead aVR: 1 of 5000 samples"):
+        read_recording(write_csv(tmp_path / "x.csv", signals), sampling_rate=500)
+    path = write_csv(tmp_path / "x.csv", names=[*DISPLAY_NAMES[:4], "Lead aVR", *DISPLAY_NAMES[5:]])
+    with pytest.raises(DataError, match="'aVR' and 'Lead aVR' both name lead aVR"):
+        read_recording(path, sampling_rate=500)
+
+
+@pytest.mark.parametrize("name", ["rec.hea", "x.csv", "x.npy"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, name):
+    write_wfdb(tmp_path, SIGNALS[:600])
+    write_csv(tmp_path / "x.csv", SIGNALS[:600])
+    np.save(tmp_path / "x.npy", SIGNALS[:600])
+
+    def refuse(file, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(DataError, match=rf"{name} cannot be read: Permission denied; check its permissions"):
+        read_recording(tmp_path / name, sampling_rate=500)
 
 
 def test_damaged_edf(tmp_path):

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from databases.ptbxl import read_database, read_statements, release_of
-from databases.ptbxl_signals import RecordReader, import_wfdb, read_with_wfdb
+from databases.ptbxl_signals import RecordReader, read_with_wfdb
+from databases.synthetic import write_dataset
+from databases.wfdb_files import import_wfdb
 from preprocessing import Standardizer, fit_standardizer, load_ptbxl
 from tests.ptbxl_files import small_ecg, write_record, write_small_ptbxl
 from utils.ecg import LEADS
@@ -130,7 +132,9 @@ def test_real_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
 
 
 def test_partial_download_at_500_hz(shared_data, tmp_path, capsys):
-    with pytest.raises(DataError, match=r"(?s)2607 of 2667 records.*on_missing='drop'") as error:
+    with pytest.raises(
+        DataError, match=r"(?s)2607 of 2667 records.*use --partial \(Python: on_missing='drop'\)"
+    ) as error:
         load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path)
     assert "... and 2597 more" in str(error.value)
     dataset = load_ptbxl(
@@ -157,7 +161,17 @@ def test_small_database_arrays_are_what_was_written(written, tmp_path):
     assert set(dataset.split("train").folds) == set(range(1, 9))
     assert dataset.leads == LEADS
     assert dataset.version == "no official release (40 records)"
-    assert release_of(21799) == "1.0.3"
+
+
+def test_the_release_follows_from_the_records_or_from_the_marker(tmp_path):
+    assert release_of(tmp_path, 21799) == "1.0.3"
+    assert release_of(tmp_path, 21837) == "1.0.1 or 1.0.2"
+    folder = write_dataset(tmp_path / "data", records=3, seed=7)
+    assert release_of(folder, 21799) == "synthetic (seed 7, 21799 records, format 1)"
+    for text in ("[]", "{}"):
+        (folder / "synthetic.json").write_text(text)
+        with pytest.raises(DataError, match=r"synthetic\.json does not hold the parameters"):
+            release_of(folder, 3)
 
 
 def test_500_hz_files_are_read_from_their_own_column(tmp_path):

@@ -80,7 +80,7 @@ class RunLogger:
     def close(self) -> None:
         """Tell wandb that the run ended; files are complete after each `log`."""
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
 
     def _write_events(self, step: int, numbers: dict[str, float]) -> None:
         # TensorBoard's record writer alone: its EventFileWriter imports TensorFlow, 5 s and 200 MB
