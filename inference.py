@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from training.config import Parser
 from utils.ecg import NOT_A_DEVICE
-from utils.errors import TwelveLeadError, UsageError, run_cli
+from utils.errors import TwelveLeadError, run_cli
 from utils.files import write_text
 
 
@@ -84,10 +84,8 @@ def main() -> int:
                 write_json(folder / "prediction.json", prediction)
                 written = [folder / "prediction.json"]
             else:
-                written = explain_recording(predictor, recording, folder)
-        except UsageError:
-            raise
-        except TwelveLeadError as error:
+                written = explain_recording(predictor, recording, folder, prediction)
+        except TwelveLeadError as error:  # of a missing rate, too: the other files may say theirs
             if not many:
                 raise
             failures.append(f"{source}: {error}")

@@ -11,7 +11,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from training.config import parse_config
-from utils.errors import run_cli
+from utils.errors import UsageError, run_cli
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     from training.keras_loop import train_keras
 
     config = parse_config(__doc__, models_tf.list_models(), "imle_net")
+    if config.devices != 1:
+        raise UsageError("--devices is for PyTorch models (torch_train.py); Keras models train on one device")
     if config.sub and not config.init:
         config = dataclasses.replace(config, init=config.model)
     train_keras(config)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import ROOT, find_checkpoint, read_card
+from training.provenance import portable
 from utils.errors import DataError, UsageError
 from utils.files import atomic_path, read_json, write_json
 
@@ -27,7 +28,7 @@ PUBLISHED = {
     "resnet101": (0.8952, 86.78, 0.7558),
     "mousavi": (0.8654, 84.19, 0.7315),
 }
-PUBLISHED_RECORDS, PUBLISHED_TRAINING = 21799, 17090
+PUBLISHED_RECORDS, PUBLISHED_TRAINING = 21837, 17090  # PTB-XL 1.0.1 and 1.0.2
 _FROM_LOGS = ("test.json", "predictions.npz", "metrics.csv")
 _WITHOUT_EFFECT = {
     "--config", "--model", "--data_dir", "--threads", "--run", "--overwrite", "--resume", "--output_dir",
@@ -97,31 +98,6 @@ def count_parameters(card: dict[str, Any]) -> int:
 
     with torch.device("meta"):  # shapes without memory
         return sum(p.numel() for p in models_torch.create_model(**card["model"]).parameters())
-
-
-def portable(value: Any, folders: dict[str, str]) -> Any:
-    """Replace the folders of one machine in every string of a JSON value.
-
-    Parameters
-    ----------
-    value : object
-        JSON value.
-    folders : dict of str
-        Absolute folder -> what stands for it.
-
-    Returns
-    -------
-    object
-        The same with the folders replaced.
-    """
-    if isinstance(value, dict):
-        return {key: portable(v, folders) for key, v in value.items()}
-    if isinstance(value, list):
-        return [portable(v, folders) for v in value]
-    if isinstance(value, str):
-        for folder in sorted(folders, key=len, reverse=True):
-            value = value.replace(folder, folders[folder])
-    return value
 
 
 def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS) -> Path:

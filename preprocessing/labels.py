@@ -186,11 +186,11 @@ def build_labels(
     zeros.
 
     ``mi`` has the exclusive classes ASMI, IMI, NORM. ASMI or IMI: exactly one of the two codes is stated with
-    a likelihood of 100, 80 or 0 (0: none given), which must also reach `min_likelihood`. NORM: likelihood 100, and
-    no code of the class MI at any likelihood. A record that would be both is left out. ``mi_reference`` is
-    the selection of the published IMLE-Net code: NORM without that condition (first 900 of folds 1-2 for
-    training, first 200 of fold 3 for testing), infarctions of folds 1-8 for training and of 9-10 for testing,
-    no validation split.
+    a likelihood of 100, 80 or 0 (0: none given), which must also reach `min_likelihood`. NORM: likelihood
+    100, and no code of the class MI at any likelihood. A record that would be both is left out.
+    ``mi_reference`` is the selection of the published IMLE-Net code: NORM without that condition (first 900
+    of folds 1-2 for training, first 200 of fold 3 for testing), infarctions of folds 1-8 for training and of
+    9-10 for testing, no validation split.
 
     Parameters
     ----------

@@ -155,8 +155,8 @@ def read_recording(
     Raises
     ------
     DataError
-        Missing, unreadable, truncated or damaged file; missing or doubled leads; NaN; a flat lead; implausible
-        amplitude; limb leads that contradict each other.
+        Missing, unreadable, truncated or damaged file; missing or doubled leads; NaN; a flat lead;
+        implausible amplitude; limb leads that contradict each other.
     UsageError
         Rate or units are needed or contradict the file, or an option cannot be read.
     """
@@ -268,7 +268,8 @@ def _check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> N
         what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"
         raise DataError(
             f"{source}, lead {display_name(lead)}: {len(bad)} of {len(values)} samples are {what}, the first "
-            f"at sample {bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, or repair it"
+            f"at sample {bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, "
+            "or repair it"
         )
 
 

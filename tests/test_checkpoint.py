@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from tests.training_files import card_of
+from tests.training_files import SAMPLES, card_of
 from training.checkpoint import find_checkpoint, load_state, read_card, save_state, write_checkpoint
 from utils.errors import DataError, TwelveLeadError, UsageError
 
-MODEL = {"name": "ecgnet", "num_classes": 5}
+MODEL = {"name": "ecgnet", "num_classes": 5, "samples": SAMPLES, "leads": 12}
 
 
 def save(folder, version, size=8, framework="torch"):
@@ -175,6 +175,9 @@ def flip_byte(path):
         (lambda f: edit_card(f, classes=["A"]), "'classes' must be a list with one entry for each of 5"),
         (lambda f: edit_card(f, thresholds=[0.5]), "'thresholds' must be a list"),
         (lambda f: edit_card(f, samples="1000"), "'samples' must be a whole number"),
+        (lambda f: edit_card(f, thresholds=[0.5, 0.5, 2, 0.5, 0.5]), "'thresholds' must be probabilities"),
+        (lambda f: edit_card(f, crop=100), "contradict each other"),
+        (lambda f: edit_card(f, leads=["I"]), "'leads' must be a list of 12 names"),
         (lambda f: edit_card(f, sampling_rate=0), "'sampling_rate' must be a whole number"),
         (lambda f: (f / "card.json").write_text("[1]"), "no card of a trained model"),
         (lambda f: (f / "card.json").write_text("{"), "not valid JSON"),

@@ -13,6 +13,7 @@ import torch_train
 from tests.training_files import ROOT, call, flags, metrics_rows, small_database
 from training import load_predictor
 from training.checkpoint import load_state
+from utils.errors import run_cli
 
 
 def environment():
@@ -48,8 +49,8 @@ def started(*words):
     raise AssertionError("".join(lines) + process.stderr.read())
 
 
-@pytest.mark.parametrize("name", ["train.py", "torch_train.py", "test.py", "torch_test.py", "inference.py"])
-def test_help(name):
+@pytest.mark.parametrize("name", ["train.py", "torch_train.py", "inference.py"])
+def test_help(name):  # the other two: test_cli_test.py
     done = script(name, "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert "--model" in done.stdout and "--output_dir" in done.stdout
@@ -86,15 +87,21 @@ def test_kill_9_leaves_best_and_last(database, tmp_path):
     assert [row["epoch"] for row in metrics_rows(tmp_path, "ecgnet")] == [str(e + 1) for e in range(done + 1)]
 
 
-def test_wrong_words_end_with_code_2_and_one_line(tmp_path):
-    done = script("torch_train.py", "--model", "ecgnett")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: unknown model 'ecgnett': did you mean 'ecgnet'?")
-    done = script("torch_train.py", "--bachsize", 3)
-    assert done.returncode == 2 and "did you mean '--batchsize'" in done.stderr
-    done = script("torch_train.py", "--data_dir", tmp_path / "nothing", "--output_dir", tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "nothing" in done.stderr
-    assert done.stderr.count("\n") == 1 and list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--model", "ecgnett"], 2, "error: unknown model 'ecgnett': did you mean 'ecgnet'?"),
+        (["--bachsize", "3"], 2, "unknown argument '--bachsize': did you mean '--batchsize'?"),
+        (["--data_dir", "nothing"], 1, "error: nothing"),
+    ],
+)
+def test_wrong_words_end_with_a_code_and_without_traceback(tmp_path, capsys, words, code, message):
+    with pytest.raises(SystemExit) as ended:
+        call(lambda: run_cli(torch_train.main), "torch_train.py", "--output_dir", tmp_path, *words)
+    text = capsys.readouterr().err
+    assert ended.value.code == code
+    assert message in text and "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_share_the_batches_and_end_together(database, tmp_path):

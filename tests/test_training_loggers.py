@@ -1,4 +1,4 @@
-"""Where training numbers go: CSV, TensorBoard's event files, and wandb with, without and instead of an account."""
+"""Where training numbers go: CSV, TensorBoard's event files, and wandb with and without an account."""
 
 import csv
 import os
@@ -76,7 +76,7 @@ def test_wandb_absent(monkeypatch):
 
 @pytest.fixture
 def nowhere(tmp_path):
-    """An environment with no account, and a server that counts who calls: every proxy and wandb's own address."""
+    """An environment without account, and the server that every proxy and wandb's own address lead to."""
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(0.1)
     address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -131,8 +131,5 @@ def test_wandb_without_a_key_ends_before_anything_is_done(tmp_path, nowhere):
 def test_loggr_false_never_looks_for_wandb(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(Exception, match="absent"):
-        call(
-            torch_train.main,
-            "torch_train.py",
-            *flags("ecgnet", tmp_path / "absent", tmp_path, "--loggr", "False"),
-        )
+        words = flags("ecgnet", tmp_path / "absent", tmp_path, "--loggr", "False")
+        call(torch_train.main, "torch_train.py", *words)

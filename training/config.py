@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -314,6 +315,14 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
     """
     if config.model not in models:
         raise UsageError(f"unknown model '{config.model}': {nearest(config.model, models)}")
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{f.name} must be a finite number, not {value}")
+    if not 0 <= config.min_likelihood <= 100:
+        raise UsageError(f"--min_likelihood is a percentage from 0 to 100, not {config.min_likelihood}")
+    if config.resume and config.overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite replaces it: choose one")
     positive = ("batchsize", "epochs", "lr", "patience", "devices")
     for name in positive:
         if not getattr(config, name) > 0:  # NaN too
@@ -334,6 +343,10 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
     name = config.run or config.model + ("_mi" if config.sub else "")
     if Path(name).name != name or name.startswith("."):
         raise UsageError(f"--run '{name}' must be a plain folder name")
+    if name == "pretrained":
+        raise UsageError(
+            "--run pretrained is where the weights live that come with the repository: choose another"
+        )
     # Rajpurkar et al. clip the gradient norm at 1; the other references do not clip.
     clip = config.clip_norm if config.clip_norm >= 0 else (1.0 if config.model == "rajpurkar" else 0.0)
     return dataclasses.replace(config, task=task, run=name, clip_norm=clip)

@@ -73,9 +73,11 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
     -------
     dict of ndarray or None
         ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heat`` (T, 12),
-        the share of every sample, summing to 1; None for models without attention.
+        the share of every sample, summing to 1; None for models without attention, and for those trained on
+        crops that do not divide the record.
     """
-    if predictor.card["model"]["name"] != "imle_net":
+    reads = predictor.card["model"].get("samples", 0)
+    if predictor.card["model"]["name"] != "imle_net" or len(recording.signals) % reads:
         return None
     from models_tf.imle_net import attention_maps
 
@@ -85,7 +87,12 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
     return {"beat": beat, "rhythm": rhythm, "channel": channel, "heat": heat}
 
 
-def explain_recording(predictor: Predictor, recording: Recording, folder: str | os.PathLike) -> list[Path]:
+def explain_recording(
+    predictor: Predictor,
+    recording: Recording,
+    folder: str | os.PathLike,
+    prediction: dict[str, Any] | None = None,
+) -> list[Path]:
     """Write prediction, attention arrays and pictures of one recording.
 
     Parameters
@@ -97,6 +104,8 @@ def explain_recording(predictor: Predictor, recording: Recording, folder: str | 
     folder : path-like
         Gets ``prediction.json``, ``ecg.png`` and, for IMLE-Net, ``attention.npz``, ``channels.png`` and
         ``channels.html``.
+    prediction : dict, optional
+        From `predict_recording`, where it was made already.
 
     Returns
     -------
@@ -104,7 +113,7 @@ def explain_recording(predictor: Predictor, recording: Recording, folder: str | 
         The files.
     """
     folder = Path(folder)
-    prediction = predict_recording(predictor, recording)
+    prediction = prediction or predict_recording(predictor, recording)
     maps = attention(predictor, recording)
     answer = ", ".join(
         f"{c['class']} {c['probability']:.2f}{' yes' if c['positive'] else ''}" for c in prediction["classes"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -13,7 +15,7 @@ from tqdm import tqdm
 
 import models_tf
 from preprocessing.batches import Batches
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.keras_io import (
     copy_weights,
@@ -26,7 +28,14 @@ from training.keras_io import (
 from training.predictor import forward_in_batches
 from training.recorder import Recorder, Stopper
 from training.schedule import learning_rate
-from training.setup import TrainingData, claim_run, clear_run, load_training_data, thread_count
+from training.setup import (
+    TrainingData,
+    claim_run,
+    clear_run,
+    follow_init,
+    load_training_data,
+    thread_count,
+)
 from utils.errors import DataError
 from utils.seeds import seed_everything
 
@@ -116,7 +125,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
         card = read_card(folder)
         if card["framework"] != "keras" or card["model"]["name"] != config.model:
             raise DataError(f"--init {folder} holds '{card['model']['name']}', not a Keras '{config.model}'")
-        kept = copy_weights(load_keras(folder / card["weights"], card)[0], model)
+        kept = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
         print(f"weights from {folder}, all but {', '.join(kept)}")
     kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
     decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
@@ -127,8 +136,8 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
         )
     loss = keras.losses.BinaryCrossentropy() if data.multilabel else keras.losses.CategoricalCrossentropy()
     # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
-    on_cpu = keras.backend.backend() == "tensorflow" and not _has_gpu()
-    model.compile(optimizer, loss, jit_compile=False if on_cpu else "auto")
+    without_xla = keras.backend.backend() == "tensorflow" and not _has_gpu()
+    model.compile(optimizer, loss, jit_compile=False if without_xla else "auto")
     optimizer.build(model.trainable_variables)
     return model
 
@@ -152,6 +161,7 @@ def train_keras(config: TrainConfig) -> Path:
         Bad usage or data, divergence, a full disk; what was saved before stays.
     """
     _set_up_device(config)
+    config = follow_init(config)
     arrays, progress = claim_run(config)
     data = load_training_data(config)
     if progress and progress["fingerprint"] != data.fingerprint:
@@ -168,13 +178,14 @@ def train_keras(config: TrainConfig) -> Path:
         restore_keras_state(model, arrays)
     clear_run(config)
     recorder = Recorder(config, data, "keras", model.config, progress)
-    backend = keras.backend.backend()
-    print(f"{config.model}: {model.count_params():,} parameters, backend {backend}, run '{config.run}'")
+    print(f"{config.model}: {model.count_params():,} parameters, {_device()}, run '{config.run}'")
     if progress:
         print(
             f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
         )
     batches = data.batches(config)
+    if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
+        recorder.save(keras_state(model))
     with Stopper() as stopper:
         while not recorder.finished and not stopper.requested:
             began = time.monotonic()
@@ -195,9 +206,24 @@ def train_keras(config: TrainConfig) -> Path:
 
 
 def _has_gpu() -> bool:
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.is_available()
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _device() -> str:
+    backend = keras.backend.backend()
+    on_gpu = _has_gpu()
+    if backend == "tensorflow" and not on_gpu and shutil.which("nvidia-smi"):
+        print(
+            "note: there is an NVIDIA GPU, but this TensorFlow does not see it: "
+            f"pip install 'tensorflow[and-cuda]=={version('tensorflow')}', or set KERAS_BACKEND=torch"
+        )
+    return f"{backend} on {'GPU' if on_gpu else 'CPU'}"
 
 
 def _set_up_device(config: TrainConfig) -> None:
@@ -209,8 +235,6 @@ def _set_up_device(config: TrainConfig) -> None:
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
         if threads != os.cpu_count():
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)

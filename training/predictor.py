@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from preprocessing.standardize import Standardizer
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from utils.calibration import Calibrator
 from utils.errors import DataError
 
@@ -204,5 +204,5 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
         from training.keras_io import load_keras as load
     else:
         from training.torch_io import load_torch as load
-    model, forward = load(folder / card["weights"], card)
+    model, forward = load(folder / WEIGHTS[card["framework"]], card)
     return Predictor(folder, card, model, forward)

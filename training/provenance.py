@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
 
@@ -59,4 +61,31 @@ def command() -> str:
     str
         Script name and flags.
     """
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
+    return prefix + shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def portable(value: Any, folders: dict[str, str]) -> Any:
+    """Replace the folders of one machine in every string of a JSON value.
+
+    Parameters
+    ----------
+    value : object
+        JSON value.
+    folders : dict of str
+        Absolute folder -> what stands for it.
+
+    Returns
+    -------
+    object
+        The same with the folders replaced.
+    """
+    if isinstance(value, dict):
+        return {key: portable(v, folders) for key, v in value.items()}
+    if isinstance(value, list):
+        return [portable(v, folders) for v in value]
+    if isinstance(value, str):
+        for folder in sorted(folders, key=len, reverse=True):
+            value = value.replace(folder, folders[folder])
+    return value

@@ -11,6 +11,7 @@ from typing import Any
 
 from training.checkpoint import ROOT, find_checkpoint, read_card
 from training.config import Parser
+from training.provenance import portable
 from utils.errors import UsageError, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
 
@@ -52,10 +53,13 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
     report = read_json(report_path)
     if report["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
         raise UsageError(f"{report_path} scores other weights than {folder} holds: score the run again")
-    data_dir = card["config"]["data_dir"]
-    card["config"] = {**card["config"], "data_dir": _PUBLIC_DATA_DIR, "output_dir": "."}
-    card["command"] = card["command"].replace(data_dir, _PUBLIC_DATA_DIR)
-    interval = report["bootstrap"]["intervals"]["macro_roc_auc"]
+    if report["limit"] or card["config"]["limit"]:
+        raise UsageError(f"{folder} was trained or scored with --limit: weights of a part are not published")
+    interval = report["bootstrap"]["intervals"].get("macro_roc_auc")
+    if interval is None:
+        raise UsageError(f"{report_path} has no confidence interval: too few records of a class to publish")
+    folders = {card["config"]["data_dir"]: _PUBLIC_DATA_DIR, str(Path(output_dir).resolve()): "."}
+    card = portable(card, folders)
     card["metrics"]["fold_10"] = {
         "records": report["records"],
         "macro_roc_auc": report["metrics"]["macro_roc_auc"],

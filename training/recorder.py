@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ import numpy as np
 from training.checkpoint import save_state, write_checkpoint
 from training.config import TrainConfig
 from training.provenance import command, git_commit, versions
-from training.setup import TrainingData
+from training.setup import TrainingData, split_names
 from utils.calibration import fit_calibrator
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
@@ -188,7 +189,8 @@ class Recorder:
         """Say where an interrupted run stands and how to go on."""
         where = f"epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else "")
         print(f"interrupted at {where}; saved {self.folder / 'last'}")
-        print(f"go on with: {command()}{'' if self.config.resume else ' --resume'}")
+        again = re.sub(r" --overwrite([ =](true|yes|on|1)\b)?", "", command(), flags=re.IGNORECASE)
+        print(f"go on with: {again}{'' if self.config.resume else ' --resume'}")
 
     def close(self) -> None:
         """Close the loggers and say what was written."""
@@ -213,7 +215,7 @@ class Recorder:
             "standardization": self.data.standardizer.to_json(),
             "thresholds": choose_thresholds(val.labels, probabilities).tolist(),
             "calibration": fit_calibrator(val.labels, probabilities).to_json(),
-            "chosen_on": "fold 9: checkpoint, thresholds and calibration",
+            "chosen_on": f"checkpoint, thresholds and calibration: {split_names(config.task)[1]}",
             "metrics": {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}},
             "data": {"fingerprint": self.data.fingerprint, "records": self.data.counts()},
             "seed": config.seed,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from preprocessing import ECGDataset, Standardizer, fit_standardizer, load_ptbxl
 from preprocessing.batches import Batches
 from preprocessing.labels import multilabel
-from training.checkpoint import load_state
+from training.checkpoint import find_checkpoint, load_state, read_card
 from training.config import TrainConfig
 from utils.errors import DataError, UsageError
 from utils.files import write_text
@@ -19,7 +19,7 @@ from utils.loggers import check_wandb
 
 # What may differ between a run and its continuation without changing its numbers.
 _FREE_ON_RESUME = {
-    "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "devices", "output_dir", "patience",
+    "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "output_dir", "patience",
     "epochs",
 }  # fmt: skip
 
@@ -81,6 +81,54 @@ class TrainingData:
         )
 
 
+def follow_init(config: TrainConfig) -> TrainConfig:
+    """Take crop and model options over from the checkpoint that ``--init`` names, where they are not given.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+
+    Returns
+    -------
+    TrainConfig
+        With ``crop`` and ``model_config`` that fit those weights.
+
+    Raises
+    ------
+    UsageError
+        There is no such checkpoint.
+    """
+    if not config.init:
+        return config
+    card = read_card(find_checkpoint(config.init, config.output_dir))
+    crop = config.crop or card.get("crop", 0)
+    if crop != config.crop:
+        print(f"trains on crops of {crop} samples, as '{config.init}' did")
+    decided = ("name", "num_classes", "samples", "leads", "activation")
+    options = {key: value for key, value in card["model"].items() if key not in decided}
+    return replace(config, crop=crop, model_config={**options, **config.model_config})
+
+
+def split_names(task: str) -> tuple[str, str, str]:
+    """What the three splits of a task are, for prints, cards and reports.
+
+    Parameters
+    ----------
+    task : str
+        Label set.
+
+    Returns
+    -------
+    tuple of str
+        Training, validation and test records in words.
+    """
+    if task == "mi_reference":
+        leaky = "the reference's MI test set (folds 9-10, NORM of fold 3), which also made every choice"
+        return "the reference's MI training set", leaky, leaky
+    return "folds 1-8", "fold 9", "fold 10"
+
+
 def load_training_data(config: TrainConfig) -> TrainingData:
     """Load folds 1-9, fit the standardiser and apply ``limit``.
 
@@ -109,11 +157,8 @@ def load_training_data(config: TrainConfig) -> TrainingData:
         on_missing="drop" if config.partial else "error",
     )
     train = dataset.split("train")
-    if config.task == "mi_reference":
-        val = dataset.split("test")
-        print("mi_reference has no validation split: as in the reference, its test records make every choice")
-    else:
-        val = dataset.split("val")
+    # the reference's MI selection has no validation split: its test records make every choice
+    val = dataset.split("test" if config.task == "mi_reference" else "val")
     standardizer = fit_standardizer(train)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
@@ -126,11 +171,11 @@ def load_training_data(config: TrainConfig) -> TrainingData:
             "so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
         )
     data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
-    counts = data.counts()
+    counts, names = data.counts(), split_names(config.task)
     limited = f" (--limit {config.limit})" if config.limit else ""
     print(
-        f"{config.task}: {', '.join(dataset.classes)}; folds 1-8: {counts['train']} records, "
-        f"fold 9: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, "
+        f"{config.task}: {', '.join(dataset.classes)}; {names[0]}: {counts['train']} records, "
+        f"{names[1]}: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, "
         f"std {standardizer.std:.6f} mV"
     )
     return data

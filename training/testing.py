@@ -11,9 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from preprocessing import ECGDataset, load_ptbxl
-from training.config import Parser, true_or_false
+from preprocessing.labels import canonical_task
+from training.checkpoint import find_checkpoint, read_card
+from training.config import Parser, read_yaml, true_or_false
 from training.predictor import Predictor, load_predictor
 from training.provenance import command, git_commit, versions
+from training.setup import split_names
 from utils.bootstrap import bootstrap
 from utils.errors import DataError, UsageError, nearest
 from utils.files import read_json, write_json, write_npz
@@ -120,6 +123,18 @@ def main(
         "--model", default=default_model, help=f"trained model: {', '.join(models)} (default: %(default)s)"
     )
     parser.add_argument("--run", help="name of the run or checkpoint folder (default: the model)")
+    parser.add_argument(
+        "--sub",
+        type=true_or_false,
+        nargs="?",
+        const=True,
+        metavar="True|False",
+        help="the run MODEL_mi",
+    )
+    parser.add_argument("--task", help="label set; refused where the run was trained on another one")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML file of the training: model, run, data"
+    )
     parser.add_argument("--data_dir", help="PTB-XL folder (default: the one it was trained on)")
     parser.add_argument(
         "--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)"
@@ -140,19 +155,28 @@ def main(
     parser.add_argument(
         "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
     )
+    first, _ = parser.parse_known_args(args)
+    if first.config:
+        known = {action.dest for action in parser._actions} - {"limit", "seed", "batchsize", "task"}
+        parser.set_defaults(**{k: v for k, v in read_yaml(first.config).items() if k in known})
     options = parser.parse_args(args)
+    if options.sub and not options.run:
+        options.run = f"{options.model}_mi"
     if options.model not in models:
         hint = nearest(options.model, models)
         raise UsageError(f"unknown model '{options.model}': {hint}; other models: python {other}")
     for flag, least in {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0}.items():
         if getattr(options, flag) < least:
             raise UsageError(f"--{flag} must be at least {least}, not {getattr(options, flag)}")
-    predictor = load_predictor(options.run or options.model, options.output_dir)
-    card = predictor.card
+    folder = find_checkpoint(options.run or options.model, options.output_dir)
+    card = read_card(folder)
     if card["framework"] != framework:
-        raise UsageError(f"{predictor.folder} was trained with {card['framework']}: use python {other}")
+        raise UsageError(f"{folder} was trained with {card['framework']}: use python {other}")
     if not options.run and card["model"]["name"] != options.model:
-        raise UsageError(f"{predictor.folder} holds '{card['model']['name']}', not '{options.model}'")
+        raise UsageError(f"{folder} holds '{card['model']['name']}', not '{options.model}'")
+    if options.task and canonical_task(options.task) != card["task"]:
+        raise UsageError(f"{folder} was trained on task {card['task']}, not {options.task}")
+    predictor = load_predictor(folder)
 
     config = card.get("config", {})
     data_dir = options.data_dir or config.get("data_dir")
@@ -177,16 +201,18 @@ def main(
     result = score(predictor, test, probabilities, options.resamples, options.seed)
 
     logs = Path(options.output_dir) / "logs" / predictor.folder.name
-    before = read_json(logs / "test.json").get("times_scored", 0) if (logs / "test.json").exists() else 0
+    before = read_json(logs / "test.json") if (logs / "test.json").exists() else {}
+    same_weights = before.get("checkpoint", {}).get("weights_sha256") == card["weights_sha256"]
+    times = before.get("times_scored", 0) + 1 if same_weights else 1
     same_data = card.get("data", {}).get("fingerprint") == dataset.fingerprint
     report = {
         "run": predictor.folder.name,
         "model": card["model"]["name"],
         "task": card["task"],
-        "split": "fold 10",
+        "split": split_names(card["task"])[2],
         "records": len(test.labels),
         "limit": options.limit,
-        "times_scored": before + 1,
+        "times_scored": times,
         "trained_on_this_data": same_data,
         "checkpoint": {
             "weights_sha256": card["weights_sha256"],
@@ -206,7 +232,7 @@ def main(
         probability=probabilities,
         classes=np.array(test.classes),
     )
-    print(f"{predictor.folder}: {len(test.labels)} records of fold 10, scored for the {before + 1}. time")
+    print(f"{predictor.folder}: {len(test.labels)} records of {report['split']}, scored {times} time(s)")
     if not same_data:
         print("note: the model was not trained on this copy of the data")
     print(table(report))

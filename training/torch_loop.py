@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,21 @@ from tqdm import tqdm
 
 import models_torch
 from preprocessing.batches import Batches
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.predictor import forward_in_batches
 from training.recorder import Recorder, Stopper
 from training.schedule import learning_rate
-from training.setup import TrainingData, claim_run, clear_run, load_training_data, thread_count
+from training.setup import (
+    TrainingData,
+    claim_run,
+    clear_run,
+    follow_init,
+    load_training_data,
+    thread_count,
+)
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
-from utils.errors import DataError
+from utils.errors import DataError, TwelveLeadError
 from utils.seeds import seed_everything
 
 
@@ -56,7 +65,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
             raise DataError(
                 f"--init {folder} holds '{card['model']['name']}', not a PyTorch '{config.model}'"
             )
-        kept = copy_weights(read_weights(folder / card["weights"]), model)
+        kept = copy_weights(read_weights(folder / WEIGHTS["torch"]), model)
         print(f"weights from {folder}, all but {', '.join(kept)}")
     return model
 
@@ -101,6 +110,18 @@ def _stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
     return stopper.requested
 
 
+def _on_first(fabric: Fabric, action: Callable[[], None]) -> None:
+    """Let the first process do something; where it fails, all processes end instead of waiting for it."""
+    failure: TwelveLeadError | None = None
+    if fabric.is_global_zero:
+        try:
+            action()
+        except TwelveLeadError as error:
+            failure = error
+    if fabric.broadcast(failure is not None):
+        raise failure or TwelveLeadError("the first process stopped; its message says why")
+
+
 def _train_epoch(
     fabric: Fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper
 ) -> bool:
@@ -113,7 +134,7 @@ def _train_epoch(
         desc=f"epoch {epoch + 1}",
         unit="batch",
         leave=False,
-        disable=None,
+        disable=None if fabric.is_global_zero else True,
     )
     with bar:
         for index in range(recorder.batch, len(batches)):
@@ -160,6 +181,7 @@ def train_torch(config: TrainConfig) -> Path:
         Bad usage or data, divergence, a full disk; what was saved before stays.
     """
     torch.set_num_threads(thread_count(config))
+    config = follow_init(config)
     arrays, progress = claim_run(config)
     data = load_training_data(config)
     if progress and progress["fingerprint"] != data.fingerprint:
@@ -177,14 +199,13 @@ def train_torch(config: TrainConfig) -> Path:
     if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
         restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
     first = fabric.is_global_zero  # the first process of several writes
-    if first:
-        clear_run(config)
+    _on_first(fabric, lambda: clear_run(config))
     config = dataclasses.replace(config, loggr=config.loggr and first)
     recorder = Recorder(config, data, "torch", model_config, progress)
     parameters = sum(p.numel() for p in plain.parameters())
-    print(f"{config.model}: {parameters:,} parameters on {fabric.device}, run '{config.run}'")
+    fabric.print(f"{config.model}: {parameters:,} parameters on {fabric.device}, run '{config.run}'")
     if progress:
-        print(
+        fabric.print(
             f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
         )
     batches, validation = data.batches(config), Batches(data.val, data.standardizer, config.batchsize)
@@ -193,27 +214,32 @@ def train_torch(config: TrainConfig) -> Path:
     def save_weights(path: Path) -> None:
         save_file({k: v.contiguous() for k, v in plain.state_dict().items()}, path)
 
+    if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
+        arrays, groups = torch_state(plain, optimizer)
+        _on_first(fabric, partial(recorder.save, arrays, {"groups": groups}))
     with Stopper() as stopper:
         while not recorder.finished and not _stop_requested(fabric, stopper):
             began = time.monotonic()
             whole = _train_epoch(fabric, model, optimizer, batches, recorder, stopper)
             arrays, groups = torch_state(plain, optimizer)
+            extra = {"groups": groups}
             if not whole:
-                if first:
-                    recorder.save(arrays, {"groups": groups})
+                _on_first(fabric, partial(recorder.save, arrays, extra))
                 break
             seconds = time.monotonic() - began
             parts = [forward_in_batches(forward, x, config.crop, len(x)) for x, _ in validation.epoch(0)]
-            if first:
-                recorder.end_epoch(
-                    recorder.epoch, seconds, np.concatenate(parts), save_weights, arrays, {"groups": groups}
-                )
+            probabilities = np.concatenate(parts)
+            end = partial(
+                recorder.end_epoch, recorder.epoch, seconds, probabilities, save_weights, arrays, extra
+            )
+            _on_first(fabric, end)
             recorder.epoch, recorder.best_epoch = fabric.broadcast((recorder.epoch, recorder.best_epoch))
             recorder.batch, recorder.losses = 0, []
     if first:
         if stopper.requested and not recorder.finished:
             recorder.interrupted()
         recorder.close()
+    fabric.barrier()  # a process that ends first would take the one that still writes with it
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt
     return recorder.folder

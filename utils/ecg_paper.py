@@ -100,10 +100,18 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
         axes.add_collection(grid)
     axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=GREY, ha="right", zorder=5)
     for number, text in enumerate(titles):
-        figure.text(box[0], 1 - (8.5 + 7 * number) / page[1], text, fontsize=14, weight="bold", color=INK)
+        figure.text(
+            box[0],
+            1 - (8.5 + 7 * number) / page[1],
+            text,
+            fontsize=14,
+            weight="bold",
+            color=INK,
+            parse_math=False,
+        )
     for number, text in enumerate(lines):
         y = 6 + 7 * len(titles) + 5 * number
-        figure.text(box[0], 1 - y / page[1], text, fontsize=9.5, color=INK, va="center")
+        figure.text(box[0], 1 - y / page[1], text, fontsize=9.5, color=INK, va="center", parse_math=False)
     figure.text(box[0], 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=GREY)
     return figure, axes
 

@@ -249,7 +249,7 @@ def plot_channels(
     axes.set_ylabel("share of attention (%)")
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.text(0.08, 0.91, title, fontsize=13, weight="bold")
+    figure.text(0.08, 0.91, title, fontsize=13, weight="bold", parse_math=False)
     figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
     _save(figure, path_png, DPI)
     write_text(path_html, _channels_html(shares, title))
@@ -308,7 +308,9 @@ def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> N
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
     note = "; square-root scale" + ("; stronger values share the last colour" if clipped else "")
-    figure.text(LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK)
+    figure.text(
+        LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK, parse_math=False
+    )
 
 
 def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:

@@ -46,4 +46,8 @@ def import_keras() -> None:
         if keras.backend.backend() == "tensorflow":
             import tensorflow
 
-            tensorflow.config.list_physical_devices()  # the search itself complains, so it happens here
+            # the search for GPUs itself complains, so it happens here
+            for gpu in tensorflow.config.list_physical_devices("GPU"):
+                tensorflow.config.experimental.set_memory_growth(gpu, True)
+            # TensorFloat-32 keeps ten bits of a float32: too few for the reference's outputs to 1e-5
+            tensorflow.config.experimental.enable_tensor_float_32_execution(False)
