@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from databases.ptbxl_signals import UNITS_PER_MV, RecordReader, file_states
+from databases.ptbxl_signals import RecordReader, file_states
+from databases.wfdb_files import UNITS_PER_MV
 from preprocessing.signals import waveform_digest
 from utils.errors import DataError
 from utils.files import atomic_path, read_json, write_json

@@ -16,6 +16,11 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import pytest  # noqa: E402  (after the environment is set)
+from hypothesis import settings  # noqa: E402
+
+# A busy machine makes single examples slow; no test is about time.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -138,11 +138,8 @@ def test_mi_keeps_every_record_in_the_split_of_its_fold():
     np.testing.assert_array_equal(table.splits, splits_of_folds(np.array(folds)))
     assert build_labels(database(codes, folds), statements(), "mi", 80).rows.size == 30
     assert build_labels(database([{"ASMI": 0}, {"IMI": 100}]), statements(), "mi", 80).rows.tolist() == [1]
-    both = [
-        {"ASMI": 0, "IMI": 100},
-        {"ASMI": 100, "IMI": 80},
-        {"IMI": 100},
-    ]  # no threshold makes them certain
+    # no threshold makes a record with both codes a certain one
+    both = [{"ASMI": 0, "IMI": 100}, {"ASMI": 100, "IMI": 80}, {"IMI": 100}]
     assert build_labels(database(both), statements(), "mi", 100).rows.tolist() == [2]
 
 

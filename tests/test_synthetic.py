@@ -207,10 +207,8 @@ def test_conduction_blocks_have_their_shapes():
 
 
 def test_hypertrophy_meets_the_sokolow_lyon_voltage():
-    def index(b):
-        return b["V5"].max() - b["V1"].min()
-
-    assert index(beat("LVH")) > 3.5 > index(beat())
+    hypertrophy, normal = (b["V5"].max() - b["V1"].min() for b in (beat("LVH"), beat()))
+    assert hypertrophy > 3.5 > normal
 
 
 @pytest.mark.parametrize("code", sorted(SIGNS))

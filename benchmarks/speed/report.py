@@ -116,9 +116,9 @@ def _steps(report: dict[str, Any]) -> str:
             "because other jobs on the machine only make a step look slower.",
             markdown(header, lines),
             "The reference's figures come from another run of similar hardware: compare *plain* with them "
-            "to see how fast this machine was at that moment. *Fixed jobs* serve the same purpose, in CPU ms: "
-            "a 1024 x 1024 float32 matrix product (NumPy) / a 1-D convolution forward and backward, 32 x 64 "
-            "channels x 1000 samples, kernel 17 (PyTorch).",
+            "to see how fast this machine was at that moment. *Fixed jobs* serve the same purpose, in CPU "
+            "ms: a 1024 x 1024 float32 matrix product (NumPy) / a 1-D convolution forward and backward, 32 "
+            "x 64 channels x 1000 samples, kernel 17 (PyTorch).",
         ]
     )
 
