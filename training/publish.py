@@ -6,14 +6,16 @@ python -m training.publish --run imle_net_crops --name imle_net
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import ROOT, find_checkpoint, read_card
+from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, write_checkpoint
 from training.config import Parser
+from training.predictor import load_predictor
 from training.provenance import portable
 from utils.errors import UsageError, run_cli
-from utils.files import atomic_path, read_json, write_json, write_text
+from utils.files import read_json, write_text
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
 _PUBLIC_DATA_DIR = "data/ptb"
@@ -67,11 +69,16 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
         "mean_accuracy": report["metrics"]["mean_accuracy"],
     }
     target = pretrained / name
-    with atomic_path(target / card["weights"]) as temporary:
-        shutil.copyfile(folder / card["weights"], temporary)
-    write_json(target / "card.json", card)
+    write_checkpoint(target, card, partial(_write_weights, folder, card["framework"]))
     write_text(pretrained / "README.md", overview(pretrained))
     return target
+
+
+def _write_weights(folder: Path, framework: str, path: Path) -> None:
+    if framework == "torch":
+        shutil.copyfile(folder / WEIGHTS["torch"], path)
+    else:  # through a model that is not compiled: without the optimiser's state, two thirds of the file
+        load_predictor(folder).model.save_weights(path)
 
 
 def overview(pretrained: Path) -> str:
