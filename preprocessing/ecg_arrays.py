@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from preprocessing.ecg_files import Channel, RawFile, reason
 from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError
+
+# Runs in a process of its own: SciPy's MATLAB reader can crash the interpreter on damaged files.
+_READ_MAT = """
+import sys, numpy, scipy.io
+content = scipy.io.loadmat(sys.argv[1])
+found = [name for name in content if not name.startswith("__")]
+if "val" in content:
+    array = content["val"]
+else:
+    fields = content["ECG"].dtype.names if "ECG" in content else None
+    array = content["ECG"]["data"][0, 0] if fields and "data" in fields else None
+if array is None:
+    sys.exit("holds neither 'val' nor 'ECG.data' (found: " + (", ".join(found) or "nothing") + ")")
+numpy.save(sys.stdout.buffer, numpy.asarray(array), allow_pickle=False)
+"""
 
 
 def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFile:
@@ -34,25 +51,19 @@ def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFil
     DataError
         The file is damaged, of version 7.3, or holds no such variable.
     """
+    done = subprocess.run([sys.executable, "-c", _READ_MAT, str(path)], capture_output=True, check=False)
     try:
-        content = scipy.io.loadmat(path)
-        found = [name for name in content if not name.startswith("__")]
-        if "val" in content:
-            array = content["val"]
-        else:
-            fields = content["ECG"].dtype.names if "ECG" in content else None
-            array = content["ECG"]["data"][0, 0] if fields and "data" in fields else None
-    except Exception as error:  # parsers raise nearly every built-in type on damaged files
-        raise DataError(
-            f"{path}: not a readable MATLAB file ({reason(error)}); "
-            "in MATLAB, save it with: save(file, 'val', '-v7')"
-        ) from error
+        array = np.load(io.BytesIO(done.stdout), allow_pickle=False) if done.returncode == 0 else None
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path}: not a readable MATLAB file ({reason(error)})") from error
     if array is None:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        why = said[-1] if said and done.returncode > 0 else "it crashes the reader"
         raise DataError(
-            f"{path}: holds neither 'val' nor 'ECG.data' (found: {', '.join(found) or 'nothing'}); "
-            "save the signals as 'val', shape (12, T)"
+            f"{path}: not a readable MATLAB file ({why}); "
+            "in MATLAB, save the signals, shape (12, T), with: save(file, 'val', '-v7')"
         )
-    unit = "ADC units" if np.asarray(array).dtype.kind in "iu" else ""
+    unit = "ADC units" if array.dtype.kind in "iu" else ""
     return _from_array(path, "MAT", array, unit, count, named)
 
 

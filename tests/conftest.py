@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before any framework is imported, and for every subprocess: quiet, on the CPU, one thread a worker.
@@ -21,6 +22,10 @@ from hypothesis import settings  # noqa: E402
 # A busy machine makes single examples slow; no test is about time.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# A suite started in the background inherits an ignored Ctrl-C; the tests of interruption need the usual one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

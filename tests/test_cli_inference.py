@@ -5,14 +5,16 @@ import json
 
 import numpy as np
 import pytest
-import wfdb
 
 import inference
+from preprocessing.ecg_files import _wfdb
 from tests.ptbxl_files import write_record
 from tests.training_files import CLASSES, call, write_untrained
 from training import load_predictor
 from utils.ecg import DISPLAY_NAMES
 from utils.errors import DataError, TwelveLeadError, UsageError
+
+wfdb = _wfdb()
 
 
 def ecg(seconds=10.0, rate=100, seed=0):

@@ -69,7 +69,7 @@ def test_report_table_and_predictions(trained, database, capsys):
     )
     for name in CLASSES:
         assert f"ROC-AUC {name}" in text
-    assert "20 resamples of 15 patients" in text and "scored for the 1. time" in text
+    assert "20 resamples of 15 patients" in text and "of fold 10, scored 1 time" in text
     assert "note: the model was not trained" not in text
 
 
@@ -80,7 +80,7 @@ def test_scoring_again_is_counted_and_changes_no_choice(trained, database, capsy
     score_torch(trained, database, "--seed", 1)
     report = report_of(trained)
     assert report["times_scored"] == before + 2
-    assert f"scored for the {before + 2}. time" in capsys.readouterr().out
+    assert f"scored {before + 2} time" in capsys.readouterr().out
     assert read_card(trained / "checkpoints" / "ecgnet") == card
 
 

@@ -92,7 +92,7 @@ def test_kill_9_leaves_best_and_last(database, tmp_path):
     [
         (["--model", "ecgnett"], 2, "error: unknown model 'ecgnett': did you mean 'ecgnet'?"),
         (["--bachsize", "3"], 2, "unknown argument '--bachsize': did you mean '--batchsize'?"),
-        (["--data_dir", "nothing"], 1, "error: nothing"),
+        (["--data_dir", "nothing"], 1, "error: PTB-XL folder nothing does not exist"),
     ],
 )
 def test_wrong_words_end_with_a_code_and_without_traceback(tmp_path, capsys, words, code, message):

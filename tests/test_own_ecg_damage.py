@@ -307,7 +307,7 @@ def test_edf_leads_of_different_rates(tmp_path):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_bytes_end_in_an_error_for_people_or_a_clean_record(tmp_path, data):
     """Whatever bytes change, nothing but our own errors comes out, and a record that comes out is finite."""
     kind = data.draw(st.sampled_from(["rec.hea", "x.edf", "x.mat", "x.npy", "x.csv"]))

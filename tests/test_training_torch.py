@@ -157,7 +157,7 @@ def test_an_output_folder_that_cannot_be_written_shows_before_training(database,
 def test_divergence_is_said_and_the_best_stays(database, tmp_path):
     with pytest.raises(TwelveLeadError, match=r"training diverged in epoch 1 .* use a smaller --lr"):
         train(database, tmp_path, "--epochs", 2, "--lr", 1e30)
-    train(database, tmp_path, "--epochs", 1)
+    train(database, tmp_path, "--epochs", 1, "--overwrite")
 
 
 def test_a_split_that_cannot_be_scored_shows_before_training(database, tmp_path, monkeypatch):

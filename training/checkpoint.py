@@ -154,11 +154,12 @@ def _check_card(path: Path) -> dict[str, Any]:
     if not all(isinstance(t, int | float) and 0 <= t <= 1 for t in card.get("thresholds", [])):
         raise DataError(f"{path}: 'thresholds' must be probabilities, not {card['thresholds']}")
     crop = card.get("crop", 0)
-    if type(crop) is not int or crop < 0 or card["model"].get("samples") != (crop or card["samples"]):
+    reads = crop or card["samples"]
+    if type(crop) is not int or crop < 0 or card["model"].get("samples", reads) != reads:
         raise DataError(f"{path}: 'crop', 'samples' and the model's samples contradict each other")
     leads = card["leads"]
-    if not isinstance(leads, list) or len(leads) != card["model"].get("leads"):
-        raise DataError(f"{path}: 'leads' must be a list of {card['model'].get('leads')} names")
+    if not isinstance(leads, list) or len(leads) != card["model"].get("leads", len(leads)):
+        raise DataError(f"{path}: 'leads' must be a list of {card['model'].get('leads', 12)} names")
     return card
 
 

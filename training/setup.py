@@ -102,6 +102,8 @@ def follow_init(config: TrainConfig) -> TrainConfig:
     if not config.init:
         return config
     card = read_card(find_checkpoint(config.init, config.output_dir))
+    if card["model"]["name"] != config.model:  # the loop says which model it needs
+        return config
     crop = config.crop or card.get("crop", 0)
     if crop != config.crop:
         print(f"trains on crops of {crop} samples, as '{config.init}' did")

@@ -132,9 +132,7 @@ def main(
         help="the run MODEL_mi",
     )
     parser.add_argument("--task", help="label set; refused where the run was trained on another one")
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML file of the training: model, run, data"
-    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file of the training: model, run, data")
     parser.add_argument("--data_dir", help="PTB-XL folder (default: the one it was trained on)")
     parser.add_argument(
         "--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)"
@@ -232,7 +230,8 @@ def main(
         probability=probabilities,
         classes=np.array(test.classes),
     )
-    print(f"{predictor.folder}: {len(test.labels)} records of {report['split']}, scored {times} time(s)")
+    often = f"{times} time{'s' * (times > 1)}"
+    print(f"{predictor.folder}: {len(test.labels)} records of {report['split']}, scored {often}")
     if not same_data:
         print("note: the model was not trained on this copy of the data")
     print(table(report))
