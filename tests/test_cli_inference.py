@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 import inference
-from preprocessing.ecg_files import _wfdb
+from databases.wfdb_files import import_wfdb
 from tests.ptbxl_files import write_record
 from tests.training_files import CLASSES, call, write_untrained
 from training import load_predictor
 from utils.ecg import DISPLAY_NAMES
 from utils.errors import DataError, TwelveLeadError, UsageError
 
-wfdb = _wfdb()
+wfdb = import_wfdb()
 
 
 def ecg(seconds=10.0, rate=100, seed=0):
@@ -175,7 +175,6 @@ def test_two_files_of_one_name_keep_their_own_results(out, tmp_path):
 
 
 @pytest.mark.tf
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, while saving
 def test_imle_net_explains_itself(tmp_path):
     write_untrained(tmp_path / "checkpoints" / "imle_net", "imle_net", samples=1000)
     write_record(tmp_path / "rec", ecg(), 100)
@@ -198,7 +197,6 @@ def test_imle_net_explains_itself(tmp_path):
 
 
 @pytest.mark.tf
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_mi_model_gives_one_answer(tmp_path):
     mi = {"classes": ["ASMI", "IMI", "NORM"], "task": "mi", "multilabel": False}
     write_untrained(tmp_path / "checkpoints" / "imle_net_mi", "imle_net", samples=1000, **mi)

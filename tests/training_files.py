@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +122,13 @@ def write_untrained(folder: Path, model: str, samples: int = SAMPLES, **changes:
         write_checkpoint(folder, card, lambda path: save_file(built.state_dict(), path))
     else:
         import models_tf
+        from training.keras_io import save_weights
         from utils.seeds import seed_everything
 
         seed_everything(0)
         if not changes.get("multilabel", True):
             options["activation"] = "softmax"
         built = models_tf.create_model(model, **options)
-        write_checkpoint(
-            folder, card_of(built.config, "keras", samples=samples, **changes), built.save_weights
-        )
+        card = card_of(built.config, "keras", samples=samples, **changes)
+        write_checkpoint(folder, card, partial(save_weights, built))
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,11 @@ def load_weights(model: keras.Model, path: Path) -> None:
         Not an HDF5 file, or weights of another model.
     """
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            # what Keras warns of here are layers that would keep their random weights
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
             f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}"
@@ -76,7 +80,10 @@ def save_weights(model: keras.Model, path: Path) -> None:
         file.write(bytes(sum(np.asarray(v).nbytes + overhead for v in model.weights)))
         file.flush()
         os.fsync(file.fileno())
-    model.save_weights(path)
+    with warnings.catch_warnings():
+        # Keras reads TensorFlow variables in a way that NumPy 2 warns about
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        model.save_weights(path)
 
 
 def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
