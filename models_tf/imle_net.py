@@ -18,13 +18,13 @@ from models_tf.registry import register_model
 from utils.errors import UsageError
 
 
-def _residual_block(x, filters: int, stride: int, kernel: int):
+def _residual_block(x, filters: int, stride: int, kernel: int, momentum: float):
     """Convolution - ReLU - batch norm - convolution, plus the shortcut, ReLU, batch norm (in that order)."""
     main = layers.Conv1D(filters, kernel, strides=stride, padding="same")(x)
-    main = BatchNormalization()(layers.ReLU()(main))
+    main = BatchNormalization(momentum=momentum)(layers.ReLU()(main))
     shortcut = x if stride == 1 else layers.Conv1D(filters, 1, strides=stride, padding="same")(x)
     main = layers.Conv1D(filters, kernel, padding="same")(main)
-    return BatchNormalization()(layers.ReLU()(shortcut + main))
+    return BatchNormalization(momentum=momentum)(layers.ReLU()(shortcut + main))
 
 
 @register_model
@@ -39,6 +39,7 @@ def imle_net(
     lstm_units: int = 64,
     attention_units: int = 64,
     dropout: float = 0.0,
+    momentum: float = 0.99,
     activation: str = "sigmoid",
 ) -> keras.Model:
     """Build IMLE-Net.
@@ -65,6 +66,9 @@ def imle_net(
         Hidden size of the three attentions.
     dropout : float
         Dropout after the beat, rhythm and channel vectors; the reference has none.
+    momentum : float
+        Of the moving averages of batch normalisation. 0.99 needs some hundred steps to settle: take less
+        for short runs on little data.
     activation : str
         ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
 
@@ -94,7 +98,7 @@ def imle_net(
     for group, count in enumerate(blocks):
         for index in range(count):
             stride = 2 if group > 0 and index == 0 else 1
-            x = _residual_block(x, filters * 2**group, stride, kernel)
+            x = _residual_block(x, filters * 2**group, stride, kernel, momentum)
 
     def drop(vector):
         return layers.Dropout(dropout)(vector) if dropout else vector
