@@ -193,7 +193,8 @@ STATISTICS = {
 }  # of batch norm: follow the data, not the rate
 
 
-def test_init_takes_only_the_same_architecture(database, tmp_path):
+def test_init_takes_only_the_same_architecture(database, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.checkpoint.ROOT", tmp_path)  # without the weights of the repository
     train(database, tmp_path, "--epochs", 1, "--run", "first")
     other = json.dumps({"filters": 6, "blocks": 2, "lstm_units": 4})
     with pytest.raises(DataError, match="another architecture"):
