@@ -63,6 +63,8 @@ def test_epoch_seed_and_batch_each_change_the_numbers():
     first = batches().batch(0, 0)[0]
     assert not np.array_equal(first, batches().batch(1, 0)[0])
     assert not np.array_equal(first, batches(seed=4).batch(0, 0)[0])
+    orders = [batches(size=99, augmentation=None).batch(epoch, 0)[0][:, 0, 0].tolist() for epoch in (0, 1)]
+    assert orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1])
     still = Batches(dataset(8), Standardizer(0, 1), 4, augmentation=Augmentation(noise=0.5))
     noise = [still.batch(0, i)[0] - Batches(dataset(8), Standardizer(0, 1), 4).batch(0, i)[0] for i in (0, 1)]
     assert not np.allclose(noise[0], noise[1])

@@ -135,7 +135,11 @@ def test_a_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
     with pytest.raises(UsageError, match="unknown option 'depth'"):
         train(database, tmp_path, "--overwrite", "--model_config", '{"depth": 3}')
     assert same_arrays(before, weights(tmp_path, "ecgnet"))
+    stale = [tmp_path / kind / "ecgnet" / "stale" for kind in ("checkpoints", "logs")]
+    for path in stale:
+        path.write_text("of the run before")
     train(database, tmp_path, "--epochs", 1, "--overwrite", "--seed", 7)
+    assert not any(path.exists() for path in stale)
     assert not same_arrays(before, weights(tmp_path, "ecgnet"))
     assert len(metrics_rows(tmp_path, "ecgnet")) == 1
 
