@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -18,7 +18,25 @@ from preprocessing.labels import canonical_task, tasks
 from utils.errors import UsageError, nearest
 
 
-def _option(default: Any, text: str, choices: Sequence[Any] | None = None, group: str = "run") -> Any:
+def option(default: Any, text: str, choices: Sequence[Any] | None = None, group: str = "run") -> Any:
+    """Declare a field of a configuration: a flag and a YAML key.
+
+    Parameters
+    ----------
+    default : object
+        Its value where nothing is given.
+    text : str
+        Help text.
+    choices : sequence, optional
+        Values that it may take.
+    group : str
+        Heading under which ``--help`` lists it.
+
+    Returns
+    -------
+    dataclasses.Field
+        For the body of a dataclass.
+    """
     return field(default=default, metadata={"help": text, "choices": choices, "group": group})
 
 
@@ -29,54 +47,59 @@ class TrainConfig:
     The fields document themselves: ``python train.py --help`` prints them.
     """
 
-    model: str = _option("", "model to train")
-    data_dir: str = _option("data/ptb", "PTB-XL folder (holds ptbxl_database.csv)", group="data")
-    task: str = _option("superdiagnostic", f"label set, one of {', '.join(tasks())}", group="data")
-    sub: bool = _option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data")
-    sampling_rate: int = _option(100, "Hz", choices=(100, 500), group="data")
-    min_likelihood: float = _option(0.0, "smallest likelihood at which a code counts", group="data")
-    limit: int = _option(0, "use at most this many records of each split (0: all)", group="data")
-    partial: bool = _option(
+    model: str = option("", "model to train")
+    data_dir: str = option("data/ptb", "PTB-XL folder (holds ptbxl_database.csv)", group="data")
+    task: str = option("superdiagnostic", f"label set, one of {', '.join(tasks())}", group="data")
+    sub: bool = option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data")
+    sampling_rate: int = option(100, "Hz", choices=(100, 500), group="data")
+    min_likelihood: float = option(0.0, "smallest likelihood at which a code counts", group="data")
+    limit: int = option(0, "use at most this many records of each split (0: all)", group="data")
+    highpass: float = option(0.0, "remove baseline wander below so many Hz (0: no)", group="data")
+    partial: bool = option(
         False, "True: leave out records whose files are absent (partial download)", group="data"
     )
 
-    batchsize: int = _option(32, "records of a batch", group="optimisation")
-    epochs: int = _option(60, "epochs at most", group="optimisation")
-    lr: float = _option(1e-3, "learning rate of Adam", group="optimisation")
-    schedule: str = _option(
-        "constant", "learning rate over the run", choices=("constant", "cosine"), group="optimisation"
+    batchsize: int = option(32, "records of a batch", group="optimisation")
+    epochs: int = option(60, "epochs at most", group="optimisation")
+    lr: float = option(1e-3, "learning rate of Adam", group="optimisation")
+    schedule: str = option(
+        "constant",
+        "learning rate over the run: constant; cosine; plateau (halved after 5 epochs without a smaller "
+        "fold-9 loss); cyclic (triangles from a tenth to ten times lr, up in 4 epochs)",
+        choices=("constant", "cosine", "plateau", "cyclic"),
+        group="optimisation",
     )
-    warmup_epochs: float = _option(0.0, "epochs of linear warm-up (cosine only)", group="optimisation")
-    weight_decay: float = _option(0.0, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
-    clip_norm: float = _option(
+    warmup_epochs: float = option(0.0, "epochs of linear warm-up (cosine only)", group="optimisation")
+    weight_decay: float = option(0.0, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
+    clip_norm: float = option(
         -1.0,
         "largest norm of each gradient (0: none; -1: the model's reference setting)",
         group="optimisation",
     )
-    patience: int = _option(
+    patience: int = option(
         20, "stop after so many epochs without a better fold-9 ROC-AUC", group="optimisation"
     )
-    label_smoothing: float = _option(0.0, "label smoothing", group="optimisation")
+    label_smoothing: float = option(0.0, "label smoothing", group="optimisation")
 
-    crop: int = _option(
+    crop: int = option(
         0, "train on random crops of so many samples (0: whole records)", group="augmentation"
     )
-    shift: float = _option(0.0, "largest circular shift, as a part of the record", group="augmentation")
-    scale: float = _option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation")
-    noise: float = _option(0.0, "largest noise, in units of the standardised signal", group="augmentation")
-    lead_dropout: float = _option(0.0, "probability that a lead is silenced", group="augmentation")
-    mixup: float = _option(0.0, "alpha of mixup", group="augmentation")
+    shift: float = option(0.0, "largest circular shift, as a part of the record", group="augmentation")
+    scale: float = option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation")
+    noise: float = option(0.0, "largest noise, in units of the standardised signal", group="augmentation")
+    lead_dropout: float = option(0.0, "probability that a lead is silenced", group="augmentation")
+    mixup: float = option(0.0, "alpha of mixup", group="augmentation")
 
-    seed: int = _option(42, "seed of everything")
-    run: str = _option("", "name of the run (default: the model, with _mi after --sub True)")
-    init: str = _option("", "start from the weights of this run or checkpoint folder (not its head)")
-    resume: bool = _option(False, "go on with an interrupted run")
-    overwrite: bool = _option(False, "replace a run of the same name")
-    loggr: bool = _option(False, "True: log to wandb (WANDB_MODE=offline needs no account)")
-    precision: str = _option("32", "arithmetic", choices=("32", "bf16"))
-    threads: int = _option(0, "CPU threads (0: as many as this process may use)")
-    devices: int = _option(1, "GPUs of this machine (PyTorch models only)")
-    output_dir: str = _option(".", "folder that gets checkpoints/, logs/ and results/")
+    seed: int = option(42, "seed of everything")
+    run: str = option("", "name of the run (default: the model, with _mi after --sub True)")
+    init: str = option("", "start from the weights of this run or checkpoint folder (not its head)")
+    resume: bool = option(False, "go on with an interrupted run")
+    overwrite: bool = option(False, "replace a run of the same name")
+    loggr: bool = option(False, "True: log to wandb (WANDB_MODE=offline needs no account)")
+    precision: str = option("32", "arithmetic", choices=("32", "bf16"))
+    threads: int = option(0, "CPU threads (0: as many as this process may use)")
+    devices: int = option(1, "GPUs of this machine (PyTorch models only)")
+    output_dir: str = option(".", "folder that gets checkpoints/, logs/ and results/")
     model_config: dict = field(
         default_factory=dict,
         metadata={"help": "options of the model as JSON", "choices": None, "group": "run"},
@@ -98,6 +121,9 @@ class TrainConfig:
             One key a field.
         """
         return dataclasses.asdict(self)
+
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 def true_or_false(text: str) -> bool:
@@ -174,8 +200,10 @@ class Parser(argparse.ArgumentParser):
         return values
 
 
-def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
-    """Add one flag for each field of `TrainConfig`, grouped.
+def add_options(
+    parser: argparse.ArgumentParser, models: Sequence[str], kind: type[TrainConfig] = TrainConfig
+) -> None:
+    """Add one flag for each field of a configuration, grouped.
 
     Parameters
     ----------
@@ -183,12 +211,14 @@ def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
         Gets the flags and ``--config``.
     models : sequence of str
         Names that ``--model`` may take, for the help text.
+    kind : type
+        `TrainConfig` or a configuration that has more.
     """
     parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
-    groups = {
-        name: parser.add_argument_group(name) for name in ("data", "optimisation", "augmentation", "run")
-    }
-    for f in dataclasses.fields(TrainConfig):
+    named = dict.fromkeys(f.metadata["group"] for f in dataclasses.fields(kind))
+    order = [name for name in named if name != "run"] + ["run"]
+    groups = {name: parser.add_argument_group(name) for name in order}
+    for f in dataclasses.fields(kind):
         default = f.default_factory() if f.default is dataclasses.MISSING else f.default  # type: ignore[misc]
         text = f.metadata["help"]
         text += (
@@ -198,8 +228,8 @@ def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
             if default != ""
             else ""
         )
-        kind: Any = {bool: true_or_false, dict: _json_object}.get(type(default), type(default))
-        flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "type": kind}
+        reads: Any = {bool: true_or_false, dict: _json_object}.get(type(default), type(default))
+        flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "type": reads}
         if f.metadata["choices"]:
             flag["choices"] = f.metadata["choices"]
         if isinstance(default, bool):  # `--resume` alone means True; `--loggr False` is read as written
@@ -207,13 +237,15 @@ def add_options(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
         groups[f.metadata["group"]].add_argument(f"--{f.name}", **flag)
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path, kind: type[TrainConfig] = TrainConfig) -> dict[str, Any]:
     """Read a configuration file and check its keys and the kind of each value.
 
     Parameters
     ----------
     path : path-like
-        YAML mapping of `TrainConfig` fields.
+        YAML mapping of fields.
+    kind : type
+        The configuration that has them.
 
     Returns
     -------
@@ -233,7 +265,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise UsageError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} must be a mapping of keys to values")
-    defaults = TrainConfig().to_json()
+    defaults = kind().to_json()
     for key, value in values.items():
         if key not in defaults:
             raise UsageError(f"--config {path}: unknown key '{key}': {nearest(str(key), defaults)}")
@@ -257,9 +289,14 @@ def _yaml_float(path: str | Path, key: str, text: str) -> float:
 
 
 def parse_config(
-    description: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
-) -> TrainConfig:
-    """Read flags and the configuration file into a checked `TrainConfig`.
+    description: str,
+    models: Sequence[str],
+    default_model: str,
+    args: Sequence[str] | None = None,
+    kind: type[Config] = TrainConfig,
+    checked: Callable[[Config, Sequence[str]], Config] | None = None,
+) -> Config:
+    """Read flags and the configuration file into a checked configuration.
 
     Parameters
     ----------
@@ -271,11 +308,15 @@ def parse_config(
         What it is without ``--model``.
     args : sequence of str, optional
         The words; default the command line's.
+    kind : type
+        `TrainConfig` or a configuration that has more.
+    checked : callable
+        Its check; default `check`.
 
     Returns
     -------
     TrainConfig
-        File values set the defaults, flags win.
+        Of that kind. File values set the defaults, flags win.
 
     Raises
     ------
@@ -283,17 +324,43 @@ def parse_config(
         Unknown model, key or impossible value.
     """
     parser = Parser(description=description)
-    add_options(parser, models)
+    add_options(parser, models, kind)
     parser.set_defaults(model=default_model)
     first, _ = parser.parse_known_args(args)
     if first.config:
-        parser.set_defaults(**read_yaml(first.config))
+        parser.set_defaults(**read_yaml(first.config, kind))
     values = vars(parser.parse_args(args))
     del values["config"]
-    return check(TrainConfig(**values), models)
+    return (checked or check)(kind(**values), models)
 
 
-def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
+def chosen_model(args: Sequence[str]) -> str:
+    """Tell which model a command line names, before its flags are known.
+
+    Parameters
+    ----------
+    args : sequence of str
+        The words.
+
+    Returns
+    -------
+    str
+        ``--model``, else ``model`` of the ``--config`` file, else nothing.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model")
+    parser.add_argument("--config")
+    known, _ = parser.parse_known_args(args)
+    if known.model or not known.config:
+        return known.model or ""
+    try:
+        values = yaml.safe_load(Path(known.config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ""  # whoever reads the whole file says what is wrong with it
+    return str(values.get("model", "")) if isinstance(values, dict) else ""
+
+
+def check(config: Config, models: Sequence[str]) -> Config:
     """Refuse impossible values and fill in the names that follow from others.
 
     Parameters
@@ -331,7 +398,7 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
         choices = f.metadata.get("choices")
         if choices and getattr(config, f.name) not in choices:
             raise UsageError(f"--{f.name} must be one of {', '.join(map(str, choices))}")
-    not_negative = ("limit", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs")
+    not_negative = ("limit", "highpass", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs")
     for name in (*not_negative, "seed", "threads"):
         if not getattr(config, name) >= 0:
             raise UsageError(f"--{name} must not be negative")

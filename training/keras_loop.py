@@ -11,7 +11,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 import models_tf
 from preprocessing.batches import Batches
@@ -26,7 +25,7 @@ from training.keras_io import (
     save_weights,
 )
 from training.predictor import forward_in_batches
-from training.recorder import Recorder, Stopper
+from training.recorder import OnEpoch, Recorder, Stopper
 from training.schedule import learning_rate
 from training.setup import (
     TrainingData,
@@ -46,24 +45,15 @@ def _train_epoch(model: keras.Model, batches: Batches, recorder: Recorder, stopp
     Batch by batch rather than `model.fit`: there TensorFlow pulls the batches through a generator of its own,
     which can wait for Python for ever when a run is stopped or ends on few threads.
     """
-    config, epoch, losses = recorder.config, recorder.epoch, recorder.losses
-    bar = tqdm(
-        total=len(batches),
-        initial=recorder.batch,
-        desc=f"epoch {epoch + 1}",
-        unit="batch",
-        leave=False,
-        disable=None,
-    )
-    with bar:
+    config, epoch = recorder.config, recorder.epoch
+    with recorder.bar(len(batches)) as bar:
         for index in range(recorder.batch, len(batches)):
             if config.schedule != "constant":
                 step = epoch * len(batches) + index
-                model.optimizer.learning_rate = learning_rate(config, step, len(batches))
+                rate = learning_rate(config, step, len(batches), recorder.val_losses)
+                model.optimizer.learning_rate = rate
             model.reset_metrics()  # so that the loss is that of this batch, not a running mean
-            losses.append(float(model.train_on_batch(*batches.batch(epoch, index))))
-            bar.update()
-            bar.set_postfix(loss=f"{np.mean(losses):.4f}")
+            recorder.add(bar, float(model.train_on_batch(*batches.batch(epoch, index))))
             if stopper.requested and index + 1 < len(batches):
                 recorder.batch = index + 1
                 return False
@@ -142,13 +132,15 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
     return model
 
 
-def train_keras(config: TrainConfig) -> Path:
+def train_keras(config: TrainConfig, on_epoch: OnEpoch | None = None) -> Path:
     """Train a Keras model as `train.py` does.
 
     Parameters
     ----------
     config : TrainConfig
         The run.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
 
     Returns
     -------
@@ -163,11 +155,7 @@ def train_keras(config: TrainConfig) -> Path:
     _set_up_device(config)
     config = follow_init(config)
     arrays, progress = claim_run(config)
-    data = load_training_data(config)
-    if progress and progress["fingerprint"] != data.fingerprint:
-        raise DataError(
-            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
-        )
+    data = load_training_data(config, progress)
     seed_everything(config.seed)
     keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
     try:
@@ -177,16 +165,11 @@ def train_keras(config: TrainConfig) -> Path:
     if arrays:
         restore_keras_state(model, arrays)
     clear_run(config)
-    recorder = Recorder(config, data, "keras", model.config, progress)
-    print(f"{config.model}: {model.count_params():,} parameters, {_device()}, run '{config.run}'")
-    if progress:
-        print(
-            f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
-        )
     batches = data.batches(config)
-    if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
-        recorder.save(keras_state(model))
-    with Stopper() as stopper:
+    with Recorder(config, data, "keras", model.config, progress, on_epoch) as recorder, Stopper() as stopper:
+        recorder.introduce(model.count_params(), _device())
+        if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
+            recorder.save(keras_state(model))
         while not recorder.finished and not stopper.requested:
             began = time.monotonic()
             if not _train_epoch(model, batches, recorder, stopper):
@@ -197,9 +180,7 @@ def train_keras(config: TrainConfig) -> Path:
             recorder.end_epoch(
                 recorder.epoch, seconds, probabilities, partial(save_weights, model), keras_state(model)
             )
-    if stopper.requested and not recorder.finished:
-        recorder.interrupted()
-    recorder.close()
+    recorder.conclude(stopper.requested)
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt
     return recorder.folder

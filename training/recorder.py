@@ -1,4 +1,4 @@
-"""What both loops do at the end of an epoch: score fold 9, keep the best, save the state, log, decide."""
+"""What both loops share: bar, end of an epoch (score fold 9, keep the best, save, log, decide), end of a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from training.checkpoint import save_state, write_checkpoint
 from training.config import TrainConfig
@@ -21,6 +22,9 @@ from utils.calibration import fit_calibrator
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
 from utils.metrics import choose_thresholds, evaluate
+
+
+OnEpoch = Callable[[int, float], bool]
 
 
 class Stopper:
@@ -47,7 +51,7 @@ class Stopper:
 
 
 class Recorder:
-    """Keeps the history of a run and writes its checkpoints.
+    """Keeps the history of a run and writes its checkpoints; closes the loggers as a context manager.
 
     Parameters
     ----------
@@ -61,6 +65,10 @@ class Recorder:
         ``model.config``, for the card.
     progress : dict or None
         What `load_state` gave, when the run is resumed.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
+    card : dict, optional
+        More for the card.
     """
 
     def __init__(
@@ -70,6 +78,8 @@ class Recorder:
         framework: str,
         model_config: dict[str, Any],
         progress: dict[str, Any] | None = None,
+        on_epoch: OnEpoch | None = None,
+        card: dict[str, Any] | None = None,
     ):
         progress = progress or {}
         self.config = config
@@ -83,6 +93,11 @@ class Recorder:
         self.epoch: int = progress.get("epoch", 0)
         self.batch: int = progress.get("batch", 0)
         self.losses: list[float] = progress.get("losses", [])  # of the batches of this epoch so far
+        self.parts: dict[str, float] = progress.get("parts", {})  # sums of the terms of the loss over them
+        self.resumed = bool(progress)
+        self._on_epoch = on_epoch
+        self._ended = False
+        self._more = card or {}
         self.logger = RunLogger(
             self.logs,
             config.run,
@@ -93,11 +108,95 @@ class Recorder:
         )
         self._origin = {"command": command(), "git_commit": git_commit(), "packages": versions()}
 
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.logger.close()
+
     @property
     def finished(self) -> bool:
-        """Whether no epoch is left to train: all are done, or patience ran out."""
+        """Whether no epoch is left to train: all are done, patience ran out, or `on_epoch` said so."""
         waited = self.epoch - 1 - self.best_epoch
-        return self.epoch >= self.config.epochs or (self.epoch > 0 and waited >= self.config.patience)
+        ran_out = self.epoch > 0 and waited >= self.config.patience
+        return self.epoch >= self.config.epochs or ran_out or self._ended
+
+    @property
+    def val_losses(self) -> list[float]:
+        """Validation loss of each finished epoch."""
+        return [row["val_loss"] for row in self.logger.rows]
+
+    @property
+    def standing(self) -> tuple[int, int, bool, list[dict[str, Any]]]:
+        """What the processes of a run must agree on after an epoch: the first one decides it."""
+        return self.epoch, self.best_epoch, self._ended, self.logger.rows
+
+    def share(self, standing: tuple[int, int, bool, list[dict[str, Any]]]) -> None:
+        """Take over the standing of the first process.
+
+        Parameters
+        ----------
+        standing : tuple
+            Its `standing`.
+        """
+        self.epoch, self.best_epoch, self._ended, self.logger.rows = standing
+        self.batch, self.losses, self.parts = 0, [], {}
+
+    def introduce(self, parameters: int, device: str) -> None:
+        """Say what is going to be trained, and from where.
+
+        Parameters
+        ----------
+        parameters : int
+            Of the model.
+        device : str
+            Where it is.
+        """
+        print(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
+        if self.resumed:
+            print(f"resumed at epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else ""))
+
+    def bar(self, batches: int, shown: bool = True) -> tqdm:
+        """Progress bar of the epoch.
+
+        Parameters
+        ----------
+        batches : int
+            Batches of the epoch.
+        shown : bool
+            False in all processes but the first.
+
+        Returns
+        -------
+        tqdm.tqdm
+            A context manager that starts at the batch where the epoch goes on.
+        """
+        return tqdm(
+            total=batches,
+            initial=self.batch,
+            desc=f"epoch {self.epoch + 1}",
+            unit="batch",
+            leave=False,
+            disable=None if shown else True,
+        )
+
+    def add(self, bar: tqdm, loss: float, parts: dict[str, float] | None = None) -> None:
+        """Note the loss of a batch.
+
+        Parameters
+        ----------
+        bar : tqdm.tqdm
+            Moves on by one.
+        loss : float
+            Loss of the batch.
+        parts : dict of float, optional
+            Its terms.
+        """
+        self.losses.append(loss)
+        for name, value in (parts or {}).items():
+            self.parts[name] = self.parts.get(name, 0.0) + value
+        bar.update()
+        bar.set_postfix(loss=f"{np.mean(self.losses):.4f}")
 
     def end_epoch(
         self,
@@ -146,12 +245,13 @@ class Recorder:
             "val_loss": round(log_loss(labels, probabilities, self.data.multilabel), 6),
             "val_macro_roc_auc": round(auc, 6),
             "val_mean_accuracy": round(scores["mean_accuracy"], 6),
+            **{f"train_{name}": round(total / len(self.losses), 6) for name, total in self.parts.items()},
             "seconds": round(seconds, 2),
         }
         if better:
             self.best, self.best_epoch = auc, epoch
             write_checkpoint(self.folder, self._card(epoch, row, probabilities), save_weights)
-        self.epoch, self.batch, self.losses = epoch + 1, 0, []
+        self.epoch, self.batch, self.losses, self.parts = epoch + 1, 0, [], {}
         self.logger.log(row)
         self.save(state, extra)
         mark = "*" if better else " "
@@ -160,6 +260,7 @@ class Recorder:
             f"val loss {row['val_loss']:.4f}  val macro ROC-AUC {auc:.4f} {mark}  {seconds:.0f} s",
             flush=True,
         )
+        self._ended = self._on_epoch is not None and bool(self._on_epoch(epoch, auc))
 
     def save(self, state: dict[str, np.ndarray], extra: dict[str, Any] | None = None) -> None:
         """Write ``last``, from which ``--resume`` goes on.
@@ -175,6 +276,7 @@ class Recorder:
             "epoch": self.epoch,
             "batch": self.batch,
             "losses": self.losses,
+            "parts": self.parts,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "history": self.logger.rows,
@@ -185,19 +287,25 @@ class Recorder:
         }
         save_state(self.folder, state, progress)
 
-    def interrupted(self) -> None:
-        """Say where an interrupted run stands and how to go on."""
+    def conclude(self, interrupted: bool) -> None:
+        """Say what was written and, after an interruption, how to go on.
+
+        Parameters
+        ----------
+        interrupted : bool
+            The run was asked to stop.
+        """
+        if interrupted and not self.finished:
+            self._say_how_to_go_on()
+        if self.best is not None:
+            print(f"best: epoch {self.best_epoch + 1}, fold-9 macro ROC-AUC {self.best:.4f}")
+            print(f"wrote {self.folder} (weights, card) and {self.logs} (metrics.csv, TensorBoard)")
+
+    def _say_how_to_go_on(self) -> None:
         where = f"epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else "")
         print(f"interrupted at {where}; saved {self.folder / 'last'}")
         again = re.sub(r" --overwrite([ =](true|yes|on|1)\b)?", "", command(), flags=re.IGNORECASE)
         print(f"go on with: {again}{'' if self.config.resume else ' --resume'}")
-
-    def close(self) -> None:
-        """Close the loggers and say what was written."""
-        self.logger.close()
-        if self.best is not None:
-            print(f"best: epoch {self.best_epoch + 1}, fold-9 macro ROC-AUC {self.best:.4f}")
-            print(f"wrote {self.folder} (weights, card) and {self.logs} (metrics.csv, TensorBoard)")
 
     def _card(self, epoch: int, row: dict[str, Any], probabilities: np.ndarray) -> dict[str, Any]:
         val, config = self.data.val, self.config
@@ -223,6 +331,7 @@ class Recorder:
             **self._origin,
             "written": time.strftime("%Y-%m-%d", time.gmtime()),
             "notice": "Not a medical device. For research and teaching; never for diagnosis or treatment.",
+            **self._more,
         }
 
 

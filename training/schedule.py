@@ -1,13 +1,20 @@
-"""Learning rate over a run: one formula for both frameworks."""
+"""Learning rate over a run: one formula for both frameworks, so that a resumed run needs no state of it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from training.config import TrainConfig
 
+_FLOOR = 1e-3  # of a cosine, as a part of the first rate
+_PATIENCE, _FACTOR, _THRESHOLD = 5, 0.5, 1e-4  # of a plateau
+_CYCLE = 4  # epochs in which a triangle rises; Smith: 2 to 10
 
-def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+
+def learning_rate(
+    config: TrainConfig, step: int, steps_per_epoch: int, val_losses: Sequence[float] = ()
+) -> float:
     """Learning rate of one optimisation step.
 
     Parameters
@@ -18,19 +25,43 @@ def learning_rate(config: TrainConfig, step: int, steps_per_epoch: int) -> float
         Steps done before this one, from 0.
     steps_per_epoch : int
         Steps of one epoch.
+    val_losses : sequence of float
+        Validation loss of each epoch so far; ``plateau`` reads it.
 
     Returns
     -------
     float
-        Constant, or linear warm-up followed by half a cosine down to a thousandth of ``lr``.
+        ``constant``; ``cosine``: linear warm-up followed by half a cosine down to a thousandth of ``lr``;
+        ``plateau``: halved whenever the loss has not improved for more than 5 epochs; ``cyclic``: triangles
+        between ``lr / 10`` and ``10 lr``, moving with each step.
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR, ICLR 2017, arXiv:1608.03983; Smith, Cyclical Learning Rates for Training
+    Neural Networks, WACV 2017, arXiv:1506.01186.
     """
     if config.schedule == "constant":
         return config.lr
+    if config.schedule == "plateau":
+        return config.lr * _FACTOR ** _plateaus(val_losses)
+    if config.schedule == "cyclic":
+        up = _CYCLE * steps_per_epoch
+        place = abs((step / up) % 2 - 1)  # 1 at the foot of a triangle, 0 at its top
+        return config.lr * (0.1 + (10 - 0.1) * (1 - place))
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)
     total = max(config.epochs * steps_per_epoch - warmup, 1)
-    floor = 1e-3
-    return config.lr * (
-        floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))
-    )
+    half = 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / total)))
+    return config.lr * (_FLOOR + (1 - _FLOOR) * half)
+
+
+def _plateaus(losses: Sequence[float]) -> int:
+    """How often the loss has stopped to fall."""
+    best, waited, count = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best * (1 - _THRESHOLD) else waited + 1
+        best = min(best, loss) if waited == 0 else best
+        if waited > _PATIENCE:
+            count, waited = count + 1, 0
+    return count

@@ -131,13 +131,15 @@ def split_names(task: str) -> tuple[str, str, str]:
     return "folds 1-8", "fold 9", "fold 10"
 
 
-def load_training_data(config: TrainConfig) -> TrainingData:
+def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
     """Load folds 1-9, fit the standardiser and apply ``limit``.
 
     Parameters
     ----------
     config : TrainConfig
         The run.
+    progress : dict, optional
+        Of the run that goes on: its data must be the same.
 
     Returns
     -------
@@ -161,7 +163,7 @@ def load_training_data(config: TrainConfig) -> TrainingData:
     train = dataset.split("train")
     # the reference's MI selection has no validation split: its test records make every choice
     val = dataset.split("test" if config.task == "mi_reference" else "val")
-    standardizer = fit_standardizer(train)
+    standardizer = fit_standardizer(train, config.highpass)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
     samples = train.signals.shape[1]
@@ -173,6 +175,10 @@ def load_training_data(config: TrainConfig) -> TrainingData:
             "so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
         )
     data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
+    if progress and progress["fingerprint"] != data.fingerprint:
+        raise DataError(
+            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
+        )
     counts, names = data.counts(), split_names(config.task)
     limited = f" (--limit {config.limit})" if config.limit else ""
     print(
@@ -266,7 +272,7 @@ def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
     """
     free = _FREE_ON_RESUME - ({"epochs"} if config.schedule != "constant" else set())
     now = config.to_json()
-    before = TrainConfig().to_json() | before  # a setting that did not exist then had its default
+    before = type(config)().to_json() | before  # a setting that did not exist then had its default
     names = [f.name for f in fields(config) if f.name not in free and before.get(f.name) != now[f.name]]
     if names:
         changed = ", ".join(f"--{n} was {before.get(n)!r}, is {now[n]!r}" for n in names)

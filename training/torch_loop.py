@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
 from torch.nn import functional
-from tqdm import tqdm
 
 import models_torch
 from preprocessing.batches import Batches
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.predictor import forward_in_batches
-from training.recorder import Recorder, Stopper
+from training.recorder import OnEpoch, Recorder, Stopper
 from training.schedule import learning_rate
 from training.setup import (
     TrainingData,
@@ -33,6 +34,10 @@ from training.setup import (
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
 from utils.errors import DataError, TwelveLeadError
 from utils.seeds import seed_everything
+
+LossFunction = Callable[
+    [torch.nn.Module, torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]
+]
 
 
 def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
@@ -96,10 +101,80 @@ def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-def _loss(logits: torch.Tensor, labels: torch.Tensor, multilabel: bool) -> torch.Tensor:
+def cross_entropy(
+    multilabel: bool, model: torch.nn.Module, signals: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Cross-entropy of a batch: the loss of every model that brings none of its own.
+
+    Parameters
+    ----------
+    multilabel : bool
+        Binary and averaged over independent classes, or categorical.
+    model : torch.nn.Module
+        The model.
+    signals : Tensor, shape (B, T, leads)
+        Standardised signals.
+    labels : Tensor, shape (B, C)
+        Targets.
+
+    Returns
+    -------
+    loss : Tensor
+        Mean over the batch.
+    parts : dict of Tensor
+        Terms to log: none.
+    """
+    logits = model(signals).float()
     if multilabel:
-        return functional.binary_cross_entropy_with_logits(logits.float(), labels)
-    return functional.cross_entropy(logits.float(), labels)
+        return functional.binary_cross_entropy_with_logits(logits, labels), {}
+    return functional.cross_entropy(logits, labels), {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run trains.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On the CPU; frozen parts do not require gradients.
+    optimizer : torch.optim.Optimizer
+        Of its trainable parameters.
+    loss : callable
+        ``loss(model, signals, labels) -> (loss, parts)``.
+    card : dict
+        More for the card.
+    inputs : TrainingData, optional
+        What the model reads, where that is not the signals of the run's data.
+    weights : callable, optional
+        Gives the tensors to save, where those are not all of the model's.
+    """
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: LossFunction
+    card: dict[str, Any] = field(default_factory=dict)
+    inputs: TrainingData | None = None
+    weights: Callable[[], dict[str, torch.Tensor]] | None = None
+
+
+def prepare_classifier(config: TrainConfig, data: TrainingData) -> Job:
+    """Model, optimiser and loss of a plain classifier.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    data : TrainingData
+        Its data.
+
+    Returns
+    -------
+    Job
+        Ready to train.
+    """
+    model = build_model(config, data)
+    return Job(model, build_optimizer(config, model), partial(cross_entropy, data.multilabel))
 
 
 def _stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
@@ -123,52 +198,58 @@ def _on_first(fabric: Fabric, action: Callable[[], None]) -> None:
 
 
 def _train_epoch(
-    fabric: Fabric, model, optimizer, batches: Batches, recorder: Recorder, stopper: Stopper
+    fabric: Fabric,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_function: LossFunction,
+    batches: Batches,
+    recorder: Recorder,
+    stopper: Stopper,
 ) -> bool:
     """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it."""
-    config, epoch, losses = recorder.config, recorder.epoch, recorder.losses
+    config, epoch = recorder.config, recorder.epoch
     model.train()
-    bar = tqdm(
-        total=len(batches),
-        initial=recorder.batch,
-        desc=f"epoch {epoch + 1}",
-        unit="batch",
-        leave=False,
-        disable=None if fabric.is_global_zero else True,
-    )
-    with bar:
+    with recorder.bar(len(batches), shown=fabric.is_global_zero) as bar:
         for index in range(recorder.batch, len(batches)):
+            step = epoch * len(batches) + index
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, epoch * len(batches) + index, len(batches))
+                group["lr"] = learning_rate(config, step, len(batches), recorder.val_losses)
             signals, labels = (torch.from_numpy(a) for a in batches.batch(epoch, index))
             # with several devices each takes its own rows of the same batch (all of one too small to share)
             shared = len(signals) >= fabric.world_size
             rows = slice(fabric.global_rank, None, fabric.world_size) if shared else slice(None)
             signals, labels = fabric.to_device((signals[rows], labels[rows]))
             optimizer.zero_grad(set_to_none=True)
-            loss = _loss(model(signals), labels, recorder.data.multilabel)
+            loss, parts = loss_function(model, signals, labels)
             fabric.backward(loss)
             if config.clip_norm:  # each tensor by itself, as Keras' clipnorm does
                 for parameter in model.parameters():
                     if parameter.grad is not None:
                         torch.nn.utils.clip_grad_norm_([parameter], config.clip_norm)
             optimizer.step()
-            losses.append(float(fabric.all_reduce(loss.detach(), reduce_op="mean")))
-            bar.update()
-            bar.set_postfix(loss=f"{np.mean(losses):.4f}")
+            mean = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))
+            recorder.add(bar, mean, {name: float(value) for name, value in parts.items()})
             if _stop_requested(fabric, stopper) and index + 1 < len(batches):
                 recorder.batch = index + 1
                 return False
     return True
 
 
-def train_torch(config: TrainConfig) -> Path:
+def train_torch(
+    config: TrainConfig,
+    on_epoch: OnEpoch | None = None,
+    prepare: Callable[[TrainConfig, TrainingData], Job] = prepare_classifier,
+) -> Path:
     """Train a PyTorch model as `torch_train.py` does.
 
     Parameters
     ----------
     config : TrainConfig
         The run.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
+    prepare : callable
+        Gives model, optimiser and loss.
 
     Returns
     -------
@@ -183,44 +264,38 @@ def train_torch(config: TrainConfig) -> Path:
     torch.set_num_threads(thread_count(config))
     config = follow_init(config)
     arrays, progress = claim_run(config)
-    data = load_training_data(config)
-    if progress and progress["fingerprint"] != data.fingerprint:
-        raise DataError(
-            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
-        )
+    data = load_training_data(config, progress)
     seed_everything(config.seed)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
     fabric.launch()
-    plain = build_model(config, data)
-    model_config = plain.config
-    optimizer = build_optimizer(config, plain)
-    model, optimizer = fabric.setup(plain, optimizer)
+    job = prepare(config, data)
+    plain = job.model
+    model, optimizer = fabric.setup(plain, job.optimizer)
     if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
         restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
     first = fabric.is_global_zero  # the first process of several writes
     _on_first(fabric, lambda: clear_run(config))
     config = dataclasses.replace(config, loggr=config.loggr and first)
-    recorder = Recorder(config, data, "torch", model_config, progress)
-    parameters = sum(p.numel() for p in plain.parameters())
-    fabric.print(f"{config.model}: {parameters:,} parameters on {fabric.device}, run '{config.run}'")
-    if progress:
-        fabric.print(
-            f"resumed at epoch {recorder.epoch + 1}" + (f", batch {recorder.batch}" if recorder.batch else "")
-        )
-    batches, validation = data.batches(config), Batches(data.val, data.standardizer, config.batchsize)
+    inputs, weights = job.inputs or data, job.weights or plain.state_dict
+    batches, validation = inputs.batches(config), Batches(inputs.val, inputs.standardizer, config.batchsize)
     forward = torch_forward(plain, data.multilabel, fabric.device)
 
     def save_weights(path: Path) -> None:
-        save_file({k: v.contiguous() for k, v in plain.state_dict().items()}, path)
+        save_file({k: v.contiguous() for k, v in weights().items()}, path)
 
-    if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
-        arrays, groups = torch_state(plain, optimizer)
-        _on_first(fabric, partial(recorder.save, arrays, {"groups": groups}))
-    with Stopper() as stopper:
+    with (
+        Recorder(config, data, "torch", plain.config, progress, on_epoch, job.card) as recorder,
+        Stopper() as stopper,
+    ):
+        if first:
+            recorder.introduce(sum(p.numel() for p in plain.parameters()), f"PyTorch on {fabric.device}")
+        if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
+            arrays, groups = torch_state(plain, optimizer)
+            _on_first(fabric, partial(recorder.save, arrays, {"groups": groups}))
         while not recorder.finished and not _stop_requested(fabric, stopper):
             began = time.monotonic()
-            whole = _train_epoch(fabric, model, optimizer, batches, recorder, stopper)
+            whole = _train_epoch(fabric, model, optimizer, job.loss, batches, recorder, stopper)
             arrays, groups = torch_state(plain, optimizer)
             extra = {"groups": groups}
             if not whole:
@@ -233,12 +308,9 @@ def train_torch(config: TrainConfig) -> Path:
                 recorder.end_epoch, recorder.epoch, seconds, probabilities, save_weights, arrays, extra
             )
             _on_first(fabric, end)
-            recorder.epoch, recorder.best_epoch = fabric.broadcast((recorder.epoch, recorder.best_epoch))
-            recorder.batch, recorder.losses = 0, []
+            recorder.share(fabric.broadcast(recorder.standing))
     if first:
-        if stopper.requested and not recorder.finished:
-            recorder.interrupted()
-        recorder.close()
+        recorder.conclude(stopper.requested)
     fabric.barrier()  # a process that ends first would take the one that still writes with it
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt

@@ -1,0 +1,398 @@
+"""The losses that a prototype network is trained with.
+
+Scores are the pooled similarities (N, P) of N records and P prototypes, labels (N, C) are 1 where a class is
+present, `identity` (P, C) is true where a prototype stands for a class: one class of a single prototype, two
+of a joint one. Every term is one that training makes smaller.
+
+The terms come from Chen et al. (2019, arXiv:1806.10574) and Sethi et al. (2025, arXiv:2504.08713). The code
+published with the latter counts right prototypes among the wrong ones; `reference=True` gives its terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from utils.errors import DataError, UsageError, nearest
+
+_LARGEST_COSINE = 1 - 1e-6
+_RULES = ("records", "reference")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms beside the cross-entropy; a term of weight 0 is not computed.
+
+    Parameters
+    ----------
+    clst : float
+        Clustering.
+    sep : float
+        Separation.
+    spars : float
+        Sparsity of the scores.
+    div : float
+        Diversity of the prototypes.
+    cnrst : float
+        Contrast between prototypes of classes that occur together and of those that do not.
+    """
+
+    clst: float = 0.004
+    sep: float = 0.0004
+    spars: float = 0.0
+    div: float = 250.0
+    cnrst: float = 300.0
+
+    @classmethod
+    def reference(cls) -> LossWeights:
+        """Give the weights that the reference trains with, whatever the defaults are.
+
+        Returns
+        -------
+        LossWeights
+            0.004, 0.0004, 0, 250 and 300.
+        """
+        return cls(clst=0.004, sep=0.0004, spars=0.0, div=250.0, cnrst=300.0)
+
+
+def _label_matrix(labels: Tensor | np.ndarray) -> Tensor:
+    matrix = torch.as_tensor(labels).to("cpu", torch.float64)
+    if matrix.ndim != 2 or not len(matrix):
+        raise DataError(
+            f"labels of shape {tuple(matrix.shape)}: expected (records, classes) with a record or more"
+        )
+    return matrix
+
+
+def label_cooccurrence(labels: Tensor | np.ndarray) -> Tensor:
+    """Jaccard index of each pair of classes: records with both over records with either.
+
+    Parameters
+    ----------
+    labels : Tensor or ndarray, shape (N, C)
+        1 where a class is present; of the training records only.
+
+    Returns
+    -------
+    Tensor, shape (C, C), float32
+        1 on the diagonal; 0 in the row and column of a class that never occurs.
+
+    Raises
+    ------
+    DataError
+        There is no record, or no second dimension.
+    """
+    labels = _label_matrix(labels)
+    both = labels.T @ labels
+    counts = labels.sum(dim=0)
+    return (both / (counts[:, None] + counts - both).clamp(min=1)).float()
+
+
+def class_weights(labels: Tensor | np.ndarray, rule: str = "records", limit: float | None = 100.0) -> Tensor:
+    """Weight of each class's positives in the cross-entropy.
+
+    Parameters
+    ----------
+    labels : Tensor or ndarray, shape (N, C)
+        1 where a class is present; of the training records only.
+    rule : str
+        ``records``: records without the class over records with it. ``reference``: labels of other classes
+        over labels of this one, which counts a record once for each of its labels.
+    limit : float or None
+        Largest weight that ``records`` gives; None for any. The reference's rule knows no limit.
+
+    Returns
+    -------
+    Tensor, shape (C,), float32
+        ``pos_weight`` of `torch.nn.functional.binary_cross_entropy_with_logits`; 1 for a class that no record
+        has and, with ``records``, for one that every record has.
+
+    Raises
+    ------
+    UsageError
+        There is no such rule, or the limit is not above 0.
+    DataError
+        There is no record, or no second dimension.
+    """
+    if rule not in _RULES:
+        raise UsageError(f"unknown rule '{rule}' for class weights: {nearest(rule, _RULES)}")
+    if limit is not None and not limit > 0:
+        raise UsageError(f"the largest class weight must be above 0, not {limit}")
+    labels = _label_matrix(labels)
+    counts = labels.sum(dim=0)
+    constant = counts == 0
+    if rule == "records":
+        constant |= counts == len(labels)
+        weights = ((len(labels) - counts) / counts.clamp(min=1)).clamp(
+            max=torch.inf if limit is None else limit
+        )
+    else:
+        weights = (counts.sum() - counts) / counts.clamp(min=1)
+    return weights.masked_fill(constant, 1.0).float()
+
+
+def _best_of_classes(scores: Tensor, identity: Tensor) -> Tensor:
+    """Best score among the prototypes of each class (N, C); -inf for a class without any."""
+    prototypes, classes = identity.bool().nonzero(as_tuple=True)  # a joint prototype is in it twice
+    best = scores.new_full((len(scores), identity.shape[1]), -torch.inf)
+    return best.scatter_reduce(1, classes.expand(len(scores), -1), scores[:, prototypes], "amax")
+
+
+def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values; 0, with a gradient of 0, where there is none."""
+    return values.masked_fill(~chosen, 0.0).sum() / chosen.sum().clamp(min=1)
+
+
+def cluster_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bool = False) -> Tensor:
+    """Pull records towards the nearest prototype of each class that they have.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (N, P)
+        Similarities.
+    labels : Tensor, shape (N, C)
+        1 where a class is present.
+    identity : Tensor, shape (P, C)
+        True where a prototype stands for a class.
+    reference : bool
+        Average over absent classes too, which count 0, and take a negative similarity for 0.
+
+    Returns
+    -------
+    Tensor, scalar
+        Minus the mean, over the present classes of all records, of the best score among the prototypes of the
+        class; 0 where there is none.
+    """
+    if reference:
+        own = identity.to(scores.dtype) * labels[:, None, :]
+        return -(scores[:, :, None] * own).max(dim=1).values.mean()
+    best = _best_of_classes(scores, identity)
+    return -_mean_over(best, (labels > 0.5) & (best != -torch.inf))
+
+
+def separation_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bool = False) -> Tensor:
+    """Push records away from the nearest prototype of each class that they do not have.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (N, P)
+        Similarities.
+    labels : Tensor, shape (N, C)
+        1 where a class is present.
+    identity : Tensor, shape (P, C)
+        True where a prototype stands for a class.
+    reference : bool
+        For an absent class, push away the best of all prototypes, which is mostly one of a present class; for
+        a present class, the best of all others. With 4 classes and one label, 3/4 of the gradient is wrong.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean, over the absent classes of all records, of the best score among the prototypes of the class. A
+        joint prototype counts only where both its classes are absent; 0 where there is no pair.
+    """
+    if reference:
+        own = identity.to(scores.dtype) * labels[:, None, :]
+        return (scores[:, :, None] * (1 - own)).max(dim=1).values.mean()
+    right = (labels > 0.5).to(scores.dtype) @ identity.to(scores.dtype).T > 0
+    best = _best_of_classes(scores.masked_fill(right, -torch.inf), identity)
+    return _mean_over(best, best != -torch.inf)
+
+
+def sparsity_loss(scores: Tensor) -> Tensor:
+    """Keep the positive scores of a record few and small.
+
+    Parameters
+    ----------
+    scores : Tensor, shape (N, P)
+        Similarities.
+
+    Returns
+    -------
+    Tensor, scalar
+        Sum of the positive scores of a record, averaged over the records.
+    """
+    return scores.clamp(min=0).sum(dim=1).mean()
+
+
+def _cosines(prototypes: Tensor) -> Tensor:
+    """Cosines of all pairs (P, P); 0 with a prototype of length 0, whose gradient stays finite."""
+    flat = prototypes.flatten(start_dim=1)
+    length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
+    flat = flat / length.masked_fill(length == 0, 1.0)
+    return flat @ flat.T
+
+
+def _diversity(cosines: Tensor) -> Tensor:
+    return (cosines - torch.eye(len(cosines)).to(cosines)).square().mean()
+
+
+def diversity_loss(prototypes: Tensor) -> Tensor:
+    """Make the prototypes orthogonal to each other.
+
+    Parameters
+    ----------
+    prototypes : Tensor, shape (P, D) or (P, D, ...)
+        All numbers of a prototype count as one vector.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean over all pairs of the squared difference between their cosine and the identity matrix.
+    """
+    return _diversity(_cosines(prototypes))
+
+
+def _pull_of_pairs(identity: Tensor, cooccurrence: Tensor, reference: bool) -> Tensor:
+    """How strongly each pair of prototypes (P, P) attracts (above 0) or repels (below 0); the sum is 0."""
+    identity = identity.to(cooccurrence.dtype)
+    together = identity @ cooccurrence @ identity.T
+    if not reference:
+        together = together.clamp(max=1)  # the sum over the classes of joint prototypes can be more
+    apart = 1 - together
+    return together / (together.sum() + 1e-6) - apart / (apart.sum() + 1e-6)
+
+
+def _contrast(cosines: Tensor, pull: Tensor) -> Tensor:
+    cosines = cosines.clamp(-_LARGEST_COSINE, _LARGEST_COSINE)
+    return -(cosines * pull).sum() / len(cosines) ** 0.5
+
+
+def contrastive_loss(
+    prototypes: Tensor, identity: Tensor, cooccurrence: Tensor, reference: bool = False
+) -> Tensor:
+    """Let prototypes of classes that occur together be alike, and others not.
+
+    Parameters
+    ----------
+    prototypes : Tensor, shape (P, D) or (P, D, ...)
+        All numbers of a prototype count as one vector.
+    identity : Tensor, shape (P, C)
+        True where a prototype stands for a class.
+    cooccurrence : Tensor, shape (C, C)
+        From `label_cooccurrence`.
+    reference : bool
+        Do not limit how much joint prototypes attract: those above 1 then also count against repulsion.
+
+    Returns
+    -------
+    Tensor, scalar
+        Mean cosine of pairs weighted by one minus their co-occurrence, minus that weighted by their
+        co-occurrence, over the square root of P.
+    """
+    return _contrast(_cosines(prototypes), _pull_of_pairs(identity, cooccurrence, reference))
+
+
+class PrototypeLoss(nn.Module):
+    """Everything that the stages ``joint`` and ``prototypes`` make smaller.
+
+    Parameters
+    ----------
+    identity : Tensor, shape (P, C)
+        True where a prototype stands for a class.
+    cooccurrence : Tensor, shape (C, C)
+        From `label_cooccurrence`, of the training records.
+    pos_weight : Tensor, shape (C,), optional
+        From `class_weights`; by default positives and negatives count alike.
+    weights : LossWeights
+        Weights of the terms.
+    reference : bool
+        Take the reference's definitions of the terms.
+
+    Raises
+    ------
+    UsageError
+        Co-occurrence or class weights are of another number of classes than the prototypes.
+    """
+
+    def __init__(
+        self,
+        identity: Tensor,
+        cooccurrence: Tensor,
+        pos_weight: Tensor | None = None,
+        weights: LossWeights | None = None,
+        reference: bool = False,
+    ):
+        super().__init__()
+        classes = identity.shape[1]
+        if cooccurrence.shape != (classes, classes) or (
+            pos_weight is not None and len(pos_weight) != classes
+        ):
+            raise UsageError(
+                f"the prototypes stand for {classes} classes, but co-occurrence or class weights for another "
+                "number: compute both from the labels that the model is trained on"
+            )
+        self.weights = weights or LossWeights()
+        self.reference = reference
+        # Buffers follow the model to its device; none belongs into a checkpoint.
+        self.register_buffer("identity", identity.detach().clone(), persistent=False)
+        self.register_buffer("pos_weight", pos_weight, persistent=False)
+        pull = _pull_of_pairs(identity, cooccurrence.to(identity.device), reference)
+        self.register_buffer("pull", pull, persistent=False)
+
+    def forward(
+        self, logits: Tensor, scores: Tensor, prototypes: Tensor, labels: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weigh and add the terms, of logits (N, C), scores (N, P), prototypes (P, ...) and labels (N, C).
+
+        Returns
+        -------
+        total : Tensor, scalar
+            What to differentiate.
+        parts : dict of str to Tensor
+            Each computed term before its weight, detached: ``bce`` and fields of `LossWeights`.
+        """
+        terms: dict[str, Tensor] = {}
+        if self.weights.clst:
+            terms["clst"] = cluster_loss(scores, labels, self.identity, self.reference)
+        if self.weights.sep:
+            terms["sep"] = separation_loss(scores, labels, self.identity, self.reference)
+        if self.weights.spars:
+            terms["spars"] = sparsity_loss(scores)
+        if self.weights.div or self.weights.cnrst:
+            cosines = _cosines(prototypes)  # for both: the costliest part where there are many prototypes
+        if self.weights.div:
+            terms["div"] = _diversity(cosines)
+        if self.weights.cnrst:
+            terms["cnrst"] = _contrast(cosines, self.pull)
+        bce = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=self.pos_weight)
+        total = bce + sum(getattr(self.weights, name) * term for name, term in terms.items())
+        return total, {"bce": bce.detach()} | {name: term.detach() for name, term in terms.items()}
+
+
+def off_class_l1(head_weight: Tensor, identity: Tensor) -> Tensor:
+    """Sum of the absolute weights between prototypes and classes that they do not stand for.
+
+    Parameters
+    ----------
+    head_weight : Tensor, shape (C, P)
+        Of the last layer.
+    identity : Tensor, shape (P, C)
+        True where a prototype stands for a class.
+
+    Returns
+    -------
+    Tensor, scalar
+        The penalty of the stage ``classifier``, before its weight.
+    """
+    return head_weight.abs().masked_fill(identity.bool().T, 0.0).sum()
+
+
+def full_l1(head_weight: Tensor) -> Tensor:
+    """Sum of all absolute weights of the last layer.
+
+    Parameters
+    ----------
+    head_weight : Tensor, shape (C, P)
+        Of the last layer.
+
+    Returns
+    -------
+    Tensor, scalar
+        The penalty of the stage ``fusion``, before its weight.
+    """
+    return head_weight.abs().sum()

@@ -1,0 +1,468 @@
+"""ProtoECGNet: an ECG is classified by how much it looks like prototypes, each a piece of a training ECG.
+
+A residual trunk and add-on layers turn the record into feature columns. Each prototype is compared with every
+window of columns; the best window gives its score, and a linear layer adds the scores up to the logits:
+``logit = bias + sum of weight x score``. The three branches differ in what a window is:
+
+rhythm      the average over the whole record (what matters is how the 10 s go on)
+morphology  three columns, about one second (the shape of a beat)
+global      all the columns in their order
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models_torch.layers import channels_first
+from models_torch.protoecgnet.resnet import ResNet
+from models_torch.registry import register_model
+from utils.errors import UsageError, nearest
+
+PARTS = ("trunk", "add_on", "prototypes", "head")
+_TOP_WINDOWS = 5
+_EPSILON = 1e-4
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a branch looks at.
+
+    Parameters
+    ----------
+    prototypes_per_class : int
+        Prototypes of each class in the paper.
+    columns : int
+        Feature columns of a prototype: 0 for all of them, -1 for their average.
+    task : str
+        Label set of its classes.
+    backbone : str
+        Trunk in the paper.
+    """
+
+    prototypes_per_class: int
+    columns: int
+    task: str
+    backbone: str
+
+
+BRANCHES = {
+    "rhythm": Branch(5, -1, "proto_rhythm", "resnet1d18"),
+    "morphology": Branch(18, 3, "proto_morphology", "resnet18"),
+    "global": Branch(7, 0, "proto_global", "resnet18"),
+}
+
+
+def _choose(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"protoecgnet: unknown {name} '{value}': {nearest(value, choices)}")
+
+
+def list_prototypes(num_classes: int, single: int, joint: int) -> list[list[int]]:
+    """List the classes of each prototype: first `single` of each class, then `joint` of each pair.
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes.
+    single : int
+        Prototypes of each class.
+    joint : int
+        Prototypes of each pair of classes.
+
+    Returns
+    -------
+    list of list of int
+        One or two classes for each prototype.
+    """
+    own = [[c] for c in range(num_classes) for _ in range(single)]
+    pairs = [[a, b] for a in range(num_classes) for b in range(a + 1, num_classes) for _ in range(joint)]
+    return own + pairs
+
+
+def window_cosines(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosine between each window of the features and each prototype.
+
+    Parameters
+    ----------
+    features : Tensor, shape (B, D, L)
+        Feature columns.
+    prototypes : Tensor, shape (P, D, T)
+        T columns each.
+
+    Returns
+    -------
+    Tensor, shape (B, P, L - T + 1)
+        In [-1, 1].
+    """
+    columns = prototypes.shape[2]
+    unit = prototypes / prototypes.square().sum((1, 2), keepdim=True).add(_EPSILON).sqrt()
+    energy = features.square().sum(1, keepdim=True)
+    energy = functional.avg_pool1d(energy, columns, 1) * columns
+    return functional.conv1d(features, unit) / energy.add(_EPSILON).sqrt()
+
+
+def window_distances(features: Tensor, prototypes: Tensor) -> Tensor:
+    """Euclidean distance between each window of the features and each prototype.
+
+    Parameters
+    ----------
+    features : Tensor, shape (B, D, L)
+        Feature columns.
+    prototypes : Tensor, shape (P, D, T)
+        T columns each.
+
+    Returns
+    -------
+    Tensor, shape (B, P, L - T + 1)
+        Distances, not squared.
+    """
+    columns = prototypes.shape[2]
+    energy = functional.avg_pool1d(features.square().sum(1, keepdim=True), columns, 1) * columns
+    own = prototypes.square().sum((1, 2))[:, None]
+    square = energy - 2 * functional.conv1d(features, prototypes) + own
+    return square.clamp(min=1e-12).sqrt()
+
+
+@register_model
+class ProtoECGNet(nn.Module):
+    """One branch of ProtoECGNet; 4,416,384 live parameters as rhythm branch with 16 classes.
+
+    Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
+
+    Parameters
+    ----------
+    num_classes : int
+        Number of outputs.
+    samples : int
+        Samples of a record (1000 = 10 s at 100 Hz).
+    leads : int
+        Number of leads.
+    branch : str
+        ``rhythm``, ``morphology`` or ``global``; decides the options that are 0 or empty.
+    backbone : str
+        Trunk; empty: that of the paper.
+    width : int
+        Channels of the trunk's first stage.
+    bounded : bool
+        Trunk with a bounded receptive field, see `ResNet`.
+    dropout : float
+        Dropout in the trunk.
+    decimation : int
+        5 for 500 Hz, see `ResNet`.
+    add_on_layers_type : str
+        ``linear`` (two layers), ``other`` (two with a bottleneck) or ``identity``.
+    sigmoid : bool
+        Sigmoid after the add-on layers, as in the reference. It makes all features positive and all cosines
+        high, so prototypes hardly differ: off by default.
+    proto_dim : int
+        Size of the add-on layers' output.
+    single_class_prototype_per_class : int
+        Prototypes of each class; 0: as many as in the paper.
+    joint_prototypes_per_border : int
+        Prototypes of each pair of classes.
+    prototype_classes : list of list of int, optional
+        Classes of each prototype, where prototypes were pruned.
+    proto_time_len : int
+        Columns of a prototype; 0: those of the branch.
+    latent_space_type : str
+        ``arc``: cosine; ``l2``: Euclidean distance.
+    prototype_activation_function : str
+        How an l2 distance becomes a similarity: ``log`` or ``linear``.
+    pooling : str
+        Score of a prototype from its windows: ``max``, ``top`` (mean of the five best) or ``mean`` (the
+        reference, whose pictures nevertheless show the best window).
+    similarity_scale : str
+        ``cosine``: from -1 to 1 in every branch; ``reference``: times floor(sqrt(D T)) / T but for rhythm.
+    last_layer_connection_weight : float
+        First weight from a prototype to its own class; 0: ten divided by the prototypes of the class.
+    off_class_weight : float
+        First weight to the other classes; -0.5 in the reference.
+    bias : bool
+        Whether the classifier has one; the reference's has not.
+    reference_layers : bool
+        Image layers and dead weights of the reference, for its exact parameter counts.
+
+    Raises
+    ------
+    UsageError
+        Unknown value, or a prototype longer than the record.
+
+    References
+    ----------
+    Sethi et al., ProtoECGNet: Case-Based Interpretable Deep Learning for Multi-Label ECG Classification with
+    Contrastive Learning, MLHC 2025, PMLR 298, arXiv:2504.08713.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 5,
+        samples: int = 1000,
+        leads: int = 12,
+        branch: str = "morphology",
+        backbone: str = "",
+        width: int = 64,
+        bounded: bool = False,
+        dropout: float = 0.0,
+        decimation: int = 1,
+        add_on_layers_type: str = "linear",
+        sigmoid: bool = False,
+        proto_dim: int = 512,
+        single_class_prototype_per_class: int = 0,
+        joint_prototypes_per_border: int = 0,
+        prototype_classes: Sequence[Sequence[int]] | None = None,
+        proto_time_len: int = 0,
+        latent_space_type: str = "arc",
+        prototype_activation_function: str = "log",
+        pooling: str = "max",
+        similarity_scale: str = "cosine",
+        last_layer_connection_weight: float = 0.0,
+        off_class_weight: float = 0.0,
+        bias: bool = True,
+        reference_layers: bool = False,
+    ):
+        super().__init__()
+        _choose("branch", branch, list(BRANCHES))
+        _choose("pooling", pooling, ("max", "top", "mean"))
+        _choose("latent_space_type", latent_space_type, ("arc", "l2"))
+        _choose("prototype_activation_function", prototype_activation_function, ("log", "linear"))
+        _choose("similarity_scale", similarity_scale, ("cosine", "reference"))
+        paper = BRANCHES[branch]
+        self.samples, self.leads, self.branch, self.pooling = samples, leads, branch, pooling
+        self.latent_space_type, self.activation = latent_space_type, prototype_activation_function
+        self.trunk = ResNet(
+            backbone or paper.backbone, leads, width, bounded, dropout, decimation, reference_layers
+        )
+        self.averaged = paper.columns < 0
+        self.columns = 1 if self.averaged else self.trunk.columns(samples)
+        length = 1 if self.averaged else proto_time_len or paper.columns or self.columns
+        if length > self.columns:
+            raise UsageError(
+                f"protoecgnet: prototypes of {length} columns do not fit into records of {self.columns}"
+            )
+        self.windows = self.columns - length + 1
+        self.add_on, depth = _add_on(add_on_layers_type, self.trunk.channels, proto_dim, sigmoid)
+        per_class = single_class_prototype_per_class or paper.prototypes_per_class
+        listed = prototype_classes or list_prototypes(
+            num_classes, per_class, joint_prototypes_per_border
+        )
+        identity = torch.zeros(len(listed), num_classes)
+        for index, classes in enumerate(listed):
+            identity[index, list(classes)] = 1
+        self.register_buffer("identity", identity, persistent=False)
+        self.prototype_vectors = nn.Parameter(torch.randn(len(listed), depth, length))
+        scaled = similarity_scale == "reference" and not self.averaged
+        self.scale = int((depth * length) ** 0.5) / length if scaled else 1.0
+        self.head = nn.Linear(len(listed), num_classes, bias=bias)
+        own = last_layer_connection_weight or 10 / per_class
+        with torch.no_grad():
+            self.head.weight.copy_(torch.where(identity.T > 0, own, off_class_weight))
+            if bias:
+                self.head.bias.zero_()
+        if reference_layers:  # never used: the reference keeps such a copy, and counts it
+            self.ones = nn.Parameter(torch.ones_like(self.prototype_vectors), requires_grad=False)
+        self._frozen: set[str] = set()
+
+    @property
+    def parts(self) -> dict[str, nn.Module | nn.Parameter]:
+        """What a training stage can train or freeze, by name."""
+        return dict(zip(PARTS, (self.trunk, self.add_on, self.prototype_vectors, self.head), strict=True))
+
+    def freeze(self, *parts: str) -> None:
+        """Freeze parts, and no others: no gradient, and evaluation mode for their batch norm and dropout.
+
+        Parameters
+        ----------
+        *parts : str
+            Of `PARTS`.
+        """
+        for name, part in self.parts.items():
+            part.requires_grad_(name not in parts)
+        self._frozen = set(parts)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ProtoECGNet:
+        """Switch between training and evaluation; frozen parts stay in evaluation.
+
+        Parameters
+        ----------
+        mode : bool
+            True for training.
+
+        Returns
+        -------
+        ProtoECGNet
+            This module.
+        """
+        super().train(mode)
+        for name in self._frozen:
+            part = self.parts[name]
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def features(self, signals: Tensor) -> Tensor:
+        """Feature columns of records.
+
+        Parameters
+        ----------
+        signals : Tensor, shape (B, samples, leads)
+            Standardised signals.
+
+        Returns
+        -------
+        Tensor, shape (B, D, columns)
+            After the add-on layers.
+        """
+        x = self.trunk(channels_first(signals, self.samples, self.leads, "protoecgnet"))
+        return self.add_on(x.mean(2, keepdim=True) if self.averaged else x)
+
+    def activations(self, features: Tensor) -> Tensor:
+        """Similarity of each window with each prototype.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, D, columns)
+            See `features`.
+
+        Returns
+        -------
+        Tensor, shape (B, P, windows)
+            Larger is more similar.
+        """
+        if self.latent_space_type == "arc":
+            return window_cosines(features, self.prototype_vectors) * self.scale
+        distances = window_distances(features, self.prototype_vectors)
+        if self.activation == "linear":
+            return -distances
+        return ((distances + 1) / (distances + _EPSILON)).log()
+
+    def pool(self, activations: Tensor) -> tuple[Tensor, Tensor]:
+        """One score for each prototype, and the window that has most to do with it.
+
+        Parameters
+        ----------
+        activations : Tensor, shape (B, P, windows)
+            See `activations`.
+
+        Returns
+        -------
+        scores : Tensor, shape (B, P)
+            By the pooling of the model.
+        window : Tensor of int, shape (B, P)
+            The best window.
+        """
+        best, window = activations.max(dim=2)
+        if self.pooling == "mean":
+            return activations.mean(dim=2), window
+        if self.pooling == "top":
+            return activations.topk(min(_TOP_WINDOWS, self.windows), dim=2).values.mean(dim=2), window
+        return best, window
+
+    def scores(self, signals: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all prototypes for records.
+
+        Parameters
+        ----------
+        signals : Tensor, shape (B, samples, leads)
+            Standardised signals.
+
+        Returns
+        -------
+        scores : Tensor, shape (B, P)
+            Similarities.
+        window : Tensor of int, shape (B, P)
+            The best window of each prototype.
+        """
+        return self.pool(self.activations(self.features(signals)))
+
+    def logits_of(self, scores: Tensor) -> Tensor:
+        """Logits from scores.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (B, P)
+            See `scores`.
+
+        Returns
+        -------
+        Tensor, shape (B, num_classes)
+            Logits.
+        """
+        return self.head(scores)
+
+    def contributions(self, scores: Tensor) -> Tensor:
+        """What each prototype adds to each logit; with the bias they sum to it.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (B, P)
+            See `scores`.
+
+        Returns
+        -------
+        Tensor, shape (B, num_classes, P)
+            Weight times score.
+        """
+        return scores[:, None, :] * self.head.weight
+
+    def forward(self, signals: Tensor, details: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        scores, _ = self.scores(signals)
+        logits = self.logits_of(scores)
+        return (logits, scores) if details else logits
+
+    def window_span(self, window: int) -> tuple[int, int]:
+        """Samples that a window stands for in a picture.
+
+        Parameters
+        ----------
+        window : int
+            Number of the window.
+
+        Returns
+        -------
+        start, stop : int
+            First sample and the one after the last; the whole record for the rhythm and global branches.
+        """
+        if self.windows == 1:
+            return 0, self.samples
+        stride, length = self.trunk.stride, self.columns - self.windows + 1
+        return window * stride, min((window + length) * stride, self.samples)
+
+    def window_receptive_field(self, window: int) -> tuple[int, int]:
+        """Samples that can influence a window.
+
+        Parameters
+        ----------
+        window : int
+            Number of the window.
+
+        Returns
+        -------
+        start, stop : int
+            First sample and the one after the last, inside the record.
+        """
+        if self.windows == 1:
+            return 0, self.samples
+        last = window + self.columns - self.windows
+        start = window * self.trunk.stride + self.trunk.receptive_start
+        stop = last * self.trunk.stride + self.trunk.receptive_start + self.trunk.receptive_field
+        return max(0, start), min(stop, self.samples)
+
+
+def _add_on(kind: str, channels: int, depth: int, sigmoid: bool) -> tuple[nn.Module, int]:
+    """Layers of kernel 1 between trunk and prototypes, and the number of channels that leave them."""
+    _choose("add_on_layers_type", kind, ("linear", "other", "identity"))
+    if kind == "identity":
+        return nn.Identity(), channels
+    inside = depth // 2 if kind == "other" else depth
+    layers = [nn.Conv1d(channels, inside, 1), nn.ReLU(), nn.Conv1d(inside, depth, 1)]
+    for layer in layers:
+        if isinstance(layer, nn.Conv1d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers, *([nn.Sigmoid()] if sigmoid else [])), depth
