@@ -5,7 +5,8 @@
     python inference.py --dir folder_of_ecgs/                      # batch mode
 
 Reads WFDB, CSV, .npy, .mat and EDF; prints every assumption; writes probabilities with their thresholds
-and, for IMLE-Net, attention painted on the 12-lead ECG. Not a medical device.
+and, for IMLE-Net, attention painted on the 12-lead ECG; for ProtoECGNet a report of the training ECGs that
+the answer rests on. Not a medical device.
 """
 
 import os
@@ -43,6 +44,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--output_dir", default=".", help="folder with checkpoints/, gets results/ (default: %(default)s)"
     )
+    parser.add_argument(
+        "--data_dir",
+        help="PTB-XL folder with the ECGs of ProtoECGNet's prototypes (default: that of its training)",
+    )
     parser.add_argument("--no_pictures", action="store_true", help="probabilities only (fast)")
     return parser
 
@@ -61,6 +66,7 @@ def main() -> int:
     options = _parser().parse_args()
     from preprocessing.own_ecg import find_recordings, prepare, read_recording
     from training import load_predictor
+    from training.checkpoint import run_name
     from training.explain import explain_recording, predict_recording
     from utils.files import write_json
 
@@ -68,7 +74,7 @@ def main() -> int:
     many = Path(options.dir).is_dir()
     predictor = load_predictor(options.model, options.output_dir)
     print(f"model: {predictor.folder} ({', '.join(predictor.classes)})")
-    results = Path(options.output_dir) / "results" / predictor.folder.name
+    results = Path(options.output_dir) / "results" / run_name(predictor.folder)
     rows, failures = [], []
     stems = Counter(source.with_suffix("") for source in sources)
     for source in tqdm(sources, desc="recordings", unit="ECG", disable=None if many else True):
@@ -84,7 +90,7 @@ def main() -> int:
                 write_json(folder / "prediction.json", prediction)
                 written = [folder / "prediction.json"]
             else:
-                written = explain_recording(predictor, recording, folder, prediction)
+                written = explain_recording(predictor, recording, folder, prediction, options.data_dir)
         except TwelveLeadError as error:  # of a missing rate, too: the other files may say theirs
             if not many:
                 raise

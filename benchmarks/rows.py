@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.checkpoint import ROOT, find_checkpoint, read_card
+from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
 from training.provenance import portable
 from utils.errors import DataError, UsageError
 from utils.files import atomic_path, read_json, write_json
@@ -125,7 +125,7 @@ def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS
         The run is unknown, untested, tested with other weights, or of a label set without a table.
     """
     checkpoint = find_checkpoint(run, output_dir)
-    logs = output_dir / "logs" / checkpoint.name
+    logs = output_dir / "logs" / run_name(checkpoint)
     card, name = read_card(checkpoint), row or checkpoint.name
     script = "test.py" if card["framework"] == "keras" else "torch_test.py"
     test_it = f"score it with python {script} --model {card['model']['name']} --run {run}"

@@ -352,22 +352,25 @@ def _provenance(row: Row) -> str:
     return "\n".join(lines)
 
 
-def insert(text: str, content: str) -> str | None:
-    """Put the block between the markers.
+def insert(text: str, content: str, name: str = "results") -> str | None:
+    """Put generated text between its two markers.
 
     Parameters
     ----------
     text : str
-        A Markdown file.
+        The file.
     content : str
-        The new block.
+        What goes between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
+    name : str
+        Name of the block.
 
     Returns
     -------
     str or None
-        The file with the new block; None where the two markers are not there once each, in order.
+        The new file; None where the markers are not there once each, in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         return None
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"

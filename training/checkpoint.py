@@ -43,7 +43,8 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
     ----------
     name : str or path-like
         A folder that holds ``card.json``, the name of a run under ``<output_dir>/checkpoints``, or the name
-        of weights that come with the repository (``checkpoints/pretrained``); looked for in that order.
+        of weights that come with the repository (``checkpoints/pretrained``); looked for in that order. A
+        chain of runs stands for its ``fusion``.
     output_dir : path-like
         Folder that holds ``checkpoints/``.
 
@@ -58,12 +59,33 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
         Nothing there; the message lists what is.
     """
     own, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
-    for folder in (Path(name), own / name, pretrained / name):
-        if (folder / "card.json").exists() or (folder / "card.next.json").exists():
-            return folder
+    for start in (Path(name), own / name, pretrained / name):
+        for folder in (start, start / "fusion"):  # of a chain of runs, the last one
+            if (folder / "card.json").exists() or (folder / "card.next.json").exists():
+                return folder
     known = sorted({p.parent.name for base in (own, pretrained) for p in base.glob("*/card.json")})
     hint = nearest(str(name), known) if known else f"there is none in {own}"
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
+
+
+def run_name(folder: Path) -> str:
+    """Name of the run that a checkpoint folder belongs to.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Checkpoint folder.
+
+    Returns
+    -------
+    str
+        Its place under ``checkpoints/`` (a stage of a chain has several parts), else the folder's own name.
+    """
+    parts = folder.resolve().parts
+    if "checkpoints" not in parts:
+        return folder.name
+    below = parts[len(parts) - parts[::-1].index("checkpoints") :]
+    return "/".join(below[1:] if below[:1] == ("pretrained",) else below) or folder.name
 
 
 def write_checkpoint(

@@ -92,8 +92,9 @@ def explain_recording(
     recording: Recording,
     folder: str | os.PathLike,
     prediction: dict[str, Any] | None = None,
+    data_dir: str | os.PathLike | None = None,
 ) -> list[Path]:
-    """Write prediction, attention arrays and pictures of one recording.
+    """Write prediction, attention arrays and pictures of one recording; for ProtoECGNet its prototypes.
 
     Parameters
     ----------
@@ -103,9 +104,11 @@ def explain_recording(
         At the model's rate and length.
     folder : path-like
         Gets ``prediction.json``, ``ecg.png`` and, for IMLE-Net, ``attention.npz``, ``channels.png`` and
-        ``channels.html``.
+        ``channels.html``; for ProtoECGNet see `training.protoecgnet.explain.explain_recording`.
     prediction : dict, optional
         From `predict_recording`, where it was made already.
+    data_dir : path-like, optional
+        PTB-XL folder with the ECGs of ProtoECGNet's prototypes; no other model needs it.
 
     Returns
     -------
@@ -114,6 +117,10 @@ def explain_recording(
     """
     folder = Path(folder)
     prediction = prediction or predict_recording(predictor, recording)
+    if predictor.card["model"]["name"] in ("protoecgnet", "protoecgnet_fusion"):
+        from training.protoecgnet.explain import explain_recording as explain_by_prototypes
+
+        return explain_by_prototypes(predictor, recording, folder, prediction, data_dir)
     maps = attention(predictor, recording)
     answer = ", ".join(
         f"{c['class']} {c['probability']:.2f}{' yes' if c['positive'] else ''}" for c in prediction["classes"]

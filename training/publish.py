@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, write_checkpoint
+from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
 from training.config import Parser
 from training.predictor import load_predictor
 from training.provenance import portable
@@ -49,9 +49,11 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
     """
     folder = find_checkpoint(run, output_dir)
     card = read_card(folder)
-    report_path = Path(output_dir) / "logs" / folder.name / "test.json"
+    report_path = Path(output_dir) / "logs" / run_name(folder) / "test.json"
     if not report_path.exists():
-        raise UsageError(f"{folder} was not scored: run test.py or torch_test.py --run {folder.name} first")
+        raise UsageError(
+            f"{folder} was not scored: run test.py or torch_test.py --run {run_name(folder)} first"
+        )
     report = read_json(report_path)
     if report["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
         raise UsageError(f"{report_path} scores other weights than {folder} holds: score the run again")

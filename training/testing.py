@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from preprocessing import ECGDataset, load_ptbxl
 from preprocessing.labels import canonical_task
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import Parser, read_yaml, true_or_false
 from training.predictor import Predictor, load_predictor
 from training.provenance import command, git_commit, versions
@@ -153,6 +153,8 @@ def main(
     parser.add_argument(
         "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
     )
+    if framework == "torch":
+        _add_protoecgnet_options(parser)
     first, _ = parser.parse_known_args(args)
     if first.config:
         known = {action.dest for action in parser._actions} - {"limit", "seed", "batchsize", "task"}
@@ -166,11 +168,14 @@ def main(
     for flag, least in {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0}.items():
         if getattr(options, flag) < least:
             raise UsageError(f"--{flag} must be at least {least}, not {getattr(options, flag)}")
-    folder = find_checkpoint(options.run or options.model, options.output_dir)
+    name = options.run or options.model
+    if getattr(options, "branch", None):
+        name = f"{name}/{options.branch}/{options.training_stage}"
+    folder = find_checkpoint(name, options.output_dir)
     card = read_card(folder)
     if card["framework"] != framework:
         raise UsageError(f"{folder} was trained with {card['framework']}: use python {other}")
-    if not options.run and card["model"]["name"] != options.model:
+    if not options.run and not card["model"]["name"].startswith(options.model):
         raise UsageError(f"{folder} holds '{card['model']['name']}', not '{options.model}'")
     if options.task and canonical_task(options.task) != card["task"]:
         raise UsageError(f"{folder} was trained on task {card['task']}, not {options.task}")
@@ -198,13 +203,14 @@ def main(
     probabilities = predict_dataset(predictor, test, options.batchsize)
     result = score(predictor, test, probabilities, options.resamples, options.seed)
 
-    logs = Path(options.output_dir) / "logs" / predictor.folder.name
+    run = run_name(predictor.folder)
+    logs = Path(options.output_dir) / "logs" / run
     before = read_json(logs / "test.json") if (logs / "test.json").exists() else {}
     same_weights = before.get("checkpoint", {}).get("weights_sha256") == card["weights_sha256"]
     times = before.get("times_scored", 0) + 1 if same_weights else 1
     same_data = card.get("data", {}).get("fingerprint") == dataset.fingerprint
     report = {
-        "run": predictor.folder.name,
+        "run": run,
         "model": card["model"]["name"],
         "task": card["task"],
         "split": split_names(card["task"])[2],
@@ -236,7 +242,35 @@ def main(
         print("note: the model was not trained on this copy of the data")
     print(table(report))
     print(f"wrote {logs / 'test.json'} and {logs / 'predictions.npz'}")
+    if getattr(options, "explain", 0):
+        from training.protoecgnet.explain import explain_split
+
+        explanations = Path(options.output_dir) / "results" / run
+        written = explain_split(predictor, test, explanations, options.explain, options.pictures, data_dir)
+        print("wrote " + ", ".join(map(str, written)))
     sys.stdout.flush()
+
+
+def _add_protoecgnet_options(parser: Parser) -> None:
+    group = parser.add_argument_group("protoecgnet")
+    group.add_argument("--branch", help="score this branch alone (default: the fusion)")
+    group.add_argument(
+        "--training_stage", default="classifier", help="stage of that branch (default: %(default)s)"
+    )
+    group.add_argument(
+        "--explain",
+        type=int,
+        default=0,
+        metavar="N",
+        help="write the prototypes behind the answers for N records, -1 for all (default: %(default)s)",
+    )
+    group.add_argument(
+        "--pictures",
+        type=int,
+        default=5,
+        metavar="N",
+        help="of these, make a report with pictures for the first N (default: %(default)s)",
+    )
 
 
 def table(report: dict[str, Any]) -> str:

@@ -262,7 +262,8 @@ def train_torch(
         Bad usage or data, divergence, a full disk; what was saved before stays.
     """
     torch.set_num_threads(thread_count(config))
-    config = follow_init(config)
+    if prepare is prepare_classifier:  # what brings its own preparation reads its own options
+        config = follow_init(config)
     arrays, progress = claim_run(config)
     data = load_training_data(config, progress)
     seed_everything(config.seed)

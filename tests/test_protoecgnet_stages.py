@@ -1,0 +1,268 @@
+"""ProtoECGNet from raw records to an explained fusion, by the commands of its users, on a tiny database."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import torch_test
+import torch_train
+from tests.training_files import ROOT, call, interrupt_at, same_arrays, small_database
+from training import load_predictor
+from training.checkpoint import load_state, read_card
+from training.config import TrainConfig
+from training.protoecgnet.config import ProtoConfig, parse_proto_config, translate
+from training.schedule import learning_rate
+from utils.errors import DataError, UsageError
+from utils.files import read_json, write_json
+
+pytestmark = pytest.mark.torch
+
+SMALL = {
+    "--width": 2, "--proto_dim": 4, "--single_class_prototype_per_class": 2, "--epochs": 1,
+    "--classifier_epochs": 2, "--batchsize": 16, "--threads": 1,
+}  # fmt: skip
+BRANCHES = ("rhythm", "morphology", "global")
+# every branch has classes with and without positives in each split
+CODES = [
+    {"NORM": 100.0, "SR": 0.0},
+    {"IMI": 100.0, "AFIB": 0.0},
+    {"ASMI": 80.0, "ABQRS": 0.0, "SR": 0.0},
+]
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return small_database(tmp_path_factory.mktemp("ptbxl"), codes=CODES)
+
+
+def words(database, out, *more):
+    given = {"--model": "protoecgnet", "--data_dir": database, "--output_dir": out, **SMALL}
+    return [str(word) for pair in given.items() for word in pair] + [str(word) for word in more]
+
+
+def train(database, out, *more):
+    return call(torch_train.main, "torch_train.py", *words(database, out, *more))
+
+
+@pytest.fixture(scope="module")
+def chain(database, tmp_path_factory):
+    """The whole chain, once."""
+    out = tmp_path_factory.mktemp("chain")
+    train(database, out)
+    return out
+
+
+@pytest.fixture()
+def copied(chain, tmp_path):
+    shutil.copytree(chain, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def folder(out, *parts):
+    return out / "checkpoints" / "protoecgnet" / "/".join(parts)
+
+
+def test_the_chain_leaves_every_stage(chain, database):
+    for branch in BRANCHES:
+        joint, projected, classified = (
+            read_card(folder(chain, branch, stage)) for stage in ("joint", "projection", "classifier")
+        )
+        assert "prototypes" not in joint
+        assert projected["made_from"] == [joint["weights_sha256"]]
+        assert classified["made_from"] == [projected["weights_sha256"]]
+        assert classified["task"] == f"proto_{branch}"
+        report = projected["projection"]
+        assert 0 < report["distinct_records"] <= report["projected"] < report["prototypes"]
+        assert len(classified["prototypes"]) == classified["pruning"]["after"] > 0
+    card = read_card(folder(chain, "fusion"))
+    assert card["task"] == "all" and card["stage"] == "fusion"
+    assert [entry["index"] for entry in card["prototypes"]] == list(range(len(card["prototypes"])))
+    assert load_predictor("protoecgnet", chain).folder == folder(chain, "fusion")
+
+
+def test_prototypes_are_pieces_of_training_records_and_nothing_moved_since(chain, database):
+    from preprocessing import load_ptbxl
+
+    predictor = load_predictor(folder(chain, "morphology", "classifier"))
+    train = load_ptbxl(database, task="proto_morphology").split("train")
+    rows = {ecg_id: row for row, ecg_id in enumerate(train.ecg_ids.tolist())}
+    for index, entry in enumerate(predictor.card["prototypes"]):
+        row = rows[entry["ecg_id"]]  # a KeyError would mean a record of fold 9 or 10
+        own = [name for name, label in zip(train.classes, train.labels[row], strict=True) if label]
+        assert entry["true_labels"] == own and set(entry["classes"]) & set(own)
+        assert 0 <= entry["start_ms"] < entry["end_ms"] <= 2000
+        signals = torch.from_numpy(predictor.standardize(train.signals[row : row + 1]))
+        with torch.inference_mode():
+            scores, window = predictor.model.scores(signals)
+        # the classifier stage left the network as it was: each prototype still is that window
+        assert scores[0, index] == pytest.approx(1, abs=1e-4) and window[0, index] == entry["window"]
+
+
+def test_the_chain_is_repeatable_and_resumes_without_doing_anything_again(chain, copied, database, capsys):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("model.safetensors")}
+    train(database, copied, "--resume")
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("model.safetensors")} == before
+    assert capsys.readouterr().out.count("done before") == 3
+    train(database, copied, "--overwrite")
+    again = read_card(folder(copied, "fusion"))["weights_sha256"]
+    assert again == read_card(folder(chain, "fusion"))["weights_sha256"]
+
+
+def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 0, 2)
+        train(database, tmp_path)
+    assert "--resume" in capsys.readouterr().out
+    train(database, tmp_path, "--resume")
+    for parts in (("rhythm", "joint"), ("fusion",)):
+        states = [load_state(folder(out, *parts))[0] for out in (chain, tmp_path)]
+        assert same_arrays(*states)
+
+
+def test_stages_that_follow_a_new_stage_are_made_anew(copied, database):
+    fusion = read_card(folder(copied, "fusion"))["weights_sha256"]
+    rhythm = read_card(folder(copied, "rhythm", "joint"))["weights_sha256"]
+    more = ("--branch", "global", "--training_stage", "joint", "--overwrite", "--seed", 7)
+    train(database, copied, *more)
+    with pytest.raises(UsageError, match="--seed was 7, is 42"):
+        train(database, copied, "--resume")
+    shutil.rmtree(folder(copied, "global", "joint"))
+    train(database, copied, *more[:-2], "--lr", 0.01)
+    card = read_card(folder(copied, "global", "joint"))
+    write_json(folder(copied, "global", "joint") / "card.json", card)
+    for stage in ("projection", "classifier"):
+        train(database, copied, "--branch", "global", "--training_stage", stage, "--overwrite")
+    train(database, copied, "--training_stage", "fusion", "--overwrite")
+    assert read_card(folder(copied, "fusion"))["weights_sha256"] != fusion
+    assert read_card(folder(copied, "rhythm", "joint"))["weights_sha256"] == rhythm
+
+
+def test_separate_training_loads_the_feature_extractor(database, tmp_path, capsys):
+    stage = ("--branch", "rhythm", "--training_stage")
+    with pytest.raises(UsageError, match="--branch rhythm --training_stage feature_extractor"):
+        train(database, tmp_path, *stage, "prototypes")
+    train(database, tmp_path, *stage, "feature_extractor")
+    train(database, tmp_path, *stage, "prototypes")
+    text = capsys.readouterr().out
+    assert "tensors loaded; the other" in text
+    trunk, whole = (
+        load_predictor(folder(tmp_path, "rhythm", s)).model.state_dict()
+        for s in ("feature_extractor", "prototypes")
+    )
+    for key, tensor in trunk.items():
+        if key.startswith("trunk."):  # statistics of batch norm, too
+            assert torch.equal(whole[key], tensor), key
+    train(database, tmp_path, *stage, "projection")
+
+
+@pytest.mark.parametrize("stage", ["projection", "classifier", "fusion"])
+def test_a_missing_earlier_stage_names_the_command_that_makes_it(database, tmp_path, stage):
+    branch = () if stage == "fusion" else ("--branch", "global")
+    earlier = {"projection": "joint", "classifier": "projection", "fusion": "classifier"}[stage]
+    with pytest.raises(UsageError, match=f"python torch_train.py .* --training_stage {earlier}"):
+        train(database, tmp_path, *branch, "--training_stage", stage)
+
+
+def test_other_branches_label_sets_and_records_are_refused(copied, database):
+    overwrite = ("--overwrite", "--training_stage")
+    joint = folder(copied, "rhythm", "joint")
+    with pytest.raises(DataError, match="is a rhythm branch, not the global branch"):
+        train(database, copied, *overwrite, "projection", "--branch", "global", "--init", joint)
+    with pytest.raises(DataError, match="was trained on task proto_rhythm"):
+        train(database, copied, *overwrite, "projection", "--branch", "rhythm", "--task", "rhythm")
+    with pytest.raises(DataError, match=r"does not fit.*--width"):
+        train(database, copied, *overwrite, "joint", "--branch", "rhythm", "--width", 4, "--init", joint)
+    with pytest.raises(DataError, match="other records or folds"):
+        train(database, copied, *overwrite, "fusion", "--limit", 40)
+    with pytest.raises(DataError, match="not in task superdiagnostic"):
+        train(database, copied, *overwrite, "fusion", "--task", "superdiagnostic")
+    with pytest.raises(DataError, match="another standardisation"):
+        train(database, copied, *overwrite, "fusion", "--highpass", 0.5)
+    with pytest.raises(UsageError, match="exists"):
+        train(database, copied)
+
+
+def test_any_label_set_and_500_hz(database, tmp_path):
+    fast = small_database(tmp_path / "fast", sampling_rate=500, codes=CODES)
+    more = ("--branch", "morphology", "--sampling_rate", 500, "--highpass", 0.5, "--task", "superdiagnostic")
+    train(fast, tmp_path, *more)
+    predictor = load_predictor(folder(tmp_path, "morphology", "classifier"))
+    assert predictor.sampling_rate == 500 and predictor.model.trunk.stride == 160
+    assert predictor.card["standardization"]["highpass"] == 0.5
+    assert predictor.predict(np.zeros((1, 1000, 12), np.float32)).shape == (1, 5)
+
+
+def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
+    test = ("--model", "protoecgnet", "--output_dir", copied, "--resamples", 10)
+    call(torch_test.main, "torch_test.py", *test, "--explain", 3, "--pictures", 1)
+    report = read_json(copied / "logs/protoecgnet/fusion/test.json")
+    assert report["run"] == "protoecgnet/fusion" and report["records"] == 10
+    results = copied / "results" / "protoecgnet" / "fusion"
+    with open(next(results.rglob("*.csv")), encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 and json.loads(rows[0]["top_protos_by_class"])
+    assert len(list(results.rglob("*.html"))) >= 1
+    call(torch_test.main, "torch_test.py", *test, "--branch", "rhythm")
+    assert read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")["task"] == "proto_rhythm"
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_the_references_flags_are_understood():
+    text = (
+        "--job_name x --label_set 3 --custom_groups True --batch_size 8 --scheduler_type CosineAnnealingLR "
+        "--remove_baseline True --use_class_weights False --dropout=0.35 --branch morphology "
+        "--training_stage joint --resume_checkpoint False"
+    )
+    config = parse_proto_config("", text.split())
+    found = (config.run, config.task, config.batchsize, config.schedule, config.highpass, config.dropout)
+    assert found == ("x", "proto_morphology", 8, "cosine", 0.5, 0.35)
+    assert config.class_weights == "none" and not config.resume
+    assert translate(["--label_set=all"]) == ["--task", "all"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--training_stage", "joint"], "needs --branch"),
+        (["--branch", "rythm"], "rhythm"),
+        (["--crop", "250"], "do not go with protoecgnet"),
+        (["--dropout", "1"], "below 1"),
+        (["--classifier_lr", "0"], "above 0"),
+        (["--sub", "True"], "--task mi"),
+    ],
+)
+def test_impossible_settings(flags, message):
+    with pytest.raises(UsageError, match=message):
+        parse_proto_config("", flags)
+
+
+def test_schedules_step_as_their_papers_say():
+    def config(schedule):
+        return TrainConfig(schedule=schedule, lr=1.0, epochs=10)
+
+    cyclic = [learning_rate(config("cyclic"), step, 10) for step in range(161)]
+    assert cyclic[0] == cyclic[80] == cyclic[160] == pytest.approx(0.1)
+    assert cyclic[40] == cyclic[120] == pytest.approx(10) and cyclic[20] == pytest.approx(5.05)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), factor=0.5, patience=5
+    )
+    losses = [5, 4, 4, 4, 4, 4, 4, 4, 4, 3.9, *[4] * 14, 3.8, *[3.79999] * 8]
+    for epoch, loss in enumerate(losses):
+        plateau.step(loss)
+        expected = plateau.optimizer.param_groups[0]["lr"]
+        assert learning_rate(config("plateau"), 0, 10, losses[: epoch + 1]) == expected
+
+
+def test_help_shows_the_flags_and_a_bad_one_ends_with_code_2():
+    command = [sys.executable, "torch_train.py", "--model", "protoecgnet"]
+    shown = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--single_class_prototype_per_class" in shown.stdout and "--lam_cnrst" in shown.stdout
+    wrong = subprocess.run([*command, "--lam_clust", "1"], cwd=ROOT, capture_output=True, text=True)
+    assert wrong.returncode == 2 and "--lam_clst" in wrong.stderr
+    assert set(ProtoConfig().to_json()) > set(TrainConfig().to_json())

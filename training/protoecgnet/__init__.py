@@ -1,0 +1,1 @@
+"""ProtoECGNet: its stages, and explanations that add up."""

@@ -1,0 +1,306 @@
+"""The stages that train a linear layer over frozen prototypes: classifier (of a branch) and fusion.
+
+Everything before the layer is frozen, so the similarities of all records are computed once and the layer
+is trained on them: seconds instead of hours, and the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+import models_torch
+from models_torch.protoecgnet import BRANCHES
+from models_torch.protoecgnet.losses import off_class_l1
+from preprocessing import ECGDataset, Standardizer
+from training.checkpoint import read_card
+from training.protoecgnet.config import ProtoConfig
+from training.protoecgnet.joint import adam, first_bias, positive_weights
+from training.protoecgnet.networks import load_network, records_fingerprint, source_of
+from training.protoecgnet.pruning import choose, prune
+from training.setup import TrainingData
+from training.torch_loop import Job
+from utils.errors import DataError, UsageError
+from utils.metrics import evaluate
+
+_BATCH = 64
+
+
+class Classifier(nn.Module):
+    """The last layer of a branch or a fusion, on scores (B, P, 1) instead of signals.
+
+    Parameters
+    ----------
+    network : ProtoECGNet or ProtoECGNet_Fusion
+        Its ``head`` is trained; the rest is not part of this module.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.head = network.head
+        self.config = network.config  # type: ignore[attr-defined]
+        self._network = [network]  # in a list: its frozen weights stay out of the state of a run
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return self._network[0].to(scores.device).logits_of(scores[..., 0])
+
+
+def score_records(network: nn.Module, records: ECGDataset, standardizer: Standardizer) -> np.ndarray:
+    """Similarities of all prototypes for all records of a split.
+
+    Parameters
+    ----------
+    network : ProtoECGNet or ProtoECGNet_Fusion
+        In evaluation mode.
+    records : ECGDataset
+        The split.
+    standardizer : Standardizer
+        Of the training records.
+
+    Returns
+    -------
+    ndarray, shape (N, P), float32
+        The scores.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.eval().to(device)
+    rows = []
+    starts = tqdm(range(0, len(records), _BATCH), desc="similarities", unit="batch", leave=False, disable=None)
+    with torch.inference_mode():
+        for start in starts:
+            signals = standardizer(records.signals[start : start + _BATCH])
+            rows.append(network.scores(torch.from_numpy(signals).to(device))[0].cpu().numpy())
+    network.cpu()
+    return np.concatenate(rows)
+
+
+def macro_auc(network: nn.Module, scores: np.ndarray, records: ECGDataset) -> float:
+    """Macro ROC-AUC of a split from its scores.
+
+    Parameters
+    ----------
+    network : ProtoECGNet or ProtoECGNet_Fusion
+        Gives the logits.
+    scores : ndarray, shape (N, P)
+        See `score_records`.
+    records : ECGDataset
+        Has the labels.
+
+    Returns
+    -------
+    float
+        Over the classes that have both outcomes.
+    """
+    with torch.inference_mode():
+        probabilities = torch.sigmoid(network.logits_of(torch.from_numpy(scores))).numpy()
+    return evaluate(records.labels, probabilities, records.classes)["macro_roc_auc"]
+
+
+def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
+    """Prepare the stage classifier: prune, then train the last layer of a branch.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of this stage.
+    data : TrainingData
+        The splits.
+    chain : ProtoConfig
+        Of the whole chain; tells where the projected branch is.
+
+    Returns
+    -------
+    Job
+        For `training.torch_loop.train_torch`.
+
+    Raises
+    ------
+    UsageError
+        The branch was not projected.
+    DataError
+        A checkpoint of another branch, label set or set of records.
+    """
+    folder = source_of(chain, config.branch, ("projection",))
+    network, card = load_network(folder, config.branch, data.train.classes)
+    _check_records(folder, card, data)
+    if "prototypes" not in card:
+        raise UsageError(
+            f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection first"
+        )
+    network.freeze("trunk", "add_on", "prototypes")
+    scores = {name: score_records(network, part, data.standardizer) for name, part in _parts(data)}
+    prototypes, report = card["prototypes"], None
+    if config.prune:
+        network, prototypes, scores, report = _prune(network, prototypes, scores, data)
+    weights = positive_weights(config, data)
+    if network.head.bias is not None:
+        with torch.no_grad():  # so that the mean record starts at the odds of its classes
+            mean = network.logits_of(torch.from_numpy(scores["train"])).mean(dim=0)
+            network.head.bias.add_(first_bias(data.train.labels, weights) - mean)
+    more = {
+        "stage": "classifier",
+        "records_fingerprint": records_fingerprint(data),
+        "made_from": [card["weights_sha256"]],
+        "prototypes": prototypes,
+        "projection": card["projection"],
+        "pruning": report,
+    }
+    return _job(config, data, network, scores, weights, network.identity, more)
+
+
+def _prune(network, prototypes, scores, data):
+    """Drop prototypes, and tell what it does to fold 9."""
+    before = macro_auc(network, scores["val"], data.val)
+    reasons = choose(network, prototypes, scores["train"], data.train.labels)
+    dropped = sorted({index for indices in reasons.values() for index in indices})
+    keep = [index for index in range(len(prototypes)) if index not in set(dropped)]
+    if dropped:
+        config, state, prototypes = prune(network, prototypes, keep)
+        network = models_torch.create_model(**config)
+        network.load_state_dict(state)
+        network.freeze("trunk", "add_on", "prototypes")
+        scores = {name: values[:, keep] for name, values in scores.items()}
+    after = macro_auc(network, scores["val"], data.val)
+    counts = {reason: len(indices) for reason, indices in reasons.items()}
+    report = {"before": len(keep) + len(dropped), "after": len(keep), "dropped": counts}
+    report |= {"val_macro_roc_auc_before": round(before, 6), "val_macro_roc_auc_after": round(after, 6)}
+    listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "none"
+    print(
+        f"pruned {len(dropped)} of {report['before']} prototypes ({listed}); "
+        f"fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
+    )
+    return network, prototypes, scores, report
+
+
+def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
+    """Prepare the stage fusion: one linear layer over the prototypes of all branches.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of this stage.
+    data : TrainingData
+        The splits, with the labels of the fusion.
+    chain : ProtoConfig
+        Of the whole chain; tells where the branches are.
+
+    Returns
+    -------
+    Job
+        For `training.torch_loop.train_torch`.
+
+    Raises
+    ------
+    UsageError
+        A branch is missing.
+    DataError
+        Branches trained on other records, folds, filters or label sets.
+    """
+    networks, cards = [], []
+    for branch in BRANCHES:
+        folder = source_of(replace(chain, init=""), branch, ("classifier", "projection"))
+        card = read_card(folder)
+        _check_records(folder, card, data)
+        named = {name for entry in card["prototypes"] for name in entry["classes"] if entry["ecg_id"]}
+        unknown = sorted(named - set(data.train.classes))
+        if unknown:
+            raise DataError(
+                f"{folder} was trained on task {card['task']}, whose class {unknown[0]} is not in task "
+                f"{config.task}: fuse branches on the label set that they share, with --task"
+            )
+        network, card = load_network(folder, branch, None)
+        networks.append(network)
+        cards.append(card)
+    _, samples, leads = data.train.signals.shape
+    model = models_torch.create_model(
+        "protoecgnet_fusion",
+        num_classes=len(data.train.classes),
+        samples=samples,
+        leads=leads,
+        branches=[network.config for network in networks],
+    )
+    for own, network in zip(model.branch_models, networks, strict=True):
+        own.load_state_dict(network.state_dict())
+    scores = {name: score_records(model, part, data.standardizer) for name, part in _parts(data)}
+    prototypes = [
+        {**entry, "index": index}
+        for index, entry in enumerate(entry for card in cards for entry in card["prototypes"])
+    ]
+    names = {name: column for column, name in enumerate(data.train.classes)}
+    identity = torch.zeros(len(prototypes), len(names))
+    for entry in prototypes:
+        identity[entry["index"], [names[name] for name in entry["classes"] if name in names]] = 1
+    weights = positive_weights(config, data)
+    with torch.no_grad():
+        model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
+        model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-6))
+        own = identity / identity.sum(dim=0).clamp(min=1)  # a class starts as the mean of its prototypes
+        model.head.weight.copy_(own.T)
+        model.head.bias.copy_(first_bias(data.train.labels, weights))
+    more = {
+        "stage": "fusion",
+        "records_fingerprint": records_fingerprint(data),
+        "prototypes": prototypes,
+        "made_from": [card["weights_sha256"] for card in cards],
+    }
+    return _job(config, data, model, scores, weights, identity, more)
+
+
+def _job(
+    config: ProtoConfig,
+    data: TrainingData,
+    network: nn.Module,
+    scores: dict[str, np.ndarray],
+    pos_weight: Tensor,
+    identity: Tensor,
+    card: dict[str, Any],
+) -> Job:
+    classifier = Classifier(network)
+    optimizer = adam(config, classifier)
+    own = identity.T > 0
+
+    def keep_own_weights_positive(*_: object) -> None:
+        """A prototype never speaks against its own class."""
+        with torch.no_grad():
+            weight = classifier.head.weight
+            weight.copy_(torch.where(own.to(weight.device), weight.clamp(min=0), weight))
+
+    optimizer.register_step_post_hook(keep_own_weights_positive)
+
+    def loss(model, signals, labels):
+        logits = model(signals).float()
+        bce = nn.functional.binary_cross_entropy_with_logits(
+            logits, labels, pos_weight=pos_weight.to(labels.device)
+        )
+        penalty = off_class_l1(classifier.head.weight, identity.to(labels.device))
+        return bce + config.l1 * penalty, {"bce": bce.detach(), "l1": penalty.detach()}
+
+    def state() -> dict[str, Tensor]:
+        return network.state_dict()
+
+    parts = {
+        name: replace(part, signals=scores[name][:, :, None]) for name, part in _parts(data)
+    }
+    inputs = replace(data, train=parts["train"], val=parts["val"], standardizer=Standardizer(0.0, 1.0))
+    return Job(classifier, optimizer, loss, card=card, inputs=inputs, weights=state)
+
+
+def _parts(data: TrainingData) -> list[tuple[str, ECGDataset]]:
+    return [("train", data.train), ("val", data.val)]
+
+
+def _check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:
+    """Refuse a branch of other records, folds or filters: its numbers would not be comparable."""
+    if card.get("records_fingerprint") != records_fingerprint(data):
+        raise DataError(
+            f"{folder} was trained on other records or folds than these: use the same --data_dir, "
+            "--sampling_rate, --min_likelihood, --limit and --seed for all stages"
+        )
+    if card["standardization"] != data.standardizer.to_json():
+        raise DataError(f"{folder} was trained with another standardisation: use the same --highpass")

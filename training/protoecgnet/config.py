@@ -1,0 +1,272 @@
+"""Flags of ProtoECGNet: those of every run, and what belongs to branches, prototypes and losses."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
+from preprocessing.labels import canonical_task
+from training.config import TrainConfig, check, option, parse_config
+from utils.errors import UsageError, nearest
+
+STAGES = ("feature_extractor", "prototypes", "joint", "projection", "classifier", "fusion")
+CHAIN = ("joint", "projection", "classifier")
+FUSION_TASK = "all"
+
+# names that the reference's command line uses for the same thing
+_ALIASES = {
+    "--batch_size": "--batchsize",
+    "--job_name": "--run",
+    "--pretrained_weights": "--init",
+    "--resume_checkpoint": "--resume",
+    "--label_set": "--task",
+    "--scheduler_type": "--schedule",
+    "--remove_baseline": "--highpass",
+    "--use_class_weights": "--class_weights",
+}
+_VALUES = {
+    "--schedule": {"ReduceLROnPlateau": "plateau", "CosineAnnealingLR": "cosine", "CyclicLR": "cyclic"},
+    "--task": {"1": "proto_rhythm", "3": "proto_morphology", "4": "proto_global"},
+    "--highpass": {"True": "0.5", "true": "0.5", "False": "0", "false": "0"},
+    "--class_weights": {"True": "records", "true": "records", "False": "none", "false": "none"},
+}
+
+
+@dataclass
+class ProtoConfig(TrainConfig):
+    """Everything that decides what a run of ProtoECGNet does; the fields document themselves."""
+
+    model: str = option("protoecgnet", "model to train")
+    task: str = option(
+        "", "label set; default: that of the branch (proto_rhythm ...), all for the fusion", group="data"
+    )
+    lr: float = option(1e-3, "learning rate of Adam", group="optimisation")
+    l2: float = option(0.0, "L2 penalty on all weights (Adam's weight_decay)", group="optimisation")
+    classifier_epochs: int = option(
+        100, "epochs of the classifier and fusion stages: seconds each, the rest is frozen",
+        group="optimisation",
+    )  # fmt: skip
+    classifier_lr: float = option(1e-3, "their learning rate", group="optimisation")
+
+    branch: str = option("", f"{', '.join(BRANCHES)}; default: all of them", group="prototypes")
+    training_stage: str = option(
+        "all", f"one of {', '.join(STAGES)}, or all: {' -> '.join(CHAIN)} of each branch, then fusion",
+        choices=(*STAGES, "all"), group="prototypes",
+    )  # fmt: skip
+    backbone: str = option(
+        "", f"trunk, one of {', '.join(BACKBONES)} (default: that of the paper)", group="prototypes"
+    )
+    width: int = option(64, "channels of the trunk's first stage", group="prototypes")
+    bounded: bool = option(
+        False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s", group="prototypes"
+    )
+    dropout: float = option(0.0, "dropout in the trunk", group="prototypes")
+    proto_dim: int = option(512, "size of a prototype's feature columns", group="prototypes")
+    single_class_prototype_per_class: int = option(
+        0, "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)", group="prototypes"
+    )
+    joint_prototypes_per_border: int = option(0, "prototypes of each pair of classes", group="prototypes")
+    proto_time_len: int = option(
+        0, "feature columns (0.32 s each) of a prototype (0: 3 morphology, all global)", group="prototypes"
+    )
+    latent_space_type: str = option(
+        "arc", "similarity: cosine (arc) or from the distance (l2)", choices=("arc", "l2"), group="prototypes"
+    )
+    prototype_activation_function: str = option(
+        "log", "similarity from an l2 distance", choices=("log", "linear"), group="prototypes"
+    )
+    add_on_layers_type: str = option(
+        "linear", "layers before the prototypes", choices=("linear", "other", "identity"), group="prototypes"
+    )
+    sigmoid: bool = option(False, "True: sigmoid after them, as the reference has it", group="prototypes")
+    pooling: str = option(
+        "max", "score of a prototype from its windows", choices=("max", "top", "mean"), group="prototypes"
+    )
+    similarity_scale: str = option(
+        "cosine", "range of a score", choices=("cosine", "reference"), group="prototypes"
+    )
+    last_layer_connection_weight: float = option(
+        0.0, "first weight to the own class (0: 10 / prototypes of the class)", group="prototypes"
+    )
+    off_class_weight: float = option(0.0, "first weight to the other classes", group="prototypes")
+    bias: bool = option(True, "False: a classifier without bias, as in the reference", group="prototypes")
+    reference_layers: bool = option(
+        False, "True: image layers and dead weights of the reference", group="prototypes"
+    )
+    one_to_one: bool = option(
+        True, "projection: no training record serves two prototypes of a branch", group="prototypes"
+    )
+    prune: bool = option(
+        True, "classifier: drop prototypes that are duplicates or never matter", group="prototypes"
+    )
+
+    class_weights: str = option(
+        "none", "weight of a positive: negatives / positives (records), that of the reference, or none",
+        choices=("records", "reference", "none"), group="losses",
+    )  # fmt: skip
+    loss_definition: str = option(
+        "corrected", "clustering and separation over proper pairs, or as in the reference",
+        choices=("corrected", "reference"), group="losses",
+    )  # fmt: skip
+    lam_clst: float = option(0.1, "weight of the clustering loss", group="losses")
+    lam_sep: float = option(0.01, "weight of the separation loss", group="losses")
+    lam_spars: float = option(0.0, "weight of the sparsity loss", group="losses")
+    lam_div: float = option(250.0, "weight of the diversity loss", group="losses")
+    lam_cnrst: float = option(300.0, "weight of the contrastive loss (0: off)", group="losses")
+    l1: float = option(1e-4, "L1 penalty of the classifier and fusion stages", group="losses")
+
+
+def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
+    """Read the flags of ``torch_train.py --model protoecgnet``; the reference's names are understood.
+
+    Parameters
+    ----------
+    description : str
+        Head of ``--help``.
+    args : sequence of str
+        The words of the command line.
+
+    Returns
+    -------
+    ProtoConfig
+        Checked; ``task`` is still empty where the branch decides it.
+
+    Raises
+    ------
+    UsageError
+        Unknown flag, key or value.
+    """
+    return parse_config(description, ["protoecgnet"], "protoecgnet", translate(args), ProtoConfig, check_proto)
+
+
+def translate(args: Sequence[str]) -> list[str]:
+    """Replace the reference's flags and values by those of this repository.
+
+    Parameters
+    ----------
+    args : sequence of str
+        The words of the command line.
+
+    Returns
+    -------
+    list of str
+        The same in our names; ``--custom_groups`` falls away, label sets 1, 3 and 4 are always the groups.
+    """
+    words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    result: list[str] = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word == "--custom_groups":
+            skip = True
+        elif word.startswith("--"):
+            result.append(_ALIASES.get(word, word))
+        else:
+            flag = result[-1] if result else ""
+            result.append(_VALUES.get(flag, {}).get(word, word))
+    return result
+
+
+def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
+    """Refuse impossible values, before any data is read.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        As read.
+    models : sequence of str
+        Names that ``model`` may take.
+
+    Returns
+    -------
+    ProtoConfig
+        With ``run`` settled; ``task`` stays empty where the branch decides it.
+
+    Raises
+    ------
+    UsageError
+        An impossible value.
+    """
+    if config.branch and config.branch not in BRANCHES:
+        raise UsageError(f"unknown --branch '{config.branch}': {nearest(config.branch, list(BRANCHES))}")
+    if not config.branch and config.training_stage not in ("all", "fusion"):
+        raise UsageError(
+            f"--training_stage {config.training_stage} needs --branch, one of {', '.join(BRANCHES)}"
+        )
+    if config.crop or config.mixup or config.label_smoothing:
+        raise UsageError(
+            "--crop, --mixup and --label_smoothing do not go with protoecgnet: a prototype is a piece of a "
+            "whole record with its own labels; --shift, --scale, --noise and --lead_dropout do"
+        )
+    if config.sub:
+        raise UsageError("--sub belongs to imle_net: for protoecgnet use --task mi")
+    for name in ("classifier_epochs", "classifier_lr", "width", "proto_dim"):
+        if not getattr(config, name) > 0:
+            raise UsageError(f"--{name} must be above 0, not {getattr(config, name)}")
+    for name in ("l1", "l2", "single_class_prototype_per_class", "joint_prototypes_per_border"):
+        if not getattr(config, name) >= 0:
+            raise UsageError(f"--{name} must not be negative")
+    if not 0 <= config.dropout < 1:
+        raise UsageError(f"--dropout must lie in 0..1 (below 1), not {config.dropout}")
+    task = canonical_task(config.task) if config.task else ""
+    checked = check(dataclasses.replace(config, task=task or FUSION_TASK), models)
+    return dataclasses.replace(checked, task=task)
+
+
+def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
+    """Give the configuration of one stage of one branch.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of the whole chain.
+    branch : str
+        One of ``BRANCHES``; empty for the fusion.
+    stage : str
+        One of `STAGES`.
+
+    Returns
+    -------
+    ProtoConfig
+        With the run folder, task and model options of that stage.
+    """
+    head_only = stage in ("classifier", "fusion")
+    run = f"{config.run}/fusion" if stage == "fusion" else f"{config.run}/{branch}/{stage}"
+    changes: dict[str, Any] = {
+        "run": run,
+        "branch": branch,
+        "training_stage": stage,
+        "model": "protoecgnet_trunk" if stage == "feature_extractor" else "protoecgnet",
+        "task": config.task or (BRANCHES[branch].task if branch else FUSION_TASK),
+    }
+    if head_only:  # the rest is frozen: it reads scores, not signals
+        changes |= {"epochs": config.classifier_epochs, "lr": config.classifier_lr, "schedule": "constant"}
+        changes |= {"patience": max(config.patience, 10)}
+        changes |= {"shift": 0.0, "scale": 0.0, "noise": 0.0, "lead_dropout": 0.0}
+    return dataclasses.replace(config, **changes)
+
+
+def model_options(config: ProtoConfig, trunk_only: bool = False) -> dict[str, Any]:
+    """Options of the network that the configuration decides.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of one stage.
+    trunk_only : bool
+        Those of `ProtoECGNet_Trunk` instead of `ProtoECGNet`.
+
+    Returns
+    -------
+    dict
+        Keyword arguments for ``create_model``.
+    """
+    names = inspect.signature(ProtoECGNet_Trunk if trunk_only else ProtoECGNet).parameters
+    options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
+    # one column of features stands for 0.32 s at either sampling rate
+    return {**options, "decimation": max(1, config.sampling_rate // 100), **config.model_config}

@@ -1,0 +1,307 @@
+"""Why ProtoECGNet gave its answer: the prototypes that made up each logit, and where they were found.
+
+A logit is ``bias + sum over the prototypes of weight x similarity`` (in a fusion, of the similarity in units
+of its spread over the training records), so nothing has to be estimated: the terms are listed, the largest
+first, and checked to add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from models_torch.protoecgnet import ProtoECGNet, ProtoECGNet_Fusion
+from training.predictor import Predictor
+from training.protoecgnet.projected import branches_of, prototype_list
+from utils.errors import DataError, UsageError, nearest
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One prototype's share of one logit.
+
+    Parameters
+    ----------
+    prototype : int
+        Its number in the model and in the card's list.
+    branch : str
+        ``rhythm``, ``morphology`` or ``global``.
+    classes : tuple of str
+        Classes it is a prototype of.
+    kind : str
+        ``single`` or ``joint``.
+    similarity : float
+        Between the prototype and the record: the score that the classifier uses.
+    standardised : float
+        What the weight multiplies: in a fusion (similarity - centre) / spread, else the similarity.
+    weight : float
+        From the prototype to the explained class.
+    contribution : float
+        ``weight * standardised``.
+    window : int
+        The most similar window of the explained record.
+    start_ms, end_ms : float
+        Where that window lies in the explained record.
+    receptive_field_ms : tuple of float
+        First and last moment of the explained record that can influence the window.
+    source : dict
+        The card's entry: training record, window, true labels.
+    """
+
+    prototype: int
+    branch: str
+    classes: tuple[str, ...]
+    kind: str
+    similarity: float
+    standardised: float
+    weight: float
+    contribution: float
+    window: int
+    start_ms: float
+    end_ms: float
+    receptive_field_ms: tuple[float, float]
+    source: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ClassExplanation:
+    """One logit taken apart: ``bias + sum of the evidence + rest = logit``.
+
+    Parameters
+    ----------
+    name : str
+        The class.
+    logit : float
+        Its logit.
+    bias : float
+        0 where the classifier has none.
+    probability : float
+        Of the class.
+    threshold : float
+        From which the class counts as predicted.
+    predicted : bool
+        Whether it is.
+    evidence : tuple of Evidence
+        The largest contributions, the largest first.
+    rest : float
+        Sum of the contributions of all other prototypes.
+    contributions : ndarray, shape (P,)
+        All of them.
+    """
+
+    name: str
+    logit: float
+    bias: float
+    probability: float
+    threshold: float
+    predicted: bool
+    evidence: tuple[Evidence, ...]
+    rest: float
+    contributions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a record got its answer.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (C,)
+        Of all classes.
+    predicted : tuple of str
+        Classes that reach their threshold, whether explained or not.
+    similarities : ndarray, shape (P,)
+        Of all prototypes.
+    windows : ndarray of int, shape (P,)
+        The most similar window of each prototype.
+    classes : tuple of ClassExplanation
+        The explained classes, the most probable first.
+    """
+
+    probabilities: np.ndarray
+    predicted: tuple[str, ...]
+    similarities: np.ndarray
+    windows: np.ndarray
+    classes: tuple[ClassExplanation, ...]
+
+
+class _Places:
+    """Branch, window span and receptive field of any prototype and window."""
+
+    def __init__(self, predictor: Predictor):
+        branches = branches_of(predictor.model)
+        self._owner = np.repeat(np.arange(len(branches)), [len(b.prototype_vectors) for b in branches])
+        self._names = [network.branch for network in branches]
+        self._spans = []
+        for network in branches:
+            spans = []
+            for window in range(network.windows):
+                samples = (*network.window_span(window), *network.window_receptive_field(window))
+                start, end, first, last = (1000 * sample / predictor.sampling_rate for sample in samples)
+                spans.append({"start_ms": start, "end_ms": end, "receptive_field_ms": (first, last)})
+            self._spans.append(spans)
+
+    def branch(self, prototype: int) -> str:
+        return self._names[self._owner[prototype]]
+
+    def span(self, prototype: int, window: int) -> dict[str, Any]:
+        return self._spans[self._owner[prototype]][window]
+
+
+def explain_records(
+    predictor: Predictor,
+    signals_mv: Any,
+    top: int = 5,
+    classes: str | Sequence[str] = "predicted",
+    batch_size: int = 32,
+) -> list[Explanation]:
+    """Take the logits of records apart into the contributions of prototypes.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        A ProtoECGNet with projected prototypes, or a fusion.
+    signals_mv : array_like, shape (N, T, leads)
+        Millivolts at the predictor's rate.
+    top : int
+        Prototypes to list for each class.
+    classes : str or sequence of str
+        ``predicted``: those that reach the card's threshold, and where none does, the most probable one.
+        Else the names of the classes.
+    batch_size : int
+        Records of one forward pass.
+
+    Returns
+    -------
+    list of Explanation
+        One a record.
+
+    Raises
+    ------
+    UsageError
+        See `prototype_list`; an unknown class, or `top` below 1.
+    DataError
+        See `Predictor.standardize`; or the terms do not add up to the logit.
+    """
+    listed, places = prototype_list(predictor), _Places(predictor)
+    if top < 1:
+        raise UsageError(f"at least one prototype must be listed, not {top}")
+    wanted = None if classes == "predicted" else _columns(predictor, classes)
+    weight, bias = _classifier(predictor.model)
+    explanations = []
+    for first in range(0, len(signals_mv), batch_size):
+        batch = predictor.standardize(signals_mv[first : first + batch_size])
+        scores, windows, inputs, logits, probabilities = _forward(predictor, batch)
+        positive = _positive(predictor, probabilities)
+        for row in range(len(batch)):
+            chosen = wanted
+            if chosen is None:
+                chosen = np.flatnonzero(positive[row]).tolist() or [int(probabilities[row].argmax())]
+            parts = []
+            for c in sorted(chosen, key=lambda c: -probabilities[row, c]):
+                terms = weight[c] * inputs[row]
+                best = np.argsort(-terms, kind="stable")[:top]
+                evidence = [
+                    Evidence(
+                        prototype=p,
+                        branch=places.branch(p),
+                        classes=tuple(listed[p]["classes"]),
+                        kind=listed[p]["kind"],
+                        similarity=float(scores[row, p]),
+                        standardised=float(inputs[row, p]),
+                        weight=float(weight[c, p]),
+                        contribution=float(terms[p]),
+                        window=int(windows[row, p]),
+                        **places.span(p, windows[row, p]),
+                        source=listed[p],
+                    )
+                    for p in best.tolist()
+                ]
+                part = ClassExplanation(
+                    name=predictor.classes[c],
+                    logit=float(logits[row, c]),
+                    bias=float(bias[c]),
+                    probability=float(probabilities[row, c]),
+                    threshold=float(predictor.thresholds[c]),
+                    predicted=bool(positive[row, c]),
+                    evidence=tuple(evidence),
+                    rest=float(np.delete(terms, best).sum()),
+                    contributions=terms,
+                )
+                check_sum(part, first + row)
+                parts.append(part)
+            names = tuple(name for name, yes in zip(predictor.classes, positive[row], strict=True) if yes)
+            explanations.append(
+                Explanation(probabilities[row], names, scores[row], windows[row], tuple(parts))
+            )
+    return explanations
+
+
+def check_sum(part: ClassExplanation, record: int) -> None:
+    """Hold an explanation to its promise: bias, evidence and rest add up to the logit.
+
+    Parameters
+    ----------
+    part : ClassExplanation
+        One explained logit.
+    record : int
+        Number of the record, for the message.
+
+    Raises
+    ------
+    DataError
+        They do not, by more than 1e-4 and the rounding of float32.
+    """
+    total = part.bias + sum(e.contribution for e in part.evidence) + part.rest
+    # the model adds in float32, so its own rounding grows with the size of the terms
+    allowed = TOLERANCE + 1e-6 * float(np.abs(part.contributions).sum())
+    if not abs(total - part.logit) <= allowed:
+        raise DataError(
+            f"record {record}, class {part.name}: the contributions add up to {total:.6f}, but the logit is "
+            f"{part.logit:.6f}: the weights are damaged or the classifier is not linear; train it again"
+        )
+
+
+def _columns(predictor: Predictor, names: Sequence[str]) -> list[int]:
+    for name in names:
+        if name not in predictor.classes:
+            raise UsageError(f"unknown class '{name}': {nearest(name, predictor.classes)}")
+    return [predictor.classes.index(name) for name in names]
+
+
+def _classifier(model: ProtoECGNet | ProtoECGNet_Fusion) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (C, P) and biases (C,) as float64."""
+    weight = model.head.weight.detach().cpu().double().numpy()
+    bias = model.head.bias
+    return weight, np.zeros(len(weight)) if bias is None else bias.detach().cpu().double().numpy()
+
+
+def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Scores and windows (B, P), what the weights multiply (B, P), logits and probabilities (B, C)."""
+    model = predictor.model
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        scores, windows = model.scores(torch.from_numpy(batch).to(model.head.weight.device))
+        inputs = model.standardised(scores) if isinstance(model, ProtoECGNet_Fusion) else scores
+        logits = model.logits_of(scores).float()
+        multilabel = predictor.card.get("multilabel", True)
+        probabilities = torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)
+    model.train(was_training)
+    scores, windows, logits, probabilities = (
+        t.cpu().numpy() for t in (scores, windows, logits, probabilities)
+    )
+    return scores, windows, inputs.cpu().double().numpy(), logits, probabilities
+
+
+def _positive(predictor: Predictor, probabilities: np.ndarray) -> np.ndarray:
+    """Which classes are predicted, (B, C) bool; of exclusive classes only the most probable one."""
+    if predictor.card.get("multilabel", True):
+        return probabilities >= predictor.thresholds
+    return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]

@@ -1,0 +1,187 @@
+"""The stages that train a network: feature_extractor, prototypes and joint."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+import models_torch
+from models_torch.protoecgnet.losses import LossWeights, PrototypeLoss, class_weights, label_cooccurrence
+from training.checkpoint import find_checkpoint
+from training.protoecgnet.config import ProtoConfig, model_options
+from training.protoecgnet.networks import records_fingerprint, source_of, start_from
+from training.setup import TrainingData
+from training.torch_loop import Job
+
+# what a stage leaves as it is; the rest learns
+_FROZEN = {"joint": ("head",), "prototypes": ("trunk", "head")}
+
+
+def sizes(data: TrainingData) -> dict[str, int]:
+    """Sizes of a network that the data decides.
+
+    Parameters
+    ----------
+    data : TrainingData
+        The splits.
+
+    Returns
+    -------
+    dict of int
+        ``num_classes``, ``samples`` and ``leads``.
+    """
+    _, samples, leads = data.train.signals.shape
+    return {"num_classes": len(data.train.classes), "samples": samples, "leads": leads}
+
+
+def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
+    """Weight of each class's positives, from the training records.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        ``class_weights``.
+    data : TrainingData
+        The splits.
+
+    Returns
+    -------
+    Tensor, shape (C,)
+        All 1 for ``none``.
+    """
+    if config.class_weights == "none":
+        return torch.ones(len(data.train.classes))
+    return class_weights(data.train.labels, config.class_weights)
+
+
+def first_bias(labels: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
+    """Bias at which the classifier starts: the log odds of each class under the weighted loss.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (N, C)
+        Training labels.
+    weights : Tensor, shape (C,)
+        Weight of the positives.
+
+    Returns
+    -------
+    Tensor, shape (C,)
+        Finite for a class without positives, too.
+    """
+    positive = torch.as_tensor(labels.sum(axis=0), dtype=torch.float32)
+    return torch.log((positive * weights + 0.5) / (len(labels) - positive + 0.5))
+
+
+def adam(config: ProtoConfig, model: torch.nn.Module) -> torch.optim.Adam:
+    """Adam over what is not frozen.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        ``lr`` and ``l2``.
+    model : torch.nn.Module
+        The model.
+
+    Returns
+    -------
+    torch.optim.Adam
+        Ready to use.
+    """
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.Adam(trainable, lr=config.lr, weight_decay=config.l2)
+
+
+def _binary_cross_entropy(pos_weight: torch.Tensor, model, signals, labels):
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        model(signals).float(), labels, pos_weight=pos_weight.to(labels.device)
+    )
+    return loss, {}
+
+
+def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
+    """Prepare the stage feature_extractor: the trunk as a plain classifier.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of this stage.
+    data : TrainingData
+        The splits.
+
+    Returns
+    -------
+    Job
+        For `training.torch_loop.train_torch`.
+    """
+    options = {**sizes(data), **model_options(config, trunk_only=True)}
+    model = models_torch.create_model("protoecgnet_trunk", **options)
+    loss = partial(_binary_cross_entropy, positive_weights(config, data))
+    return Job(model, adam(config, model), loss, card=_card(config, data))
+
+
+def prepare_prototypes(config: ProtoConfig, data: TrainingData) -> Job:
+    """Prepare the stages prototypes and joint.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        Of this stage.
+    data : TrainingData
+        The splits.
+
+    Returns
+    -------
+    Job
+        For `training.torch_loop.train_torch`.
+
+    Raises
+    ------
+    UsageError
+        The stage prototypes without a trained feature extractor.
+    DataError
+        Weights of another network.
+    """
+    stage, branch, classes = config.training_stage, config.branch, data.train.classes
+    options = {**sizes(data), **model_options(config)}
+    model = models_torch.create_model("protoecgnet", **options)
+    weights = positive_weights(config, data)
+    if options["bias"]:
+        with torch.no_grad():
+            model.head.bias.copy_(first_bias(data.train.labels, weights))
+    if not config.resume:  # a resumed run has its own weights
+        if stage == "prototypes":
+            chain = _chain(config)
+            start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
+        elif config.init:
+            start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
+    model.freeze(*_FROZEN[stage])
+    lambdas = {name: getattr(config, f"lam_{name}") for name in ("clst", "sep", "spars", "div", "cnrst")}
+    loss = PrototypeLoss(
+        model.identity,
+        label_cooccurrence(data.train.labels),
+        weights,
+        LossWeights(**lambdas),
+        reference=config.loss_definition == "reference",
+    )
+
+    def weighted_terms(wrapped, signals, labels):
+        logits, scores = wrapped(signals, details=True)
+        loss.to(scores.device)
+        return loss(logits.float(), scores.float(), model.prototype_vectors, labels)
+
+    return Job(model, adam(config, model), weighted_terms, card=_card(config, data))
+
+
+def _chain(config: ProtoConfig) -> ProtoConfig:
+    """The configuration of the whole chain that a stage belongs to."""
+    from dataclasses import replace
+
+    return replace(config, run=config.run.rsplit("/", 2)[0])
+
+
+def _card(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
+    return {"stage": config.training_stage, "records_fingerprint": records_fingerprint(data)}

@@ -1,0 +1,135 @@
+"""Which window of which record a prototype becomes: the search itself, on features and similarities."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+
+class Matches:
+    """The window that each prototype has found so far.
+
+    Parameters
+    ----------
+    vectors : Tensor, shape (P, D, T)
+        The vectors to replace; not changed.
+
+    Attributes
+    ----------
+    vectors : Tensor, shape (P, D, T)
+        The windows; where there is none, the vector to replace.
+    record, window : Tensor of int, shape (P,)
+        Whence they are; -1 for nowhere.
+    similarity : Tensor, shape (P,)
+        To the vector to replace; -inf where there is none.
+    """
+
+    def __init__(self, vectors: Tensor):
+        count = len(vectors)
+        self.vectors = vectors.detach().clone()
+        self.record = torch.full((count,), -1, device=vectors.device)
+        self.window = self.record.clone()
+        self.similarity = torch.full((count,), -torch.inf, device=vectors.device)
+
+    def add(self, records: Tensor, features: Tensor, similarity: Tensor, window: Tensor) -> None:
+        """Take what is better in a batch of records; of equally good records the first one stays.
+
+        Parameters
+        ----------
+        records : Tensor of int, shape (B,)
+            Their numbers.
+        features : Tensor, shape (B, D, columns)
+            Their feature columns.
+        similarity : Tensor, shape (B, P)
+            Of the best window, see `best_windows`.
+        window : Tensor of int, shape (B, P)
+            The best window.
+        """
+        top, row = similarity.max(dim=0)
+        better = (top > self.similarity).nonzero().flatten()
+        row = row[better]
+        self.put(better, records[row], window[row, better], top[better], features, row)
+
+    def put(
+        self,
+        prototypes: Tensor,
+        records: Tensor,
+        window: Tensor,
+        similarity: Tensor,
+        features: Tensor,
+        rows: Tensor,
+    ) -> None:
+        """Set the windows of some prototypes.
+
+        Parameters
+        ----------
+        prototypes : Tensor of int, shape (n,)
+            Which ones.
+        records, window : Tensor of int, shape (n,)
+            Record number and window of each.
+        similarity : Tensor, shape (n,)
+            Of that window.
+        features : Tensor, shape (B, D, columns)
+            Feature columns to cut the windows from.
+        rows : Tensor of int, shape (n,)
+            Where in `features` each record is.
+        """
+        length = self.vectors.shape[2]
+        self.vectors[prototypes] = features.unfold(2, length, 1)[rows, :, window]
+        self.record[prototypes] = records
+        self.window[prototypes] = window
+        self.similarity[prototypes] = similarity
+
+
+def best_windows(activations: Tensor, admissible: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the window of each record that is most similar to each prototype.
+
+    Parameters
+    ----------
+    activations : Tensor, shape (B, P, W)
+        Similarity of each window with each prototype.
+    admissible : Tensor of bool, shape (B, P)
+        Whether the record has one of the prototype's classes.
+
+    Returns
+    -------
+    similarity : Tensor, shape (B, P)
+        Of that window; -inf where the record is no candidate.
+    window : Tensor of int, shape (B, P)
+        The first of the best windows.
+    """
+    best, window = activations.max(dim=2)
+    return best.masked_fill(~admissible, -torch.inf), window
+
+
+def assign(similarity: np.ndarray) -> np.ndarray:
+    """Give each prototype a row of its own: as many prototypes as possible, then as similar as possible.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (N, P)
+        -inf where the row is no candidate; such entries are overwritten.
+
+    Returns
+    -------
+    ndarray of int, shape (P,)
+        Row of each prototype, no row twice; -1 where none is left.
+
+    References
+    ----------
+    Crouse, On implementing 2D rectangular assignment algorithms, IEEE Trans. Aerosp. Electron. Syst. 2016,
+    doi:10.1109/TAES.2016.140952.
+    """
+    admissible = np.isfinite(similarity)
+    chosen = np.full(similarity.shape[1], -1)
+    if not admissible.any():
+        return chosen
+    values = similarity[admissible]
+    # so low that one more admissible pair is worth more than any gain in similarity
+    similarity[~admissible] = values.min() - (similarity.shape[1] + 1) * (np.ptp(values) + 1)
+    rows, prototypes = linear_sum_assignment(similarity, maximize=True)
+    real = admissible[rows, prototypes]
+    chosen[prototypes[real]] = rows[real]
+    return chosen

@@ -1,0 +1,84 @@
+"""The projected prototypes of a trained model, as its card lists them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models_torch.protoecgnet import ProtoECGNet, ProtoECGNet_Fusion
+from training.predictor import Predictor
+from utils.errors import DataError, UsageError
+
+
+def is_protoecgnet(predictor: Predictor) -> bool:
+    """Tell whether a model decides by prototypes.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Any trained model.
+
+    Returns
+    -------
+    bool
+        True for a branch of ProtoECGNet and for the fusion.
+    """
+    return predictor.card["model"]["name"] in ("protoecgnet", "protoecgnet_fusion")
+
+
+def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
+    """Give the card's list of prototypes, checked against the model.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        A ProtoECGNet or a fusion.
+
+    Returns
+    -------
+    list of dict
+        One entry a prototype, in their order.
+
+    Raises
+    ------
+    UsageError
+        Not a ProtoECGNet, a model of crops, or prototypes that were never projected.
+    DataError
+        The list does not fit the model.
+    """
+    if not is_protoecgnet(predictor):
+        raise UsageError(
+            f"{predictor.folder} holds '{predictor.card['model']['name']}', which has no prototypes"
+        )
+    if predictor.crop:
+        raise UsageError(f"{predictor.folder} reads crops of a record; only whole records can be explained")
+    listed = predictor.card.get("prototypes")
+    if not listed:
+        branch = predictor.card["model"].get("branch", "BRANCH")
+        raise UsageError(
+            f"{predictor.folder} has no projected prototypes, so there is no training ECG to compare with: "
+            "run first python torch_train.py --model protoecgnet "
+            f"--branch {branch} --training_stage projection"
+        )
+    count = sum(len(network.prototype_vectors) for network in branches_of(predictor.model))
+    if len(listed) != count:
+        raise DataError(
+            f"{predictor.folder}: the card lists {len(listed)} prototypes, the model has {count}: "
+            "they do not belong together; project again"
+        )
+    return listed
+
+
+def branches_of(model: ProtoECGNet | ProtoECGNet_Fusion) -> list[ProtoECGNet]:
+    """Give the branches of a model, in the order of their prototypes.
+
+    Parameters
+    ----------
+    model : ProtoECGNet or ProtoECGNet_Fusion
+        The model.
+
+    Returns
+    -------
+    list of ProtoECGNet
+        The model itself where it is one branch.
+    """
+    return list(model.branch_models) if isinstance(model, ProtoECGNet_Fusion) else [model]

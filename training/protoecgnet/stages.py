@@ -1,0 +1,182 @@
+"""The stages of ProtoECGNet, one by one or as a chain.
+
+joint -> projection -> classifier for each branch, then fusion. Each stage is a run of its own in
+``checkpoints/<run>/<branch>/<stage>``; the chain goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from models_torch.protoecgnet import BRANCHES
+from training.checkpoint import read_card, write_checkpoint
+from training.protoecgnet.classifier import macro_auc, prepare_classifier, prepare_fusion, score_records
+from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
+from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
+from training.protoecgnet.networks import load_network, source_of, stage_folder
+from training.protoecgnet.projection import project
+from training.provenance import command, git_commit, versions
+from training.recorder import OnEpoch
+from training.setup import load_training_data, thread_count
+from training.torch_loop import train_torch
+from utils.calibration import fit_calibrator
+from utils.errors import UsageError
+from utils.metrics import choose_thresholds
+from utils.seeds import seed_everything
+
+
+def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
+    """Run one stage of one branch, or the fusion.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        ``run`` is that of the whole chain; ``branch`` and ``training_stage`` say what to do.
+    on_epoch : callable, optional
+        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the stage.
+
+    Returns
+    -------
+    pathlib.Path
+        Its checkpoint folder.
+
+    Raises
+    ------
+    TwelveLeadError
+        An earlier stage is missing, or whatever `training.torch_loop.train_torch` raises.
+    """
+    stage = config.training_stage
+    own = stage_config(config, "" if stage == "fusion" else config.branch, stage)
+    print(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}", flush=True)
+    if stage == "projection":
+        return _project(config, own)
+    prepare = {
+        "feature_extractor": prepare_trunk,
+        "prototypes": prepare_prototypes,
+        "joint": prepare_prototypes,
+        "classifier": partial(prepare_classifier, chain=config),
+        "fusion": partial(prepare_fusion, chain=config),
+    }[stage]
+    return train_torch(replace(own, init="") if stage in ("classifier", "fusion") else own, on_epoch, prepare)
+
+
+def run_chain(config: ProtoConfig) -> Path:
+    """Run joint, projection and classifier of each branch, and the fusion of all.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        With ``resume``, finished stages are left as they are.
+
+    Returns
+    -------
+    pathlib.Path
+        Checkpoint folder of the last stage.
+
+    Raises
+    ------
+    UsageError
+        A run of this name exists, and neither ``--resume`` nor ``--overwrite`` was given.
+    TwelveLeadError
+        See `run_stage`.
+    """
+    branches = [config.branch] if config.branch else list(BRANCHES)
+    steps = [(branch, stage) for branch in branches for stage in CHAIN]
+    if not config.branch:
+        steps.append(("", "fusion"))
+    existing = [s for s in steps if stage_folder(config, *s).exists()]
+    if existing and not (config.resume or config.overwrite):
+        raise UsageError(
+            f"run '{config.run}' exists in {stage_folder(config, *existing[0])}: --resume goes on with it, "
+            "--overwrite replaces it, --run NAME makes another"
+        )
+    folder = Path()
+    for branch, stage in steps:
+        folder = stage_folder(config, branch, stage)
+        again = config.resume and _current(config, branch, stage)
+        if again and stage == "projection":
+            print(f"--- projection of branch {branch}: done before")
+            continue
+        run_stage(replace(config, branch=branch, training_stage=stage, resume=again, overwrite=not again))
+    return folder
+
+
+def _current(config: ProtoConfig, branch: str, stage: str) -> bool:
+    """Whether a stage was begun, and from the weights that its earlier stages have now."""
+    folder = stage_folder(config, branch, stage)
+    if stage == "joint":
+        return (folder / "last" / "state.safetensors").exists()
+    if not (folder / "card.json").exists():
+        return False
+    earlier = CHAIN[CHAIN.index(stage) - 1] if branch else "classifier"
+    sources = [stage_folder(config, name, earlier) for name in ([branch] if branch else BRANCHES)]
+    return read_card(folder).get("made_from") == [read_card(source)["weights_sha256"] for source in sources]
+
+
+def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
+    """Replace each prototype by the most similar piece of a training ECG, and tell what that costs."""
+    folder = stage_folder(config, own.branch, "projection")
+    if (folder / "card.json").exists() and not config.overwrite:
+        raise UsageError(f"{folder} exists: --overwrite projects anew")
+    source = source_of(config, own.branch, ("joint", "prototypes"))
+    torch.set_num_threads(thread_count(own))
+    data = load_training_data(own)
+    network, card = load_network(source, own.branch, data.train.classes)
+    seed_everything(own.seed)
+    if own.limit:
+        print(f"only the {len(data.train)} records of --limit can become prototypes")
+    before = macro_auc(network, score_records(network, data.val, data.standardizer), data.val)
+    projection = project(network, data.train, data.standardizer, own.one_to_one)
+    projection.apply(network)
+    after_scores = score_records(network, data.val, data.standardizer)
+    after = macro_auc(network, after_scores, data.val)
+    probabilities = torch.sigmoid(network.logits_of(torch.from_numpy(after_scores))).detach().numpy()
+    report = {
+        **projection.report,
+        "val_macro_roc_auc_before": round(before, 6),
+        "val_macro_roc_auc_after": round(after, 6),
+    }
+    kept = ("stage", "thresholds", "calibration", "metrics", "command", "git_commit", "packages", "config")
+    written = {key: value for key, value in card.items() if key not in kept}
+    written |= {
+        "stage": "projection",
+        "thresholds": choose_thresholds(data.val.labels, probabilities).tolist(),
+        "calibration": fit_calibrator(data.val.labels, probabilities).to_json(),
+        "metrics": {"val_macro_roc_auc": round(after, 6)},
+        "config": own.to_json(),
+        "command": command(),
+        "git_commit": git_commit(),
+        "packages": versions(),
+        "made_from": [card["weights_sha256"]],
+        "projection": report,
+        "prototypes": projection.prototypes,
+    }
+    state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    write_checkpoint(folder, written, partial(save_file, state))
+    print(
+        f"{report['projected']} of {report['prototypes']} prototypes are now pieces of {report['distinct_records']} training "
+        f"ECGs; fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
+    )
+    print(f"wrote {folder}")
+    return folder
+
+
+def main(description: str, args: Sequence[str]) -> None:
+    """Command line of ``torch_train.py --model protoecgnet``.
+
+    Parameters
+    ----------
+    description : str
+        Head of ``--help``.
+    args : sequence of str
+        The words after the script's name.
+    """
+    config = parse_proto_config(description, args)
+    folder = (run_chain if config.training_stage == "all" else run_stage)(config)
+    print(f"the trained network is in {folder}")
