@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.config import Parser
+from training.flags import Parser
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError, run_cli
 from utils.files import write_text

@@ -1,7 +1,7 @@
 """Collect runs of ProtoECGNet and generate their tables.
 
 python -m benchmarks.protoecgnet collect --run protoecgnet   # after torch_test.py has scored its stages
-python -m benchmarks.protoecgnet table                       # benchmarks/protoecgnet/README.md, README.md's block
+python -m benchmarks.protoecgnet table                       # writes the page and README.md's block
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
-from training.config import Parser
+from training.flags import Parser
 from training.protoecgnet.config import ProtoConfig
 from training.provenance import portable
 from utils.errors import UsageError, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
 
 RUNS = ROOT / "benchmarks" / "protoecgnet"
-MAIN, SMALL = "protoecgnet", "ablation_base"
+MAIN, SMALL = "protoecgnet", "protoecgnet_small"
 _STAGES = ("feature_extractor", "joint", "projection", "classifier")
 _CARD = ("task", "seed", "command", "git_commit", "projection", "pruning", "metrics", "made_from", "config")
 
@@ -128,7 +128,9 @@ def main_table(runs: dict[str, dict[str, Any]]) -> str:
         box, joint, projected, last = (stages.get(f"{branch}/{stage}") for stage in _STAGES)
         if last is None:
             continue
-        scored = [v for v in last["test"]["class_roc_auc"].values() if v is not None] if "test" in last else []
+        scored = (
+            [v for v in last["test"]["class_roc_auc"].values() if v is not None] if "test" in last else []
+        )
         lines.append(
             [
                 f"{branch} ({last['task']})",
@@ -145,8 +147,15 @@ def main_table(runs: dict[str, dict[str, Any]]) -> str:
         box = runs.get("protoecgnet_black_box", {}).get("stages", {}).get("rhythm/feature_extractor")
         scored = [v for v in fusion["test"]["class_roc_auc"].values() if v is not None]
         lines.append(
-            ["**fusion** (all)", f"{len(scored)} of {len(fusion['test']['class_roc_auc'])}", _score(box)]
-            + [_score(fusion), _fold9(box), "–", "–", _fold9(fusion), f"{fusion['prototypes']}", "–"]
+            [
+                "**fusion** (all)",
+                f"{len(scored)} of {len(fusion['test']['class_roc_auc'])}",
+                _score(box),
+                _score(fusion),
+                *(_fold9(box), "–", "–", _fold9(fusion)),
+                f"{fusion['prototypes']}",
+                "–",
+            ]
         )
     return markdown(header, lines)
 
@@ -180,7 +189,7 @@ def ablation_table(runs: dict[str, dict[str, Any]]) -> str:
     lines = []
     for name in sorted(runs, key=lambda n: (n != SMALL, n)):
         stages = runs[name]["stages"]
-        if not name.startswith("ablation_") or "morphology/classifier" not in stages:
+        if (name != SMALL and not name.startswith("ablation_")) or "morphology/classifier" not in stages:
             continue
         projected, last = stages["morphology/projection"], stages["morphology/classifier"]
         report = projected["projection"]
@@ -324,7 +333,9 @@ def main(args: Sequence[str] | None = None) -> None:
     write_text(options.runs / "README.md", page(runs))
     text = insert(options.readme.read_text(encoding="utf-8"), block(runs), "protoecgnet")
     if text is None:
-        raise UsageError(f"{options.readme} has no lines <!-- protoecgnet:begin --> and <!-- protoecgnet:end -->")
+        raise UsageError(
+            f"{options.readme} has no lines <!-- protoecgnet:begin --> and <!-- protoecgnet:end -->"
+        )
     write_text(options.readme, text)
     print(f"wrote {options.runs / 'README.md'} and the block in {options.readme}")
 

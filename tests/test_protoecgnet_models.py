@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from models_torch import create_model
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ResNet
-from models_torch.protoecgnet.network import list_prototypes, window_cosines, window_distances
+from models_torch.protoecgnet.branches import list_prototypes
+from models_torch.protoecgnet.similarity import window_cosines, window_distances
 from utils.errors import DataError, UsageError
 
 pytestmark = pytest.mark.torch
@@ -45,9 +46,7 @@ def small_branch(branch="morphology", **options):
 
 
 def small_signals(records=4, samples=320):
-    return torch.from_numpy(
-        np.random.RandomState(0).standard_normal((records, samples, 3)).astype("float32")
-    )
+    return torch.from_numpy(np.random.RandomState(0).standard_normal((records, samples, 3)).astype("float32"))
 
 
 def reference_tensors(model):
@@ -131,7 +130,9 @@ def test_trunks_have_the_references_sizes(backbone):
 def test_fusion_has_the_references_prototypes():
     with torch.device("meta"):
         configs = [
-            create_model("protoecgnet", num_classes=CASES[b][1], branch=b, reference_layers=True, **REFERENCE).config
+            create_model(
+                "protoecgnet", num_classes=CASES[b][1], branch=b, reference_layers=True, **REFERENCE
+            ).config
             for b in BRANCHES
         ]
         model = create_model("protoecgnet_fusion", num_classes=71, branches=configs)
@@ -145,7 +146,9 @@ def test_similarities_are_the_references():
         return torch.from_numpy(GOLDENS[key])
 
     x, prototypes = tensor("cos1d_x")[..., None], tensor("proto1d")[..., None]
-    torch.testing.assert_close(window_cosines(x, prototypes)[..., 0], tensor("cos1d_out"), rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(
+        window_cosines(x, prototypes)[..., 0], tensor("cos1d_out"), rtol=2e-5, atol=1e-6
+    )
     distances = window_distances(x, prototypes)[..., 0]
     torch.testing.assert_close(distances, tensor("l2_1d_dist"), rtol=2e-5, atol=1e-6)
     logs = ((distances + 1) / (distances + 1e-4)).log()

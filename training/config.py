@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import yaml
 
 from preprocessing.augmentation import Augmentation
 from preprocessing.labels import canonical_task, tasks
+from training.flags import Parser, json_object, true_or_false
 from utils.errors import UsageError, nearest
 
 
@@ -81,9 +81,7 @@ class TrainConfig:
     )
     label_smoothing: float = option(0.0, "label smoothing", group="optimisation")
 
-    crop: int = option(
-        0, "train on random crops of so many samples (0: whole records)", group="augmentation"
-    )
+    crop: int = option(0, "train on random crops of so many samples (0: whole records)", group="augmentation")
     shift: float = option(0.0, "largest circular shift, as a part of the record", group="augmentation")
     scale: float = option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation")
     noise: float = option(0.0, "largest noise, in units of the standardised signal", group="augmentation")
@@ -126,80 +124,6 @@ class TrainConfig:
 Config = TypeVar("Config", bound=TrainConfig)
 
 
-def true_or_false(text: str) -> bool:
-    """Read True or False from text, as ``--loggr False`` needs it.
-
-    Parameters
-    ----------
-    text : str
-        true/false, yes/no, on/off, 1/0 in any case.
-
-    Returns
-    -------
-    bool
-        The value.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        Anything else.
-    """
-    word = str(text).strip().lower()
-    if word in ("true", "yes", "on", "1"):
-        return True
-    if word in ("false", "no", "off", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"'{text}' is neither True nor False")
-
-
-def _json_object(text: str) -> dict:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object, e.g. '{\"dropout\": 0.3}'")
-    return value
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest flag when it meets one it does not know.
-
-    Parameters
-    ----------
-    **kwargs : object
-        As for `argparse.ArgumentParser`.
-    """
-
-    def __init__(self, **kwargs: Any):
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(allow_abbrev=False, **kwargs)
-
-    def parse_args(self, args=None, namespace=None):  # type: ignore[override]
-        """Parse, and refuse unknown flags with the nearest valid one.
-
-        Parameters
-        ----------
-        args : list of str, optional
-            The words; default the command line's.
-        namespace : argparse.Namespace, optional
-            Takes the values.
-
-        Returns
-        -------
-        argparse.Namespace
-            The values.
-        """
-        values, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            flags = [
-                flag for action in self._actions for flag in action.option_strings if flag.startswith("--")
-            ]
-            flag = next((word for word in unknown if word.startswith("-")), unknown[0])
-            self.error(f"unknown argument '{flag}': {nearest(flag.split('=')[0], flags)}")
-        return values
-
-
 def add_options(
     parser: argparse.ArgumentParser, models: Sequence[str], kind: type[TrainConfig] = TrainConfig
 ) -> None:
@@ -228,7 +152,7 @@ def add_options(
             if default != ""
             else ""
         )
-        reads: Any = {bool: true_or_false, dict: _json_object}.get(type(default), type(default))
+        reads: Any = {bool: true_or_false, dict: json_object}.get(type(default), type(default))
         flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "type": reads}
         if f.metadata["choices"]:
             flag["choices"] = f.metadata["choices"]
@@ -398,7 +322,17 @@ def check(config: Config, models: Sequence[str]) -> Config:
         choices = f.metadata.get("choices")
         if choices and getattr(config, f.name) not in choices:
             raise UsageError(f"--{f.name} must be one of {', '.join(map(str, choices))}")
-    not_negative = ("limit", "highpass", "crop", "shift", "scale", "noise", "mixup", "weight_decay", "warmup_epochs")
+    not_negative = (
+        "limit",
+        "highpass",
+        "crop",
+        "shift",
+        "scale",
+        "noise",
+        "mixup",
+        "weight_decay",
+        "warmup_epochs",
+    )
     for name in (*not_negative, "seed", "threads"):
         if not getattr(config, name) >= 0:
             raise UsageError(f"--{name} must not be negative")

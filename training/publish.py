@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
-from training.config import Parser
+from training.flags import Parser
 from training.predictor import load_predictor
 from training.provenance import portable
 from utils.errors import UsageError, run_cli

@@ -1,4 +1,4 @@
-"""What both loops share: bar, end of an epoch (score fold 9, keep the best, save, log, decide), end of a run."""
+"""What both loops share: progress bar, end of an epoch (score, keep the best, save, log), end of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from utils.calibration import fit_calibrator
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
 from utils.metrics import choose_thresholds, evaluate
-
 
 OnEpoch = Callable[[int, float], bool]
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from preprocessing import ECGDataset, load_ptbxl
 from preprocessing.labels import canonical_task
 from training.checkpoint import find_checkpoint, read_card, run_name
-from training.config import Parser, read_yaml, true_or_false
+from training.config import read_yaml
+from training.flags import Parser, true_or_false
 from training.predictor import Predictor, load_predictor
 from training.provenance import command, git_commit, versions
 from training.setup import split_names

@@ -12,120 +12,24 @@ global      all the columns in their order
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models_torch.layers import channels_first
+from models_torch.protoecgnet.branches import BRANCHES, list_prototypes
 from models_torch.protoecgnet.resnet import ResNet
+from models_torch.protoecgnet.similarity import EPSILON, window_cosines, window_distances
 from models_torch.registry import register_model
 from utils.errors import UsageError, nearest
 
 PARTS = ("trunk", "add_on", "prototypes", "head")
 _TOP_WINDOWS = 5
-_EPSILON = 1e-4
-
-
-@dataclass(frozen=True)
-class Branch:
-    """What a branch looks at.
-
-    Parameters
-    ----------
-    prototypes_per_class : int
-        Prototypes of each class in the paper.
-    columns : int
-        Feature columns of a prototype: 0 for all of them, -1 for their average.
-    task : str
-        Label set of its classes.
-    backbone : str
-        Trunk in the paper.
-    """
-
-    prototypes_per_class: int
-    columns: int
-    task: str
-    backbone: str
-
-
-BRANCHES = {
-    "rhythm": Branch(5, -1, "proto_rhythm", "resnet1d18"),
-    "morphology": Branch(18, 3, "proto_morphology", "resnet18"),
-    "global": Branch(7, 0, "proto_global", "resnet18"),
-}
 
 
 def _choose(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"protoecgnet: unknown {name} '{value}': {nearest(value, choices)}")
-
-
-def list_prototypes(num_classes: int, single: int, joint: int) -> list[list[int]]:
-    """List the classes of each prototype: first `single` of each class, then `joint` of each pair.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes.
-    single : int
-        Prototypes of each class.
-    joint : int
-        Prototypes of each pair of classes.
-
-    Returns
-    -------
-    list of list of int
-        One or two classes for each prototype.
-    """
-    own = [[c] for c in range(num_classes) for _ in range(single)]
-    pairs = [[a, b] for a in range(num_classes) for b in range(a + 1, num_classes) for _ in range(joint)]
-    return own + pairs
-
-
-def window_cosines(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Cosine between each window of the features and each prototype.
-
-    Parameters
-    ----------
-    features : Tensor, shape (B, D, L)
-        Feature columns.
-    prototypes : Tensor, shape (P, D, T)
-        T columns each.
-
-    Returns
-    -------
-    Tensor, shape (B, P, L - T + 1)
-        In [-1, 1].
-    """
-    columns = prototypes.shape[2]
-    unit = prototypes / prototypes.square().sum((1, 2), keepdim=True).add(_EPSILON).sqrt()
-    energy = features.square().sum(1, keepdim=True)
-    energy = functional.avg_pool1d(energy, columns, 1) * columns
-    return functional.conv1d(features, unit) / energy.add(_EPSILON).sqrt()
-
-
-def window_distances(features: Tensor, prototypes: Tensor) -> Tensor:
-    """Euclidean distance between each window of the features and each prototype.
-
-    Parameters
-    ----------
-    features : Tensor, shape (B, D, L)
-        Feature columns.
-    prototypes : Tensor, shape (P, D, T)
-        T columns each.
-
-    Returns
-    -------
-    Tensor, shape (B, P, L - T + 1)
-        Distances, not squared.
-    """
-    columns = prototypes.shape[2]
-    energy = functional.avg_pool1d(features.square().sum(1, keepdim=True), columns, 1) * columns
-    own = prototypes.square().sum((1, 2))[:, None]
-    square = energy - 2 * functional.conv1d(features, prototypes) + own
-    return square.clamp(min=1e-12).sqrt()
 
 
 @register_model
@@ -247,9 +151,7 @@ class ProtoECGNet(nn.Module):
         self.windows = self.columns - length + 1
         self.add_on, depth = _add_on(add_on_layers_type, self.trunk.channels, proto_dim, sigmoid)
         per_class = single_class_prototype_per_class or paper.prototypes_per_class
-        listed = prototype_classes or list_prototypes(
-            num_classes, per_class, joint_prototypes_per_border
-        )
+        listed = prototype_classes or list_prototypes(num_classes, per_class, joint_prototypes_per_border)
         identity = torch.zeros(len(listed), num_classes)
         for index, classes in enumerate(listed):
             identity[index, list(classes)] = 1
@@ -339,7 +241,7 @@ class ProtoECGNet(nn.Module):
         distances = window_distances(features, self.prototype_vectors)
         if self.activation == "linear":
             return -distances
-        return ((distances + 1) / (distances + _EPSILON)).log()
+        return ((distances + 1) / (distances + EPSILON)).log()
 
     def pool(self, activations: Tensor) -> tuple[Tensor, Tensor]:
         """One score for each prototype, and the window that has most to do with it.

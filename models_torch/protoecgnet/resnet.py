@@ -134,7 +134,9 @@ class ResNet(nn.Module):
                 inside = width * 2**stage
                 blocks.append(_Block(flat, channels, inside, step, deep, kernels))
                 channels = inside * 4 if deep else inside
-                for size, jump_here in zip(kernels[:1] if deep else kernels, (jump, jump * step), strict=False):
+                for size, jump_here in zip(
+                    kernels[:1] if deep else kernels, (jump, jump * step), strict=False
+                ):
                     field, start = field + (size - 1) * jump_here, start - size // 2 * jump_here
                 jump *= step
             stages.append(nn.Sequential(*blocks))

@@ -71,7 +71,9 @@ def score_records(network: nn.Module, records: ECGDataset, standardizer: Standar
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device)
     rows = []
-    starts = tqdm(range(0, len(records), _BATCH), desc="similarities", unit="batch", leave=False, disable=None)
+    starts = tqdm(
+        range(0, len(records), _BATCH), desc="similarities", unit="batch", leave=False, disable=None
+    )
     with torch.inference_mode():
         for start in starts:
             signals = standardizer(records.signals[start : start + _BATCH])
@@ -131,7 +133,7 @@ def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     _check_records(folder, card, data)
     if "prototypes" not in card:
         raise UsageError(
-            f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection first"
+            f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection"
         )
     network.freeze("trunk", "add_on", "prototypes")
     scores = {name: score_records(network, part, data.standardizer) for name, part in _parts(data)}
@@ -284,9 +286,7 @@ def _job(
     def state() -> dict[str, Tensor]:
         return network.state_dict()
 
-    parts = {
-        name: replace(part, signals=scores[name][:, :, None]) for name, part in _parts(data)
-    }
+    parts = {name: replace(part, signals=scores[name][:, :, None]) for name, part in _parts(data)}
     inputs = replace(data, train=parts["train"], val=parts["val"], standardizer=Standardizer(0.0, 1.0))
     return Job(classifier, optimizer, loss, card=card, inputs=inputs, weights=state)
 

@@ -50,7 +50,7 @@ class ProtoConfig(TrainConfig):
         100, "epochs of the classifier and fusion stages: seconds each, the rest is frozen",
         group="optimisation",
     )  # fmt: skip
-    classifier_lr: float = option(1e-3, "their learning rate", group="optimisation")
+    classifier_lr: float = option(5e-3, "their learning rate", group="optimisation")
 
     branch: str = option("", f"{', '.join(BRANCHES)}; default: all of them", group="prototypes")
     training_stage: str = option(
@@ -115,8 +115,8 @@ class ProtoConfig(TrainConfig):
     lam_clst: float = option(0.1, "weight of the clustering loss", group="losses")
     lam_sep: float = option(0.01, "weight of the separation loss", group="losses")
     lam_spars: float = option(0.0, "weight of the sparsity loss", group="losses")
-    lam_div: float = option(250.0, "weight of the diversity loss", group="losses")
-    lam_cnrst: float = option(300.0, "weight of the contrastive loss (0: off)", group="losses")
+    lam_div: float = option(2.5, "weight of the diversity loss", group="losses")
+    lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses")
     l1: float = option(1e-4, "L1 penalty of the classifier and fusion stages", group="losses")
 
 
@@ -140,7 +140,9 @@ def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
     UsageError
         Unknown flag, key or value.
     """
-    return parse_config(description, ["protoecgnet"], "protoecgnet", translate(args), ProtoConfig, check_proto)
+    return parse_config(
+        description, ["protoecgnet"], "protoecgnet", translate(args), ProtoConfig, check_proto
+    )
 
 
 def translate(args: Sequence[str]) -> list[str]:

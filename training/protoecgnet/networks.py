@@ -71,7 +71,9 @@ def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path
     )
 
 
-def load_network(folder: Path, branch: str, classes: list[str] | None) -> tuple[torch.nn.Module, dict[str, Any]]:
+def load_network(
+    folder: Path, branch: str, classes: list[str] | None
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     """Load a branch with all its weights.
 
     Parameters

@@ -167,7 +167,7 @@ def choose(
     rest = np.arange(len(prototypes))
     chosen: dict[str, list[int]] = {}
     for criterion in criteria:
-        entries = [prototypes[place] for place in rest]
+        entries = [prototypes[place] for place in rest.tolist()]
         own, weights = identity[rest], weight[:, rest]
         if criterion == "without_record":
             drop = without_record(entries)

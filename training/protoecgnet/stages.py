@@ -160,8 +160,8 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
     state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     write_checkpoint(folder, written, partial(save_file, state))
     print(
-        f"{report['projected']} of {report['prototypes']} prototypes are now pieces of {report['distinct_records']} training "
-        f"ECGs; fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
+        f"{report['projected']} of {report['prototypes']} prototypes are now pieces of "
+        f"{report['distinct_records']} training ECGs; fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
     )
     print(f"wrote {folder}")
     return folder
