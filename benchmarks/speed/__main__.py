@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.speed import model_steps, pipeline_memory, reading, resampling
 from benchmarks.speed.large_dataset import PTBXL_RECORDS
 from benchmarks.speed.report import BENCHMARKS, page
-from training.config import Parser
+from training.flags import Parser
 from utils.errors import UsageError, nearest, run_cli
 from utils.files import read_json, write_json, write_text
 
