@@ -249,6 +249,12 @@ def main(
         explanations = Path(options.output_dir) / "results" / run
         written = explain_split(predictor, test, explanations, options.explain, options.pictures, data_dir)
         print("wrote " + ", ".join(map(str, written)))
+    if getattr(options, "gallery", False):
+        from training.protoecgnet.gallery import write_gallery
+        from training.protoecgnet.sources import find_source_reader
+
+        path = Path(options.output_dir) / "results" / run / "prototypes.html"
+        print(f"wrote {write_gallery(predictor, find_source_reader(predictor, data_dir), path)}")
     sys.stdout.flush()
 
 
@@ -271,6 +277,14 @@ def _add_protoecgnet_options(parser: Parser) -> None:
         default=5,
         metavar="N",
         help="of these, make a report with pictures for the first N (default: %(default)s)",
+    )
+    group.add_argument(
+        "--gallery",
+        type=true_or_false,
+        nargs="?",
+        const=True,
+        metavar="True|False",
+        help="write one page with all prototypes, to look through and to rate",
     )
 
 

@@ -242,9 +242,9 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     with torch.no_grad():
         model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
         model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-6))
-        own = identity / identity.sum(dim=0).clamp(min=1)  # a class starts as the mean of its prototypes
-        model.head.weight.copy_(own.T)
+        model.head.weight.zero_()
         model.head.bias.copy_(first_bias(data.train.labels, weights))
+    _start_as_branches(model, [card["classes"] for card in cards], names)
     more = {
         "stage": "fusion",
         "records_fingerprint": records_fingerprint(data),
@@ -252,6 +252,28 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
         "made_from": [card["weights_sha256"] for card in cards],
     }
     return _job(config, data, model, scores, weights, identity, more)
+
+
+def _start_as_branches(model: nn.Module, classes: list[list[str]], names: dict[str, int]) -> None:
+    """Let the fusion begin with the logits of the branches; their mean where several know a class."""
+    known = torch.zeros(len(names))
+    weight, bias = torch.zeros_like(model.head.weight), torch.zeros_like(model.head.bias)
+    first = 0
+    for network, own in zip(model.branch_models, classes, strict=True):
+        place = slice(first, first + len(network.prototype_vectors))
+        rows = [row for row, name in enumerate(own) if name in names]
+        columns = [names[own[row]] for row in rows]
+        branch_weight = network.head.weight.detach()[rows]
+        weight[columns, place] += branch_weight * model.spread[place]
+        bias[columns] += branch_weight @ model.centre[place]
+        if network.head.bias is not None:
+            bias[columns] += network.head.bias.detach()[rows]
+        known[columns] += 1
+        first = place.stop
+    with torch.no_grad():
+        there = known > 0
+        model.head.weight[there] = (weight / known[:, None].clamp(min=1))[there]
+        model.head.bias[there] = (bias / known.clamp(min=1))[there]
 
 
 def _job(

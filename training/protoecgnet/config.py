@@ -50,7 +50,7 @@ class ProtoConfig(TrainConfig):
         100, "epochs of the classifier and fusion stages: seconds each, the rest is frozen",
         group="optimisation",
     )  # fmt: skip
-    classifier_lr: float = option(5e-3, "their learning rate", group="optimisation")
+    classifier_lr: float = option(1e-3, "their learning rate", group="optimisation")
 
     branch: str = option("", f"{', '.join(BRANCHES)}; default: all of them", group="prototypes")
     training_stage: str = option(
