@@ -64,11 +64,11 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return weighted_roc_auc(sort_scores(y, s), np.ones(len(y), dtype=np.int64))
 
 
-def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray, least: int = 5) -> np.ndarray:
     """Threshold of each class that gives the best F1; to be called on fold 9, never on the reported fold.
 
     The threshold lies halfway between two neighbouring scores, so that rounding cannot flip a record. Of
-    several equally good ones the highest is taken. A class without positive records gets 0.5.
+    several equally good ones the highest is taken.
 
     Parameters
     ----------
@@ -76,6 +76,8 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
         0 or 1.
     probabilities : array_like, shape (N, C)
         Values in [0, 1].
+    least : int
+        A class with fewer positive records gets 0.5: what one or two of them say is chance.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     """
     labels, probabilities = check_probabilities(labels, probabilities)
     thresholds = np.full(labels.shape[1], 0.5)
-    for column in np.flatnonzero(labels.any(axis=0)):
+    for column in np.flatnonzero(labels.sum(axis=0) >= max(least, 1)):
         order = np.argsort(-probabilities[:, column], kind="stable")
         y, p = labels[order, column], probabilities[order, column]
         last = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)
