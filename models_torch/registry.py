@@ -38,6 +38,27 @@ def list_models() -> list[str]:
     return _REGISTRY.names()
 
 
+def model_options(name: str) -> dict[str, Any]:
+    """Options of a model with their defaults.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_models()`.
+
+    Returns
+    -------
+    dict
+        Name -> default.
+
+    Raises
+    ------
+    UsageError
+        Unknown model; the message names the nearest valid one.
+    """
+    return _REGISTRY.options(name)
+
+
 def create_model(name: str, num_classes: int = 5, **config: Any):
     """Build a PyTorch model by name.
 

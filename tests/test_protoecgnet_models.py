@@ -65,7 +65,7 @@ def reference_tensors(model):
             if f"{base}.downsample.0.weight" in state:
                 order += [f"{base}.downsample.0.weight", *norm(f"{base}.downsample.1")]
     order += [f"trunk.fc.{key}" for key in ("weight", "bias") if f"trunk.fc.{key}" in state]
-    return order + ["add_on.0.weight", "add_on.0.bias", "add_on.2.weight", "add_on.2.bias"]
+    return [*order, "add_on.0.weight", "add_on.0.bias", "add_on.2.weight", "add_on.2.bias"]
 
 
 def set_reference_weights(model):

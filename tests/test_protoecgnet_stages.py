@@ -12,12 +12,15 @@ import torch
 
 import torch_test
 import torch_train
+from benchmarks import protoecgnet as tables
+from preprocessing import ECGDataset, load_ptbxl
 from tests.training_files import ROOT, call, interrupt_at, same_arrays, small_database
 from training import load_predictor
 from training.checkpoint import load_state, read_card
 from training.config import TrainConfig
 from training.protoecgnet.config import ProtoConfig, parse_proto_config, translate
 from training.schedule import learning_rate
+from training.testing import score
 from utils.errors import DataError, UsageError
 from utils.files import read_json, write_json
 
@@ -28,6 +31,7 @@ SMALL = {
     "--classifier_epochs": 2, "--batchsize": 16, "--threads": 1,
 }  # fmt: skip
 BRANCHES = ("rhythm", "morphology", "global")
+STAGES = [(b, s) for b in BRANCHES for s in ("joint", "projection", "classifier")] + [("fusion",)]
 # every branch has classes with and without positives in each split
 CODES = [
     {"NORM": 100.0, "SR": 0.0},
@@ -87,8 +91,6 @@ def test_the_chain_leaves_every_stage(chain, database):
 
 
 def test_prototypes_are_pieces_of_training_records_and_nothing_moved_since(chain, database):
-    from preprocessing import load_ptbxl
-
     predictor = load_predictor(folder(chain, "morphology", "classifier"))
     train = load_ptbxl(database, task="proto_morphology").split("train")
     rows = {ecg_id: row for row, ecg_id in enumerate(train.ecg_ids.tolist())}
@@ -126,21 +128,16 @@ def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, ca
 
 
 def test_stages_that_follow_a_new_stage_are_made_anew(copied, database):
-    fusion = read_card(folder(copied, "fusion"))["weights_sha256"]
-    rhythm = read_card(folder(copied, "rhythm", "joint"))["weights_sha256"]
-    more = ("--branch", "global", "--training_stage", "joint", "--overwrite", "--seed", 7)
-    train(database, copied, *more)
-    with pytest.raises(UsageError, match="--seed was 7, is 42"):
-        train(database, copied, "--resume")
-    shutil.rmtree(folder(copied, "global", "joint"))
-    train(database, copied, *more[:-2], "--lr", 0.01)
-    card = read_card(folder(copied, "global", "joint"))
-    write_json(folder(copied, "global", "joint") / "card.json", card)
-    for stage in ("projection", "classifier"):
-        train(database, copied, "--branch", "global", "--training_stage", stage, "--overwrite")
-    train(database, copied, "--training_stage", "fusion", "--overwrite")
-    assert read_card(folder(copied, "fusion"))["weights_sha256"] != fusion
-    assert read_card(folder(copied, "rhythm", "joint"))["weights_sha256"] == rhythm
+    before = {p: read_card(folder(copied, *p))["weights_sha256"] for p in STAGES}
+    with pytest.raises(UsageError, match=r"--lr was 0\.001, is 0\.01"):
+        train(database, copied, "--resume", "--lr", 0.01)
+    more = ("--branch", "global", "--training_stage", "joint", "--overwrite", "--init")
+    train(database, copied, *more, folder(copied, "global", "projection"))  # a second round of the loop
+    for branch, stage in (("global", "projection"), ("global", "classifier"), ("", "fusion")):
+        words = ("--branch", branch) if branch else ()
+        train(database, copied, *words, "--training_stage", stage, "--overwrite")
+    changed = {p for p, sha in before.items() if read_card(folder(copied, *p))["weights_sha256"] != sha}
+    assert changed == {("global", "joint"), ("global", "projection"), ("global", "classifier"), ("fusion",)}
 
 
 def test_separate_training_loads_the_feature_extractor(database, tmp_path, capsys):
@@ -211,6 +208,49 @@ def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
     call(torch_test.main, "torch_test.py", *test, "--branch", "rhythm")
     assert read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")["task"] == "proto_rhythm"
     assert "wrote" in capsys.readouterr().out
+
+
+def test_runs_become_tables(copied, tmp_path):
+    test = ("--model", "protoecgnet", "--output_dir", copied, "--resamples", 10)
+    for branch in ((), ("--branch", "rhythm"), ("--branch", "global")):
+        call(torch_test.main, "torch_test.py", *test, *branch)
+    readme = tmp_path / "README.md"
+    readme.write_text("# T\n<!-- protoecgnet:begin -->\noutdated\n<!-- protoecgnet:end -->\nend\n")
+    runs = ("--runs", str(tmp_path / "runs"), "--readme", str(readme))
+    with pytest.raises(UsageError, match="collect --run protoecgnet"):
+        tables.main(["table", *runs])
+    tables.main(["collect", "--run", "protoecgnet", "--output_dir", str(copied), *runs])
+    tables.main(["table", *runs])
+    text = readme.read_text()
+    assert text.startswith("# T\n") and text.endswith("end\n") and "outdated" not in text
+    assert "| rhythm |" in text and "**fusion**" in text
+    assert str(copied) not in (tmp_path / "runs" / "README.md").read_text()
+    report = read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")
+    report["checkpoint"]["weights_sha256"] = "0"
+    write_json(copied / "logs/protoecgnet/rhythm/classifier/test.json", report)
+    with pytest.raises(UsageError, match="other weights"):
+        tables.main(["collect", "--output_dir", str(copied), *runs])
+
+
+def test_intervals_over_the_frequent_classes(chain):
+    predictor = load_predictor("protoecgnet", chain)
+    records, classes = 120, 20
+    rng = np.random.default_rng(0)
+    labels = (rng.random((records, classes)) < 0.3).astype(np.uint8)
+    dataset = ECGDataset(
+        np.zeros((records, 2, 12), np.float32), labels, [f"c{i}" for i in range(classes)],
+        np.arange(records), np.arange(records) // 2, np.full(records, 10), 100,
+    )  # fmt: skip
+    p = np.clip(0.5 * labels + rng.random((records, classes)) / 2, 0, 1)
+    predictor.thresholds, predictor.calibrator = np.full(classes, 0.5), None
+    assert "frequent" not in score(predictor, dataset, p, resamples=50)  # some resamples lose a class
+    labels[:, 3:] = 0
+    labels[np.arange(4, 38, 2), np.arange(3, 20)] = 1  # seventeen classes of one patient each: nearly all do
+    result = score(predictor, dataset, p, resamples=100)
+    assert "impossible" in result["bootstrap"]
+    assert result["frequent"]["classes"] == ["c0", "c1", "c2"]
+    bounds = result["frequent"]["bootstrap"]["intervals"]["macro_roc_auc"]
+    assert bounds["low"] < result["frequent"]["metrics"]["macro_roc_auc"] < bounds["high"]
 
 
 def test_the_references_flags_are_understood():

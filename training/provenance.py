@@ -59,11 +59,13 @@ def command() -> str:
     Returns
     -------
     str
-        Script name and flags.
+        Script or module, and flags.
     """
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
-    return prefix + shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    script = ["-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name]
+    return prefix + shlex.join(["python", *script, *sys.argv[1:]])
 
 
 def portable(value: Any, folders: dict[str, str]) -> Any:

@@ -23,6 +23,7 @@ from utils.errors import DataError, UsageError, nearest
 from utils.files import read_json, write_json, write_npz
 from utils.metrics import evaluate
 
+FREQUENT = 5  # patients with a class, and without it, from which on it counts as frequent
 INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
 
 
@@ -72,7 +73,8 @@ def score(
     -------
     dict
         ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``. Where too few
-        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``.
+        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``, and
+        ``frequent`` has metrics and intervals over the classes that are frequent enough (or is None).
     """
     result = {"metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds)}
     try:
@@ -88,10 +90,41 @@ def score(
         )
     except DataError as error:  # too few records of a class: the values stand, and the table says why alone
         result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
+        result["frequent"] = _frequent(predictor, dataset, probabilities, resamples, seed)
     if predictor.calibrator is not None:
         calibrated = predictor.calibrator(probabilities)
         result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
     return result
+
+
+def _frequent(
+    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """Metrics and intervals over the classes that enough patients have, and enough have not."""
+    patients = np.unique(dataset.patient_ids)
+    having = np.array(
+        [len(np.unique(dataset.patient_ids[column > 0])) for column in dataset.labels.T], dtype=np.int64
+    )
+    chosen = np.flatnonzero((having >= FREQUENT) & (len(patients) - having >= FREQUENT))
+    if not chosen.size:
+        return None
+    labels, p = dataset.labels[:, chosen], probabilities[:, chosen]
+    classes = [dataset.classes[column] for column in chosen]
+    thresholds = np.asarray(predictor.thresholds)[chosen]
+    names = ("macro_roc_auc", "macro_auprc", "macro_f1_at_thresholds")
+    metrics = evaluate(labels, p, classes, thresholds)
+    found = bootstrap(
+        labels,
+        p,
+        dataset.patient_ids,
+        metrics=names,
+        thresholds=thresholds,
+        classes=classes,
+        resamples=resamples,
+        seed=seed,
+    )
+    kept = {name: metrics[name] for name in names}
+    return {"least_patients": FREQUENT, "classes": classes, "metrics": kept, "bootstrap": found}
 
 
 def main(
@@ -326,6 +359,11 @@ def table(report: dict[str, Any]) -> str:
     ]
     if metrics.get("top1_accuracy") is not None:
         rows.insert(1, ("accuracy of the most probable class", metrics["top1_accuracy"], None))
+    frequent = report.get("frequent")
+    if frequent:
+        bounds = frequent["bootstrap"]["intervals"]["macro_roc_auc"]
+        name = f"macro ROC-AUC of {len(frequent['classes'])} frequent classes"
+        rows.insert(1, (name, frequent["metrics"]["macro_roc_auc"], bounds))
     lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
     lines += [f"{name:38s}{number(value):>10s}  {interval(bounds)}".rstrip() for name, value, bounds in rows]
     by_class = intervals.get("class_roc_auc", {})
@@ -339,7 +377,11 @@ def table(report: dict[str, Any]) -> str:
         )
     counts = report["bootstrap"]
     if "impossible" in counts:
-        lines.append(f"no intervals: {counts['impossible']}")
+        lines.append(f"no intervals over all classes: {counts['impossible']}")
+        if frequent:
+            lines.append(
+                f"frequent: {frequent['least_patients']} patients or more: {', '.join(frequent['classes'])}"
+            )
     else:
         lines.append(
             f"{counts['resamples']} resamples of {counts['patients']} patients; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from utils.errors import UsageError, nearest
@@ -49,6 +49,31 @@ class ModelRegistry:
         """
         return sorted(self._builders)
 
+    def options(self, name: str) -> dict[str, Any]:
+        """Options of a model with their defaults.
+
+        Parameters
+        ----------
+        name : str
+            One of `names()`.
+
+        Returns
+        -------
+        dict
+            Name -> default.
+
+        Raises
+        ------
+        UsageError
+            Unknown model; the message names the nearest valid one.
+        """
+        return {key: parameter.default for key, parameter in self._signature(name).items()}
+
+    def _signature(self, name: str) -> Mapping[str, inspect.Parameter]:
+        if name not in self._builders:
+            raise UsageError(f"unknown {self.framework} model '{name}': {nearest(name, self.names())}")
+        return inspect.signature(self._builders[name]).parameters
+
     def create(self, name: str, **options: Any) -> Any:
         """Build a model.
 
@@ -69,10 +94,7 @@ class ModelRegistry:
         UsageError
             Unknown model or option; the message names the nearest valid one.
         """
-        if name not in self._builders:
-            raise UsageError(f"unknown {self.framework} model '{name}': {nearest(name, self.names())}")
-        builder = self._builders[name]
-        parameters = inspect.signature(builder).parameters
+        parameters = self._signature(name)
         for key in options:
             if key not in parameters:
                 raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, parameters)}")
@@ -82,6 +104,6 @@ class ModelRegistry:
                 raise UsageError(
                     f"model '{name}': {key} must be a positive whole number, not {options[key]!r}"
                 )
-        model = builder(**options)
+        model = self._builders[name](**options)
         model.config = json.loads(json.dumps({"name": name, **options}))
         return model

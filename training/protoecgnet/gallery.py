@@ -77,7 +77,8 @@ def write_gallery(predictor: Predictor, read_source: ReadSource | None, path: st
     """
     listed = prototype_list(predictor)
     weights = predictor.model.head.weight.detach().cpu().numpy()
-    sections, links, first = [], [], 0
+    sections: list[str] = []
+    links, first = [], 0
     for network in branches_of(predictor.model):
         count = len(network.prototype_vectors)
         groups: dict[str, list[int]] = {}
@@ -127,9 +128,11 @@ def thumbnail(signals_mv: np.ndarray, sampling_rate: float, start_ms: float, end
     shades, paths, names, y = [], [], [], 0
     first, length = round((start - left) * _PER_SECOND), round((end - start) * _PER_SECOND)
     rows = _RHYTHM_STRIPS if whole else _LIMB_TO_CHEST
+    total = len(rows[0]) * (width + _GAP) - _GAP
+    size = total // 42  # of the lead names: readable at the width of a card
     for row in rows:
         up, down = max(60, heights[:, row].max()), max(60, -heights[:, row].min())
-        y += up + _GAP
+        y += up + size + 12
         for column, lead in enumerate(row):
             x = column * (width + _GAP)
             if not whole:
@@ -137,12 +140,12 @@ def thumbnail(signals_mv: np.ndarray, sampling_rate: float, start_ms: float, end
             paths.append(_path(across + x, y - heights[:, lead]))
             names.append(f'<text x="{x + 8}" y="{y - up - 8}">{DISPLAY_NAMES[lead]}</text>')
         y += down
-    total, height = len(rows[0]) * (width + _GAP) - _GAP, y + 20
+    height = y + 20
     return (
         f'<svg viewBox="0 0 {total} {height}"><rect width="{total}" height="{height}" fill="url(#grid)"/>'
         f'<path fill="#4a2fc9" fill-opacity=".16" d="{"".join(shades)}"/>'
         f'<path fill="none" stroke="#111" stroke-width="14" stroke-linejoin="round" d="{"".join(paths)}"/>'
-        f'<g font-size="44">{"".join(names)}</g></svg>'
+        f'<g font-size="{size}">{"".join(names)}</g></svg>'
     )
 
 
@@ -173,14 +176,17 @@ def _card(
     if entry["ecg_id"] is None:
         return f"{head}no training ECG, as its class had none. Weight {own}.</p>{rating}</div>"
     start, end = entry["start_ms"], entry["end_ms"]
+    first, last = entry["receptive_field_ms"]
+    where = f'{seconds(start, end)} <span class="dim">(influenced by {seconds(first, last)})</span>'
+    if (first, last) == (start, end):
+        where = "the whole record"
     picture = ""
     if read_source:
         signals = read_source(entry["ecg_id"])
         picture = '<p class="dim">Its ECG is not in the data folder.</p>'
         if signals is not None:
             picture = thumbnail(signals, predictor.sampling_rate, start, end)
-    return f"""{head}training ECG {entry["ecg_id"]}, {seconds(start, end)}
-<span class="dim">(influenced by {seconds(*entry["receptive_field_ms"])})</span></p>{picture}
+    return f"""{head}training ECG {entry["ecg_id"]}, {where}</p>{picture}
 <p>True labels: {escape(", ".join(entry["true_labels"]) or "none")}.
 Similarity at projection {entry["similarity"]:.3f}; weight {own}.</p>{rating}</div>"""
 

@@ -125,12 +125,13 @@ def _bracket_words(
 ) -> str:
     if _whole(*span, signals, rate):
         return "Compared as a whole: no part of it is singled out."
-    return f"Shaded: the window. Bracket: what can influence it, {seconds(*field)}."
+    return f"Shaded: the window. Bracket: receptive field, {seconds(*field)}."
 
 
 def _draw_overview(explanation: Explanation, signals: np.ndarray, rate: float, name: str) -> bytes:
     """The record with the window of the strongest prototype of each explained class."""
-    marks, legend = [], []
+    marks: list[Mark] = []
+    legend = []
     for number, part in enumerate(explanation.classes, 1):
         best = part.evidence[0]
         where = _where(best.start_ms, best.end_ms, signals, rate)
@@ -170,7 +171,7 @@ def _draw_source(
     if signals is None:
         return None
     title = f"Prototype {prototype}: training ECG {ecg_id}, {_where(*span, signals, rate)}"
-    words = f"Of class {' and '.join(classes)}. {_bracket_words(span, field, signals, rate)}"
+    words = f"{' and '.join(classes)}. {_bracket_words(span, field, signals, rate)}"
     return draw_window(signals, rate, span, field, title, words)
 
 

@@ -1,0 +1,291 @@
+"""An Optuna study that lives in a folder, that several workers share and that survives their death."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.pruners import HyperbandPruner
+from optuna.samplers import TPESampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from utils.errors import DataError, UsageError
+
+_SQLITE = "sqlite:///"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one worker at a time count, take and finish trials.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Folder of the study, on a file system that all its workers see.
+
+    Yields
+    ------
+    None
+        While no other worker is inside. A lock that a killed worker has left is broken after 30 s.
+    """
+    lock = JournalFileOpenLock(str(folder / "study"))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
+    """Open a study, or make it. To be called inside `locked`.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Folder of the study; holds ``journal.log`` where there is no other storage.
+    name : str
+        Of the study. It also decides which trial belongs to which bracket of Hyperband.
+    storage : str
+        ``sqlite:///FILE``, or empty for the journal.
+    epochs : int
+        Of a full trial.
+
+    Returns
+    -------
+    optuna.study.Study
+        Maximises; Hyperband prunes after 1, 3, 9, ... epochs [1]_; `take` sets the sampler of each trial.
+
+    Raises
+    ------
+    UsageError
+        An unknown kind of storage.
+    DataError
+        The storage is damaged or is another kind of file.
+
+    References
+    ----------
+    .. [1] L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", JMLR 18
+       (2018), 1-52; https://jmlr.org/papers/v18/16-558.html
+    """
+    try:
+        return optuna.create_study(
+            study_name=name,
+            storage=_open_sqlite(storage) if storage else _open_journal(folder / "journal.log"),
+            direction="maximize",
+            load_if_exists=True,
+            pruner=HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
+        )
+    except (ValueError, KeyError, AssertionError) as error:  # what replaying a journal with wrong lines gives
+        raise DataError(
+            f"{storage or folder / 'journal.log'} is damaged ({error}): remove it, or choose another --study"
+        ) from error
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    lock = JournalFileOpenLock(str(path))
+    if path.exists():
+        # A worker that died while it wrote (a full disk) leaves half a line, which would spoil the next one.
+        lock.acquire()
+        try:
+            content = path.read_bytes()
+            if content and not content.endswith(b"\n"):
+                os.truncate(path, content.rfind(b"\n") + 1)
+        finally:
+            lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _open_sqlite(url: str) -> BaseStorage:
+    path = Path(url.removeprefix(_SQLITE))
+    if not url.startswith(_SQLITE) or url == _SQLITE:
+        raise UsageError(
+            f"--storage {url}: give sqlite:///FILE, or nothing for the journal in the study's folder"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_bytes()[:15] not in (b"", b"SQLite format 3"):
+        raise DataError(f"{path} is no SQLite database: choose another --storage")
+    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+
+
+def this_worker() -> dict[str, Any]:
+    """Who runs a trial, so that others can tell whether it still does.
+
+    Returns
+    -------
+    dict
+        ``host``, ``pid`` and ``started``: where Linux tells, the host carries the space of process numbers
+        (two containers of one name have two), and the start time tells a process from a later one with its
+        number.
+    """
+    with contextlib.suppress(OSError):
+        return {"host": f"{platform.node()} {os.readlink('/proc/self/ns/pid')}", **_process(os.getpid())}
+    return {"host": platform.node(), **_process(os.getpid())}
+
+
+def _process(pid: int) -> dict[str, Any]:
+    started = None
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) if fields[0] != "Z" else None  # a zombie is gone
+    return {"pid": pid, "started": started}
+
+
+def is_alive(worker: dict[str, Any] | None) -> bool:
+    """Whether the worker of a trial can still be at work.
+
+    Parameters
+    ----------
+    worker : dict or None
+        What `this_worker` gave there; None where it died before it could say so.
+
+    Returns
+    -------
+    bool
+        False only for a process of this host that is gone. Of other hosts nothing is known: True.
+    """
+    if worker is None:
+        return False
+    if worker["host"] != this_worker()["host"]:
+        return True
+    try:
+        os.kill(worker["pid"], 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's process
+    return _process(worker["pid"])["started"] == worker["started"]
+
+
+def kind(trial: FrozenTrial) -> str:
+    """What became of a trial.
+
+    Parameters
+    ----------
+    trial : optuna.trial.FrozenTrial
+        Any trial.
+
+    Returns
+    -------
+    str
+        ``complete``, ``pruned``, ``failed`` (its settings cannot be trained), ``unfinished`` (interrupted or
+        killed: its settings were put back), ``running`` or ``waiting``.
+    """
+    if trial.state == TrialState.FAIL:
+        return "failed" if "error" in trial.user_attrs else "unfinished"
+    return trial.state.name.lower()
+
+
+def trials_of(study: Study, *kinds: str) -> list[FrozenTrial]:
+    """The trials of some kinds.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+        The study.
+    *kinds : str
+        As `kind` gives them.
+
+    Returns
+    -------
+    list of optuna.trial.FrozenTrial
+        By number.
+    """
+    return [trial for trial in study.get_trials(deepcopy=False) if kind(trial) in kinds]
+
+
+def best_trial(study: Study) -> FrozenTrial | None:
+    """The complete trial with the highest value, the first of equals.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+        The study.
+
+    Returns
+    -------
+    optuna.trial.FrozenTrial or None
+        None while no trial is complete.
+    """
+    return max(trials_of(study, "complete"), key=lambda t: (t.value, -t.number), default=None)
+
+
+def put_back(study: Study, trial: FrozenTrial) -> None:
+    """End a trial that nobody finishes, and have its settings tried again.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+        The study.
+    trial : optuna.trial.FrozenTrial
+        Running.
+    """
+    study.tell(trial.number, state=TrialState.FAIL)
+    settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    if settings:
+        study.enqueue_trial(settings)
+
+
+def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial | None:
+    """Take the next trial, after those that dead workers left were put back. To be called inside `locked`.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+        The study.
+    n_trials : int
+        Of the whole study, whoever runs them. Trials that were put back do not count.
+    seed : int
+        With the trial's number it seeds the sampler [1]_: no two workers draw the same, and a study that is
+        stopped and goes on samples as one that was not.
+    alone : bool
+        No other worker is at work: whatever is running was left behind, on this host or another.
+
+    Returns
+    -------
+    optuna.trial.Trial or None
+        None when nothing is left to start.
+
+    References
+    ----------
+    .. [1] J. Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 24 (2011), 2546-2554.
+    """
+    for trial in trials_of(study, "running"):
+        worker = trial.user_attrs.get("worker")
+        if alone or not is_alive(worker):
+            put_back(study, trial)
+            who = f"process {worker['pid']} on {worker['host'].split()[0]}" if worker else "a worker"
+            print(f"trial {trial.number} was left unfinished by {who}: its settings are tried again")
+    if len(trials_of(study, "complete", "pruned", "failed", "running")) >= n_trials:
+        return None
+    trial = study.ask()
+    trial.set_user_attr("worker", this_worker())
+    own_seed = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
+    study.sampler = TPESampler(seed=own_seed, constant_liar=True)  # keeps away from what others are trying
+    trial.should_prune()  # Hyperband learns its brackets, from which the sampler chooses its examples
+    return trial
+
+
+def remove_weights(study: Study, folder: Path) -> None:
+    """Remove the checkpoints of all finished trials but the best. To be called inside `locked`.
+
+    Parameters
+    ----------
+    study : optuna.study.Study
+        The study.
+    folder : pathlib.Path
+        Holds ``trials/<number>``; their logs stay.
+    """
+    best = best_trial(study)
+    for trial in trials_of(study, "complete", "pruned", "failed", "unfinished"):
+        if best is None or trial.number != best.number:
+            shutil.rmtree(folder / "trials" / str(trial.number) / "checkpoints", ignore_errors=True)
