@@ -241,7 +241,7 @@ def test_intervals_over_the_frequent_classes(chain):
         np.zeros((records, 2, 12), np.float32), labels, [f"c{i}" for i in range(classes)],
         np.arange(records), np.arange(records) // 2, np.full(records, 10), 100,
     )  # fmt: skip
-    p = np.clip(0.5 * labels + rng.random((records, classes)) / 2, 0, 1)
+    p = 0.3 * labels + 0.7 * rng.random((records, classes))
     predictor.thresholds, predictor.calibrator = np.full(classes, 0.5), None
     assert "frequent" not in score(predictor, dataset, p, resamples=50)  # some resamples lose a class
     labels[:, 3:] = 0
