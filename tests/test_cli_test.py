@@ -13,7 +13,8 @@ from tests.ptbxl_files import CODES
 from tests.training_files import CLASSES, ROOT, card_of, small_database, write_untrained
 from training import load_predictor
 from training.checkpoint import read_card, write_checkpoint
-from training.testing import main, score, table
+from training.scoring import score, table
+from training.testing import main
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.metrics import evaluate
 

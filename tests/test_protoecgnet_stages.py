@@ -20,7 +20,7 @@ from training.checkpoint import load_state, read_card
 from training.config import TrainConfig
 from training.protoecgnet.config import ProtoConfig, parse_proto_config, translate
 from training.schedule import learning_rate
-from training.testing import score
+from training.scoring import score
 from utils.errors import DataError, UsageError
 from utils.files import read_json, write_json
 
@@ -205,6 +205,11 @@ def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 and json.loads(rows[0]["top_protos_by_class"])
     assert len(list(results.rglob("*.html"))) >= 1
+    with open(copied / "logs/protoecgnet/fusion/predictions.csv", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    ids = load_ptbxl(database, task="all").split("test").ecg_ids.tolist()
+    assert [int(row["ecg_id"]) for row in table] == ids
+    assert list(table[0])[1:4] == ["Label_NDT", "Pred_NDT", "Prob_NDT"]
     call(torch_test.main, "torch_test.py", *test, "--branch", "rhythm")
     assert read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")["task"] == "proto_rhythm"
     assert "wrote" in capsys.readouterr().out

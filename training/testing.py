@@ -5,126 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from preprocessing import ECGDataset, load_ptbxl
+from preprocessing import load_ptbxl
 from preprocessing.labels import canonical_task
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import read_yaml
 from training.flags import Parser, true_or_false
-from training.predictor import Predictor, load_predictor
+from training.predictor import load_predictor
 from training.provenance import command, git_commit, versions
+from training.scoring import predict_dataset, predictions_csv, score, table
 from training.setup import split_names
-from utils.bootstrap import bootstrap
-from utils.errors import DataError, UsageError, nearest
-from utils.files import read_json, write_json, write_npz
-from utils.metrics import evaluate
-
-FREQUENT = 5  # patients with a class, and without it, from which on it counts as frequent
-INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
-
-
-def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
-    """Probabilities of a whole split, read batch by batch.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        Trained model.
-    dataset : ECGDataset
-        One split.
-    batch_size : int
-        Records of one forward pass.
-
-    Returns
-    -------
-    ndarray, shape (N, C), float32
-        Probabilities.
-    """
-    total = len(dataset.labels)
-    starts = tqdm(range(0, total, batch_size), desc="predict", unit="batch", leave=False, disable=None)
-    return np.concatenate(
-        [predictor.predict(dataset.signals[s : s + batch_size], batch_size) for s in starts]
-    )
-
-
-def score(
-    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """Metrics of one split with confidence intervals over patients.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        Gives thresholds and calibration, both chosen on fold 9.
-    dataset : ECGDataset
-        The split.
-    probabilities : ndarray, shape (N, C)
-        Predictions for it.
-    resamples : int
-        Bootstrap resamples.
-    seed : int
-        Their seed.
-
-    Returns
-    -------
-    dict
-        ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``. Where too few
-        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``, and
-        ``frequent`` has metrics and intervals over the classes that are frequent enough (or is None).
-    """
-    result = {"metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds)}
-    try:
-        result["bootstrap"] = bootstrap(
-            dataset.labels,
-            probabilities,
-            dataset.patient_ids,
-            metrics=INTERVALS,
-            thresholds=predictor.thresholds,
-            classes=dataset.classes,
-            resamples=resamples,
-            seed=seed,
-        )
-    except DataError as error:  # too few records of a class: the values stand, and the table says why alone
-        result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
-        result["frequent"] = _frequent(predictor, dataset, probabilities, resamples, seed)
-    if predictor.calibrator is not None:
-        calibrated = predictor.calibrator(probabilities)
-        result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
-    return result
-
-
-def _frequent(
-    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int, seed: int
-) -> dict[str, Any] | None:
-    """Metrics and intervals over the classes that enough patients have, and enough have not."""
-    patients = np.unique(dataset.patient_ids)
-    having = np.array(
-        [len(np.unique(dataset.patient_ids[column > 0])) for column in dataset.labels.T], dtype=np.int64
-    )
-    chosen = np.flatnonzero((having >= FREQUENT) & (len(patients) - having >= FREQUENT))
-    if not chosen.size:
-        return None
-    labels, p = dataset.labels[:, chosen], probabilities[:, chosen]
-    classes = [dataset.classes[column] for column in chosen]
-    thresholds = np.asarray(predictor.thresholds)[chosen]
-    names = ("macro_roc_auc", "macro_auprc", "macro_f1_at_thresholds")
-    metrics = evaluate(labels, p, classes, thresholds)
-    found = bootstrap(
-        labels,
-        p,
-        dataset.patient_ids,
-        metrics=names,
-        thresholds=thresholds,
-        classes=classes,
-        resamples=resamples,
-        seed=seed,
-    )
-    kept = {name: metrics[name] for name in names}
-    return {"least_patients": FREQUENT, "classes": classes, "metrics": kept, "bootstrap": found}
+from utils.errors import UsageError, nearest
+from utils.files import read_json, write_json, write_npz, write_text
 
 
 def main(
@@ -270,12 +164,13 @@ def main(
         probability=probabilities,
         classes=np.array(test.classes),
     )
+    write_text(logs / "predictions.csv", predictions_csv(test, probabilities, predictor.thresholds))
     often = f"{times} time{'s' * (times > 1)}"
     print(f"{predictor.folder}: {len(test.labels)} records of {report['split']}, scored {often}")
     if not same_data:
         print("note: the model was not trained on this copy of the data")
     print(table(report))
-    print(f"wrote {logs / 'test.json'} and {logs / 'predictions.npz'}")
+    print(f"wrote {logs / 'test.json'}, {logs / 'predictions.npz'} and {logs / 'predictions.csv'}")
     if getattr(options, "explain", 0):
         from training.protoecgnet.explain import explain_split
 
@@ -319,72 +214,3 @@ def _add_protoecgnet_options(parser: Parser) -> None:
         metavar="True|False",
         help="write one page with all prototypes, to look through and to rate",
     )
-
-
-def table(report: dict[str, Any]) -> str:
-    """Text table of a test report.
-
-    Parameters
-    ----------
-    report : dict
-        What ``test.json`` holds.
-
-    Returns
-    -------
-    str
-        One line a metric, with its interval where there is one.
-    """
-    metrics, intervals = report["metrics"], report["bootstrap"]["intervals"]
-
-    def number(value: float | None) -> str:
-        return "undefined" if value is None else f"{value:.4f}"
-
-    def interval(bounds: Any) -> str:
-        return f"[{bounds['low']:.4f}, {bounds['high']:.4f}]" if bounds else ""
-
-    rows = [
-        ("macro ROC-AUC", metrics["macro_roc_auc"], intervals.get("macro_roc_auc")),
-        ("mean accuracy at 0.5", metrics["mean_accuracy"], intervals.get("mean_accuracy")),
-        ("mean accuracy, fold-9 thresholds", metrics["mean_accuracy_at_thresholds"], None),
-        ("max F1 (reference's, 10 thresholds)", metrics["max_f1_reference"], None),
-        (
-            "macro F1, fold-9 thresholds",
-            metrics["macro_f1_at_thresholds"],
-            intervals.get("macro_f1_at_thresholds"),
-        ),
-        ("Fmax", metrics["fmax"], None),
-        ("macro AUPRC", metrics["macro_auprc"], intervals.get("macro_auprc")),
-        ("ECE", metrics["ece"], None),
-        ("ECE, calibrated on fold 9", report.get("ece_calibrated"), None),
-    ]
-    if metrics.get("top1_accuracy") is not None:
-        rows.insert(1, ("accuracy of the most probable class", metrics["top1_accuracy"], None))
-    frequent = report.get("frequent")
-    if frequent:
-        bounds = frequent["bootstrap"]["intervals"]["macro_roc_auc"]
-        name = f"macro ROC-AUC of {len(frequent['classes'])} frequent classes"
-        rows.insert(1, (name, frequent["metrics"]["macro_roc_auc"], bounds))
-    lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
-    lines += [f"{name:38s}{number(value):>10s}  {interval(bounds)}".rstrip() for name, value, bounds in rows]
-    by_class = intervals.get("class_roc_auc", {})
-    lines += [
-        f"{'ROC-AUC ' + name:38s}{number(v):>10s}  {interval(by_class.get(name))}".rstrip()
-        for name, v in metrics["class_roc_auc"].items()
-    ]
-    if metrics["undefined_classes"]:
-        lines.append(
-            f"undefined here (no positive or no negative record): {', '.join(metrics['undefined_classes'])}"
-        )
-    counts = report["bootstrap"]
-    if "impossible" in counts:
-        lines.append(f"no intervals over all classes: {counts['impossible']}")
-        if frequent:
-            lines.append(
-                f"frequent: {frequent['least_patients']} patients or more: {', '.join(frequent['classes'])}"
-            )
-    else:
-        lines.append(
-            f"{counts['resamples']} resamples of {counts['patients']} patients; "
-            f"{counts['rejected']} more lost a class and were rejected"
-        )
-    return "\n".join(lines)
