@@ -64,8 +64,8 @@ def score(
     -------
     dict
         ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``. Where too few
-        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``, and
-        ``frequent`` has metrics and intervals over the classes that are frequent enough (or is None).
+        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``. Where some
+        classes have few patients, ``frequent`` has metrics and intervals over the others.
     """
     result = {"metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds)}
     try:
@@ -81,24 +81,33 @@ def score(
         )
     except DataError as error:  # too few records of a class: the values stand, and the table says why alone
         result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
-        result["frequent"] = _frequent(predictor, dataset, probabilities, resamples, seed)
+    chosen = _frequent_classes(dataset)
+    if 0 < chosen.size < len(dataset.classes):
+        result["frequent"] = _frequent(predictor, dataset, probabilities, chosen, resamples, seed)
     if predictor.calibrator is not None:
         calibrated = predictor.calibrator(probabilities)
         result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
     return result
 
 
-def _frequent(
-    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int, seed: int
-) -> dict[str, Any] | None:
-    """Metrics and intervals over the classes that enough patients have, and enough have not."""
+def _frequent_classes(dataset: ECGDataset) -> np.ndarray:
+    """Columns of the classes that enough patients have, and enough have not."""
     patients = np.unique(dataset.patient_ids)
     having = np.array(
         [len(np.unique(dataset.patient_ids[column > 0])) for column in dataset.labels.T], dtype=np.int64
     )
-    chosen = np.flatnonzero((having >= FREQUENT) & (len(patients) - having >= FREQUENT))
-    if not chosen.size:
-        return None
+    return np.flatnonzero((having >= FREQUENT) & (len(patients) - having >= FREQUENT))
+
+
+def _frequent(
+    predictor: Predictor,
+    dataset: ECGDataset,
+    probabilities: np.ndarray,
+    chosen: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Metrics and intervals over some of the classes."""
     labels, p = dataset.labels[:, chosen], probabilities[:, chosen]
     classes = [dataset.classes[column] for column in chosen]
     thresholds = np.asarray(predictor.thresholds)[chosen]
@@ -200,13 +209,12 @@ def table(report: dict[str, Any]) -> str:
     counts = report["bootstrap"]
     if "impossible" in counts:
         lines.append(f"no intervals: {counts['impossible']}")
-        if frequent:
-            lines.append(
-                f"frequent: {frequent['least_patients']} patients or more: {', '.join(frequent['classes'])}"
-            )
     else:
         lines.append(
             f"{counts['resamples']} resamples of {counts['patients']} patients; "
             f"{counts['rejected']} more lost a class and were rejected"
         )
+    if frequent:
+        least = frequent["least_patients"]
+        lines.append(f"frequent: {least} patients or more: {', '.join(frequent['classes'])}")
     return "\n".join(lines)
