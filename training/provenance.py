@@ -64,7 +64,8 @@ def command() -> str:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    script = ["-m", spec.name.removesuffix(".__main__")] if spec else [Path(sys.argv[0]).name]
+    as_module = spec is not None and Path(sys.argv[0]).resolve() == Path(spec.origin or "").resolve()
+    script = ["-m", spec.name.removesuffix(".__main__")] if as_module else [Path(sys.argv[0]).name]
     return prefix + shlex.join(["python", *script, *sys.argv[1:]])
 
 
