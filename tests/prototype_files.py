@@ -81,13 +81,13 @@ def write_prototypes(
         configs = [network.config for network in networks.values()]
         built = models_torch.create_model(
             "protoecgnet_fusion", num_classes=len(classes), samples=SIZES["samples"], branches=configs
-        )
+        ).eval()
         for own, network in zip(built.branch_models, networks.values(), strict=True):
             own.load_state_dict(network.state_dict())
         with torch.inference_mode():
             scores = built.scores(signals)[0]
         built.centre.copy_(scores.mean(0))
-        built.spread.copy_(scores.std(0).clamp(min=1e-6))
+        built.spread.copy_(scores.std(0).clamp(min=0.01))
         built.head.weight.data.normal_()
     if built.head.bias is not None:
         built.head.bias.data.normal_()

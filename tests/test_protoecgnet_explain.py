@@ -20,7 +20,7 @@ import inference
 import training.protoecgnet.explain
 from preprocessing import load_ptbxl
 from tests.prototype_files import BRANCH_CLASSES, write_prototypes
-from tests.ptbxl_files import write_small_ptbxl
+from tests.ptbxl_files import small_ecg, write_record, write_small_ptbxl
 from tests.training_files import call
 from training import load_predictor
 from training.protoecgnet.contributions import explain_records
@@ -48,7 +48,7 @@ def data(database, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def out(data, tmp_path_factory):
-    """An output folder with a chain ``proto``: the fusion, the morphology branch, and one that is no better."""
+    """An output folder with a chain ``proto``: fusion, and two stages of the morphology branch."""
     folder = tmp_path_factory.mktemp("out")
     write_prototypes(folder / "checkpoints/proto/fusion", data)
     write_prototypes(folder / "checkpoints/proto/morphology/classifier", data, "morphology")
@@ -69,7 +69,8 @@ def no_outside(page: str) -> None:
 
 def test_a_report(fusion, data, database, tmp_path):
     row = 3
-    (explanation,) = explain_records(fusion, data.signals[row : row + 1], top=3)
+    two = explain_records(fusion, data.signals[row : row + 1])[0].predicted[:2]
+    (explanation,) = explain_records(fusion, data.signals[row : row + 1], top=2, classes=two)
     read = source_reader(database, 100)
     files = write_report(fusion, explanation, data.signals[row], tmp_path, "4", read, ["LVH", "SR"])
     assert [f.name for f in files] == ["explanation.html", "ecg.png", "pictures"]
@@ -89,27 +90,25 @@ def test_a_report(fusion, data, database, tmp_path):
         assert f"sum = logit of {part.name}</td>" in page and f"{part.logit:+.4f}" in page
         assert f">{part.bias:+.4f}</td>" in page and f">{part.rest:+.4f}</td>" in page
         for e in part.evidence:
-            assert f"training ECG {e.source['ecg_id']}, " in page
+            assert f"Prototype: training ECG {e.source['ecg_id']}, " in page
             assert f"= {e.contribution:+.4f}" in page and f"Similarity {e.similarity:.3f}" in page
             assert (files[2] / f"prototype_{e.prototype:04d}.png").exists()
             first, last = (t / 1000 for t in e.receptive_field_ms)
-            assert f"{first:.2f}–{last:.2f} s" in page
+            where = f"(receptive field): {first:.2f}–{last:.2f} s"
+            assert ("Compared as whole records" if e.branch != "morphology" else where) in page
     again = write_report(fusion, explanation, data.signals[row], tmp_path / "2", "4", read, ["LVH", "SR"])
     assert again[0].read_bytes() == files[0].read_bytes()
 
 
 def test_a_report_without_the_prototypes_ecgs(fusion, data, tmp_path):
-    (explanation,) = explain_records(fusion, data.signals[:1], top=2)
+    (explanation,) = explain_records(fusion, data.signals[:1], top=2, classes=["NORM"])
     page = write_report(fusion, explanation, data.signals[0], tmp_path, "x")[0].read_text()
     assert "To see it, give the folder of PTB-XL: --data_dir FOLDER." in page
-    assert not list((tmp_path / "pictures").glob("prototype*")) and list(
-        (tmp_path / "pictures").glob("here*")
-    )
+    assert {p.name[:5] for p in (tmp_path / "pictures").iterdir()} == {"here_"}
     best = explanation.classes[0].evidence[0]
     assert f"training ECG {best.source['ecg_id']}, " in page and NOTICE in page
-    page = write_report(fusion, explanation, data.signals[0], tmp_path, "x", lambda ecg_id: None)[
-        0
-    ].read_text()
+    absent = write_report(fusion, explanation, data.signals[0], tmp_path, "x", lambda ecg_id: None)
+    page = absent[0].read_text()
     assert "This copy of PTB-XL lacks the record." in page
 
 
@@ -139,17 +138,15 @@ def test_a_prototype_that_has_no_source(out, data, tmp_path):
     (explanation,) = explain_records(predictor, data.signals[:1], top=1)
     page = write_report(predictor, explanation, data.signals[0], tmp_path, "x")[0].read_text()
     assert "This prototype has no training ECG." in page
-    assert (
-        "no training ECG, as its class had none" in write_gallery(predictor, None, tmp_path / "g").read_text()
-    )
+    gallery = write_gallery(predictor, None, tmp_path / "gallery.html").read_text()
+    assert "no training ECG, as its class had none" in gallery
     row = RowMaker(predictor).row(1, explanation)
     assert json.loads(row["top_protos_2d_partial"])[0]["ecg_id"] is None
 
 
 def test_a_score_of_many_windows_is_named_as_such(data, tmp_path):
-    predictor = load_predictor(
-        write_prototypes(tmp_path / "m", data, "morphology", model={"pooling": "mean"})
-    )
+    folder = write_prototypes(tmp_path / "m", data, "morphology", model={"pooling": "mean"})
+    predictor = load_predictor(folder)
     (explanation,) = explain_records(predictor, data.signals[:1], top=1)
     page = write_report(predictor, explanation, data.signals[0], tmp_path, "x")[0].read_text()
     assert "scores a prototype by several windows" in page
@@ -213,7 +210,7 @@ def test_a_split_as_a_table_with_reports(fusion, data, database, tmp_path):
                 assert entry["all_true_labels"] == source["true_labels"]
                 assert set(entry["branch_true_labels"]) <= set(BRANCH_CLASSES[branch])
         expected = {
-            n: pytest.approx(p, abs=1e-5)
+            n: pytest.approx(p, abs=1e-4)
             for n, p in zip(fusion.classes, probabilities[k], strict=True)
             if p >= 0.5
         }
@@ -224,9 +221,8 @@ def test_a_split_as_a_table_with_reports(fusion, data, database, tmp_path):
             assert part["bias"] + sum(terms) + part["rest"] == pytest.approx(part["logit"], abs=2e-4)
             assert {e["group"] for e in part["top_protos"]} <= {"1", "3", "4"}
             for e in part["top_protos"]:
-                assert e["weight"] * e["standardised_similarity"] == pytest.approx(
-                    e["contribution"], abs=1e-4
-                )
+                product = e["weight"] * e["standardised_similarity"]
+                assert product == pytest.approx(e["contribution"], abs=1e-4)
 
 
 def test_a_single_branch_fills_its_own_columns(out, data, tmp_path):
@@ -279,13 +275,13 @@ def test_the_gallery_shows_every_prototype(fusion, database, tmp_path):
     assert page.count(NOTICE) >= 2
     cards = re.findall(r'<div class="card" data-prototype="(\d+)">(.*?)</textarea></div>', page, re.S)
     assert [int(number) for number, _ in cards] == list(range(24))
+    weights = fusion.model.head.weight.detach().numpy()
     for (_, card), entry in zip(cards, fusion.card["prototypes"], strict=True):
-        weight = fusion.model.head.weight[fusion.classes.index(entry["classes"][0]), entry["index"]]
+        weight = weights[fusion.classes.index(entry["classes"][0]), entry["index"]]
         assert f"training ECG {entry['ecg_id']}, " in card and ", ".join(entry["true_labels"]) in card
         assert f"weight {entry['classes'][0]} {float(weight):+.3f}" in card
-        assert card.count("<svg") == 1 and card.count("<text") == (
-            12 if entry["branch"] == "morphology" else 2
-        )
+        leads = 12 if entry["branch"] == "morphology" else 2
+        assert card.count("<svg") == 1 and card.count("<text ") == leads
         names = re.findall(r'name="(\w+)"', card)
         assert names == ["representativeness", "clarity", "best", "bad", "comment"]
     for anchor in re.findall(r'href="#(c\d+)"', page):
@@ -337,15 +333,26 @@ def ask(out, source, *words):
     return call(inference.main, "inference.py", "--dir", source, "--output_dir", out, *words)
 
 
-def test_inference_explains_by_prototypes(out, database, tmp_path):
-    record = database / "records100/00000/00005_lr"
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A record whose limb leads agree with each other."""
+    samples = small_ecg(np.random.default_rng(3), 500, 100)
+    samples[:, :2] -= samples[:, :2] % 2  # even, so that halves are whole
+    one, two = samples[:, 0].copy(), samples[:, 1].copy()
+    samples[:, 2:6] = np.column_stack([two - one, -(one + two) // 2, one - two // 2, two - one // 2])
+    path = tmp_path_factory.mktemp("own") / "mine"
+    write_record(path, samples, 100)
+    return path
+
+
+def test_inference_explains_by_prototypes(out, database, record):
     command = [sys.executable, "inference.py", "--model", "proto", "--dir", record, "--output_dir", out]
     done = subprocess.run(
         [*map(str, command), "--data_dir", str(database)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert NOTICE in done.stdout and "explanation.html" in done.stdout and "Traceback" not in done.stderr
-    (folder,) = {p.parent for p in (out / "results").rglob("00005_lr/explanation.html")}
+    (folder,) = {p.parent for p in (out / "results").rglob("mine/explanation.html")}
     assert {p.name for p in folder.iterdir()} == {
         *["prediction.json", "explanation.html", "explanation.npz", "ecg.png", "pictures"]
     }
@@ -363,8 +370,7 @@ def test_inference_explains_by_prototypes(out, database, tmp_path):
         assert total == pytest.approx(part["logit"], abs=1e-4)
 
 
-def test_inference_says_what_is_missing(out, database, tmp_path):
-    record = database / "records100/00000/00005_lr"
+def test_inference_says_what_is_missing(out, record, tmp_path):
     with pytest.raises(UsageError, match="--training_stage projection"):
         ask(out, record, "--model", "proto/morphology/joint")
     assert ask(out, record, "--model", "proto/morphology/joint", "--no_pictures") == 0

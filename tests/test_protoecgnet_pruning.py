@@ -187,6 +187,19 @@ def test_each_criterion_sees_what_the_ones_before_it_left():
         choose(model, entries, scores, labels, ("unusd",))
 
 
+def test_what_stays_of_a_class_is_the_heaviest_prototype_that_has_a_record():
+    model = network()
+    entries = card_entries(model)
+    entries[0]["ecg_id"] = None
+    with torch.no_grad():
+        model.head.weight[0, :3] = torch.tensor([3.0, 1.0, 2.0])
+    scores = -np.ones((3, 9), np.float32)  # all are unused
+    labels = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    dropped = choose(model, entries, scores, labels, ("unused",))["unused"]
+    assert [place for place in (0, 1, 2) if place not in dropped] == [2]
+    assert len(dropped) == 7 and set(dropped) >= {6, 7, 8}  # no record has the third class
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.permutations(CRITERIA))
 def test_a_class_with_a_training_record_keeps_a_prototype(seed, criteria):

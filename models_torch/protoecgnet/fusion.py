@@ -67,6 +67,7 @@ class ProtoECGNet_Fusion(nn.Module):
         self.register_buffer("spread", torch.ones(total))
         self.head = nn.Linear(total, num_classes)
         self.branch_models.requires_grad_(False)
+        self.branch_models.eval()
 
     def train(self, mode: bool = True) -> ProtoECGNet_Fusion:
         """Switch between training and evaluation; the branches stay in evaluation.

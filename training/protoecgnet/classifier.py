@@ -238,10 +238,15 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     identity = torch.zeros(len(prototypes), len(names))
     for entry in prototypes:
         identity[entry["index"], [names[name] for name in entry["classes"] if name in names]] = 1
+    rows = {ecg_id: row for row, ecg_id in enumerate(data.train.ecg_ids.tolist())}
+    for entry in prototypes:  # its branch knew the labels of its own set only
+        if entry["ecg_id"] is not None:
+            present = data.train.labels[rows[entry["ecg_id"]]] > 0
+            entry["all_labels"] = [name for name, there in zip(names, present, strict=True) if there]
     weights = positive_weights(config, data)
     with torch.no_grad():
         model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
-        model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-6))
+        model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-3))
         model.head.weight.zero_()
         model.head.bias.copy_(first_bias(data.train.labels, weights))
     _start_as_branches(model, [card["classes"] for card in cards], names)

@@ -13,7 +13,7 @@ import numpy as np
 
 from training.predictor import Predictor
 from training.protoecgnet.contributions import Explanation
-from training.protoecgnet.projected import branches_of, prototype_list
+from training.protoecgnet.projected import branches_of, labels_of, prototype_list
 from utils.files import atomic_path
 
 # names the reference gives the branches in its columns, and in the entries of top_protos_by_class
@@ -137,7 +137,7 @@ class RowMaker:
             "prototype_class": " and ".join(source["classes"]),
             "similarity": _rounded(similarity),
             "ecg_id": source["ecg_id"],
-            "all_true_labels": source["true_labels"],
+            "all_true_labels": labels_of(source),
             "branch_true_labels": [t for t in source["true_labels"] if t in self.classes[source["branch"]]],
         }
 

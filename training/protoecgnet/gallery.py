@@ -15,7 +15,7 @@ from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.gallery_script import SCRIPT
 from training.protoecgnet.pictures import seconds
-from training.protoecgnet.projected import branches_of, prototype_list
+from training.protoecgnet.projected import branches_of, labels_of, prototype_list
 from training.protoecgnet.sources import ReadSource
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.files import write_text
@@ -187,7 +187,7 @@ def _card(
         if signals is not None:
             picture = thumbnail(signals, predictor.sampling_rate, start, end)
     return f"""{head}training ECG {entry["ecg_id"]}, {where}</p>{picture}
-<p>True labels: {escape(", ".join(entry["true_labels"]) or "none")}.
+<p>True labels: {escape(", ".join(labels_of(entry)) or "none")}.
 Similarity at projection {entry["similarity"]:.3f}; weight {own}.</p>{rating}</div>"""
 
 

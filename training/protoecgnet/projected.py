@@ -82,3 +82,19 @@ def branches_of(model: ProtoECGNet | ProtoECGNet_Fusion) -> list[ProtoECGNet]:
         The model itself where it is one branch.
     """
     return list(model.branch_models) if isinstance(model, ProtoECGNet_Fusion) else [model]
+
+
+def labels_of(source: dict[str, Any]) -> list[str]:
+    """Labels of the training ECG that a prototype comes from.
+
+    Parameters
+    ----------
+    source : dict
+        An entry of ``card["prototypes"]``.
+
+    Returns
+    -------
+    list of str
+        All labels that the fusion knows; those of the branch's own label set where there is no fusion.
+    """
+    return source.get("all_labels", source["true_labels"])

@@ -14,7 +14,7 @@ from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.contributions import ClassExplanation, Evidence, Explanation
 from training.protoecgnet.pictures import CLASS_COLOURS, Mark, draw_record, draw_window, seconds
-from training.protoecgnet.projected import branches_of
+from training.protoecgnet.projected import branches_of, labels_of
 from training.protoecgnet.sources import ReadSource
 from utils.ecg import NOT_A_DEVICE
 from utils.files import atomic_path, write_text
@@ -84,7 +84,8 @@ def write_report(
             there, reason = _source_picture(item, rate, read_source)
             if there is not None:
                 pictures[f"pictures/prototype_{item.prototype:04d}.png"] = there
-            evidence.append(_evidence_html(item, part, pictures[here], there, reason))
+            whole = _whole(item.start_ms, item.end_ms, signals_mv, rate)
+            evidence.append(_evidence_html(item, part, pictures[here], there, reason, whole))
         cards.append(_class_html(number, part, evidence, predictor))
     page = _page(predictor, explanation, name, true_labels, pictures["ecg.png"], cards)
     for file, content in pictures.items():
@@ -176,22 +177,24 @@ def _draw_source(
 
 
 def _evidence_html(
-    item: Evidence, part: ClassExplanation, here: bytes, there: bytes | None, reason: str
+    item: Evidence, part: ClassExplanation, here: bytes, there: bytes | None, reason: str, whole: bool
 ) -> str:
     source = item.source
-    labels = escape(", ".join(source["true_labels"]) or "none")
+    labels = escape(", ".join(labels_of(source)) or "none")
     classes = escape(" and ".join(item.classes))
     read_as = ""
     if item.standardised != item.similarity:
         read_as = f", which is {item.standardised:+.3f} spreads from its mean over the training ECGs"
-    place, found = "no training ECG", ""
+    place, found, here_words = "no training ECG", "", "here"
+    span, field = seconds(item.start_ms, item.end_ms), seconds(*item.receptive_field_ms)
+    where = f"Window in this ECG {span}; signal that can influence it (receptive field): {field}."
     if source["ecg_id"] is not None:
+        place = f"training ECG {source['ecg_id']}"
         span = seconds(source["start_ms"], source["end_ms"])
-        place = f"training ECG {source['ecg_id']}, {span}"
-        found = (
-            f"<br>Window in the prototype's ECG {span}; receptive field: "
-            f"{seconds(*source['receptive_field_ms'])}."
-        )
+        field = seconds(*source["receptive_field_ms"])
+        found = f"<br>Window in the prototype's ECG {span}; receptive field: {field}."
+    if whole:
+        where, found, here_words = "Compared as whole records; no part is singled out.", "", "as a whole"
     second = f'<p class="note">{escape(reason)}</p>'
     if there is not None:
         second = image(there, f"Prototype {item.prototype} of {' and '.join(item.classes)}: {place}")
@@ -199,12 +202,11 @@ def _evidence_html(
 contribution {item.contribution:+.3f}</h3>
 <p>Similarity {item.similarity:.3f}{read_as}; times weight {item.weight:+.4f} = {item.contribution:+.4f}
 for {escape(part.name)}{_sense(item)}.<br>
-Window in this ECG {seconds(item.start_ms, item.end_ms)}; signal that can influence it (receptive field):
-{seconds(*item.receptive_field_ms)}.{found}</p>
+{where}{found}</p>
 <div class="pair">
-<figure>{image(here, f"This ECG, {seconds(item.start_ms, item.end_ms)}")}
-<figcaption>This ECG, here.</figcaption></figure>
-<figure>{second}<figcaption>Prototype: {place}, here. Its true labels: {labels}.</figcaption></figure>
+<figure>{image(here, f"This ECG, {here_words}")}<figcaption>This ECG, {here_words}.</figcaption></figure>
+<figure>{second}<figcaption>Prototype: {place}, {here_words}.
+Its true labels in the label set of its branch: {labels}.</figcaption></figure>
 </div>"""
 
 
