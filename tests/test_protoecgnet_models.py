@@ -195,6 +195,14 @@ def influence(trunk, samples, column):
     return int(reached.min()), int(reached.max()) + 1
 
 
+def test_a_window_equal_to_an_l2_prototype_has_distance_zero():
+    torch.manual_seed(0)
+    features = 3 * torch.randn(2, 512, 32)  # large numbers, whose float32 squares would not cancel
+    prototypes = torch.stack([features[0, :, 4:7], features[1, :, 20:23]])
+    distances = window_distances(features, prototypes)
+    assert distances[0, 0, 4] < 1e-4 and distances[1, 1, 20] < 1e-4 and distances[0, 1].min() > 1
+
+
 @pytest.mark.parametrize(("bounded", "field"), [(False, 435), (True, 75)])
 def test_receptive_field_is_what_the_gradients_say(bounded, field):
     torch.manual_seed(0)
@@ -210,7 +218,11 @@ def test_receptive_field_is_what_the_gradients_say(bounded, field):
 def test_windows_say_what_they_show_and_what_they_see():
     model = create_model("protoecgnet", num_classes=2, width=2, proto_dim=4)
     assert (model.windows, model.columns) == (30, 32)
-    assert model.window_span(0) == (0, 96) and model.window_span(29) == (928, 1000)
+    assert model.window_span(0) == (0, 80) and model.window_span(29) == (912, 1000)
+    for window in range(2, 27):  # what is drawn lies in the middle of what is seen
+        span, field = model.window_span(window), model.window_receptive_field(window)
+        if field[0] > 0 and field[1] < 1000:
+            assert abs(sum(span) - sum(field)) <= 2
     start, stop = model.window_receptive_field(15)
     assert stop - start == 435 + 64  # 4.99 s, as the gradients of the reference say
     assert model.window_receptive_field(0)[0] == 0 and model.window_receptive_field(29)[1] == 1000

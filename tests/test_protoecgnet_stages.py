@@ -185,6 +185,52 @@ def test_other_branches_label_sets_and_records_are_refused(copied, database):
         train(database, copied)
 
 
+def test_a_chain_from_given_weights_uses_what_it_trained(copied, database):
+    words = ("--branch", "global", "--run", "second", "--init", folder(copied, "global", "projection"))
+    train(database, copied, *words)
+    joint, projected = (
+        read_card(copied / "checkpoints" / "second" / "global" / stage) for stage in ("joint", "projection")
+    )
+    assert projected["made_from"] == [joint["weights_sha256"]]
+    trunk = ("--branch", "global", "--training_stage", "feature_extractor")
+    train(database, copied, *trunk)
+    start = folder(copied, "global", "feature_extractor")
+    train(database, copied, "--branch", "global", "--run", "third", "--init", start)
+    assert (copied / "checkpoints/third/global/classifier/card.json").exists()
+    with pytest.raises(UsageError, match="say which with --branch"):
+        train(database, copied, "--run", "fourth", "--init", start)
+
+
+def test_later_stages_refuse_other_data_and_options(copied, database):
+    stage = ("--overwrite", "--branch", "global", "--training_stage")
+    with pytest.raises(DataError, match="use the same --highpass"):
+        train(database, copied, *stage, "projection", "--highpass", 5)
+    with pytest.raises(DataError, match="use the same --min_likelihood"):
+        train(database, copied, *stage, "projection", "--branch", "morphology", "--min_likelihood", 90)
+    with pytest.raises(UsageError, match="--pooling mean: the checkpoint was trained with max"):
+        train(database, copied, *stage, "classifier", "--pooling", "mean")
+    with pytest.raises(UsageError, match="takes neither --branch nor --init"):
+        train(database, copied, *stage, "fusion")
+
+
+def test_an_interrupted_classifier_does_not_go_on_with_other_prototypes(copied, database, monkeypatch):
+    stage = ("--branch", "global", "--training_stage")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 1, 2)
+        train(database, copied, *stage, "classifier", "--overwrite")
+    train(database, copied, *stage, "classifier", "--resume")
+    train(database, copied, *stage, "joint", "--overwrite", "--lr", 0.02)
+    train(database, copied, *stage, "projection", "--overwrite")
+    with pytest.raises(DataError, match="other weights than its earlier stage"):
+        train(database, copied, *stage, "classifier", "--resume")
+
+
+def test_pruning_sees_the_weights_of_a_trained_layer(chain):
+    reports = [read_card(folder(chain, branch, "classifier"))["pruning"] for branch in BRANCHES]
+    assert all(set(r["dropped"]) == {"without_record", "low_weight", "duplicate", "unused"} for r in reports)
+    assert all(r["before"] - sum(r["dropped"].values()) == r["after"] for r in reports)
+
+
 def test_any_label_set_and_500_hz(database, tmp_path):
     fast = small_database(tmp_path / "fast", sampling_rate=500, codes=CODES)
     more = ("--branch", "morphology", "--sampling_rate", 500, "--highpass", 0.5, "--task", "superdiagnostic")
@@ -262,7 +308,7 @@ def test_the_references_flags_are_understood():
     text = (
         "--job_name x --label_set 3 --custom_groups True --batch_size 8 --scheduler_type CosineAnnealingLR "
         "--remove_baseline True --use_class_weights False --dropout=0.35 --branch morphology "
-        "--training_stage joint --resume_checkpoint False"
+        "--training_stage joint --resume_checkpoint False --num_workers 4 --dimension 2D --save_top_k 3"
     )
     config = parse_proto_config("", text.split())
     found = (config.run, config.task, config.batchsize, config.schedule, config.highpass, config.dropout)
@@ -279,7 +325,12 @@ def test_the_references_flags_are_understood():
         (["--crop", "250"], "do not go with protoecgnet"),
         (["--dropout", "1"], "below 1"),
         (["--classifier_lr", "0"], "above 0"),
-        (["--sub", "True"], "--task mi"),
+        (["--sub", "True"], "MI stage"),
+        (["--task", "mi"], "exclusive classes"),
+        (["--weight_decay", "1"], "use --l2"),
+        (["--lam_div", "-5"], "not be negative"),
+        (["--proto_time_len", "-1"], "not be negative"),
+        (["--proto_time_len", "3"], "say which with --branch"),
     ],
 )
 def test_impossible_settings(flags, message):

@@ -282,6 +282,7 @@ class Recorder:
             "wandb_id": self.logger.wandb_id,
             "config": self.config.to_json(),
             "fingerprint": self.data.fingerprint,
+            "made_from": self._more.get("made_from"),
             "extra": extra or {},
         }
         save_state(self.folder, state, progress)

@@ -20,7 +20,7 @@ from utils.loggers import check_wandb
 # What may differ between a run and its continuation without changing its numbers.
 _FREE_ON_RESUME = {
     "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "output_dir", "patience",
-    "epochs",
+    "epochs", "classifier_epochs",
 }  # fmt: skip
 
 
@@ -174,6 +174,10 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
             f"{config.task}: no class has both positive and negative records in fold 9 ({len(val)} records), "
             "so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
         )
+    unseen = train.labels.any(axis=0) & ~val.labels.any(axis=0)
+    if unseen.any():
+        names = [name for name, absent in zip(dataset.classes, unseen, strict=True) if absent]
+        print(f"fold 9 has no record with {', '.join(names)}: no say in any choice, threshold 0.5")
     data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
     if progress and progress["fingerprint"] != data.fingerprint:
         raise DataError(

@@ -93,8 +93,9 @@ def main(
     if options.model not in models:
         hint = nearest(options.model, models)
         raise UsageError(f"unknown model '{options.model}': {hint}; other models: python {other}")
-    for flag, least in {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0}.items():
-        if getattr(options, flag) < least:
+    least_values = {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0, "explain": -1, "pictures": 0}
+    for flag, least in least_values.items():
+        if getattr(options, flag, least) < least:
             raise UsageError(f"--{flag} must be at least {least}, not {getattr(options, flag)}")
     name = options.run or options.model
     if getattr(options, "branch", None):
@@ -108,6 +109,10 @@ def main(
     if options.task and canonical_task(options.task) != card["task"]:
         raise UsageError(f"{folder} was trained on task {card['task']}, not {options.task}")
     predictor = load_predictor(folder)
+    if getattr(options, "explain", 0) or getattr(options, "gallery", False):
+        from training.protoecgnet.projected import prototype_list
+
+        prototype_list(predictor)  # an unprojected or another model should fail before fold 10 is scored
 
     config = card.get("config", {})
     data_dir = options.data_dir or config.get("data_dir")

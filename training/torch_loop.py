@@ -271,6 +271,11 @@ def train_torch(
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
     fabric.launch()
     job = prepare(config, data)
+    if progress and progress.get("made_from") != job.card.get("made_from"):
+        raise DataError(
+            f"run '{config.run}' was started from other weights than its earlier stage has now: "
+            "use --overwrite"
+        )
     plain = job.model
     model, optimizer = fabric.setup(plain, job.optimizer)
     if arrays and progress:  # after the move to the device, where the optimiser's state has to be too

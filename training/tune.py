@@ -192,8 +192,10 @@ def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
     config = with_values(plan.fixed, values).to_json()
     defaults = plan.family.config_class().to_json()
     config["run"] = config["run"] or f"{plan.study}_best"
+    config["init"] = config["init"] or plan.start  # trials of a later stage start from an earlier one
+    needed = {"model", "training_stage", "branch", *values} & config.keys()
     return jsonable(
-        {k: v for k, v in config.items() if k not in _NOT_IN_FILE and (k in values or v != defaults[k])}
+        {k: v for k, v in config.items() if k in needed or (k not in _NOT_IN_FILE and v != defaults[k])}
     )
 
 

@@ -34,7 +34,7 @@ def _choose(name: str, value: str, choices: Sequence[str]) -> None:
 
 @register_model
 class ProtoECGNet(nn.Module):
-    """One branch of ProtoECGNet; 4,416,384 live parameters as rhythm branch with 16 classes.
+    """One branch of ProtoECGNet; 4,416,400 parameters as rhythm branch with 16 classes.
 
     Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
 
@@ -144,6 +144,10 @@ class ProtoECGNet(nn.Module):
         self.averaged = paper.columns < 0
         self.columns = 1 if self.averaged else self.trunk.columns(samples)
         length = 1 if self.averaged else proto_time_len or paper.columns or self.columns
+        if proto_time_len < 0 or (proto_time_len > 1 and self.averaged):
+            raise UsageError(
+                "protoecgnet: proto_time_len is a number of columns; the rhythm branch has one, their average"
+            )
         if length > self.columns:
             raise UsageError(
                 f"protoecgnet: prototypes of {length} columns do not fit into records of {self.columns}"
@@ -333,7 +337,8 @@ class ProtoECGNet(nn.Module):
         if self.windows == 1:
             return 0, self.samples
         stride, length = self.trunk.stride, self.columns - self.windows + 1
-        return window * stride, min((window + length) * stride, self.samples)
+        start = window * stride - stride // 2  # a column looks at the samples around column * stride
+        return max(0, start), min(start + length * stride, self.samples)
 
     def window_receptive_field(self, window: int) -> tuple[int, int]:
         """Samples that can influence a window.
@@ -361,7 +366,7 @@ def _add_on(kind: str, channels: int, depth: int, sigmoid: bool) -> tuple[nn.Mod
     _choose("add_on_layers_type", kind, ("linear", "other", "identity"))
     if kind == "identity":
         return nn.Identity(), channels
-    inside = depth // 2 if kind == "other" else depth
+    inside = max(1, depth // 2) if kind == "other" else depth
     layers = [nn.Conv1d(channels, inside, 1), nn.ReLU(), nn.Conv1d(inside, depth, 1)]
     for layer in layers:
         if isinstance(layer, nn.Conv1d):

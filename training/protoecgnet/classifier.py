@@ -7,7 +7,6 @@ is trained on them: seconds instead of hours, and the same result.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,18 @@ from tqdm import tqdm
 
 import models_torch
 from models_torch.protoecgnet import BRANCHES
-from models_torch.protoecgnet.losses import off_class_l1
+from models_torch.protoecgnet.losses import full_l1, off_class_l1
 from preprocessing import ECGDataset, Standardizer
 from training.checkpoint import read_card
 from training.protoecgnet.config import ProtoConfig
 from training.protoecgnet.joint import adam, first_bias, positive_weights
-from training.protoecgnet.networks import load_network, records_fingerprint, source_of
+from training.protoecgnet.networks import (
+    check_options,
+    check_records,
+    load_network,
+    records_fingerprint,
+    source_of,
+)
 from training.protoecgnet.pruning import choose, prune
 from training.setup import TrainingData
 from training.torch_loop import Job
@@ -30,6 +35,7 @@ from utils.errors import DataError, UsageError
 from utils.metrics import evaluate
 
 _BATCH = 64
+_ROUGH_STEPS, _ROUGH_LR = 200, 3e-2
 
 
 class Classifier(nn.Module):
@@ -104,7 +110,7 @@ def macro_auc(network: nn.Module, scores: np.ndarray, records: ECGDataset) -> fl
     return evaluate(records.labels, probabilities, records.classes)["macro_roc_auc"]
 
 
-def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
+def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
     """Prepare the stage classifier: prune, then train the last layer of a branch.
 
     Parameters
@@ -130,7 +136,8 @@ def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     """
     folder = source_of(chain, config.branch, ("projection",))
     network, card = load_network(folder, config.branch, data.train.classes)
-    _check_records(folder, card, data)
+    check_records(folder, card, data)
+    check_options(chain, card)
     if "prototypes" not in card:
         raise UsageError(
             f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection"
@@ -138,9 +145,9 @@ def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     network.freeze("trunk", "add_on", "prototypes")
     scores = {name: score_records(network, part, data.standardizer) for name, part in _parts(data)}
     prototypes, report = card["prototypes"], None
-    if config.prune:
-        network, prototypes, scores, report = _prune(network, prototypes, scores, data)
     weights = positive_weights(config, data)
+    if config.prune:
+        network, prototypes, scores, report = _prune(network, prototypes, scores, data, weights, config.l1)
     if network.head.bias is not None:
         with torch.no_grad():  # so that the mean record starts at the odds of its classes
             mean = network.logits_of(torch.from_numpy(scores["train"])).mean(dim=0)
@@ -156,10 +163,30 @@ def prepare_classifier(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     return _job(config, data, network, scores, weights, network.identity, more)
 
 
-def _prune(network, prototypes, scores, data):
-    """Drop prototypes, and tell what it does to fold 9."""
+def _rough_fit(
+    network: nn.Module, scores: np.ndarray, labels: np.ndarray, weights: Tensor, l1: float
+) -> None:
+    """Train the last layer a little on all records at once, so that its weights say what matters."""
+    x, y = torch.from_numpy(scores), torch.from_numpy(labels.astype(np.float32))
+    optimizer = torch.optim.Adam(network.head.parameters(), lr=_ROUGH_LR)
+    own = network.identity.T > 0
+    for _ in tqdm(range(_ROUGH_STEPS), desc="rough fit", unit="step", leave=False, disable=None):
+        optimizer.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(network.logits_of(x), y, pos_weight=weights)
+        (loss + l1 * off_class_l1(network.head.weight, network.identity)).backward()
+        optimizer.step()
+        with torch.no_grad():
+            weight = network.head.weight
+            weight.copy_(torch.where(own, weight.clamp(min=0), weight))
+
+
+def _prune(network, prototypes, scores, data, weights, l1):
+    """Drop prototypes by what a roughly trained layer makes of them, and tell what it does to fold 9."""
     before = macro_auc(network, scores["val"], data.val)
+    first = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
+    _rough_fit(network, scores["train"], data.train.labels, weights, l1)
     reasons = choose(network, prototypes, scores["train"], data.train.labels)
+    network.head.load_state_dict(first)
     dropped = sorted({index for indices in reasons.values() for index in indices})
     keep = [index for index in range(len(prototypes)) if index not in set(dropped)]
     if dropped:
@@ -208,7 +235,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     for branch in BRANCHES:
         folder = source_of(replace(chain, init=""), branch, ("classifier", "projection"))
         card = read_card(folder)
-        _check_records(folder, card, data)
+        check_records(folder, card, data)
         named = {name for entry in card["prototypes"] for name in entry["classes"] if entry["ecg_id"]}
         unknown = sorted(named - set(data.train.classes))
         if unknown:
@@ -293,6 +320,7 @@ def _job(
     classifier = Classifier(network)
     optimizer = adam(config, classifier)
     own = identity.T > 0
+    whole = config.loss_definition == "reference" and config.training_stage == "fusion"
 
     def keep_own_weights_positive(*_: object) -> None:
         """A prototype never speaks against its own class."""
@@ -307,7 +335,8 @@ def _job(
         bce = nn.functional.binary_cross_entropy_with_logits(
             logits, labels, pos_weight=pos_weight.to(labels.device)
         )
-        penalty = off_class_l1(classifier.head.weight, identity.to(labels.device))
+        weight = classifier.head.weight
+        penalty = full_l1(weight) if whole else off_class_l1(weight, identity.to(labels.device))
         return bce + config.l1 * penalty, {"bce": bce.detach(), "l1": penalty.detach()}
 
     def state() -> dict[str, Tensor]:
@@ -320,14 +349,3 @@ def _job(
 
 def _parts(data: TrainingData) -> list[tuple[str, ECGDataset]]:
     return [("train", data.train), ("val", data.val)]
-
-
-def _check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:
-    """Refuse a branch of other records, folds or filters: its numbers would not be comparable."""
-    if card.get("records_fingerprint") != records_fingerprint(data):
-        raise DataError(
-            f"{folder} was trained on other records or folds than these: use the same --data_dir, "
-            "--sampling_rate, --min_likelihood, --limit and --seed for all stages"
-        )
-    if card["standardization"] != data.standardizer.to_json():
-        raise DataError(f"{folder} was trained with another standardisation: use the same --highpass")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
-from preprocessing.labels import canonical_task
+from preprocessing.labels import canonical_task, multilabel
 from training.config import TrainConfig, check, option, parse_config
 from utils.errors import UsageError, nearest
 
@@ -28,6 +28,10 @@ _ALIASES = {
     "--remove_baseline": "--highpass",
     "--use_class_weights": "--class_weights",
 }
+_WITHOUT_MEANING = {
+    "--dimension", "--num_workers", "--save_top_k", "--save_weights", "--checkpoint_dir", "--log_dir",
+    "--test_dir", "--class_specific", "--m", "--device", "--standardize",
+}  # fmt: skip
 _VALUES = {
     "--schedule": {"ReduceLROnPlateau": "plateau", "CosineAnnealingLR": "cosine", "CyclicLR": "cyclic"},
     "--task": {"1": "proto_rhythm", "3": "proto_morphology", "4": "proto_global"},
@@ -47,10 +51,10 @@ class ProtoConfig(TrainConfig):
     lr: float = option(1e-3, "learning rate of Adam", group="optimisation")
     l2: float = option(0.0, "L2 penalty on all weights (Adam's weight_decay)", group="optimisation")
     classifier_epochs: int = option(
-        100, "epochs of the classifier and fusion stages: seconds each, the rest is frozen",
+        100, "epochs of the classifier and fusion stages, instead of --epochs; seconds each",
         group="optimisation",
     )  # fmt: skip
-    classifier_lr: float = option(1e-3, "their learning rate", group="optimisation")
+    classifier_lr: float = option(1e-3, "their learning rate, instead of --lr", group="optimisation")
 
     branch: str = option("", f"{', '.join(BRANCHES)}; default: all of them", group="prototypes")
     training_stage: str = option(
@@ -98,10 +102,12 @@ class ProtoConfig(TrainConfig):
         False, "True: image layers and dead weights of the reference", group="prototypes"
     )
     one_to_one: bool = option(
-        True, "projection: no training record serves two prototypes of a branch", group="prototypes"
+        True, "projection: no training record serves two prototypes, as far as records go", group="prototypes"
     )
     prune: bool = option(
-        True, "classifier: drop prototypes that are duplicates or never matter", group="prototypes"
+        True,
+        "classifier: drop prototypes that are duplicates, weigh little or never matter",
+        group="prototypes",
     )
 
     class_weights: str = option(
@@ -166,6 +172,9 @@ def translate(args: Sequence[str]) -> list[str]:
             skip = False
         elif word == "--custom_groups":
             skip = True
+        elif word in _WITHOUT_MEANING:
+            print(f"note: {word} of the published command line has no meaning here and is left out")
+            skip = True
         elif word.startswith("--"):
             result.append(_ALIASES.get(word, word))
         else:
@@ -206,16 +215,26 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
             "whole record with its own labels; --shift, --scale, --noise and --lead_dropout do"
         )
     if config.sub:
-        raise UsageError("--sub belongs to imle_net: for protoecgnet use --task mi")
+        raise UsageError("--sub belongs to imle_net, the MI stage")
+    if config.weight_decay:
+        raise UsageError("--weight_decay is AdamW's; protoecgnet is trained with Adam: use --l2")
     for name in ("classifier_epochs", "classifier_lr", "width", "proto_dim"):
         if not getattr(config, name) > 0:
             raise UsageError(f"--{name} must be above 0, not {getattr(config, name)}")
-    for name in ("l1", "l2", "single_class_prototype_per_class", "joint_prototypes_per_border"):
+    not_negative = ["l1", "l2", "single_class_prototype_per_class", "joint_prototypes_per_border"]
+    not_negative += ["proto_time_len", *(f"lam_{name}" for name in ("clst", "sep", "spars", "div", "cnrst"))]
+    for name in not_negative:
         if not getattr(config, name) >= 0:
             raise UsageError(f"--{name} must not be negative")
     if not 0 <= config.dropout < 1:
         raise UsageError(f"--dropout must lie in 0..1 (below 1), not {config.dropout}")
+    if config.proto_time_len and not config.branch:
+        raise UsageError("--proto_time_len belongs to one branch: say which with --branch")
     task = canonical_task(config.task) if config.task else ""
+    if task and not multilabel(task):
+        raise UsageError(
+            f"--task {task} has exclusive classes; protoecgnet's are independent: use any other label set"
+        )
     checked = check(dataclasses.replace(config, task=task or FUSION_TASK), models)
     return dataclasses.replace(checked, task=task)
 

@@ -123,7 +123,7 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     return Job(model, adam(config, model), loss, card=_card(config, data))
 
 
-def prepare_prototypes(config: ProtoConfig, data: TrainingData) -> Job:
+def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
     """Prepare the stages prototypes and joint.
 
     Parameters
@@ -132,6 +132,8 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData) -> Job:
         Of this stage.
     data : TrainingData
         The splits.
+    chain : ProtoConfig
+        Of the whole chain; tells where the feature extractor is.
 
     Returns
     -------
@@ -154,7 +156,6 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData) -> Job:
             model.head.bias.copy_(first_bias(data.train.labels, weights))
     if not config.resume:  # a resumed run has its own weights
         if stage == "prototypes":
-            chain = _chain(config)
             start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
         elif config.init:
             start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
@@ -174,13 +175,6 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData) -> Job:
         return loss(logits.float(), scores.float(), model.prototype_vectors, labels)
 
     return Job(model, adam(config, model), weighted_terms, card=_card(config, data))
-
-
-def _chain(config: ProtoConfig) -> ProtoConfig:
-    """The configuration of the whole chain that a stage belongs to."""
-    from dataclasses import replace
-
-    return replace(config, run=config.run.rsplit("/", 2)[0])
 
 
 def _card(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models_torch.protoecgnet import ProtoECGNet
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
@@ -63,11 +65,16 @@ def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path
         folder = stage_folder(config, branch, stage)
         if (folder / "card.json").exists() or (folder / "card.next.json").exists():
             return folder
-    run = "" if config.run == "protoecgnet" else f" --run {config.run}"
+    defaults = type(config)()
+    given = [
+        f" --{name} {getattr(config, name)}"
+        for name in ("run", "task", "data_dir", "output_dir")
+        if getattr(config, name) not in (getattr(defaults, name), "protoecgnet")
+    ]
     raise UsageError(
         f"there is no stage {' or '.join(stages)} of branch {branch} in "
         f"{stage_folder(config, branch, stages[0]).parent}; make it with: python torch_train.py "
-        f"--model protoecgnet --branch {branch} --training_stage {stages[0]}{run}"
+        f"--model protoecgnet --branch {branch} --training_stage {stages[0]}{''.join(given)}"
     )
 
 
@@ -127,11 +134,11 @@ def check_branch(folder: Path, card: dict[str, Any], branch: str, classes: list[
     """
     found = card["model"].get("branch")
     if found != branch:
-        raise DataError(f"{folder} is a {found} branch, not the {branch} branch")
+        raise DataError(f"{folder} is a {found} branch, not the {branch} branch: name another checkpoint")
     if classes is not None and card["classes"] != classes:
         raise DataError(
             f"{folder} was trained on task {card['task']} ({len(card['classes'])} classes), not on these "
-            f"{len(classes)} classes: {', '.join(classes[:5])}, ..."
+            f"{len(classes)} classes: {', '.join(classes[:5])}, ...; use its --task, or train anew"
         )
 
 
@@ -174,9 +181,70 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
             f"--init {folder} does not fit: {len(wrong)} of {len(part)} tensors are missing, left over or of "
             f"another shape ({sorted(wrong)[0]}, ...); use the same --backbone, --width and prototypes"
         )
+    differing = [
+        f"{key} {value} (here {model.config[key]})"
+        for key, value in card["model"].items()
+        if name == "protoecgnet" and key in model.config and model.config[key] != value
+    ]
+    if differing:
+        print(f"note: those weights were trained with {', '.join(differing)}")
     model.load_state_dict(own | weights)
     rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start anew"
     print(f"{folder}: {len(part)} tensors loaded{rest}")
+
+
+def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:
+    """Refuse a stage of other records, folds or filters: its numbers would not be comparable.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where it is, for the message.
+    card : dict
+        Its card.
+    data : TrainingData
+        The data now.
+
+    Raises
+    ------
+    DataError
+        Something differs.
+    """
+    if card.get("records_fingerprint") != records_fingerprint(data):
+        raise DataError(
+            f"{folder} was trained on other records or folds than these: use the same --data_dir, "
+            "--sampling_rate, --limit and --seed for all stages"
+        )
+    if card["standardization"] != data.standardizer.to_json():
+        raise DataError(f"{folder} was trained with another standardisation: use the same --highpass")
+    if card["task"] == data.train.task and card["data"]["fingerprint"] != data.fingerprint:
+        raise DataError(f"{folder} was trained on other labels: use the same --min_likelihood")
+
+
+def check_options(config: ProtoConfig, card: dict[str, Any]) -> None:
+    """Refuse network options that a later stage cannot follow: the network is that of its checkpoint.
+
+    Parameters
+    ----------
+    config : ProtoConfig
+        As given.
+    card : dict
+        Of the checkpoint.
+
+    Raises
+    ------
+    UsageError
+        An option was given that the checkpoint does not have.
+    """
+    defaults = type(config)()
+    for name in inspect.signature(ProtoECGNet).parameters:
+        given = getattr(config, name, None)
+        has = card["model"].get(name)
+        if given is not None and given not in (getattr(defaults, name), has):
+            raise UsageError(
+                f"--{name} {given}: the checkpoint was trained with {has}; train it anew, or leave out the "
+                "flag"
+            )
 
 
 def records_fingerprint(data: TrainingData) -> str:
@@ -190,7 +258,7 @@ def records_fingerprint(data: TrainingData) -> str:
     Returns
     -------
     str
-        SHA-256; equal for branches that can be fused.
+        SHA-256; equal for stages that can follow each other and for branches that can be fused.
     """
     digest = hashlib.sha256()
     for part in (data.train, data.val):

@@ -23,6 +23,7 @@ from training.protoecgnet.matching import Matches, assign, best_windows
 from utils.errors import DataError
 
 _LAST_TRAINING_FOLD = 8
+_KEEP_BYTES = 256e6  # features of so many bytes are kept for a second pass
 
 
 @dataclass
@@ -153,6 +154,9 @@ class _Reader:
         self.model, self.records, self.standardizer = model, records, standardizer
         self.batch_size = batch_size
         self.device = model.prototype_vectors.device
+        size = model.prototype_vectors.shape[1] * model.columns * 4
+        self._keep = len(records) * size <= _KEEP_BYTES
+        self._kept: dict[int, Tensor] = {}
         used = model.identity.any(dim=0).cpu().numpy()
         self.candidates = np.flatnonzero(records.labels[:, used].any(axis=1))
         if not self.candidates.size:
@@ -171,6 +175,9 @@ class _Reader:
         starts = range(0, len(rows), self.batch_size)
         for start in tqdm(starts, desc=text, unit="batch", leave=False, disable=None):
             batch = rows[start : start + self.batch_size]
+            if all(row in self._kept for row in batch.tolist()):
+                yield batch, torch.stack([self._kept[row] for row in batch.tolist()])
+                continue
             signals = torch.from_numpy(self.standardizer(self.records.signals[batch])).to(self.device)
             features = self.model.features(signals)
             bad = ~torch.isfinite(features).flatten(1).all(dim=1).cpu().numpy()
@@ -179,6 +186,8 @@ class _Reader:
                     f"record {self.records.ecg_ids[batch[bad][0]]}: NaN or infinite features; drop the "
                     "record if its samples are damaged, else the model's training failed"
                 )
+            if self._keep:  # a second pass over few records needs no second forward pass
+                self._kept |= dict(zip(batch.tolist(), features, strict=True))
             yield batch, features
 
 

@@ -206,7 +206,7 @@ for {escape(part.name)}{_sense(item)}.<br>
 <div class="pair">
 <figure>{image(here, f"This ECG, {here_words}")}<figcaption>This ECG, {here_words}.</figcaption></figure>
 <figure>{second}<figcaption>Prototype: {place}, {here_words}.
-Its true labels in the label set of its branch: {labels}.</figcaption></figure>
+Its true labels: {labels}.</figcaption></figure>
 </div>"""
 
 

@@ -16,10 +16,16 @@ from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
-from training.protoecgnet.classifier import macro_auc, prepare_classifier, prepare_fusion, score_records
+from training.protoecgnet.classifier import macro_auc, prepare_fusion, prepare_head, score_records
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
-from training.protoecgnet.networks import load_network, source_of, stage_folder
+from training.protoecgnet.networks import (
+    check_options,
+    check_records,
+    load_network,
+    source_of,
+    stage_folder,
+)
 from training.protoecgnet.projection import project
 from training.provenance import command, git_commit, versions
 from training.recorder import OnEpoch
@@ -52,15 +58,17 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
         An earlier stage is missing, or whatever `training.torch_loop.train_torch` raises.
     """
     stage = config.training_stage
+    if stage == "fusion" and (config.branch or config.init):
+        raise UsageError("the fusion joins all branches of --run: it takes neither --branch nor --init")
     own = stage_config(config, "" if stage == "fusion" else config.branch, stage)
     print(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}", flush=True)
     if stage == "projection":
         return _project(config, own)
     prepare = {
         "feature_extractor": prepare_trunk,
-        "prototypes": prepare_prototypes,
-        "joint": prepare_prototypes,
-        "classifier": partial(prepare_classifier, chain=config),
+        "prototypes": partial(prepare_prototypes, chain=config),
+        "joint": partial(prepare_prototypes, chain=config),
+        "classifier": partial(prepare_head, chain=config),
         "fusion": partial(prepare_fusion, chain=config),
     }[stage]
     return train_torch(replace(own, init="") if stage in ("classifier", "fusion") else own, on_epoch, prepare)
@@ -90,6 +98,8 @@ def run_chain(config: ProtoConfig) -> Path:
     steps = [(branch, stage) for branch in branches for stage in CHAIN]
     if not config.branch:
         steps.append(("", "fusion"))
+    if config.init and not config.branch:
+        raise UsageError("--init names the weights of one branch: say which with --branch")
     existing = [s for s in steps if stage_folder(config, *s).exists()]
     if existing and not (config.resume or config.overwrite):
         raise UsageError(
@@ -103,7 +113,9 @@ def run_chain(config: ProtoConfig) -> Path:
         if again and stage == "projection":
             print(f"--- projection of branch {branch}: done before")
             continue
-        run_stage(replace(config, branch=branch, training_stage=stage, resume=again, overwrite=not again))
+        first = config.init if stage == CHAIN[0] else ""  # what follows starts from the stage before it
+        step = replace(config, branch=branch, training_stage=stage, init=first)
+        run_stage(replace(step, resume=again, overwrite=not again))
     return folder
 
 
@@ -128,6 +140,8 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
     torch.set_num_threads(thread_count(own))
     data = load_training_data(own)
     network, card = load_network(source, own.branch, data.train.classes)
+    check_records(source, card, data)
+    check_options(config, card)
     seed_everything(own.seed)
     if own.limit:
         print(f"only the {len(data.train)} records of --limit can become prototypes")
