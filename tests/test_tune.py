@@ -99,6 +99,10 @@ def test_protoecgnet(database, tmp_path, capsys):
     run(*args, "--n_trials", 2, "--study", "head", "--training_stage", "classifier")
     table = rows(tmp_path, "head")
     assert {row["epochs"] for row in table} <= {"1", "3", "4"} and "classifier_lr" in table[0]
+    for study, stage in (("joint", "joint"), ("head", "classifier")):  # what it found can be trained
+        found = tmp_path / "tuning" / study / "best.yaml"
+        call(torch_train.main, "torch_train.py", "--config", found, "--output_dir", tmp_path, "--threads", 1)
+        assert (tmp_path / "checkpoints" / f"{study}_best" / "rhythm" / stage / "card.json").exists()
     with pytest.raises(UsageError, match="--training_stage fusion cannot be tuned"):
         run(*args, "--training_stage", "fusion")
 
