@@ -13,18 +13,32 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from models_tf.layers import AttentionPool, BatchNormalization, probabilities
+from models_tf.layers import AttentionPool, BatchNormalization, Conv1D, ScaleAndShift, probabilities
 from models_tf.registry import register_model
 from utils.errors import UsageError
 
 
+def _conv(x, filters: int, kernel: int, stride: int = 1):
+    """Convolution of a tensor, or of what a deferred batch norm gives."""
+    if isinstance(x, tuple):
+        return Conv1D(filters, kernel, strides=stride)(x)
+    return layers.Conv1D(filters, kernel, strides=stride, padding="same")(x)
+
+
+def _applied(x):
+    """The tensor itself, or the normalised one where batch norm was deferred."""
+    return ScaleAndShift()(x) if isinstance(x, tuple) else x
+
+
 def _residual_block(x, filters: int, stride: int, kernel: int, momentum: float):
     """Convolution - ReLU - batch norm - convolution, plus the shortcut, ReLU, batch norm (in that order)."""
-    main = layers.Conv1D(filters, kernel, strides=stride, padding="same")(x)
-    main = BatchNormalization(momentum=momentum)(layers.ReLU()(main))
-    shortcut = x if stride == 1 else layers.Conv1D(filters, 1, strides=stride, padding="same")(x)
-    main = layers.Conv1D(filters, kernel, padding="same")(main)
-    return BatchNormalization(momentum=momentum)(layers.ReLU()(shortcut + main))
+
+    def normalised_relu(y):
+        return BatchNormalization(deferred=True, momentum=momentum)(layers.ReLU()(y))
+
+    main = normalised_relu(_conv(x, filters, kernel, stride))
+    shortcut = _applied(x) if stride == 1 else _conv(x, filters, 1, stride)
+    return normalised_relu(shortcut + _conv(main, filters, kernel))
 
 
 @register_model
@@ -94,7 +108,7 @@ def imle_net(
 
     # Every window of every lead becomes one row: the convolutions share their weights over all of them.
     x = ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, window, 1))
-    x = layers.ReLU()(layers.Conv1D(filters, kernel, padding="same")(x))
+    x = layers.ReLU()(_conv(x, filters, kernel))
     for group, count in enumerate(blocks):
         for index in range(count):
             stride = 2 if group > 0 and index == 0 else 1
@@ -103,7 +117,7 @@ def imle_net(
     def drop(vector):
         return layers.Dropout(dropout)(vector) if dropout else vector
 
-    beat, _ = AttentionPool(attention_units, name="beat_attention")(x)
+    beat, _ = AttentionPool(attention_units, name="beat_attention")(_applied(x))
     rhythm = ops.reshape(drop(beat), (-1, windows, beat.shape[-1]))
     rhythm = layers.Bidirectional(layers.LSTM(lstm_units, return_sequences=True), name="rhythm_lstm")(rhythm)
     rhythm, _ = AttentionPool(attention_units, name="rhythm_attention")(rhythm)

@@ -1,4 +1,4 @@
-"""One memory-mapped array instead of tens of thousands of small files.
+"""One array in one file instead of tens of thousands of small files.
 
 The recordings of a database are read and verified once and kept as ``ptbxl_<rate>hz_<source>.npy`` (int16
 microvolts) with a JSON sidecar of the same name. `<source>` is a fingerprint of the list of records and of
@@ -21,7 +21,7 @@ import numpy as np
 
 from databases.ptbxl_signals import RecordReader, file_states
 from databases.wfdb_files import UNITS_PER_MV
-from preprocessing.signals import waveform_digest
+from preprocessing.signals import SampleFile, waveform_digest
 from utils.errors import DataError
 from utils.files import atomic_path, read_json, write_json
 
@@ -35,13 +35,13 @@ class CachedSignals:
 
     Parameters
     ----------
-    samples : ndarray of int16, shape (N, T, 12)
-        Microvolts, memory-mapped, read-only.
+    samples : SampleFile, shape (N, T, 12)
+        Microvolts.
     digests : ndarray of str, shape (N,)
         Fingerprint of each recording.
     """
 
-    samples: np.ndarray
+    samples: SampleFile
     digests: np.ndarray
 
 
@@ -100,12 +100,12 @@ def _open(path: Path, source: str, count: int) -> CachedSignals | None:
         return None
     try:
         card = read_json(sidecar)
-        samples = np.load(path, mmap_mode="r", allow_pickle=False)
+        samples = SampleFile(path)
         digests = np.asarray(card["digests"], dtype="<U32")
         state = path.stat()
         if (
             card["source"] != source
-            or (samples.dtype, list(samples.shape)) != (np.dtype("<i2"), card["shape"])
+            or list(samples.shape) != card["shape"]
             or len(samples) != count
             or digests.shape != (count,)
             or state.st_size != card["bytes"]
@@ -114,7 +114,7 @@ def _open(path: Path, source: str, count: int) -> CachedSignals | None:
         touched = state.st_mtime_ns != card["mtime_ns"]
     except (DataError, KeyError, TypeError, ValueError, EOFError, OSError):
         return None
-    if touched and any(waveform_digest(s) != d for s, d in zip(samples, digests, strict=True)):
+    if touched and any(waveform_digest(samples[i]) != digest for i, digest in enumerate(digests)):
         return None
     return CachedSignals(samples, digests)
 

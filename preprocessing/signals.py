@@ -3,13 +3,67 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
+import weakref
 from typing import Any
 
 import numpy as np
 
+from utils.errors import DataError
+
+
+class SampleFile:
+    """The int16 array of a .npy file, of which only the recordings asked for are read.
+
+    A memory map would do the same, but every page it touched stays in the process's memory until the system
+    needs it: after an epoch, all of the file. Indexing copies; threads and forked processes may share it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, in .npy format 1.0. It stays open, so that another process may remove it.
+
+    Raises
+    ------
+    ValueError
+        The file is no such array, or shorter than its header says.
+    """
+
+    dtype = np.dtype("<i2")
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self._path = path
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed when nobody holds this object)
+        weakref.finalize(self, self._file.close)
+        if np.lib.format.read_magic(self._file) != (1, 0):
+            raise ValueError(f"{path} is not in .npy format 1.0")
+        self.shape, by_columns, dtype = np.lib.format.read_array_header_1_0(self._file)
+        self._start = self._file.tell()
+        size = self._start + math.prod(self.shape) * self.dtype.itemsize
+        if by_columns or dtype != self.dtype or os.fstat(self._file.fileno()).st_size != size:
+            raise ValueError(f"{path} does not hold the int16 samples that its header describes")
+
+    @property
+    def ndim(self) -> int:
+        """Dimensions, 3 for recordings."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        chosen = np.arange(len(self))[rows]
+        samples = np.empty((chosen.size, *self.shape[1:]), self.dtype)
+        file = self._file.fileno()
+        for record, row in zip(samples, chosen.flat, strict=True):
+            if os.preadv(file, [record], self._start + int(row) * record.nbytes) != record.nbytes:
+                raise DataError(f"{self._path} has become shorter while it was in use: start again")
+        return samples.reshape(*chosen.shape, *self.shape[1:])
+
 
 class ScaledSignals:
-    """An array of recordings in mV over int16 samples, which may lie in a memory-mapped file.
+    """An array of recordings in mV over int16 samples in memory or in a file.
 
     Indexing is NumPy's (an int, slice, array of ints or booleans for the records, then time and lead), with
     one restriction: an array for time or lead needs a slice of records before it. It gives float32 in mV, as
@@ -17,7 +71,7 @@ class ScaledSignals:
 
     Parameters
     ----------
-    samples : ndarray of int16, shape (M, T, leads)
+    samples : ndarray of int16 or SampleFile, shape (M, T, leads)
         The stored samples.
     rows : array_like of int, optional
         Which records, in which order; all by default.
@@ -27,7 +81,7 @@ class ScaledSignals:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, samples: np.ndarray, rows: Any = None, units_per_mv: int = 1000) -> None:
+    def __init__(self, samples: np.ndarray | SampleFile, rows: Any = None, units_per_mv: int = 1000) -> None:
         if samples.dtype != np.int16 or samples.ndim != 3:
             raise TypeError(
                 f"expected int16 samples (records, time, leads), got {samples.dtype} {samples.shape}"
@@ -68,7 +122,8 @@ class ScaledSignals:
             Out of range, a new axis, or an array for time or lead without a slice of records before it.
         """
         chosen = self._choose(key)
-        return chosen.copy() if np.may_share_memory(chosen, self._samples) else chosen
+        in_memory = isinstance(self._samples, np.ndarray)
+        return chosen.copy() if in_memory and np.may_share_memory(chosen, self._samples) else chosen
 
     def _choose(self, key: Any) -> np.ndarray:
         """Stored samples, a view of them where NumPy gives one."""
@@ -81,8 +136,8 @@ class ScaledSignals:
         rows: Any = self._rows[first]
         records = (slice(None),) * rows.ndim
         if isinstance(first, slice) and len(rows) and (np.diff(rows) == 1).all():
-            rows = slice(rows[0], rows[-1] + 1)  # one contiguous read instead of a gather
-        return np.asarray(np.asarray(self._samples[rows])[(*records, *rest)])
+            rows = slice(rows[0], rows[-1] + 1)  # a view where the samples are in memory
+        return np.asarray(self._samples[rows][(*records, *rest)])
 
     def _without_ellipsis(self, keys: tuple) -> tuple:
         """The same keys with ``...`` written out as slices."""

@@ -14,6 +14,7 @@ import pytest
 from databases.ptbxl_signals import RecordReader
 from preprocessing import load_ptbxl
 from preprocessing.cache import cache_folders
+from preprocessing.signals import SampleFile, ScaledSignals
 from tests.ptbxl_files import small_ecg, write_record, write_small_ptbxl
 from utils.errors import DataError, TwelveLeadError
 from utils.files import read_json
@@ -250,3 +251,75 @@ def test_fingerprint_is_of_the_content_not_of_the_place(database, tmp_path):
     assert load_ptbxl(database, task="all").fingerprint != fingerprint
     assert load_ptbxl(database, min_likelihood=60).fingerprint != fingerprint
     assert len(fingerprint) == 64
+
+
+# ---- the open array ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stored(tmp_path) -> tuple[Path, np.ndarray]:
+    samples = np.random.default_rng(3).integers(-30000, 30000, (7, 5, 12)).astype("<i2")
+    np.save(tmp_path / "samples.npy", samples)
+    return tmp_path / "samples.npy", samples
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        0,
+        -1,
+        np.int64(3),
+        slice(None),
+        slice(5, 1, -2),
+        slice(3, 3),
+        [6, 0, 0],
+        np.empty(0, dtype=np.int64),
+        np.arange(7) > 3,
+        [[1, 2], [3, 4]],
+    ],
+    ids=repr,
+)
+def test_sample_file_indexes_records_as_numpy_does(stored, rows):
+    path, samples = stored
+    found = SampleFile(path)[rows]
+    np.testing.assert_array_equal(found, samples[rows])
+    assert (found.dtype, found.shape) == (samples.dtype, samples[rows].shape)
+    np.testing.assert_array_equal(ScaledSignals(SampleFile(path))[rows], ScaledSignals(samples)[rows])
+
+
+def test_sample_file_refuses_rows_that_are_not_there(stored):
+    for rows in (7, -8, [0, 7]):
+        with pytest.raises(IndexError, match="out of bounds"):
+            SampleFile(stored[0])[rows]
+
+
+def test_sample_file_outlives_its_name_but_not_its_end(stored):
+    """Another process may remove a cache that is in use; nobody may shorten it."""
+    path, samples = stored
+    open_file = SampleFile(path)
+    with open(path, "r+b") as file:
+        path.unlink()
+        np.testing.assert_array_equal(open_file[2], samples[2])
+        file.truncate(path_size := 128 + 6 * samples[0].nbytes)
+    assert path_size < 128 + samples.nbytes
+    np.testing.assert_array_equal(open_file[5], samples[5])
+    with pytest.raises(DataError, match="shorter while it was in use"):
+        open_file[6]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2, 3, 4)), np.zeros((2, 3, 4), dtype=">i2"), np.asfortranarray(np.zeros((2, 3, 4), "<i2"))],
+)
+def test_sample_file_refuses_other_arrays(tmp_path, array):
+    np.save(tmp_path / "other.npy", array)
+    with pytest.raises(ValueError, match="int16 samples"):
+        SampleFile(tmp_path / "other.npy")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="no /proc to see what is mapped")
+def test_the_cache_is_not_mapped_into_memory(database):
+    """Pages of a map would count as this process's memory, up to the whole database."""
+    dataset = load_ptbxl(database)
+    assert dataset.signals[:].shape == (20, 1000, 12)
+    assert ".twelvelead_cache" not in Path("/proc/self/maps").read_text()

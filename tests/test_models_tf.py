@@ -12,7 +12,7 @@ import pytest
 
 from models_tf import create_model, list_models
 from models_tf.imle_net import attention_maps
-from models_tf.layers import BatchNormalization
+from models_tf.layers import BatchNormalization, Conv1D, ScaleAndShift
 from tests.golden_weights import noise_signals, set_keras_weights
 from utils.errors import UsageError
 
@@ -216,29 +216,51 @@ def test_a_window_of_mousavi_is_half_a_second_of_all_leads():
         assert moved[1] > 1e-6
 
 
-@pytest.mark.parametrize("trainable", [True, False])
-def test_batch_normalisation_trains_like_keras(trainable):
-    """Weights before it (its input gradient) and inside it (scale, offset, moving averages) stay equal."""
-    random = np.random.RandomState(0)
-    signals = (random.standard_normal((6, 8, 3)) + 1).astype("float32")
-    targets = random.standard_normal((6, 8, 4)).astype("float32")
-    start, models = None, []
-    for kind in (keras.layers.BatchNormalization, BatchNormalization):
-        model = keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(4, use_bias=False)])
-        model.add(kind(trainable=trainable))
-        start = start or [random.standard_normal(w.shape) ** 2 for w in model.weights]
-        model.set_weights(start)
-        model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
-        for _ in range(3):
-            model.train_on_batch(signals, targets)
-        models.append(model)
-    keras_own, ours = models
-    for one, other, before in zip(keras_own.weights, ours.weights, start, strict=True):
-        np.testing.assert_allclose(
-            keras.ops.convert_to_numpy(other), keras.ops.convert_to_numpy(one), rtol=1e-5, atol=1e-6
-        )
-        moved = np.abs(keras.ops.convert_to_numpy(one) - before).max() > 1e-3
-        assert moved == (trainable or "dense" in one.path)
+def trained(build, signals, start):
+    """Weights before and after three steps towards noise, and the first outputs."""
+    model = build()
+    start = start or [np.random.RandomState(1).standard_normal(w.shape) ** 2 / 2 for w in model.weights]
+    model.set_weights(start)
+    random = np.random.RandomState(2)
+    targets = [random.standard_normal((len(signals), *y.shape[1:])).astype("float32") for y in model.outputs]
+    before = [keras.ops.convert_to_numpy(y) for y in model(keras.ops.convert_to_tensor(signals))]
+    model.compile(keras.optimizers.SGD(0.01), ["mse"] * len(targets), run_eagerly=True)
+    for _ in range(3):
+        model.train_on_batch(signals, targets)
+    return start, [keras.ops.convert_to_numpy(w) for w in model.weights], before
+
+
+def with_keras(trainable, strides):
+    x = keras.layers.Dense(4, use_bias=False)(inputs := keras.Input((9, 3)))
+    x = keras.layers.BatchNormalization(trainable=trainable)(x)
+    y = keras.layers.Conv1D(5, 4, strides=strides, padding="same")(x)
+    return keras.Model(inputs, [x, y])
+
+
+def with_ours(trainable, strides):
+    x = keras.layers.Dense(4, use_bias=False)(inputs := keras.Input((9, 3)))
+    x = BatchNormalization(trainable=trainable)(x)
+    y = keras.layers.Conv1D(5, 4, strides=strides, padding="same")(x)
+    return keras.Model(inputs, [x, y])
+
+
+def with_ours_deferred(trainable, strides):
+    x = keras.layers.Dense(4, use_bias=False)(inputs := keras.Input((9, 3)))
+    x = BatchNormalization(deferred=True, trainable=trainable)(x)
+    return keras.Model(inputs, [ScaleAndShift()(x), Conv1D(5, 4, strides=strides)(x)])
+
+
+@pytest.mark.parametrize("ours", [with_ours, with_ours_deferred])
+@pytest.mark.parametrize(("trainable", "strides"), [(True, 1), (True, 2), (False, 1)])
+def test_batch_normalisation_trains_like_keras(ours, trainable, strides):
+    """Outputs, and weights before it (its input gradient), in it (and its averages) and behind it."""
+    signals = np.random.RandomState(0).standard_normal((6, 9, 3)).astype("float32") + 1
+    start, expected, outputs_before = trained(lambda: with_keras(trainable, strides), signals, None)
+    _, weights, before = trained(lambda: ours(trainable, strides), signals, start)
+    for one, other in zip(outputs_before + expected, before + weights, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
+    moved = [np.abs(now - then).max() > 1e-3 for now, then in zip(weights, start, strict=True)]
+    assert moved == [True, *[trainable] * 4, True, True]  # dense; gamma, beta, mean, variance; convolution
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -1,5 +1,6 @@
 """Training of Keras models: resuming, repeating, second stage, TensorBoard, and the other backend."""
 
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import train
+from tests.ptbxl_files import CODES
 from tests.training_files import (
     OPTIONS,
     RANDOM,
@@ -176,6 +178,20 @@ def test_crops(database, tmp_path):
     run(database, tmp_path, "--crop", 100, "--epochs", 1, model="imle_net")
     predictor = load_predictor("imle_net", tmp_path)
     assert predictor.card["model"]["samples"] == 100 and predictor.samples == 200
+
+
+def test_500_hz(tmp_path):
+    fast = small_database(tmp_path / "fast", 40, sampling_rate=500, codes=CODES[:4])
+    options = json.dumps({**OPTIONS["imle_net"], "window": 250})  # half a second, as at 100 Hz
+    words = ["--sampling_rate", 500, "--epochs", 1, "--model_config", options]
+    run(fast, tmp_path, *words, model="imle_net")
+    predictor = load_predictor("imle_net", tmp_path)
+    assert (predictor.sampling_rate, predictor.samples) == (500, 1000)
+    assert predictor.card["model"]["window"] == 250
+    probabilities = predictor.predict(np.random.default_rng(0).normal(size=(3, 1000, 12)))
+    assert probabilities.shape == (3, 5) and ((probabilities > 0) & (probabilities < 1)).all()
+    with pytest.raises(UsageError, match="--sampling_rate was 500, is 100"):
+        run(fast, tmp_path, *words[2:], "--resume", model="imle_net")
 
 
 def test_the_torch_backend_trains_and_reads_the_same_weights(database, whole, tmp_path):

@@ -247,12 +247,12 @@ def clear_run(config: TrainConfig) -> None:
         The output folder cannot be written to.
     """
     folder = Path(config.output_dir) / "checkpoints" / config.run
-    if config.resume:
-        for partial in folder.rglob(".partial-*"):
-            partial.unlink()
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(Path(config.output_dir) / "logs" / config.run, ignore_errors=True)
+    for place in (folder, Path(config.output_dir) / "logs" / config.run):
+        if config.resume:
+            for partial in place.rglob(".partial-*"):
+                partial.unlink()
+        else:
+            shutil.rmtree(place, ignore_errors=True)
     # a folder that cannot be written to should show before an epoch is lost
     probe = folder / "last" / "probe"
     write_text(probe, "")

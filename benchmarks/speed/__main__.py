@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import model_steps, pipeline_memory, reading, resampling
+from benchmarks.speed import imle_net_variants, model_steps, pipeline_memory, protoecgnet, reading, resampling
 from benchmarks.speed.large_dataset import PTBXL_RECORDS
 from benchmarks.speed.report import BENCHMARKS, page
 from training.flags import Parser
@@ -47,13 +47,16 @@ def _parser() -> argparse.ArgumentParser:
         help="pipeline_memory: folder on a disk with 50 kB a record (default: the temporary one)",
     )
     add("--models", nargs="+", default=list(model_steps.REFERENCE), help="model_steps: which (default: all)")
-    add("--batchsize", type=int, default=32, help="pipeline_memory, model_steps (default: %(default)s)")
+    add(
+        "--batchsize",
+        type=int,
+        default=32,
+        help="pipeline_memory and steps (default: %(default)s)",
+    )
     add("--predictions", help="resampling: a predictions.npz to measure on too")
     add("--resamples", type=int, default=1000, help="resampling: resamples of ours (default: %(default)s)")
-    add(
-        "--repetitions", type=int, default=3, help="reading, model_steps: measurements (default: %(default)s)"
-    )
-    add("--rounds", type=int, default=2, help="model_steps: processes of each kind (default: %(default)s)")
+    add("--repetitions", type=int, default=3, help="reading and steps: measurements (default: %(default)s)")
+    add("--rounds", type=int, default=2, help="steps: processes of each kind (default: %(default)s)")
     add(
         "--output_dir",
         type=Path,
@@ -96,6 +99,12 @@ def main() -> None:
         ),
         "model_steps": lambda: model_steps.measure(
             options.models, options.batchsize, options.repetitions, options.rounds
+        ),
+        "imle_net_variants": lambda: imle_net_variants.measure(
+            options.batchsize, options.repetitions, options.rounds
+        ),
+        "protoecgnet": lambda: protoecgnet.measure(
+            batch_size=options.batchsize, repetitions=options.repetitions
         ),
         "resampling": lambda: resampling.measure(options.predictions, options.resamples),
     }

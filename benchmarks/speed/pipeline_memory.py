@@ -15,6 +15,11 @@ from benchmarks.speed.worker import measured, peak_rss_mb
 from benchmarks.tables import NAMES
 
 _STEPS = 2
+RUNS = {  # flags of train.py
+    "first_run": ["--model", "mousavi"],
+    "crops_run": ["--config", "configs/imle_net_crops.yaml"],
+    "later_run": ["--model", "imle_net"],
+}
 
 
 def _now_mb() -> dict[str, float]:
@@ -26,7 +31,7 @@ def _now_mb() -> dict[str, float]:
     }
 
 
-def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
+def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
     """Load, fit the standardiser, read one epoch of batches into the framework, and train some steps.
 
     It calls what `train.py` calls.
@@ -35,10 +40,8 @@ def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
     ----------
     data_dir : str
         Database in PTB-XL's layout.
-    model : str
-        Keras model of the steps.
-    batch_size : int
-        Records of a batch.
+    words : list of str
+        Further flags of `train.py`.
 
     Returns
     -------
@@ -47,11 +50,12 @@ def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
     """
     from keras import ops
 
-    from training.config import TrainConfig
+    import models_tf
+    from training.config import parse_config
     from training.keras_loop import build_model
     from training.setup import load_training_data
 
-    config = TrainConfig(model=model, data_dir=data_dir, batchsize=batch_size, clip_norm=0.0)
+    config = parse_config("", models_tf.list_models(), "imle_net", ["--data_dir", data_dir, *words])
     state: dict[str, Any] = {}
 
     def load() -> None:
@@ -71,7 +75,7 @@ def ours(data_dir: str, model: str, batch_size: int) -> dict[str, Any]:
     for name, job in (
         ("load and standardise", load),
         ("one epoch of batches", epoch),
-        (f"training steps of {NAMES[model]}", steps),
+        (f"training steps of {NAMES[config.model]}", steps),
     ):
         seconds = round(cpu_seconds(job), 2)
         stages.append({"stage": name, "cpu_seconds": seconds, "peak_rss_mb": peak_rss_mb(), **_now_mb()})
@@ -121,9 +125,10 @@ def measure(
     batch_size: int = 32,
     work_dir: str | None = None,
 ) -> dict[str, Any]:
-    """Measure the first run (which makes the cache), a later run and the plain way.
+    """Measure the first run (which makes the cache), two later runs and the plain way.
 
-    The first run trains the smallest model, the later one the model with the largest activations.
+    The first run trains the smallest model, the later ones the model with the largest activations: by its
+    recipe on crops, and on whole records.
 
     Parameters
     ----------
@@ -144,9 +149,12 @@ def measure(
     temporary = Path(tempfile.mkdtemp(dir=work_dir, prefix="twelvelead-"))
     try:
         folder = str(write_large_dataset(temporary, records))
-        arguments = {"data_dir": folder, "batch_size": batch_size}
-        first = measured("pipeline_memory:ours", model="mousavi", **arguments)
-        later = measured("pipeline_memory:ours", model="imle_net", **arguments)
+        runs = {
+            name: measured(
+                "pipeline_memory:ours", data_dir=folder, words=[*words, "--batchsize", str(batch_size)]
+            )
+            for name, words in RUNS.items()
+        }
         reference = measured("pipeline_memory:plain", data_dir=folder, records=min(plain_records, records))
     finally:
         shutil.rmtree(temporary)
@@ -156,8 +164,7 @@ def measure(
         "benchmark": "pipeline_memory",
         "records": records,
         "batch_size": batch_size,
-        "first_run": first,
-        "later_run": later,
+        **runs,
         "plain": reference
         | {
             "mb_per_record": round(each, 4),

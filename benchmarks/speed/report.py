@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed.imle_net_variants import VARIANTS
+from benchmarks.speed.protoecgnet import TEST_FOLD
 from benchmarks.tables import NAMES, markdown
 from utils.files import read_json
 
-BENCHMARKS = ("reading", "pipeline_memory", "model_steps", "resampling")
+BENCHMARKS = ("reading", "pipeline_memory", "model_steps", "imle_net_variants", "protoecgnet", "resampling")
 
 
 def _machine(report: dict[str, Any]) -> str:
@@ -47,7 +49,8 @@ def _reading(report: dict[str, Any]) -> str:
 
 def _pipeline(report: dict[str, Any]) -> str:
     lines = []
-    for run, title in (("first_run", "first run"), ("later_run", "later run")):
+    titles = {"first_run": "first run", "crops_run": "run on crops", "later_run": "run on whole records"}
+    for run, title in titles.items():
         for stage in report[run]["stages"]:
             lines.append(
                 [f"{title}: {stage['stage']}"]
@@ -67,19 +70,20 @@ def _pipeline(report: dict[str, Any]) -> str:
             "",
         ]
     )
-    data = max(report[run]["stages"][2]["peak_rss_mb"] for run in ("first_run", "later_run"))
+    data = max(report[run]["stages"][2]["peak_rss_mb"] for run in titles)
     return "\n\n".join(
         [
             "## Memory of the whole pipeline",
             f"{report['records']:,} synthetic records of 10 s at 100 Hz, as many as PTB-XL has, from the "
             "files through `load_ptbxl`, the standardiser and one epoch of batches as TensorFlow tensors "
             f"to training steps (batch {report['batch_size']}), by the code of `train.py`. The first run "
-            "reads the files and makes the cache. The plain way reads with wfdb into one float64 array and "
-            "scales it with scikit-learn, as the reference does; it grows by "
+            "reads the files and makes the cache; the later ones read the cache and train by "
+            "`configs/imle_net_crops.yaml` and on whole records. The plain way reads with wfdb into one "
+            "float64 array and scales it with scikit-learn, as the reference does; it grows by "
             f"{1000 * plain['mb_per_record']:.0f} kB a record, and no framework is in it.",
             markdown(["stage", "peak RSS so far, MB", "own, MB", "mapped files, MB", "CPU s"], lines),
-            "Mapped files are the libraries and those pages of the cache that were touched; they count in "
-            "RSS, but the system takes them back whenever it needs the memory. The import of TensorFlow, "
+            "Mapped files are the libraries; they count in RSS, but the system takes them back whenever it "
+            "needs the memory. The import of TensorFlow, "
             f"Keras and scikit-learn is {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of it. "
             f"Data and framework together stay at {data:,.0f} MB; a training step adds the activations of "
             "its batch, whatever the size of the dataset.",
@@ -123,6 +127,63 @@ def _steps(report: dict[str, Any]) -> str:
     )
 
 
+def _variants(report: dict[str, Any]) -> str:
+    lines = [
+        [
+            VARIANTS[name],
+            f"{1e3 * entry['train']:.1f}",
+            f"{entry['relative']:.2f}",
+            f"{entry['peak_rss_mb']:,.0f}",
+        ]
+        for name, entry in report["variants"].items()
+    ]
+    return "\n\n".join(
+        [
+            "## Variants of IMLE-Net's training step",
+            f"CPU ms of a record on one thread (Adam, float32, batch {report['batch_size']}), after a "
+            "warm-up; the variants were measured in turn, and the best step counts. What they are: "
+            "[docs/imle_net_speed.md](../../docs/imle_net_speed.md).",
+            markdown(["variant", "training step, ms", "relative to stock Keras", "peak RSS, MB"], lines),
+        ]
+    )
+
+
+def _both(entry: dict[str, Any]) -> str:
+    return f"{entry['ours']['peak_rss_mb']:,.0f} / {entry['plain']['peak_rss_mb']:,.0f}"
+
+
+def _protoecgnet(report: dict[str, Any]) -> str:
+    steps, projections = [], []
+    for branch, entry in report["steps"].items():
+        ours, plain = (f"{1e3 * min(entry[kind]['seconds']):.1f}" for kind in ("ours", "plain"))
+        ratio, reference = f"{entry['ratio']:.2f}", f"{1e3 * entry['reference']:.0f}"
+        steps.append([branch, ours, plain, ratio, reference, _both(entry)])
+    for branch, entry in report["projection"].items():
+        times = [f"{entry[kind]['seconds']:.2f}" for kind in ("ours", "one_to_one", "plain")]
+        ratio, reference = f"{entry['ratio']:.2f}", f"{entry['reference']:.2f}"
+        projections.append([branch, *times, ratio, reference, _both(entry)])
+    explained = report["explanation"]
+    minutes = explained["seconds"] * TEST_FOLD / 60
+    memory = "peak RSS, ours / plain, MB"
+    step_header = ["branch", "ours", "plain", "plain / ours", "reference's figure", memory]
+    header = ["branch", "nearest", "one-to-one", "plain", "plain / nearest", "reference's figure", memory]
+    return "\n\n".join(
+        [
+            "## ProtoECGNet",
+            f"CPU ms of a record in a joint training step (batch {report['batch_size']}), on one thread. "
+            "*Plain* is the reference's way: image layers, a Python loop over the windows.",
+            markdown(step_header, steps),
+            f"CPU seconds to project all prototypes onto {report['records']} records; for the branches "
+            "morphology and global 57 % of them have a label, as in PTB-XL. *Nearest* is the reference's "
+            "rule; one-to-one is the default.",
+            markdown(header, projections),
+            f"Explaining a record (three branches, 1,037 prototypes, 71 classes) takes "
+            f"{1e3 * explained['seconds']:.1f} CPU ms, forward passes included: {minutes:.1f} minutes for "
+            f"the {TEST_FOLD:,} records of fold 10 on one core, at {explained['peak_rss_mb']:,.0f} MB.",
+        ]
+    )
+
+
 def _resampling(report: dict[str, Any]) -> str:
     lines = [
         [
@@ -155,6 +216,8 @@ _SECTIONS = {
     "reading": _reading,
     "pipeline_memory": _pipeline,
     "model_steps": _steps,
+    "imle_net_variants": _variants,
+    "protoecgnet": _protoecgnet,
     "resampling": _resampling,
 }
 

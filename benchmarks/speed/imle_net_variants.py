@@ -1,0 +1,104 @@
+"""IMLE-Net's training step on a CPU in several forms: the measurements behind docs/imle_net_speed.md."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.worker import measured
+
+VARIANTS = {
+    "plain": "stock Keras layers",
+    "written_out": "batch normalisation with its gradient written out",
+    "ours": "... and deferred into the next convolution: ours",
+    "crops": "ours on crops of 2.5 s",
+    "xla": "ours, compiled by XLA (`jit_compile=True`)",
+    "without_onednn": "ours, without oneDNN (`TF_ENABLE_ONEDNN_OPTS=0`)",
+}
+
+
+def steps(variant: str, batch_size: int, repetitions: int) -> dict[str, Any]:
+    """Time training steps on noise in this process, after one warm-up.
+
+    Parameters
+    ----------
+    variant : str
+        One of `VARIANTS`.
+    batch_size : int
+        Records of a batch.
+    repetitions : int
+        Steps that are timed.
+
+    Returns
+    -------
+    dict
+        ``train``: CPU seconds per record of each step.
+    """
+    if variant == "without_onednn":
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # before TensorFlow is imported
+    import keras
+
+    import models_tf
+    from benchmarks.speed import plain_keras
+    from models_tf.layers import BatchNormalization
+
+    if variant == "plain":
+        network = plain_keras.imle_net()
+    elif variant == "written_out":
+        network = plain_keras.imle_net(BatchNormalization)
+    else:
+        network = models_tf.create_model("imle_net", samples=250 if variant == "crops" else 1000)
+    network.compile(
+        keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(), jit_compile=variant == "xla"
+    )
+    rng = np.random.default_rng(0)
+    signals = rng.standard_normal((batch_size, *network.input_shape[1:]), dtype=np.float32)
+    labels = (rng.random((batch_size, 5)) < 0.3).astype(np.float32)
+
+    def train() -> None:
+        network.train_on_batch(signals, labels)
+
+    train()
+    return {"train": [round(cpu_seconds(train) / batch_size, 6) for _ in range(repetitions)]}
+
+
+def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict[str, Any]:
+    """Measure all variants in turn, each time in a fresh process on one thread.
+
+    Parameters
+    ----------
+    batch_size : int
+        Records of a batch.
+    repetitions : int
+        Timed steps of a process.
+    rounds : int
+        Processes of each variant.
+
+    Returns
+    -------
+    dict
+        The report.
+    """
+    runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
+    for _ in range(rounds):
+        for variant, found in runs.items():
+            arguments = {"variant": variant, "batch_size": batch_size, "repetitions": repetitions}
+            found.append(measured("imle_net_variants:steps", **arguments))
+    best = {variant: min(min(run["train"]) for run in found) for variant, found in runs.items()}
+    return {
+        "benchmark": "imle_net_variants",
+        "batch_size": batch_size,
+        "variants": {
+            variant: {
+                "train": best[variant],
+                "relative": round(best[variant] / best["plain"], 3),
+                "peak_rss_mb": min(run["peak_rss_mb"] for run in found),
+                "runs": found,
+            }
+            for variant, found in runs.items()
+        },
+        "machine": describe(),
+    }
