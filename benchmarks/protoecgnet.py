@@ -190,7 +190,8 @@ def ablation_table(runs: dict[str, dict[str, Any]]) -> str:
     if SMALL not in runs:
         return ""
     joint = "morphology/joint"
-    base = runs[SMALL]["stages"][joint]["config"]
+    first = runs[SMALL]["stages"]
+    base = {**first[joint]["config"], **_late(first["morphology/classifier"]["config"])}
     header = ["changed", "joint, fold 9", "projected", "classifier", "fold 10 (95 % CI)", "cosine old/new"]
     header += ["training ECGs", "after pruning"]
     lines = []
@@ -200,7 +201,7 @@ def ablation_table(runs: dict[str, dict[str, Any]]) -> str:
             continue
         projected, last = stages["morphology/projection"], stages["morphology/classifier"]
         report = projected["projection"]
-        changed = _changed({**stages[joint]["config"], **_late(last["config"])}, {**base, **_late(base)})
+        changed = _changed({**stages[joint]["config"], **_late(last["config"])}, base)
         lines.append(
             [
                 changed,
@@ -216,7 +217,9 @@ def ablation_table(runs: dict[str, dict[str, Any]]) -> str:
 
 def _late(config: dict[str, Any]) -> dict[str, Any]:
     """Settings that only the later stages read."""
-    return {name: config[name] for name in ("one_to_one", "prune", "l1")}
+    return {
+        name: config[name] for name in ("one_to_one", "prune", "l1", "classifier_lr", "classifier_epochs")
+    }
 
 
 def read_runs(runs: Path = RUNS) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from training.checkpoint import read_card
 from training.config import read_yaml
 from training.protoecgnet.config import ProtoConfig
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
+from utils.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +165,8 @@ def test_two_workers_share_the_trials(database, tmp_path, space, storage):
     ran = [re.findall(r"^trial (\d): lr", out, re.M) for out in outs]
     assert sorted(ran[0] + ran[1]) == list("01234")
     assert (tmp_path / "tuning" / "s" / "journal.log").exists() == (storage == "journal")
+    (best,) = (tmp_path / "tuning" / "s" / "trials").glob("*/checkpoints/*/card.json")
+    assert read_json(best)["command"].startswith("python -m training.tune --model")
 
 
 def test_the_trial_of_a_killed_worker_is_tried_again(database, tmp_path, space, pretend, capsys):
@@ -192,7 +195,7 @@ def test_ctrl_c_puts_the_trial_back(database, tmp_path, space, monkeypatch, caps
         interrupt_at(patch, 1, 2)
         run(*args)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "Go on with: " in line]
-    assert shlex.split(line.split("Go on with: ")[1]) == ["python", "-m", "training.tune", *args]
+    assert shlex.split(line.split("Go on with: ")[1])[-len(args) :] == args
     assert [row["state"] for row in rows(tmp_path)] == ["unfinished"]
     assert not list((tmp_path / "tuning" / "s").glob("trials/*/checkpoints"))
     run(*args)
