@@ -205,20 +205,23 @@ def _one_to_one(reader: _Reader) -> Matches:
     model, candidates = reader.model, reader.candidates
     found = Matches(model.prototype_vectors)
     similarity = np.empty((len(candidates), len(found.record)), np.float32)
+    window = np.empty(similarity.shape, np.int16)
     done = 0
     for rows, features in reader.batches(candidates, "similarities"):
-        best, _ = best_windows(model.activations(features), reader.admissible(rows))
+        best, at = best_windows(model.activations(features), reader.admissible(rows))
         similarity[done : done + len(rows)] = best.cpu().numpy()
+        window[done : done + len(rows)] = at.cpu().numpy()
         done += len(rows)
     chosen = assign(similarity)
     source = np.where(chosen < 0, -1, candidates[chosen])
     for rows, features in reader.batches(np.unique(source[source >= 0]), "projection"):
-        own = torch.from_numpy(rows[:, None] == source).to(reader.device)
-        found.add(
-            torch.from_numpy(rows).to(reader.device),
-            features,
-            *best_windows(model.activations(features), own),
+        own = np.flatnonzero(np.isin(source, rows))
+        place = np.searchsorted(rows, source[own])
+        at, value = window[chosen[own], own].astype(np.int64), similarity[chosen[own], own]
+        own, records, at, value, place = (
+            torch.from_numpy(x).to(reader.device) for x in (own, source[own], at, value, place)
         )
+        found.put(own, records, at, value, features, place)
     _share(reader, found, np.flatnonzero(source < 0))
     return found
 
