@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from training.checkpoint import ROOT
@@ -60,6 +61,10 @@ def peak_rss_mb() -> float:
     float
         MB (10^6 bytes).
     """
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss begins there with what the starting process held
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return round(int(fields["VmHWM"].split()[0]) * 1024 / 1e6, 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)
 
