@@ -12,7 +12,7 @@ from preprocessing.standardize import Standardizer
 
 
 class Batches:
-    """Batches of one split, read from the memmap when they are asked for.
+    """Batches of one split, read from the cache when they are asked for.
 
     The order of the records and every random number follow from (seed, epoch, batch) alone, so that a
     resumed run sees exactly what an uninterrupted one would have seen.

@@ -109,7 +109,7 @@ def load_ptbxl(
 ) -> ECGDataset:
     """Load PTB-XL, or any database in its layout.
 
-    The recordings are read and verified once and then come from a memory-mapped cache. No patient may cross
+    The recordings are read and verified once and then come from a cache. No patient may cross
     splits, and every split must hold records; recordings that occur in two splits are reported.
 
     Parameters

@@ -61,7 +61,7 @@ def _train_epoch(model: keras.Model, batches: Batches, recorder: Recorder, stopp
 
 
 def predict_validation(model: keras.Model, data: TrainingData, config: TrainConfig) -> np.ndarray:
-    """Probabilities for the validation split, batch by batch from the memmap.
+    """Probabilities for the validation split, batch by batch.
 
     Parameters
     ----------
