@@ -300,7 +300,7 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
     if ablations:
         parts += [
             "## Ablations",
-            "Morphology branch, a trunk of half the width, the same seed; each line changes what its first "
+            "Morphology branch, a trunk of half the width, seed 42; each line changes what its first "
             "column says. *Cosine old/new*: mean cosine between a learned prototype and the training window "
             "that replaced it; what the replacement costs is the step from *joint* to *projected*.",
             ablations,
