@@ -163,6 +163,12 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
     return _job(config, data, network, scores, weights, network.identity, more)
 
 
+def _keep_positive(head: nn.Module, own: Tensor) -> None:
+    """A prototype never speaks against its own class."""
+    with torch.no_grad():
+        head.weight.copy_(torch.where(own.to(head.weight.device), head.weight.clamp(min=0), head.weight))
+
+
 def _rough_fit(
     network: nn.Module, scores: np.ndarray, labels: np.ndarray, weights: Tensor, l1: float
 ) -> None:
@@ -175,9 +181,7 @@ def _rough_fit(
         loss = nn.functional.binary_cross_entropy_with_logits(network.logits_of(x), y, pos_weight=weights)
         (loss + l1 * off_class_l1(network.head.weight, network.identity)).backward()
         optimizer.step()
-        with torch.no_grad():
-            weight = network.head.weight
-            weight.copy_(torch.where(own, weight.clamp(min=0), weight))
+        _keep_positive(network.head, own)
 
 
 def _prune(network, prototypes, scores, data, weights, l1):
@@ -322,13 +326,7 @@ def _job(
     own = identity.T > 0
     whole = config.loss_definition == "reference" and config.training_stage == "fusion"
 
-    def keep_own_weights_positive(*_: object) -> None:
-        """A prototype never speaks against its own class."""
-        with torch.no_grad():
-            weight = classifier.head.weight
-            weight.copy_(torch.where(own.to(weight.device), weight.clamp(min=0), weight))
-
-    optimizer.register_step_post_hook(keep_own_weights_positive)
+    optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own))
 
     def loss(model, signals, labels):
         logits = model(signals).float()
