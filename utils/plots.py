@@ -238,13 +238,14 @@ def plot_channels(
     """
     shares = 100 * _check_importance(importance)
     figure = Figure(figsize=(8, 4.2), facecolor="white")
-    axes = figure.add_axes((0.08, 0.17, 0.89, 0.68))
+    axes = figure.add_axes((0.08, 0.17, 0.84, 0.68))
     axes.axhline(100 / 12, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
     bars = axes.bar(DISPLAY_NAMES, shares, color=_STRONG, width=0.7, zorder=2)
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     axes.bar_label(bars, [f"{s:.1f}" for s in shares], fontsize=9, padding=2, bbox=white)
+    # beside the axes, where no bar's number can be
     axes.annotate(
-        "uniform", (1, 100 / 12), (-2, 3), ("axes fraction", "data"), "offset points", fontsize=8, ha="right"
+        "uniform", (1, 100 / 12), (3, 0), ("axes fraction", "data"), "offset points", fontsize=8, va="center"
     )
     axes.set_ylabel("share of attention (%)")
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
