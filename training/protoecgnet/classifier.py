@@ -324,7 +324,7 @@ def _job(
     classifier = Classifier(network)
     optimizer = adam(config, classifier)
     own = identity.T > 0
-    whole = config.loss_definition == "reference" and config.training_stage == "fusion"
+    whole = config.fusion_l1 == "all" and config.training_stage == "fusion"
 
     optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own))
 

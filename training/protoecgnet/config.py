@@ -115,7 +115,7 @@ class ProtoConfig(TrainConfig):
         choices=("records", "reference", "none"), group="losses",
     )  # fmt: skip
     loss_definition: str = option(
-        "corrected", "clustering and separation over proper pairs, or as in the reference",
+        "reference", "clustering and separation as in the reference, or over proper pairs",
         choices=("corrected", "reference"), group="losses",
     )  # fmt: skip
     lam_clst: float = option(0.1, "weight of the clustering loss", group="losses")
@@ -124,6 +124,10 @@ class ProtoConfig(TrainConfig):
     lam_div: float = option(2.5, "weight of the diversity loss", group="losses")
     lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses")
     l1: float = option(1e-4, "L1 penalty of the classifier and fusion stages", group="losses")
+    fusion_l1: str = option(
+        "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
+        choices=("others", "all"), group="losses",
+    )  # fmt: skip
 
 
 def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
