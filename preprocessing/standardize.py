@@ -1,7 +1,7 @@
-"""Dataset-level standardisation with one mean and one standard deviation.
+"""Standardisation: of a database by one mean and one standard deviation.
 
-The amplitude of an electrocardiogram is diagnostic (hypertrophy, low voltage), so nothing here scales a
-record or a lead by itself.
+The amplitude of a 12-lead electrocardiogram is diagnostic (hypertrophy, low voltage), so nothing is scaled by
+itself - except where a study of single-lead windows from recorders of unequal gain says so (`per_record`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from preprocessing.signals import ScaledSignals
 from utils.errors import DataError, UsageError
 
 _BLOCK = 64  # records at a time
+_LEAST_STD = 1e-6  # added to the standard deviation of a record, as the study does: a flat lead stays zero
 _NO_SIGNAL_MV = 1e-6  # a standard deviation below this is the filter's rounding
 
 
@@ -35,6 +36,9 @@ class Standardizer:
         Cut-off in Hz of the high-pass that comes first (`preprocessing.filters.remove_baseline`); 0 for none.
     sampling_rate : int
         Of the signals, in Hz; only where there is a high-pass, which depends on it, else 0.
+    per_record : bool
+        Every lead of every record by its own mean and standard deviation instead, as in the attribution
+        study; `mean` and `std` are then 0 and 1 and not used.
 
     Raises
     ------
@@ -46,6 +50,7 @@ class Standardizer:
     std: float
     highpass: float = 0.0
     sampling_rate: int = 0
+    per_record: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
@@ -65,7 +70,8 @@ class Standardizer:
         Parameters
         ----------
         signals_mv : array_like
-            In mV; not changed. Any shape, but with a high-pass (..., T, leads) at `sampling_rate`.
+            In mV; not changed. Any shape, but with a high-pass (at `sampling_rate`) or `per_record`
+            (..., T, leads).
 
         Returns
         -------
@@ -79,20 +85,27 @@ class Standardizer:
         """
         if self.highpass:
             signals_mv = remove_baseline(signals_mv, self.sampling_rate, self.highpass)
-        return (np.asarray(signals_mv, dtype=np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        signals = np.asarray(signals_mv, dtype=np.float32)
+        if self.per_record:
+            mean, std = signals.mean(axis=-2, keepdims=True), signals.std(axis=-2, keepdims=True)
+            return (signals - mean) / (std + np.float32(_LEAST_STD))
+        return (signals - np.float32(self.mean)) / np.float32(self.std)
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, Any]:
         """Give the numbers as JSON values.
 
         Returns
         -------
         dict
             ``{"mean": ..., "std": ...}`` in mV, and where there is a high-pass ``"highpass"`` and
-            ``"sampling_rate"`` in Hz; `from_json` gives the same standardizer back, bit for bit.
+            ``"sampling_rate"`` in Hz, and ``"per_record"`` where it is so; `from_json` gives the same
+            standardizer back, bit for bit.
         """
-        value = {"mean": float(self.mean), "std": float(self.std)}
+        value: dict[str, Any] = {"mean": float(self.mean), "std": float(self.std)}
         if self.highpass:
             value |= {"highpass": float(self.highpass), "sampling_rate": int(self.sampling_rate)}
+        if self.per_record:
+            value["per_record"] = True
         return value
 
     @classmethod
@@ -120,6 +133,7 @@ class Standardizer:
                 float(value["std"]),
                 float(value.get("highpass", 0)),
                 int(value.get("sampling_rate", 0)),
+                bool(value.get("per_record", False)),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(

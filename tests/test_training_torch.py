@@ -99,7 +99,7 @@ def test_the_best_epoch_is_kept_from_the_first_on(database, tmp_path, monkeypatc
     train(database, tmp_path, "--epochs", 9, "--patience", 2)
     assert [card["epoch"] for card in seen] == [1, 2]
     assert load_state(tmp_path / "checkpoints" / "ecgnet")[1]["epoch"] == 4
-    assert "best: epoch 2, fold-9 macro ROC-AUC 0.8000" in capsys.readouterr().out
+    assert "best: epoch 2, macro ROC-AUC 0.8000 on fold 9" in capsys.readouterr().out
 
 
 def test_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(database, tmp_path):

@@ -136,13 +136,15 @@ def add_options(
     models : sequence of str
         Names that ``--model`` may take, for the help text.
     kind : type
-        `TrainConfig` or a configuration that has more.
+        `TrainConfig` or a configuration that has more; it takes a flag back by declaring the field without
+        `option`.
     """
+    shown = [f for f in dataclasses.fields(kind) if f.metadata]
     parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
-    named = dict.fromkeys(f.metadata["group"] for f in dataclasses.fields(kind))
+    named = dict.fromkeys(f.metadata["group"] for f in shown)
     order = [name for name in named if name != "run"] + ["run"]
     groups = {name: parser.add_argument_group(name) for name in order}
-    for f in dataclasses.fields(kind):
+    for f in shown:
         default = f.default_factory() if f.default is dataclasses.MISSING else f.default  # type: ignore[misc]
         text = f.metadata["help"]
         text += (
@@ -189,7 +191,8 @@ def read_yaml(path: str | Path, kind: type[TrainConfig] = TrainConfig) -> dict[s
         raise UsageError(f"--config {path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"--config {path} must be a mapping of keys to values")
-    defaults = kind().to_json()
+    all_defaults = kind().to_json()
+    defaults = {f.name: all_defaults[f.name] for f in dataclasses.fields(kind) if f.metadata}
     for key, value in values.items():
         if key not in defaults:
             raise UsageError(f"--config {path}: unknown key '{key}': {nearest(str(key), defaults)}")

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from training.checkpoint import save_state, write_checkpoint
 from training.config import TrainConfig
 from training.provenance import command, git_commit, versions
-from training.setup import TrainingData, split_names
+from training.setup import TrainingData
 from utils.calibration import fit_calibrator
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
@@ -298,7 +298,7 @@ class Recorder:
         if interrupted and not self.finished:
             self._say_how_to_go_on()
         if self.best is not None:
-            print(f"best: epoch {self.best_epoch + 1}, fold-9 macro ROC-AUC {self.best:.4f}")
+            print(f"best: epoch {self.best_epoch + 1}, macro ROC-AUC {self.best:.4f} on {self.data.names[1]}")
             print(f"wrote {self.folder} (weights, card) and {self.logs} (metrics.csv, TensorBoard)")
 
     def _say_how_to_go_on(self) -> None:
@@ -323,7 +323,7 @@ class Recorder:
             "standardization": self.data.standardizer.to_json(),
             "thresholds": choose_thresholds(val.labels, probabilities).tolist(),
             "calibration": fit_calibrator(val.labels, probabilities).to_json(),
-            "chosen_on": f"checkpoint, thresholds and calibration: {split_names(config.task)[1]}",
+            "chosen_on": f"checkpoint, thresholds and calibration: {self.data.names[1]}",
             "metrics": {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}},
             "data": {"fingerprint": self.data.fingerprint, "records": self.data.counts()},
             "seed": config.seed,

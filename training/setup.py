@@ -38,6 +38,8 @@ class TrainingData:
         False where every record has exactly one class.
     fingerprint : str
         Of the whole dataset.
+    names : tuple of str
+        What training, validation and test records are, in words.
     """
 
     train: ECGDataset
@@ -45,6 +47,7 @@ class TrainingData:
     standardizer: Standardizer
     multilabel: bool
     fingerprint: str
+    names: tuple[str, str, str] = ("folds 1-8", "fold 9", "fold 10")
 
     def counts(self) -> dict[str, int]:
         """Records of each split.
@@ -178,12 +181,10 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
     if unseen.any():
         names = [name for name, absent in zip(dataset.classes, unseen, strict=True) if absent]
         print(f"fold 9 has no record with {', '.join(names)}: no say in any choice, threshold 0.5")
-    data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint)
-    if progress and progress["fingerprint"] != data.fingerprint:
-        raise DataError(
-            f"{config.data_dir} is not the data that run '{config.run}' was started on: use --overwrite"
-        )
-    counts, names = data.counts(), split_names(config.task)
+    names = split_names(config.task)
+    data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint, names)
+    check_same_data(config, data, progress, config.data_dir)
+    counts = data.counts()
     limited = f" (--limit {config.limit})" if config.limit else ""
     print(
         f"{config.task}: {', '.join(dataset.classes)}; {names[0]}: {counts['train']} records, "
@@ -191,6 +192,31 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
         f"std {standardizer.std:.6f} mV"
     )
     return data
+
+
+def check_same_data(
+    config: TrainConfig, data: TrainingData, progress: dict[str, Any] | None, where: str
+) -> None:
+    """Refuse to go on with a run on other data than it was started on.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    data : TrainingData
+        What it would go on with.
+    progress : dict or None
+        Of the run that goes on.
+    where : str
+        Where the data came from, for the message.
+
+    Raises
+    ------
+    DataError
+        It is other data.
+    """
+    if progress and progress["fingerprint"] != data.fingerprint:
+        raise DataError(f"{where} is not the data that run '{config.run}' was started on: use --overwrite")
 
 
 def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

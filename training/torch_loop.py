@@ -239,6 +239,7 @@ def train_torch(
     config: TrainConfig,
     on_epoch: OnEpoch | None = None,
     prepare: Callable[[TrainConfig, TrainingData], Job] = prepare_classifier,
+    load: Callable[[TrainConfig, dict[str, Any] | None], TrainingData] = load_training_data,
 ) -> Path:
     """Train a PyTorch model as `torch_train.py` does.
 
@@ -250,6 +251,8 @@ def train_torch(
         ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
     prepare : callable
         Gives model, optimiser and loss.
+    load : callable
+        Gives the data; by default PTB-XL as the configuration describes it.
 
     Returns
     -------
@@ -265,7 +268,7 @@ def train_torch(
     if prepare is prepare_classifier:  # what brings its own preparation reads its own options
         config = follow_init(config)
     arrays, progress = claim_run(config)
-    data = load_training_data(config, progress)
+    data = load(config, progress)
     seed_everything(config.seed)
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)

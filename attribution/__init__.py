@@ -1,0 +1,1 @@
+"""The attribution study: can the explanations of a model be trusted?"""
