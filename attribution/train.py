@@ -107,21 +107,23 @@ def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None)
 
     Raises
     ------
+    UsageError
+        The crop is longer than the windows, or there are no training windows.
     DataError
-        Damaged windows, windows of another dataset, or a split without windows.
+        Damaged windows, windows of another dataset, or one class only.
     """
     windows = load_windows(config.dataset_path)
     if windows.dataset != config.dataset:
         raise DataError(f"{config.dataset_path} holds '{windows.dataset}', not --dataset {config.dataset}")
+    samples = windows.signals.shape[1]
+    if config.crop > samples:
+        raise UsageError(f"--crop {config.crop} is longer than the windows ({samples} samples)")
     whole = windows.to_dataset()
     train, val, names = _splits(windows, whole, config.seed)
     per_window = config.standardize == "window"
     standardizer = Standardizer(0.0, 1.0, per_record=True) if per_window else fit_standardizer(train)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
-    for split, name in ((train, names[0]), (val, names[1])):
-        if not len(split):
-            raise DataError(f"{config.dataset_path} has no window of the {name}: build it with more records")
     if not (val.labels.any(axis=0) & ~val.labels.all(axis=0)).any():
         raise DataError(f"the {names[1]} hold only one class, so no ROC-AUC can choose a checkpoint")
     data = TrainingData(train, val, standardizer, windows.multilabel, windows.fingerprint, names)

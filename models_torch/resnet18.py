@@ -149,7 +149,6 @@ class ResNet18(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.to(memory_format=torch.channels_last)  # a sixth less time for a training step on a CPU
 
     def features(self, signals: Tensor) -> Tensor:
         """Give the maps of the last stage.
@@ -166,6 +165,7 @@ class ResNet18(nn.Module):
         """
         x = channels_first(signals, self.config["samples"], self.config["leads"], "resnet18")
         image = x[:, :, None] if self.lead_aware else x[:, None]
+        # a sixth less time for a training step on a CPU
         return self.backbone(image.contiguous(memory_format=torch.channels_last))
 
     def forward(self, signals: Tensor) -> Tensor:

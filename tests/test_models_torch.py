@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from models_torch import create_model, list_models
+from tests import attribution_golden
 from tests.golden_weights import noise_signals, set_torch_weights
 from utils.errors import DataError, UsageError
 
@@ -28,7 +29,9 @@ REFERENCE_OUTPUTS = {  # reference implementation, recipe weights, noise_signals
 SMALL = {
     "ecgnet": {"samples": 300, "leads": 3, "filters": 2, "blocks": 5, "lstm_units": 4},
     "resnet101": {"samples": 300, "leads": 3, "width": 4, "blocks": (1, 2)},
+    "resnet18": {"samples": 300, "leads": 3, "widths": (4, 4, 8, 8)},
 }
+WITH_DROPOUT = ["ecgnet", "resnet101"]
 
 
 def small_model(name, **options):
@@ -61,6 +64,34 @@ def test_ecgnet_is_the_references():
 @pytest.mark.slow  # 157 million parameters, 1.2 GB while it runs
 def test_resnet101_is_the_references():
     check_against_reference("resnet101", 156_889_221, 105_344)
+
+
+@pytest.mark.parametrize(("classes", "parameters"), [(4, 8_728_388), (22, 8_737_622)])
+def test_resnet18_has_the_references_size(classes, parameters):
+    model = create_model("resnet18", num_classes=classes)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+def test_resnet18_is_the_references():
+    golden = attribution_golden.arrays()
+    with torch.no_grad():
+        narrow = attribution_golden.narrow_model()(torch.from_numpy(attribution_golden.ours(golden["x"])))
+        np.testing.assert_allclose(narrow, golden["logits"], rtol=0, atol=1e-5)
+        full = attribution_golden.full_model(4, 2880, 1, seed=0)
+        two = torch.from_numpy(attribution_golden.ours(golden["x"][:2]))
+        np.testing.assert_allclose(full(two), golden["full/logits"], rtol=1e-5)
+        twelve = attribution_golden.full_model(22, 1000, 12, seed=1)
+        signals = torch.from_numpy(attribution_golden.ours(golden["l12/x"]))
+        np.testing.assert_allclose(twelve(signals), golden["l12/logits"], rtol=1e-5, atol=1e-5)
+
+
+def test_resnet18_sees_which_lead_is_which_only_where_asked():
+    signals = small_signals()
+    swapped = signals[:, :, [1, 0, 2]]
+    with torch.no_grad():
+        blind, aware = small_model("resnet18"), small_model("resnet18", lead_aware=True)
+        torch.testing.assert_close(blind(swapped), blind(signals), rtol=0, atol=1e-5)
+        assert (aware(swapped) - aware(signals)).abs().max() > 1e-3
 
 
 def test_resnet101_has_the_references_size():
@@ -126,7 +157,7 @@ def test_training_is_repeatable_and_reaches_every_parameter(name):
     assert all(g is not None and g.abs().max() > 0 for g in gradients)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", WITH_DROPOUT)
 def test_dropout_is_an_option(name):
     signals = small_signals()
     with torch.no_grad():
@@ -157,8 +188,12 @@ def test_ecgnet_takes_records_of_any_length(samples, leads, blocks):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_ten_seconds_at_500_hz(name):
-    size = {"blocks": 3} if name == "ecgnet" else {"blocks": (1, 1), "width": 2}
-    model = create_model(name, samples=5000, **size).eval()
+    sizes = {
+        "ecgnet": {"blocks": 3},
+        "resnet101": {"blocks": (1, 1), "width": 2},
+        "resnet18": {"widths": (2, 2, 2, 2)},
+    }
+    model = create_model(name, samples=5000, **sizes[name]).eval()
     with torch.no_grad():
         assert model(torch.zeros(1, 5000, 12)).shape == (1, 5)
 
@@ -176,7 +211,10 @@ def test_wrong_shapes_are_refused(name, shape):
     ("name", "options", "message"),
     [
         ("ECGNet", {}, "unknown PyTorch model 'ECGNet': did you mean 'ecgnet'"),
-        ("resnet", {}, "did you mean 'resnet101'"),
+        ("resnet", {}, "did you mean 'resnet1"),
+        ("resnet18", {"widths": (8, 16)}, "four stages"),
+        ("resnet18", {"kernel": 4}, "kernel 4 must be odd"),
+        ("resnet18", {"samples": 31}, "31 samples are too few"),
         ("ecgnet", {"drop_out": 0.2}, "unknown option 'drop_out' of model 'ecgnet': did you mean 'dropout'"),
         ("ecgnet", {"samples": 20}, "20 samples are too few"),
         ("ecgnet", {"kernel": 16}, "kernel must be odd"),
