@@ -51,6 +51,13 @@ class StudyConfig(TrainConfig):
         group="optimisation",
     )  # fmt: skip
     weight_decay: float = option(1e-4, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
+    keep: str = option(
+        "last",
+        "weights to keep: of the last epoch, as in the study (a handful of validation patients chooses badly), "
+        "or of the best one on the validation patients",
+        choices=("best", "last"),
+        group="optimisation",
+    )
     # Nothing of these applies to windows: no flags.
     data_dir: str = ""
     task: str = "superdiagnostic"
@@ -141,8 +148,8 @@ def _splits(
     if (windows.splits == "val").any():
         names = ("training patients", "validation patients", "test patients")
         return whole.split("train"), whole.split("val"), names
-    # The study has no validation split and its "validation" figures are those of the test set. A choice on a
-    # part of the training windows is in effect the last epoch, which the study keeps.
+    # The study has no validation split and its "validation" figures are those of the test set. Here a part of
+    # the training windows stands in, which chooses nothing: the last epoch is kept.
     train = whole.split("train")
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:_REFERENCE_CHECK])
     return train, train.take(rows), ("training windows", "training windows kept in view", "test windows")

@@ -123,3 +123,14 @@ def test_one_class_and_empty_splits_are_refused(tmp_path):
     bumps("xx").save(tmp_path / "mitdb.npz")
     with pytest.raises(UsageError, match="no train split"):
         run(tmp_path / "mitdb.npz", tmp_path)
+
+
+def test_the_last_epoch_is_kept_unless_asked_otherwise(path, tmp_path, monkeypatch):
+    aucs = iter([0.9, 0.8, 0.7] * 2)
+    monkeypatch.setattr(
+        "training.recorder.evaluate", lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5}
+    )
+    run(path, tmp_path, "--run", "last")
+    run(path, tmp_path, "--run", "best", "--keep", "best")
+    kept = {name: read_card(tmp_path / "checkpoints" / name)["metrics"]["epoch"] for name in ("last", "best")}
+    assert kept == {"last": 3, "best": 1}

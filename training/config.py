@@ -80,6 +80,10 @@ class TrainConfig:
         20, "stop after so many epochs without a better fold-9 ROC-AUC", group="optimisation"
     )
     label_smoothing: float = option(0.0, "label smoothing", group="optimisation")
+    keep: str = option(
+        "best", "weights to keep: of the best epoch on fold 9, or of the last one",
+        choices=("best", "last"), group="optimisation",
+    )  # fmt: skip
 
     crop: int = option(0, "train on random crops of so many samples (0: whole records)", group="augmentation")
     shift: float = option(0.0, "largest circular shift, as a part of the record", group="augmentation")

@@ -237,7 +237,7 @@ class Recorder:
         labels, classes = self.data.val.labels, self.data.val.classes
         scores = evaluate(labels, probabilities, classes)
         auc = scores["macro_roc_auc"]
-        better = self.best is None or auc > self.best
+        better = self.best is None or auc > self.best or self.config.keep == "last"
         row = {
             "epoch": epoch + 1,
             "train_loss": round(train_loss, 6),
@@ -298,7 +298,8 @@ class Recorder:
         if interrupted and not self.finished:
             self._say_how_to_go_on()
         if self.best is not None:
-            print(f"best: epoch {self.best_epoch + 1}, macro ROC-AUC {self.best:.4f} on {self.data.names[1]}")
+            which = f"{self.config.keep}: epoch {self.best_epoch + 1}"
+            print(f"{which}, macro ROC-AUC {self.best:.4f} on {self.data.names[1]}")
             print(f"wrote {self.folder} (weights, card) and {self.logs} (metrics.csv, TensorBoard)")
 
     def _say_how_to_go_on(self) -> None:

@@ -20,7 +20,7 @@ from utils.loggers import check_wandb
 # What may differ between a run and its continuation without changing its numbers.
 _FREE_ON_RESUME = {
     "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "output_dir", "patience",
-    "epochs", "classifier_epochs",
+    "epochs", "classifier_epochs", "keep",
 }  # fmt: skip
 
 
