@@ -53,7 +53,7 @@ class StudyConfig(TrainConfig):
     weight_decay: float = option(1e-4, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
     keep: str = option(
         "last",
-        "weights to keep: of the last epoch, as in the study (a handful of validation patients chooses badly), "
+        "weights to keep: of the last epoch, as in the study (a few validation patients choose badly), "
         "or of the best one on the validation patients",
         choices=("best", "last"),
         group="optimisation",

@@ -1,12 +1,11 @@
 """Training on windows: the study's model on the loop of all PyTorch models."""
 
-import json
-
 import numpy as np
 import pytest
 
 from attribution import train as study
-from attribution.windows import Windows, load_windows
+from attribution.windows import load_windows
+from tests.attribution_files import WIDTHS, bumps
 from tests.training_files import call, interrupt_at
 from training import load_predictor
 from training.checkpoint import read_card
@@ -14,33 +13,6 @@ from utils.errors import DataError, UsageError
 from utils.metrics import roc_auc
 
 pytestmark = pytest.mark.torch
-SAMPLES = 200
-WIDTHS = json.dumps({"widths": [4, 4, 4, 4]})
-
-
-def bumps(split_of_patient: str, bump: float = 1.0) -> Windows:
-    """Windows of one lead, 12 of each patient; class V has one broad wave more."""
-    random = np.random.default_rng(0)
-    patients = np.repeat([f"p{i}" for i in range(len(split_of_patient))], 12)
-    splits = np.repeat([{"t": "train", "v": "val", "x": "test"}[s] for s in split_of_patient], 12)
-    ectopic = np.arange(len(patients)) % 2
-    signals = 0.1 * random.standard_normal((len(patients), SAMPLES, 1)).astype(np.float32)
-    signals[:, 40:60] += 0.5
-    signals[ectopic == 1, 120:160] -= bump
-    return Windows(
-        signals=signals + random.normal(0, 5, (len(patients), 1, 1)).astype(np.float32),
-        labels=np.stack([1 - ectopic, ectopic], axis=1),
-        classes=["N", "VEB"],
-        leads=("II",),
-        sampling_rate=25,
-        dataset="mitdb",
-        records=patients,
-        patients=patients,
-        starts=np.arange(len(patients)) * SAMPLES,
-        splits=splits,
-        normal=["N"],
-        settings={"reference": "v" not in split_of_patient},
-    )
 
 
 @pytest.fixture
