@@ -7,6 +7,7 @@ F fusion, and Q for paced and unclassifiable beats, which nobody is asked to rec
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -105,6 +106,6 @@ def beat_spans(
     # sorted by position, then by class, so that a dict keeps the highest class of each position
     owners = dict(sorted(zip(map(int, samples), map(int, classes), strict=True)))
     positions = list(owners)
-    middles = [(left + right) // 2 for left, right in zip(positions, positions[1:], strict=False)]
+    middles = [(left + right) // 2 for left, right in itertools.pairwise(positions)]
     edges = [0, *middles, length]
     return [(edges[i], edges[i + 1], owners[position]) for i, position in enumerate(positions)]

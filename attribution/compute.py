@@ -211,7 +211,8 @@ def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]
         "git_commit": git_commit(),
         "packages": versions(),
     }
-    folder = Path(options.result_dir or f"results/attribution/{windows.dataset}_{classifier.name}")
+    name = classifier.name.removeprefix(f"{windows.dataset}_")
+    folder = Path(options.result_dir or f"results/attribution/{windows.dataset}_{name}")
     if (folder / ARGS).exists() and not options.overwrite:
         args = _continued(folder, args)
     else:

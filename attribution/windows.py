@@ -1,7 +1,8 @@
-"""The windows that are explained, their labels and splits, and the truth that explanations are compared with.
+"""The windows that are explained, their labels and splits, and the truth that maps are compared with.
 
-Two kinds of truth: beats (a beat of the window's class owns the stretch around it, in every lead), and regions
-given outright, lead by lead: planted signs of disease, or delineated P waves, QRS complexes and T waves.
+Two kinds of truth: beats (a beat of the window's class owns the stretch around it, in every lead), and
+regions given outright, lead by lead: planted signs of disease, or delineated P waves, QRS complexes and T
+waves.
 """
 
 from __future__ import annotations
@@ -13,63 +14,23 @@ import os
 import zipfile
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from attribution.beats import beat_spans
+from attribution.truth import Beats, Regions, in_order, truth_of
 from preprocessing.dataset import SPLITS, ECGDataset
 from preprocessing.signals import ScaledSignals
 from utils.errors import DataError, UsageError, nearest
 from utils.files import read_error, write_npz
 
+__all__ = ["Beats", "Regions", "Windows", "load_windows"]
+
 FORMAT = "twelvelead attribution windows 1"
 _FOLDS = {"train": 1, "val": 9, "test": 10}
 _TEXTS = ("records", "patients", "splits")
 _META = ("classes", "leads", "sampling_rate", "dataset", "multilabel", "normal", "settings", "truths")
-
-
-class Beats(NamedTuple):
-    """Annotated beats, ordered by window.
-
-    Parameters
-    ----------
-    window : ndarray of int64, shape (M,)
-        Row of the window.
-    sample : ndarray of int64, shape (M,)
-        Position in samples from the start of the window.
-    cls : ndarray of int64, shape (M,)
-        Class index; a beat of none of the classes has a higher one and owns no span.
-    """
-
-    window: np.ndarray
-    sample: np.ndarray
-    cls: np.ndarray
-
-
-class Regions(NamedTuple):
-    """Stretches that are true by construction or by delineation, ordered by window.
-
-    Parameters
-    ----------
-    window : ndarray of int64, shape (R,)
-        Row of the window.
-    cls : ndarray of int64, shape (R,)
-        Class index the region belongs to, -1 for every class.
-    lead : ndarray of int64, shape (R,)
-        Column of the lead, -1 for all leads.
-    start, stop : ndarray of int64, shape (R,)
-        First sample and the one after the last.
-    kind : ndarray of str, shape (R,)
-        Name of the truth it belongs to: ``planted``, ``P``, ``QRS`` or ``T``.
-    """
-
-    window: np.ndarray
-    cls: np.ndarray
-    lead: np.ndarray
-    start: np.ndarray
-    stop: np.ndarray
-    kind: np.ndarray
 
 
 @dataclass
@@ -138,8 +99,8 @@ class Windows:
             setattr(self, name, np.asarray(getattr(self, name), dtype=str))
         if not isinstance(self.signals, ScaledSignals):
             self.signals = np.asarray(self.signals, dtype=np.float32)
-        self.beats = _in_order(Beats, self.beats)
-        self.regions = _in_order(Regions, self.regions)
+        self.beats = in_order(Beats, self.beats)
+        self.regions = in_order(Regions, self.regions)
         if not self.truths:
             found = [] if self.beats is None else ["beats"]
             found += [] if self.regions is None else sorted(set(self.regions.kind.tolist()))
@@ -152,7 +113,7 @@ class Windows:
         count = len(self)
         if self.signals.ndim != 3 or self.signals.shape[2] != len(self.leads):
             raise UsageError(
-                f"signals are {self.signals.shape}, expected (N, T, {len(self.leads)}) for {len(self.leads)} leads"
+                f"signals are {self.signals.shape}, expected (N, T, {len(self.leads)}), one column a lead"
             )
         if self.labels.shape != (count, len(self.classes)):
             raise UsageError(f"labels are {self.labels.shape}, expected {(count, len(self.classes))}")
@@ -165,7 +126,7 @@ class Windows:
         if not self.multilabel and count and not (self.labels.sum(axis=1) == 1).all():
             raise UsageError("windows of a single-label dataset need exactly one class each")
         for truth in (self.beats, self.regions):
-            if truth is not None and truth.window.size and not 0 <= truth.window[0] <= truth.window[-1] < count:
+            if truth is not None and np.any((truth.window < 0) | (truth.window >= count)):
                 raise UsageError(f"the truth names windows beyond the {count} there are")
 
     def __len__(self) -> int:
@@ -209,8 +170,8 @@ class Windows:
         return replace(
             self,
             signals=self.signals.take(chosen) if lazy else self.signals[chosen],
-            beats=_truth_of(self.beats, chosen),
-            regions=_truth_of(self.regions, chosen),
+            beats=truth_of(self.beats, chosen),
+            regions=truth_of(self.regions, chosen),
             **per_window,
         )
 
@@ -342,10 +303,11 @@ class Windows:
         """Arrays and plain values, together all there is."""
         meta = {name: getattr(self, name) for name in _META}
         meta |= {"format": FORMAT, "leads": list(self.leads), "truths": list(self.truths)}
-        lazy = isinstance(self.signals, ScaledSignals)
-        meta["units_per_mv"] = self.signals.units_per_mv if lazy else None
         arrays = {name: getattr(self, name) for name in (*_TEXTS, "starts", "labels")}
-        arrays["signals"] = self.signals.raw(slice(None)) if lazy else self.signals
+        if isinstance(self.signals, ScaledSignals):
+            meta["units_per_mv"], arrays["signals"] = self.signals.units_per_mv, self.signals.raw(slice(None))
+        else:
+            meta["units_per_mv"], arrays["signals"] = None, self.signals
         for prefix, truth in (("beats", self.beats), ("regions", self.regions)):
             if truth is not None:
                 arrays |= {f"{prefix}_{name}": getattr(truth, name) for name in truth._fields}
@@ -360,7 +322,8 @@ class Windows:
             The file.
         """
         arrays, meta = self._parts()
-        write_npz(path, meta=np.array(json.dumps(meta, sort_keys=True)), **arrays)
+        texts = {"meta": json.dumps(meta, sort_keys=True), "fingerprint": self.fingerprint}
+        write_npz(path, **{name: np.array(text) for name, text in texts.items()}, **arrays)
 
 
 def load_windows(path: str | os.PathLike) -> Windows:
@@ -389,12 +352,15 @@ def load_windows(path: str | os.PathLike) -> Windows:
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
                 raise DataError(f"{path} is not in the format '{FORMAT}': {_REMEDY}")
             arrays = {name: file[name] for name in file.files if name != "meta"}
-        return _from_parts(arrays, meta)
+        windows = _from_parts(arrays, meta)
+        if windows.fingerprint != str(arrays["fingerprint"]):
+            raise DataError(f"{path} is damaged (its content has another fingerprint): {_REMEDY}")
+        return windows
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: {_REMEDY}") from error
     except (ValueError, TypeError, KeyError, EOFError, AttributeError, UsageError) as error:
         raise DataError(f"{path} does not hold windows that can be used ({error}): {_REMEDY}") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{path} is damaged ({error}): {_REMEDY}") from error
     except OSError as error:
         raise read_error(path, error) from error
@@ -411,48 +377,5 @@ def _from_parts(arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> Windows:
     for kind, name in ((Beats, "beats"), (Regions, "regions")):
         if f"{name}_window" in arrays:
             truths[name] = kind(*(arrays[f"{name}_{part}"] for part in kind._fields))
-    per_window = {name: arrays[name] for name in (*_TEXTS, "starts", "labels")}
+    per_window: dict[str, Any] = {name: arrays[name] for name in (*_TEXTS, "starts", "labels")}
     return Windows(signals=signals, **per_window, **truths, **{name: meta[name] for name in _META})
-
-
-def _in_order(kind: type, truth: Any) -> Any:
-    """The truth as arrays of equal length, ordered by window."""
-    if truth is None:
-        return None
-    arrays = [np.asarray(v, dtype=str if n == "kind" else np.int64) for n, v in zip(kind._fields, truth, strict=True)]
-    if any(array.shape != (len(arrays[0]),) for array in arrays):
-        raise UsageError(f"the parts of {kind.__name__} have different lengths")
-    order = np.argsort(arrays[0], kind="stable")
-    return kind(*(array[order] for array in arrays))
-
-
-def _truth_of(truth: Any, rows: np.ndarray) -> Any:
-    """The truth of some windows, which are numbered anew."""
-    if truth is None:
-        return None
-    starts, stops = np.searchsorted(truth.window, [rows, rows + 1])
-    places = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.arange(0)])
-    new = np.repeat(np.arange(len(rows)), stops - starts)
-    return type(truth)(new, *(values[places] for values in truth[1:]))
-
-
-def describe_counts(windows: Windows) -> str:
-    """Put the numbers of windows by split and class into a text.
-
-    Parameters
-    ----------
-    windows : Windows
-        The windows.
-
-    Returns
-    -------
-    str
-        One line a split.
-    """
-    lines = []
-    for split, numbers in windows.counts().items():
-        rest = dict(numbers)
-        total, patients = rest.pop("windows"), rest.pop("patients")
-        listed = ", ".join(f"{name} {number}" for name, number in rest.items())
-        lines.append(f"{split:5}  {total} windows of {patients} patients: {listed}")
-    return "\n".join(lines)

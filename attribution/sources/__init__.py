@@ -1,0 +1,1 @@
+"""Builders of windows, one module a family of datasets."""

@@ -1,0 +1,158 @@
+"""Windows with beats, gathered record by record, and a count of those that were left out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from attribution.beats import window_label
+from attribution.windows import Beats, Windows
+from databases.wfdb_files import UNITS_PER_MV, to_int16
+from preprocessing.signals import ScaledSignals
+from utils.errors import DataError
+
+
+def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: int) -> list[np.ndarray]:
+    """Share the beats of a record among its windows.
+
+    Parameters
+    ----------
+    positions : ndarray of int, shape (M,)
+        Samples of the beats in the record, in any order.
+    classes : ndarray of int, shape (M,)
+        Their class indices.
+    length : int
+        Samples of a window.
+    count : int
+        Windows of the record, one after the other from its start.
+
+    Returns
+    -------
+    list of ndarray of int64, shape (m, 2)
+        For each window: position from its start, and class.
+    """
+    order = np.argsort(positions, kind="stable")
+    positions, classes = positions[order], classes[order]
+    edges = np.searchsorted(positions, np.arange(count + 1) * length)
+    return [
+        np.column_stack([positions[a:b] - i * length, classes[a:b]])
+        for i, (a, b) in enumerate(itertools.pairwise(edges))
+    ]
+
+
+class BeatWindows:
+    """Gather single-lead windows that are labelled by their beats.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        The classes; a window in which another class prevails is left out and counted.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        self.dropped: Counter[str] = Counter()
+        self._rows: list[tuple[str, str, str, int, int]] = []
+        self._signals: list[np.ndarray] = []
+        self._beats: list[np.ndarray] = []
+
+    def label(self, beats: np.ndarray) -> int | None:
+        """Class of a window by its beats.
+
+        Parameters
+        ----------
+        beats : ndarray of int, shape (m, 2)
+            Positions and classes.
+
+        Returns
+        -------
+        int or None
+            None, and one more dropped window, where the class is none of `classes`.
+        """
+        label = window_label(beats[:, 1])
+        if label < len(self.classes):
+            return label
+        self.dropped["most ectopic beats are paced or unclassifiable"] += 1
+        return None
+
+    def add(
+        self,
+        record: str,
+        patient: str,
+        split: str,
+        start: int,
+        label: int,
+        signal: np.ndarray,
+        beats: np.ndarray,
+    ) -> None:
+        """Take a window.
+
+        Parameters
+        ----------
+        record, patient, split : str
+            Where it is from and goes.
+        start : int
+            Its first sample in the record.
+        label : int
+            Class index.
+        signal : ndarray of float, shape (T,)
+            In mV.
+        beats : ndarray of int, shape (m, 2)
+            Positions and classes.
+        """
+        try:
+            self._signals.append(to_int16(signal))
+        except DataError as error:
+            raise DataError(f"record {record}, sample {start} on: {error}") from error
+        self._rows.append((record, patient, split, start, label))
+        self._beats.append(beats)
+
+    def finish(self, dataset: str, lead: str, sampling_rate: int, settings: dict[str, Any]) -> Windows:
+        """Put the windows together.
+
+        Parameters
+        ----------
+        dataset : str
+            Its name.
+        lead : str
+            Name of the lead.
+        sampling_rate : int
+            In Hz.
+        settings : dict
+            How the windows were made.
+
+        Returns
+        -------
+        Windows
+            With the truth ``beats``.
+
+        Raises
+        ------
+        DataError
+            There is no window.
+        """
+        if not self._rows:
+            raise DataError(f"{dataset}: no window with a beat of {', '.join(self.classes)} was found")
+        columns = (np.array(column) for column in zip(*self._rows, strict=True))
+        records, patients, splits, starts, labels = columns
+        beats = np.concatenate(self._beats)
+        rows = np.repeat(np.arange(len(self._beats)), [len(b) for b in self._beats])
+        return Windows(
+            signals=ScaledSignals(np.stack(self._signals)[..., None], units_per_mv=UNITS_PER_MV),
+            labels=np.eye(len(self.classes), dtype=np.uint8)[labels],
+            classes=self.classes,
+            leads=(lead,),
+            sampling_rate=sampling_rate,
+            dataset=dataset,
+            records=records,
+            patients=patients,
+            starts=starts,
+            splits=splits,
+            normal=self.classes[:1],
+            settings=settings | {"dropped": dict(sorted(self.dropped.items()))},
+            beats=Beats(rows, beats[:, 0], beats[:, 1]),
+        )

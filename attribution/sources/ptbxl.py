@@ -1,0 +1,169 @@
+"""Take PTB-XL, or any database in its layout, as windows: whole records of 10 s with 12 leads.
+
+With ``reference`` the labels are the study's 22 targets, which it took from the PhysioNet/CinC Challenge's
+copy of PTB-XL. `CINC_TARGETS` says from which SCP codes of the official table each is made here; two of them,
+the deviations of the electrical axis, come from its column ``heart_axis``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from attribution.sources.options import BuildOptions, spread
+from attribution.windows import Windows
+from databases.ptbxl import DATABASE_CSV
+from preprocessing import ECGDataset, load_ptbxl
+from preprocessing.labels import multilabel
+from utils.errors import DataError, UsageError
+
+# The Challenge's copy maps SCP codes to SNOMED CT. Its counts in PTB-XL tell how, and agree with the codes
+# here: PAC 398 and SVARR 157 (as "supraventricular premature beats", which count as PAC), LAD 5146 (LAD and
+# ALAD), NSIVCB 789 (IVCD), NSR 18,092 (SR or NORM), TAb 2345 (more than NDT, NT_ and TAB_ have together, so
+# that low T waves must be in it).
+CINC_TARGETS = {
+    "AF": ("AFIB",),  # atrial fibrillation
+    "AFL": ("AFLT",),  # atrial flutter
+    "CRBBB": ("CRBBB",),  # complete right bundle branch block
+    "IAVB": ("1AVB",),  # first degree AV block
+    "IRBBB": ("IRBBB",),  # incomplete right bundle branch block
+    "LAD": (),  # left axis deviation: heart_axis LAD or ALAD
+    "LAnFB": ("LAFB",),  # left anterior fascicular block
+    "LBBB": ("CLBBB",),  # (complete) left bundle branch block
+    "LQRSV": ("LVOLT",),  # low QRS voltages
+    "NSIVCB": ("IVCD",),  # non-specific intraventricular conduction disturbance
+    "NSR": ("SR", "NORM"),  # sinus rhythm; a normal ECG counts without a statement on rhythm
+    "PAC": ("PAC", "SVARR"),  # premature atrial contraction
+    "PR": ("PACE",),  # pacing rhythm
+    "LPR": ("LPR",),  # prolonged PR interval
+    "LQT": ("LNGQT",),  # prolonged QT interval
+    "QAb": ("QWAVE",),  # abnormal Q wave
+    "RAD": (),  # right axis deviation: heart_axis RAD or ARAD
+    "SA": ("SARRH",),  # sinus arrhythmia
+    "SB": ("SBRAD",),  # sinus bradycardia
+    "STach": ("STACH",),  # sinus tachycardia
+    "TAb": ("NDT", "NT_", "TAB_", "LOWT"),  # abnormal T wave
+    "TInv": ("INVT",),  # inverted T wave
+}
+AXIS_TARGETS = {"LAD": ("LAD", "ALAD"), "RAD": ("RAD", "ARAD")}
+
+
+def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
+    """Take the records of a task, with the official folds.
+
+    The default is the task superdiagnostic at 100 Hz, which the models of this repository read. With
+    ``reference``: the study's 22 targets at 500 Hz; records with none of them are left out, as there. Its
+    split is not reproduced (it ignores patients and follows the order of files on its author's disk), nor are
+    its raw integers: signals are in mV.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The PTB-XL folder.
+    options : BuildOptions
+        ``task`` and ``sampling_rate`` (100 or 500 Hz), ``partial``, ``limit``, ``reference``.
+
+    Returns
+    -------
+    Windows
+        12 leads, int16 microvolts, without a truth: nobody marked where in a record its diagnosis shows.
+
+    Raises
+    ------
+    DataError
+        Something in the folder is missing, damaged or contradictory; the message lists the records.
+    UsageError
+        Unknown task or sampling rate, or a task together with ``reference``.
+    """
+    if options.reference and options.task:
+        raise UsageError("--reference means the study's 22 targets: leave out --task")
+    task = "all" if options.reference else options.task or "superdiagnostic"
+    dataset = load_ptbxl(
+        data_dir,
+        task,
+        options.sampling_rate or (500 if options.reference else 100),
+        cache_dir=options.cache_dir,
+        on_missing="drop" if options.partial else "error",
+    )
+    settings = {"reference": options.reference, "limit": options.limit, "version": dataset.version}
+    if options.reference:
+        dataset = _with_cinc_targets(dataset, Path(data_dir))
+        task, several = "22 targets of the study", True
+    else:
+        several = multilabel(task)
+    return windows_of("ptbxl", limited(dataset, options.limit), several, settings | {"task": task})
+
+
+def limited(dataset: ECGDataset, limit: int | None) -> ECGDataset:
+    """Choose evenly among the records of each split.
+
+    Parameters
+    ----------
+    dataset : ECGDataset
+        The records.
+    limit : int or None
+        How many at most; None for all.
+
+    Returns
+    -------
+    ECGDataset
+        The chosen records.
+    """
+    by_split = np.argsort(dataset.splits, kind="stable")
+    return dataset.take(np.sort(by_split[spread(len(dataset), limit)]))
+
+
+def windows_of(name: str, dataset: ECGDataset, several: bool, settings: dict) -> Windows:
+    """Take whole records as windows.
+
+    Parameters
+    ----------
+    name : str
+        Name of the dataset.
+    dataset : ECGDataset
+        The records.
+    several : bool
+        Whether a record may have several classes.
+    settings : dict
+        How the windows were made.
+
+    Returns
+    -------
+    Windows
+        Without a truth.
+    """
+    return Windows(
+        signals=dataset.signals,
+        labels=dataset.labels,
+        classes=dataset.classes,
+        leads=dataset.leads,
+        sampling_rate=dataset.sampling_rate,
+        dataset=name,
+        records=np.array([f"{ecg_id:05}" for ecg_id in dataset.ecg_ids.tolist()], dtype=str),
+        patients=dataset.patient_ids.astype(str),
+        starts=np.zeros(len(dataset), dtype=np.int64),
+        splits=dataset.splits,
+        multilabel=several,
+        settings=settings,
+    )
+
+
+def _with_cinc_targets(dataset: ECGDataset, data_dir: Path) -> ECGDataset:
+    """The same records with the 22 targets for labels, without those that have none."""
+    path = data_dir / DATABASE_CSV
+    try:
+        axes = pd.read_csv(path, usecols=["ecg_id", "heart_axis"], index_col="ecg_id")["heart_axis"]
+    except ValueError as error:  # load_ptbxl has read the rest of the table
+        raise DataError(f"{path} has no column heart_axis: restore the official table") from error
+    axis = axes.reindex(dataset.ecg_ids).fillna("").to_numpy()
+    labels = np.zeros((len(dataset), len(CINC_TARGETS)), dtype=np.uint8)
+    for column, (target, codes) in enumerate(CINC_TARGETS.items()):
+        places = [dataset.classes.index(code) for code in codes if code in dataset.classes]
+        labels[:, column] = dataset.labels[:, places].any(axis=1) | np.isin(
+            axis, AXIS_TARGETS.get(target, ())
+        )
+    dataset.labels, dataset.classes = labels, list(CINC_TARGETS)
+    return dataset.take(np.flatnonzero(labels.any(axis=1)))

@@ -1,0 +1,88 @@
+"""Take a synthetic dataset as windows, with the place of every planted sign as truth."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from attribution.sources.options import BuildOptions
+from attribution.sources.ptbxl import limited, windows_of
+from attribution.windows import Regions, Windows
+from databases.synthetic import load_truth
+from databases.synthetic_ecg.recording import TRUTH_RATE
+from preprocessing import load_ptbxl
+from utils.errors import DataError, UsageError
+
+TASK = "superdiagnostic"
+
+
+def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
+    """Take the records that ``python -m databases.synthetic`` wrote.
+
+    Parameters
+    ----------
+    data_dir : path-like
+        The folder it wrote.
+    options : BuildOptions
+        ``sampling_rate`` (100 Hz by default, or 500 where the dataset has it) and ``limit``.
+
+    Returns
+    -------
+    Windows
+        12 leads, int16 microvolts, with the truth ``planted``: for a class, the leads and samples that carry
+        one of its signs. A record without a sign of the class has an empty mask (so always for NORM).
+
+    Raises
+    ------
+    DataError
+        The folder is no such dataset, or is damaged.
+    UsageError
+        Another task, or ``reference`` is asked for.
+    """
+    if options.reference:
+        raise UsageError("the study has no synthetic data: leave out --reference")
+    if options.task not in (None, TASK):
+        raise UsageError(f"signs are planted for the task {TASK}, not for '{options.task}': leave out --task")
+    ecg_ids, _, _ = load_truth(data_dir)
+    rate = options.sampling_rate or TRUTH_RATE
+    dataset = load_ptbxl(data_dir, TASK, rate, cache_dir=options.cache_dir)
+    row_of = {ecg_id: row for row, ecg_id in enumerate(ecg_ids.tolist())}
+    dataset = limited(dataset, options.limit)
+    absent = [ecg_id for ecg_id in dataset.ecg_ids.tolist() if ecg_id not in row_of]
+    if absent:
+        raise DataError(f"{data_dir}: truth.npz has no record {absent[0]}: write the dataset again")
+    rows = np.array([row_of[ecg_id] for ecg_id in dataset.ecg_ids.tolist()], dtype=np.int64)
+
+    settings = {"reference": False, "limit": options.limit, "version": dataset.version, "task": TASK}
+    parts = []
+    for index, name in enumerate(dataset.classes):
+        window, lead, start, stop = runs(load_truth(data_dir, name)[1][rows])
+        parts.append((window, np.full_like(window, index), lead, start, stop))
+    window, cls, lead, start, stop = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    factor = rate // TRUTH_RATE
+    kind = np.full(len(window), "planted")
+    regions = Regions(window, cls, lead, start * factor, stop * factor, kind)
+    windows = windows_of("synthetic", dataset, True, settings)
+    return replace(windows, regions=regions, truths=("planted",))
+
+
+def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find stretches of True along time.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (N, T, leads)
+        Any mask.
+
+    Returns
+    -------
+    window, lead, start, stop : ndarray of int64, shape (R,)
+        One stretch a place; `stop` is the sample after the last.
+    """
+    steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1), (0, 0))), axis=1)
+    # with time last, the beginnings and ends of one lead come in pairs in the order of time
+    window, lead, start = np.nonzero(np.swapaxes(steps == 1, 1, 2))
+    stop = np.nonzero(np.swapaxes(steps == -1, 1, 2))[2]
+    return window, lead, start, stop
