@@ -88,9 +88,7 @@ def classifier(model, sampling_rate: int = 360, name: str = "golden", **card):
 
     config = model.config
     card = {
-        "framework": "torch"
-        if isinstance(model, torch.nn.Module) and not hasattr(model, "layers")
-        else "keras",
+        "framework": "keras" if type(model).__module__.startswith("keras") else "torch",
         "model": config,
         "classes": [f"class {i}" for i in range(config["num_classes"])],
         "leads": [f"lead {i}" for i in range(config["leads"])],

@@ -1,0 +1,1 @@
+"""Scores of attribution maps: against a known place, and by disturbing the input."""

@@ -1,0 +1,297 @@
+"""Answers of a model to disturbed inputs, many in one forward pass."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from attribution.metrics.regions import Plan
+from utils.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from attribution.classifier import Classifier
+
+FILLS = ("zero", "linear")
+_FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches; curves bend early
+
+
+@dataclass(frozen=True)
+class PerturbationSettings:
+    """How the input is disturbed.
+
+    Parameters
+    ----------
+    patch_ms : float
+        Length of a patch in milliseconds, so that sets of different sampling rates compare.
+    patch_samples : int
+        The same in samples; 0 takes `patch_ms`.
+    coverage : float
+        Part of the input that region perturbation removes.
+    regions : int
+        The same as a number of patches; 0 takes `coverage`.
+    tolerance : float
+        A stretch of a curve is halved, by asking the model once more, while the triangle between its ends
+        could hide more area than this. 0 asks after every patch.
+    fill : str
+        ``zero`` or ``linear``.
+    subset_ratio : float
+        Part of the samples in a subset of the faithfulness correlation.
+    runs : int
+        Subsets.
+    random_orders : int
+        Random orders that deletion and insertion are compared with.
+    seed : int
+        Seed of subsets, random orders and ties.
+    batch_size : int
+        Inputs of one forward pass; changes speed, not scores.
+    reference : bool
+        The published study's way with ties, with the window's end and with random numbers: the subsets of all
+        windows then come from one stream in their order, and a window's depend on those before it.
+
+    Raises
+    ------
+    UsageError
+        A value that cannot be right.
+    """
+
+    patch_ms: float = 50.0
+    patch_samples: int = 0
+    coverage: float = 0.5
+    regions: int = 0
+    tolerance: float = 0.0025
+    fill: str = "zero"
+    subset_ratio: float = 0.1
+    runs: int = 100
+    random_orders: int = 3
+    seed: int = 0
+    batch_size: int = 64
+    reference: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("patch_samples", "regions", "tolerance", "seed"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        for name in ("random_orders", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.runs < 3:
+            raise UsageError(f"runs is {self.runs}: a correlation needs at least 3")
+        if not self.patch_ms > 0:
+            raise UsageError(f"patch_ms must be above 0, not {self.patch_ms}")
+        if not 0 < self.coverage <= 1 or not 0 < self.subset_ratio < 1:
+            raise UsageError(
+                f"coverage {self.coverage} must lie in (0, 1] and subset_ratio {self.subset_ratio} in (0, 1)"
+            )
+        if self.fill not in FILLS:
+            raise UsageError(f"unknown fill '{self.fill}': {nearest(self.fill, FILLS)}")
+
+    @classmethod
+    def of_reference(cls, **changes: Any) -> PerturbationSettings:
+        """Give the published study's settings.
+
+        Parameters
+        ----------
+        **changes : object
+            Other values.
+
+        Returns
+        -------
+        PerturbationSettings
+            Patches of 16 samples, 100 of them, a point of the curve after each.
+        """
+        return cls(**{"patch_samples": 16, "regions": 100, "tolerance": 0, "reference": True, **changes})
+
+
+class Disturbed:
+    """Standardised windows on the model's device, to be asked about with samples removed.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class of interest of each.
+    settings : PerturbationSettings
+        Gives patch, fill and batch size.
+
+    Attributes
+    ----------
+    patch : int
+        Samples of a patch.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit, or a patch longer than the windows.
+    """
+
+    def __init__(
+        self, classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: PerturbationSettings
+    ):
+        import torch
+
+        x, targets = np.ascontiguousarray(x, dtype=np.float32), np.asarray(targets)
+        if x.ndim != 3 or targets.shape != (len(x),):
+            raise UsageError(
+                f"windows are {x.shape} and targets {targets.shape}, expected (N, T, leads), (N,)"
+            )
+        self.classifier, self.settings = classifier, settings
+        self.patch = settings.patch_samples or max(
+            1, round(settings.patch_ms * classifier.sampling_rate / 1000)
+        )
+        if self.patch > x.shape[1]:
+            raise UsageError(f"a patch of {self.patch} samples is longer than the windows ({x.shape[1]})")
+        self.device = torch.device(classifier.device)
+        self.x = torch.from_numpy(x).to(self.device)
+        self.targets = torch.from_numpy(targets.astype(np.int64)).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ask about the windows as they are.
+
+        Returns
+        -------
+        logits, probabilities : ndarray of float64, shape (N,)
+            Of the targets.
+        """
+        size = self.settings.batch_size
+        return self._collect(
+            (self.x[start : start + size], self.targets[start : start + size])
+            for start in range(0, len(self), size)
+        )
+
+    def areas(self, plans: Sequence[Plan], rows: Sequence[int], whole: np.ndarray) -> np.ndarray:
+        """Mean probability of the target while patches are removed, as many as each plan has.
+
+        The area under the probability over the part of patches that are gone, by trapezoids. The model is
+        first asked at a few points, then in the middle of every stretch that may hide more than the
+        tolerance: most curves fall at once and stay, so that few of their points matter. A curve that leaves
+        and comes back between two of the first points is not noticed.
+
+        Parameters
+        ----------
+        plans : sequence of Plan
+            When each sample is removed.
+        rows : sequence of int
+            The window each plan belongs to.
+        whole : ndarray, shape (N,)
+            Probability of the target for each whole window.
+
+        Returns
+        -------
+        ndarray of float64, shape (plans,)
+            In [0, 1].
+        """
+        import torch
+
+        ranks = torch.from_numpy(np.stack([plan.rank for plan in plans])).to(self.device)
+        row_of = torch.as_tensor(np.asarray(rows), dtype=torch.int64, device=self.device)
+        curves = [{0: float(whole[row])} for row in rows]
+
+        def ask(points: list[tuple[int, int]]) -> None:
+            def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+                for part in torch.tensor(points, device=self.device).split(self.settings.batch_size):
+                    plan, gone = part.T
+                    row = row_of[plan]
+                    yield self._without(self.x[row], ranks[plan] <= gone[:, None, None]), self.targets[row]
+
+            answers = self._collect(inputs())[1].tolist()
+            for (plan, gone), answer in zip(points, answers, strict=True):
+                curves[plan][gone] = answer
+
+        points = [(index, gone) for index, plan in enumerate(plans) for gone in self._first_points(plan)]
+        while points:
+            ask(points)
+            touched = sorted({plan for plan, _ in points})
+            points = [(i, middle) for i in touched for middle in self._doubtful(curves[i], plans[i].patches)]
+        return np.array([_area(curve) for curve in curves])
+
+    def _first_points(self, plan: Plan) -> list[int]:
+        if self.settings.tolerance == 0:
+            return list(range(1, plan.patches + 1))
+        return sorted({max(1, round(part * plan.patches)) for part in _FIRST_POINTS})
+
+    def _doubtful(self, curve: dict[int, float], patches: int) -> list[int]:
+        """Middles of the stretches whose triangle may hide too much."""
+        ends = sorted(curve)
+        limit = 2 * self.settings.tolerance * patches
+        return [
+            (low + high) // 2
+            for low, high in itertools.pairwise(ends)
+            if high - low > 1 and abs(curve[high] - curve[low]) * (high - low) > limit
+        ]
+
+    def without_subsets(self, row: int, subsets: np.ndarray) -> np.ndarray:
+        """Ask about one window without subsets of its samples.
+
+        Parameters
+        ----------
+        row : int
+            The window.
+        subsets : ndarray of int, shape (runs, size)
+            Places in the window, flattened.
+
+        Returns
+        -------
+        ndarray of float64, shape (runs,)
+            Logits of the target.
+        """
+        import torch
+
+        x, places = self.x[row], torch.from_numpy(subsets).to(self.device)
+        removed = torch.zeros((len(places), x.numel()), dtype=torch.bool, device=self.device)
+        removed = removed.scatter_(1, places, True).reshape(-1, *x.shape)
+        return self._collect(
+            (self._without(x.expand_as(part), part), self.targets[row].expand(len(part)))
+            for part in removed.split(self.settings.batch_size)
+        )[0]
+
+    def _without(self, x: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+        if self.settings.fill == "zero":
+            return x.masked_fill(removed, 0.0)
+        return _interpolated(x, removed)
+
+    def _collect(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+        """Logits and probabilities of the targets, batch after batch."""
+        import torch
+
+        logits, probabilities = [], []
+        with torch.inference_mode(), self.classifier.exact_arithmetic():
+            for inputs, targets in batches:
+                answer = self.classifier.fast(inputs)
+                logits.append(answer.gather(1, targets[:, None])[:, 0])
+                probability = self.classifier.probabilities(answer)
+                probabilities.append(probability.gather(1, targets[:, None])[:, 0])
+            parts = torch.cat(logits).double().cpu(), torch.cat(probabilities).double().cpu()
+        return parts[0].numpy(), parts[1].numpy()
+
+
+def _interpolated(x: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
+    """Put straight lines where samples are removed; level at the ends, zero where a whole lead is gone."""
+    import torch
+
+    samples = x.shape[1]
+    time = torch.arange(samples, device=x.device)[None, :, None].expand(x.shape)
+    before = torch.where(removed, -1, time).cummax(dim=1).values
+    after = torch.where(removed, samples, time).flip(1).cummin(dim=1).values.flip(1)
+    left, right = before.clamp(min=0), after.clamp(max=samples - 1)
+    low, high = x.gather(1, left), x.gather(1, right)
+    low, high = torch.where(before < 0, high, low), torch.where(after == samples, low, high)
+    weight = (time - before) / (after - before)
+    line = (low + weight * (high - low)).masked_fill(removed.all(dim=1, keepdim=True), 0.0)
+    return torch.where(removed, line, x)
+
+
+def _area(curve: dict[int, float]) -> float:
+    gone = np.array(sorted(curve))
+    return float(np.trapezoid([curve[point] for point in gone.tolist()], gone / gone[-1]))

@@ -1,0 +1,358 @@
+"""Scores of attribution maps against a known place: a mask of the samples that should matter.
+
+All scores are over every sample of every lead of a window, and none depends on the scale of the map. A
+score that has no meaning is NaN, never 0; `undefined` says why:
+
+========================  ================================================================================
+``non-finite map``        the map holds NaN or infinity
+``zero map``              the map is zero everywhere: it says nothing
+``empty mask``            nothing to find: no sample belongs to the truth
+``full mask``             nothing to miss: every sample belongs to the truth
+``no positive value``     signed map without one, where only these count (`relevance_mass_accuracy`)
+========================  ================================================================================
+
+Sources: attribution localisation, Kohlbrenner et al. 2020 (doi:10.1109/IJCNN48605.2020.9206975); relevance
+mass and rank accuracy, Arras et al. 2022 (doi:10.1016/j.inffus.2021.11.008); pointing game, Zhang et al. 2018
+(doi:10.1007/s11263-017-1059-x); top-k intersection, Theiner et al. 2022 (doi:10.1109/WACV51458.2022.00155);
+as used on ECGs by Suh et al. 2024 (doi:10.1016/j.compbiomed.2024.109088).
+
+Coarse and segment-wise maps (Grad-CAM, LIME) hold many equal values. With ``ties="expected"`` a score is its
+expected value when equal values are put into a random order; ``ties="reference"`` does what the study did:
+any tied maximum may hit in the pointing game, and the rank of equal values is left to NumPy's unstable sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import rankdata
+
+from utils.errors import UsageError
+
+TIES = ("expected", "reference")
+REFERENCE_TOP_K = 1000
+# Of the samples of the mask: half-way between the pointing game (one sample) and the rank accuracy (all of
+# them). A fixed k, as in the reference, exceeds small masks, so that even a perfect map scores below 1.
+TOP_FRACTION = 0.25
+_VALUES_AT_ONCE = 4_000_000  # keeps the float64 work arrays below some 100 MB
+
+
+def undefined(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Say which windows have no localisation score, and why.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T).
+    masks : ndarray
+        bool of the same shape.
+
+    Returns
+    -------
+    ndarray
+        (N,) str: a reason of the table above, or an empty string.
+    """
+    maps, masks = _flat(maps, masks)
+    return _reasons(maps, masks)
+
+
+def _flat(maps: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    maps, masks = np.asarray(maps), np.asarray(masks)
+    if maps.shape != masks.shape or maps.ndim not in (2, 3) or masks.dtype != bool:
+        raise UsageError(
+            f"maps {maps.shape} and masks {masks.shape} ({masks.dtype}) must have one shape, (windows, "
+            "samples, leads) or (windows, samples), and the masks must be bool"
+        )
+    return maps.reshape(len(maps), -1), masks.reshape(len(masks), -1)
+
+
+def _reasons(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    reasons = np.full(len(maps), "", dtype="U17")
+    reasons[masks.all(axis=1)] = "full mask"
+    reasons[~masks.any(axis=1)] = "empty mask"
+    reasons[~maps.any(axis=1)] = "zero map"
+    reasons[~np.isfinite(maps).all(axis=1)] = "non-finite map"
+    return reasons
+
+
+def _score(
+    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    maps: np.ndarray,
+    masks: np.ndarray,
+    absolute: bool,
+    ties: str,
+) -> np.ndarray:
+    """Score the windows that have a score, so many at once that memory stays small."""
+    if ties not in TIES:
+        raise UsageError(f"ties must be one of {', '.join(TIES)}, not '{ties}'")
+    maps, masks = _flat(maps, masks)
+    scores = np.full(len(maps), np.nan)
+    rows = np.flatnonzero(_reasons(maps, masks) == "")
+    chunk = max(1, _VALUES_AT_ONCE // max(1, maps.shape[1]))
+    for start in range(0, len(rows), chunk):
+        part = rows[start : start + chunk]
+        values = maps[part]
+        if ties == "reference":  # the division rounds, and so can make ties
+            values = values / np.abs(values).max(axis=1, keepdims=True)
+        scores[part] = function(np.abs(values) if absolute else values, masks[part])
+    return scores
+
+
+def relevance_mass_accuracy(
+    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
+) -> np.ndarray:
+    """Share of the relevance that lies inside the mask; negative values of a signed map count as zero.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected`` or ``reference``; no matter here.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; higher is better; NaN where undefined.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+
+    def mass(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        # scaled before the sum: tiny float32 values must not vanish, huge ones not overflow
+        values = np.maximum(values.astype(np.float64), 0)
+        top = values.max(axis=1, keepdims=True)
+        values = np.divide(values, top, out=np.zeros_like(values), where=top > 0)
+        total = values.sum(axis=1)
+        part = np.where(inside, values, 0).sum(axis=1)
+        return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
+
+    return _score(mass, maps, masks, absolute, ties)
+
+
+def attribution_localization(
+    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
+) -> np.ndarray:
+    """Inside-total relevance ratio, the study's name for the number that `relevance_mass_accuracy` gives.
+
+    The two names were kept because published tables use both; the reference computes the same ratio for them.
+    `relevance_enrichment` is the one of the three that compares windows with masks of different sizes.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected`` or ``reference``; no matter here.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; higher is better; NaN where undefined.
+    """
+    return relevance_mass_accuracy(maps, masks, absolute, ties)
+
+
+def relevance_enrichment(
+    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
+) -> np.ndarray:
+    """Relevance inside the mask, relative to what an even map has there (the weighted localisation ratio).
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected`` or ``reference``; no matter here.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, samples / mask size]; an even or a random map scores 1 (the latter on average); higher is
+        better; NaN where undefined.
+    """
+    flat = np.asarray(masks).reshape(len(masks), -1)
+    share = flat.mean(axis=1)
+    scores = relevance_mass_accuracy(maps, masks, absolute, ties)
+    return np.divide(scores, share, out=np.full(len(scores), np.nan), where=share > 0)
+
+
+def auc(maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected") -> np.ndarray:
+    """ROC AUC of the map as a detector of the samples of the mask; ties count half.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected`` or ``reference``; no matter here.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; chance is 0.5; higher is better; NaN where undefined.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+
+    def area(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        size = inside.sum(axis=1).astype(np.float64)
+        ranks = np.where(inside, rankdata(values, axis=1), 0).sum(axis=1)
+        return (ranks - size * (size + 1) / 2) / (size * (inside.shape[1] - size))
+
+    return _score(area, maps, masks, absolute, ties)
+
+
+def pointing_game(
+    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
+) -> np.ndarray:
+    """Whether the largest value lies inside the mask.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected``: the share of the tied maxima that lie inside, which is the probability that one of them,
+        chosen evenly, hits. ``reference``: 1 as soon as any of them does.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; higher is better; NaN where undefined.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+
+    def hit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        largest = values == values.max(axis=1, keepdims=True)
+        hits = (largest & inside).sum(axis=1)
+        return (hits > 0).astype(float) if ties == "reference" else hits / largest.sum(axis=1)
+
+    return _score(hit, maps, masks, absolute, ties)
+
+
+def relevance_rank_accuracy(
+    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
+) -> np.ndarray:
+    """Share of the largest values, as many as the mask has samples, that lie inside the mask.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected``: the mean over all orders of equal values. ``reference``: an unstable sort's order.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; an even map scores the mask's share of the window; NaN where undefined.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+    return _score(
+        lambda values, inside: _top_share(values, inside, inside.sum(axis=1), ties),
+        maps,
+        masks,
+        absolute,
+        ties,
+    )
+
+
+def top_k_intersection(
+    maps: np.ndarray,
+    masks: np.ndarray,
+    absolute: bool = False,
+    ties: str = "expected",
+    k: int = 0,
+    fraction: float = TOP_FRACTION,
+) -> np.ndarray:
+    """Share of the k largest values that lie inside the mask.
+
+    Parameters
+    ----------
+    maps : ndarray
+        (N, T, leads) or (N, T): attribution, any unit.
+    masks : ndarray
+        bool of the same shape: where the truth is.
+    absolute : bool
+        Score absolute values instead of signed ones.
+    ties : str
+        ``expected``: the mean over all orders of equal values. ``reference``: an unstable sort's order.
+    k : int
+        How many values; 0: the fraction. The reference takes 1000, whatever the mask and the window.
+    fraction : float
+        k as a fraction of the mask's size, rounded up: a perfect map then scores 1 whatever the size.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [0, 1]; an even map scores the mask's share of the window; NaN where undefined.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit, k not below the number of samples, or a fraction outside (0, 1].
+    """
+    samples = int(np.prod(np.shape(maps)[1:]))
+    if k and not 0 < k < samples:
+        raise UsageError(f"k is {k}: it must lie between 1 and {samples - 1}, one less than the samples")
+    if not 0 < fraction <= 1:
+        raise UsageError(f"fraction is {fraction}: it must be above 0 and at most 1")
+
+    def share(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        size = inside.sum(axis=1)
+        return _top_share(values, inside, np.full_like(size, k) if k else np.ceil(fraction * size), ties)
+
+    return _score(share, maps, masks, absolute, ties)
+
+
+def _top_share(values: np.ndarray, inside: np.ndarray, k: np.ndarray, ties: str) -> np.ndarray:
+    """Share of the k (N,) largest values of each row that lie inside."""
+    k = k.astype(int)
+    if ties == "reference":
+        hits = [hit[np.argsort(row)[-n:]].sum() for row, hit, n in zip(values, inside, k, strict=True)]
+        return np.array(hits, dtype=float) / k
+    last = np.sort(values, axis=1)[np.arange(len(k)), values.shape[1] - k][:, None]  # the k-th largest value
+    above, equal = values > last, values == last
+    places = k - above.sum(axis=1)  # left for the values that equal the k-th
+    drawn = places * (equal & inside).sum(axis=1) / equal.sum(axis=1)
+    return ((above & inside).sum(axis=1) + drawn) / k

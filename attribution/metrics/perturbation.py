@@ -1,0 +1,239 @@
+"""Scores of attribution maps by disturbing the input: whether what the map calls relevant moves the model.
+
+============================  ============================================================================
+``region_perturbation_morf``  mean loss of probability while the most relevant patches are removed, one
+                              after another, until half of the input is gone; higher is better
+``region_perturbation_lerf``  the same, least relevant first; lower is better
+``faithfulness_correlation``  correlation, over random subsets of a tenth of the samples, of the relevance
+                              of the subset with the loss of logit when it is removed; higher is better
+``deletion``                  area under the probability while all patches of a fixed grid are removed, most
+                              relevant first, less the mean area of random orders; lower is better
+``insertion``                 the same while they are put back into an empty input; higher is better
+============================  ============================================================================
+
+Here is one function for each; `perturbation_scores` scores several maps by several metrics at once.
+
+For the last two, 0 is a map that does no better than chance on this window and model. A removed sample
+becomes zero, the standardised signal's middle (with the study's standardisation the window's own mean), or
+with ``fill="linear"`` the straight line between its neighbours that remain: zeroing makes steps that no ECG
+shows. Where a map has no score (zero everywhere, NaN or infinity in it; for the correlation also an even map
+and a model that does not move) the score is NaN.
+
+Random numbers come from (seed, key) of the window, so that no score depends on the other windows of a batch;
+the orders and subsets of a window are the same for all methods.
+
+Sources: region perturbation, Samek et al. 2017 (doi:10.1109/TNNLS.2016.2599820); faithfulness correlation,
+Bhatt et al. 2020 (doi:10.24963/ijcai.2020/417); deletion and insertion, Petsiuk et al. 2018
+(arXiv:1806.07421); on ECGs, Suh et al. 2024 (doi:10.1016/j.compbiomed.2024.109088).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attribution.metrics.disturb import PerturbationSettings
+from attribution.metrics.removal import METRICS, SIGNS, Controls, measure_controls, perturbation_scores
+
+if TYPE_CHECKING:
+    from attribution.classifier import Classifier
+
+__all__ = [
+    "METRICS",
+    "SIGNS",
+    "Controls",
+    "PerturbationSettings",
+    "deletion",
+    "faithfulness_correlation",
+    "insertion",
+    "measure_controls",
+    "perturbation_scores",
+    "region_perturbation",
+]
+
+
+def region_perturbation(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    order: str = "morf",
+    absolute: bool = False,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mean loss of probability while patches are removed in the order of the map.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class whose probability is looked at.
+    maps : ndarray, shape (N, T, leads)
+        Attribution.
+    order : str
+        ``morf`` (most relevant first) or ``lerf``.
+    absolute : bool
+        Use absolute values.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [-1, 1]: area between the curve and the probability of the whole window, over its length.
+
+    Raises
+    ------
+    UsageError
+        Unknown order, or shapes that do not fit.
+    """
+    name = f"region_perturbation_{order}"
+    return _one(name, classifier, x, targets, maps, absolute, settings, keys)
+
+
+def faithfulness_correlation(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    absolute: bool = False,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+) -> np.ndarray:
+    """Correlation of the relevance of random subsets with the loss of logit when they are removed.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class whose logit is looked at.
+    maps : ndarray, shape (N, T, leads)
+        Attribution.
+    absolute : bool
+        Use absolute values.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [-1, 1].
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+    return _one("faithfulness_correlation", classifier, x, targets, maps, absolute, settings, keys)
+
+
+def deletion(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    absolute: bool = False,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+) -> np.ndarray:
+    """Area under the probability while the window is removed by relevance, less that of random orders.
+
+    Whole patches are removed, in both, because single samples in random order make a noise that upsets a
+    model more than any map can.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class whose probability is looked at.
+    maps : ndarray, shape (N, T, leads)
+        Attribution.
+    absolute : bool
+        Use absolute values.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [-1, 1]; below 0: better than random.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+    return _one("deletion", classifier, x, targets, maps, absolute, settings, keys)
+
+
+def insertion(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    absolute: bool = False,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+) -> np.ndarray:
+    """Area under the probability while the window is put back by relevance, less that of random orders.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class whose probability is looked at.
+    maps : ndarray, shape (N, T, leads)
+        Attribution.
+    absolute : bool
+        Use absolute values.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+
+    Returns
+    -------
+    ndarray
+        (N,) in [-1, 1]; above 0: better than random.
+
+    Raises
+    ------
+    UsageError
+        Shapes that do not fit.
+    """
+    return _one("insertion", classifier, x, targets, maps, absolute, settings, keys)
+
+
+def _one(
+    metric: str,
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: np.ndarray,
+    absolute: bool,
+    settings: PerturbationSettings | None,
+    keys: np.ndarray | None,
+) -> np.ndarray:
+    sign = SIGNS[absolute]
+    scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, keys)
+    return scores["", sign, metric]

@@ -1,0 +1,130 @@
+"""Which samples are removed at which point: patches of a map in order of their relevance.
+
+A removal plan gives every sample the rank of its patch: one comparison with the number of patches that are
+gone gives any disturbed input. A patch is a stretch of one lead; patches of all leads stand in one order.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+_NEVER = np.iinfo(np.int32).max
+
+
+class Plan(NamedTuple):
+    """When each sample is removed.
+
+    Parameters
+    ----------
+    rank : ndarray of int32, shape (T, leads)
+        The how manieth patch, counted from 1, takes the sample away; the largest int32 where none does.
+    patches : int
+        Patches that are removed in all.
+    """
+
+    rank: np.ndarray
+    patches: int
+
+
+def sliding_plan(
+    values: np.ndarray, patch: int, regions: int, descending: bool, generator: np.random.Generator | None
+) -> Plan:
+    """Take patches at any start in order of their sum, each where it overlaps none taken before.
+
+    Parameters
+    ----------
+    values : ndarray, shape (T, leads)
+        The map, finite.
+    patch : int
+        Samples of a patch, at most T.
+    regions : int
+        Patches at most; there are fewer where no free place is left.
+    descending : bool
+        Most relevant first.
+    generator : numpy.random.Generator or None
+        Puts patches of equal sum into a random order. None is the reference: equal sums as NumPy's unstable
+        sort leaves them, and patches that begin near the end may reach beyond it, where the map is zero.
+
+    Returns
+    -------
+    Plan
+        The plan.
+    """
+    samples, leads = values.shape
+    lead_rows = values.T
+    if generator is None:
+        lead_rows = np.pad(lead_rows, [(0, 0), (0, patch - 1)])
+    sums = np.lib.stride_tricks.sliding_window_view(lead_rows, patch, axis=1).sum(axis=-1)
+    starts = sums.shape[1]
+
+    free, taken = bytearray(b"\1" * sums.size), []
+    for place in _order(sums.ravel(), descending, generator).tolist():
+        if free[place]:
+            taken.append(place)
+            if len(taken) == regions:
+                break
+            lead = place // starts * starts
+            low, high = max(lead, place - patch + 1), min(lead + starts, place + patch)
+            free[low:high] = bytes(high - low)
+
+    lead, start = np.divmod(np.array(taken), starts)
+    rank = np.full((leads, samples + patch), _NEVER, dtype=np.int32)
+    rank[lead[:, None], start[:, None] + np.arange(patch)] = np.arange(1, len(taken) + 1)[:, None]
+    return Plan(np.ascontiguousarray(rank[:, :samples].T), len(taken))
+
+
+def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -> np.ndarray:
+    """Order the patches of a fixed grid by their mean, most relevant first.
+
+    Parameters
+    ----------
+    values : ndarray, shape (T, leads)
+        The map, finite.
+    patch : int
+        Samples of a patch; the last one of a lead may be shorter.
+    generator : numpy.random.Generator
+        Puts patches of equal mean into a random order.
+
+    Returns
+    -------
+    ndarray of int, shape (patches,)
+        Patch numbers, lead after lead.
+    """
+    begins = np.arange(0, len(values), patch)
+    lengths = np.diff(np.append(begins, len(values)))
+    means = np.add.reduceat(values.astype(np.float64), begins, axis=0) / lengths[:, None]
+    return _order(means.T.ravel(), True, generator)
+
+
+def grid_plan(order: np.ndarray, shape: tuple[int, int], patch: int) -> Plan:
+    """Remove all patches of a fixed grid in a given order.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (patches,)
+        Patch numbers, lead after lead; the first is removed first.
+    shape : tuple of int
+        (T, leads).
+    patch : int
+        Samples of a patch; the last one of a lead may be shorter.
+
+    Returns
+    -------
+    Plan
+        The plan.
+    """
+    samples, leads = shape
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(1, len(order) + 1)
+    by_lead = np.repeat(rank.reshape(leads, -1), patch, axis=1)[:, :samples]
+    return Plan(np.ascontiguousarray(by_lead.T), len(order))
+
+
+def _order(scores: np.ndarray, descending: bool, generator: np.random.Generator | None) -> np.ndarray:
+    """Indices from the first to remove to the last."""
+    if generator is None:
+        order = np.argsort(scores)
+        return order[::-1] if descending else order
+    return np.lexsort((generator.random(scores.size), -scores if descending else scores))

@@ -1,0 +1,309 @@
+"""Scores of maps by removing samples from the input, with forward passes shared between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from attribution.metrics.disturb import Disturbed, PerturbationSettings
+from attribution.metrics.regions import Plan, grid_order, grid_plan, sliding_plan
+from utils.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from attribution.classifier import Classifier
+
+METRICS = (
+    "region_perturbation_morf",
+    "region_perturbation_lerf",
+    "faithfulness_correlation",
+    "deletion",
+    "insertion",
+)
+SIGNS = ("signed", "absolute")
+_AGAINST_RANDOM = ("deletion", "insertion")
+_TIES, _SUBSETS, _ORDERS = 1, 2, 3  # what a window's random numbers are for
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What does not depend on a map: it is measured once a window and serves all methods.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (N,)
+        Probability of the target for the whole window.
+    losses : ndarray, shape (N, runs)
+        Loss of logit for each random subset; without columns where no metric needs it.
+    random_area : ndarray, shape (N,)
+        Mean area under the probability for random orders; NaN where no metric needs it.
+    """
+
+    probability: np.ndarray
+    losses: np.ndarray
+    random_area: np.ndarray
+
+
+def measure_controls(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    metrics: Sequence[str] = METRICS,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+    skip: int = 0,
+) -> Controls:
+    """Measure what all maps of these windows are compared with.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class of interest of each.
+    metrics : sequence of str
+        The metrics that are wanted, of `METRICS`.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+    skip : int
+        Windows that came before these in the reference's one stream of random numbers.
+
+    Returns
+    -------
+    Controls
+        For `perturbation_scores`.
+    """
+    settings = settings or PerturbationSettings()
+    windows = Disturbed(classifier, x, targets, settings)
+    keys = _keys(keys, len(windows))
+    logit, probability = windows.whole()
+    losses = np.empty((len(windows), 0))
+    if "faithfulness_correlation" in metrics:
+        subsets = draw_subsets(windows.x[0].numel(), settings, keys, skip)
+        answers = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
+        losses = logit[:, None] - np.array(answers)
+    area = np.full(len(windows), np.nan)
+    if set(_AGAINST_RANDOM) & set(metrics):
+        area = _random_area(windows, probability, settings, keys)
+    return Controls(probability, losses, area)
+
+
+def perturbation_scores(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    metrics: Sequence[str] = METRICS,
+    signs: Sequence[str] = SIGNS,
+    settings: PerturbationSettings | None = None,
+    keys: np.ndarray | None = None,
+    controls: Controls | None = None,
+    skip: int = 0,
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """Score the maps of several methods on the same windows, sharing forward passes where that is possible.
+
+    Every subset of the faithfulness correlation is answered once for all maps; a map without negative values
+    is removed once for both signs.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (N, T, leads)
+        Standardised windows.
+    targets : ndarray of int, shape (N,)
+        The class of interest of each.
+    maps : mapping of str to ndarray, shape (N, T, leads)
+        Attribution by method.
+    metrics : sequence of str
+        Which of `METRICS`.
+    signs : sequence of str
+        Which of `SIGNS`.
+    settings : PerturbationSettings, optional
+        Defaults where absent.
+    keys : ndarray of int, shape (N,), optional
+        Seeds of the windows; default their numbers.
+    controls : Controls, optional
+        From `measure_controls` with the same arguments; measured where absent.
+    skip : int
+        Windows that came before these in the reference's one stream of random numbers.
+
+    Returns
+    -------
+    dict
+        (method, sign, metric) to scores (N,) float64; NaN where a map has none.
+
+    Raises
+    ------
+    UsageError
+        An unknown metric or sign, or shapes that do not fit.
+    """
+    settings = settings or PerturbationSettings()
+    for word, known in [*((m, METRICS) for m in metrics), *((s, SIGNS) for s in signs)]:
+        if word not in known:
+            raise UsageError(f"unknown metric or sign '{word}': {nearest(word, known)}")
+    for method, values in maps.items():
+        if np.shape(values) != np.shape(x):
+            raise UsageError(f"maps of '{method}' are {np.shape(values)}, the windows {np.shape(x)}")
+    keys = _keys(keys, len(x))
+    if controls is None:
+        controls = measure_controls(classifier, x, targets, metrics, settings, keys, skip)
+    windows = Disturbed(classifier, x, targets, settings)
+    scores = {}
+    for method, values in maps.items():
+        values = np.asarray(values)
+        found = _removal_scores(windows, values, metrics, signs, controls, keys)
+        if "faithfulness_correlation" in metrics:
+            found |= _faithfulness(windows, values, signs, controls, keys, skip)
+        scores |= {(method, sign, metric): found[sign, metric] for sign in signs for metric in metrics}
+    return scores
+
+
+def _removal_scores(
+    windows: Disturbed,
+    maps: np.ndarray,
+    metrics: Sequence[str],
+    signs: Sequence[str],
+    controls: Controls,
+    keys: np.ndarray,
+) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of one method by all metrics but the faithfulness correlation, in common forward passes."""
+    curves = [metric for metric in metrics if metric != "faithfulness_correlation"]
+    scores = {(sign, metric): np.full(len(maps), np.nan) for sign in signs for metric in curves}
+    # a map without negative values is the same with either sign, and removed once
+    twins = (maps.min(axis=(1, 2)) >= 0) & (len(set(signs)) == 2)
+    jobs = [
+        (sign, metric, row)
+        for sign, metric in scores
+        for row in np.flatnonzero(_defined(maps)).tolist()
+        if sign == "signed" or not twins[row]
+    ]
+    if not jobs:
+        return scores
+    plans = [
+        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(keys[row]))
+        for sign, metric, row in jobs
+    ]
+    areas = windows.areas(plans, [row for _, _, row in jobs], controls.probability)
+    for (sign, metric, row), area in zip(jobs, areas, strict=True):
+        if metric in _AGAINST_RANDOM:
+            scores[sign, metric][row] = area - controls.random_area[row]
+        else:
+            scores[sign, metric][row] = controls.probability[row] - area
+    if twins.any():
+        for metric in curves:
+            scores["absolute", metric][twins] = scores["signed", metric][twins]
+    return scores
+
+
+def _plan(metric: str, values: np.ndarray, windows: Disturbed, key: int) -> Plan:
+    settings, patch = windows.settings, windows.patch
+    generator = np.random.default_rng([settings.seed, key, _TIES])
+    if metric in _AGAINST_RANDOM:
+        order = grid_order(values, patch, generator)
+        # inserting from one end leaves what removing from the other end leaves
+        return grid_plan(order if metric == "deletion" else order[::-1], values.shape, patch)
+    regions = settings.regions or max(1, round(settings.coverage * values.size / patch))
+    ties = None if settings.reference else generator
+    return sliding_plan(values, patch, regions, metric == "region_perturbation_morf", ties)
+
+
+def _faithfulness(
+    windows: Disturbed,
+    maps: np.ndarray,
+    signs: Sequence[str],
+    controls: Controls,
+    keys: np.ndarray,
+    skip: int,
+) -> dict[tuple[str, str], np.ndarray]:
+    scores = {(sign, "faithfulness_correlation"): np.full(len(maps), np.nan) for sign in signs}
+    defined = _defined(maps)
+    for row, subsets in enumerate(draw_subsets(maps[0].size, windows.settings, keys, skip)):
+        for (sign, _), target in scores.items():
+            if defined[row]:
+                values = _prepared(maps[row], sign, windows.settings).ravel()
+                target[row] = _correlation(values[subsets].sum(axis=1), controls.losses[row])
+    return scores
+
+
+def _defined(maps: np.ndarray) -> np.ndarray:
+    return np.isfinite(maps).all(axis=(1, 2)) & maps.any(axis=(1, 2))
+
+
+def _prepared(values: np.ndarray, sign: str, settings: PerturbationSettings) -> np.ndarray:
+    # the reference's division rounds, and so can make ties
+    values = values / np.abs(values).max() if settings.reference else values.astype(np.float64)
+    return np.abs(values) if sign == "absolute" else values
+
+
+def _random_area(
+    windows: Disturbed, probability: np.ndarray, settings: PerturbationSettings, keys: np.ndarray
+) -> np.ndarray:
+    """Mean area under the probability for random orders; of inserting and of deleting, as these mirror."""
+    shape = (windows.x.shape[1], windows.x.shape[2])
+    patches = -(-shape[0] // windows.patch) * shape[1]
+    plans, rows = [], []
+    for row, key in enumerate(keys.tolist()):
+        generator = np.random.default_rng([settings.seed, key, _ORDERS])
+        for _ in range(settings.random_orders):
+            plans.append(grid_plan(generator.permutation(patches), shape, windows.patch))
+            rows.append(row)
+    areas = windows.areas(plans, rows, probability)
+    return areas.reshape(len(windows), -1).mean(axis=1)
+
+
+def draw_subsets(
+    samples: int, settings: PerturbationSettings, keys: np.ndarray, skip: int = 0
+) -> Iterator[np.ndarray]:
+    """Draw the random subsets of the faithfulness correlation.
+
+    Parameters
+    ----------
+    samples : int
+        Samples of a window, all leads together.
+    settings : PerturbationSettings
+        Gives ratio, number, seed and whether the reference's stream is used.
+    keys : ndarray of int, shape (N,)
+        Seeds of the windows.
+    skip : int
+        Windows that came before in the reference's stream.
+
+    Yields
+    ------
+    ndarray of int64, shape (runs, size)
+        Places in one window, flattened; no place twice in a subset.
+    """
+    size = max(1, int(settings.subset_ratio * samples))
+    if settings.reference:
+        stream = np.random.RandomState(settings.seed)
+        for window in range(skip + len(keys)):
+            subsets = [stream.choice(samples, size, replace=False) for _ in range(settings.runs)]
+            if window >= skip:
+                yield np.stack(subsets)
+        return
+    for key in keys.tolist():
+        generator = np.random.default_rng([settings.seed, key, _SUBSETS])
+        draws = [generator.choice(samples, size, replace=False, shuffle=False) for _ in range(settings.runs)]
+        yield np.stack(draws).astype(np.int64)
+
+
+def _correlation(relevance: np.ndarray, loss: np.ndarray) -> float:
+    """Pearson correlation; NaN where one of the two does not vary by more than rounding."""
+    scale = np.abs(relevance).max()
+    if np.ptp(relevance) <= 1e-9 * scale or np.ptp(loss) <= 1e-6:
+        return np.nan
+    relevance, loss = (relevance - relevance.mean()) / scale, loss - loss.mean()
+    return float(relevance @ loss / np.sqrt((relevance @ relevance) * (loss @ loss)))
+
+
+def _keys(keys: np.ndarray | None, windows: int) -> np.ndarray:
+    keys = np.arange(windows) if keys is None else np.asarray(keys)
+    if keys.shape != (windows,) or keys.dtype.kind not in "iu" or (keys < 0).any():
+        raise UsageError(f"keys must be one number >= 0 for each of {windows} windows, not {keys.shape}")
+    return keys

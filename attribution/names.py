@@ -1,0 +1,129 @@
+"""Names: attribution methods and metrics as people read them, and which way a metric is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from utils.errors import DataError, nearest
+
+SIGNS = ("signed", "absolute")
+FAMILIES = ("localisation", "perturbation", "sanity")
+RANDOM = "random_baseline"  # a row of every table, but nothing that competes
+TITLES = {
+    "saliency": "Saliency",
+    "input_gradient": "Input × gradient",
+    "guided_backprop": "Guided backprop",
+    "integrated_gradients": "Integrated gradients",
+    "deep_lift": "DeepLIFT",
+    "deep_shap": "DeepSHAP",
+    "lrp": "LRP",
+    "lime": "LIME",
+    "kernel_shap": "KernelSHAP",
+    "gradcam": "Grad-CAM",
+    "guided_gradcam": "Guided Grad-CAM",
+    "attention": "Attention",
+    RANDOM: "Random baseline",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number means.
+
+    Parameters
+    ----------
+    name : str
+        As in the files.
+    title : str
+        As in tables.
+    family : str
+        One of `FAMILIES`.
+    higher_is_better : bool or None
+        The direction; None where neither is better.
+    """
+
+    name: str
+    title: str
+    family: str
+    higher_is_better: bool | None = True
+
+    @property
+    def header(self) -> str:
+        """Title with ``↑`` where higher is better, ``↓`` where lower is."""
+        arrow = {True: " ↑", False: " ↓", None: ""}[self.higher_is_better]
+        return self.title + arrow
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("attribution_localization", "attribution localization", "localisation"),
+        Metric("relevance_mass_accuracy", "relevance mass accuracy", "localisation"),
+        Metric("auc", "AUC", "localisation"),
+        Metric("pointing_game", "pointing game", "localisation"),
+        Metric("relevance_rank_accuracy", "relevance rank accuracy", "localisation"),
+        Metric("top_k_intersection", "top-k intersection", "localisation"),
+        Metric("region_perturbation_morf", "region perturbation MoRF", "perturbation"),
+        Metric("region_perturbation_lerf", "region perturbation LeRF", "perturbation", False),
+        Metric("faithfulness_correlation", "faithfulness correlation", "perturbation"),
+        Metric("deletion", "deletion", "perturbation", False),
+        Metric("insertion", "insertion", "perturbation"),
+        Metric("seed_stability", "seed stability", "sanity"),
+        Metric("seed_stability_pearson", "seed stability (Pearson)", "sanity"),
+        Metric("model_stability", "model stability", "sanity"),
+        Metric("completeness_error", "completeness error", "sanity", False),
+        Metric("sparseness_gini", "sparseness (Gini)", "sanity", None),
+    )
+}
+_RANDOMIZATION = "randomization_"
+
+
+def metric(name: str) -> Metric:
+    """Look a metric up.
+
+    Parameters
+    ----------
+    name : str
+        A key of `METRICS`; or ``randomization_<layer>``, how alike the maps stay when the weights are
+        randomised from the output down to that layer; or ``randomization_only_<layer>``, that layer alone. A
+        map that explains the network changes with it, so less is better.
+
+    Returns
+    -------
+    Metric
+        What it means.
+
+    Raises
+    ------
+    DataError
+        There is no such metric.
+    """
+    if name.startswith(_RANDOMIZATION) and len(name) > len(_RANDOMIZATION):
+        layer = name.removeprefix(_RANDOMIZATION)
+        title = (
+            f"random {layer.replace('only_', 'only ', 1)}"
+            if layer.startswith("only_")
+            else f"random to {layer}"
+        )
+        return Metric(name, title, "sanity", False)
+    if name not in METRICS:
+        raise DataError(f"unknown metric '{name}': {nearest(name, [*METRICS, f'{_RANDOMIZATION}<layer>'])}")
+    return METRICS[name]
+
+
+def row_title(method: str, sign: str) -> str:
+    """Name a row of a table.
+
+    Parameters
+    ----------
+    method : str
+        An attribution method.
+    sign : str
+        One of `SIGNS`.
+
+    Returns
+    -------
+    str
+        Such as ``Guided Grad-CAM, abs.``; signed maps have no suffix.
+    """
+    return TITLES.get(method, method) + (", abs." if sign == "absolute" else "")

@@ -1,0 +1,155 @@
+"""Parameter randomisation: put a trained model's weights out of order, layer by layer, and back again.
+
+A map that explains a model must change when the model's weights do. The weights of a group of layers are
+replaced by a random permutation of themselves, tensor by tensor. Unlike a fresh draw from the initialiser,
+that keeps the mean, the spread and the sign of the values (variances stay positive, a network of a hundred
+layers neither vanishes nor explodes), needs no knowledge of how a layer was born, and so is the same test for
+every architecture and both frameworks; what training had learned, which value stands where, is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from utils.errors import TwelveLeadError
+
+MOST_GROUPS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Layers that are randomised together.
+
+    Parameters
+    ----------
+    name : str
+        ``head``, ``layer4`` ... ``layer1``, ``stem``, or ``part5`` ... ``part1``: counted from the input.
+    index : int
+        Its place from the head down, 0 for the head; with the seed it decides the permutations.
+    layers : tuple of str
+        Names of the layers in the model.
+    tensors : tuple of torch.Tensor
+        Their parameters and batch-norm statistics, the model's own and not copies.
+    """
+
+    name: str
+    index: int
+    layers: tuple[str, ...]
+    tensors: tuple[torch.Tensor, ...]
+
+
+def layer_groups(module: nn.Module) -> list[Group]:
+    """Group a model's layers from the head down to the first.
+
+    A network with stages ``layer1``, ``layer2``, ... gives the groups head, the stages and stem. Any other
+    gives the layer named head, or its last one, as head, and all others, in the order in which the model
+    lists them, as five parts with as many layers each.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A PyTorch model, or a Keras model on the torch backend, or a module that holds one.
+
+    Returns
+    -------
+    list of Group
+        Head first; `MOST_GROUPS` at most, except where the model names more stages itself.
+
+    Raises
+    ------
+    TwelveLeadError
+        The model has no parameters.
+    """
+    layers = _parametrised_layers(module)
+    if not layers:
+        raise TwelveLeadError(f"{type(module).__name__} has no parameters that could be randomised")
+    heads = [i for i, (name, _) in enumerate(layers) if name.split(".")[-1] == "head"]
+    head = layers[heads[-1] if heads else -1]
+    body = [layer for layer in layers if layer is not head]
+    stages = [re.search(r"(?:^|\.)(layer\d+)(?:\.|$)", name) for name, _ in body]
+    if any(stages):
+        # what stands before the first stage is the stem; anything between stages belongs to the one before
+        names, current = [], "stem"
+        for stage in stages:
+            current = stage[1] if stage else current
+            names.append(current)
+    else:
+        parts = min(MOST_GROUPS - 1, len(body))
+        names = [f"part{1 + i * parts // len(body)}" for i in range(len(body))]
+    named: dict[str, list[tuple[str, list[torch.Tensor]]]] = {"head": [head]}
+    for name, layer in zip(reversed(names), reversed(body), strict=True):
+        named.setdefault(name, []).insert(0, layer)
+    return [
+        Group(name, i, tuple(n for n, _ in group), tuple(t for _, tensors in group for t in tensors))
+        for i, (name, group) in enumerate(named.items())
+    ]
+
+
+def _parametrised_layers(module: nn.Module) -> list[tuple[str, list[torch.Tensor]]]:
+    """Layers with parameters of their own in the order of the model; a shared tensor counts once."""
+    keras = sys.modules.get("keras")
+    found: list[tuple[str, list[torch.Tensor]]] = []
+    for name, part in module.named_modules():
+        if keras is not None and isinstance(part, keras.Model):
+            # such a model shows PyTorch one unordered dictionary of parameters
+            found += [(layer.name, [v.value for v in layer.weights]) for layer in part.layers]
+        else:
+            found.append((name, [*part.parameters(recurse=False), *_statistics(part)]))
+    seen: set[int] = set()
+    layers = []
+    for name, tensors in found:
+        new = [t for t in tensors if t.is_floating_point() and id(t) not in seen]
+        seen.update(map(id, new))
+        if new:
+            layers.append((name, new))
+    return layers
+
+
+def _statistics(part: nn.Module) -> list[torch.Tensor]:
+    """Running mean and variance of a batch norm."""
+    tensors = (getattr(part, name, None) for name in ("running_mean", "running_var"))
+    return [t for t in tensors if isinstance(t, torch.Tensor)]
+
+
+@contextlib.contextmanager
+def randomized(groups: Sequence[Group], seed: int = 0) -> Iterator[None]:
+    """Permute the values of every tensor of these groups; afterwards each stands where it stood, bit for bit.
+
+    Parameters
+    ----------
+    groups : sequence of Group
+        For cascading randomisation the first one, two, three, ... of `layer_groups`; for independent
+        randomisation one.
+    seed : int
+        The permutations follow from it and the group's place, so that a cascade keeps what it has permuted.
+
+    Yields
+    ------
+    None
+        While the model is randomised.
+
+    References
+    ----------
+    Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292.
+    """
+    saved = [(tensor, tensor.detach().clone()) for group in groups for tensor in group.tensors]
+    try:
+        with torch.no_grad():
+            for group in groups:
+                random = np.random.default_rng([seed, group.index])
+                for tensor in group.tensors:
+                    order = torch.from_numpy(random.permutation(tensor.numel())).to(tensor.device)
+                    tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, values in saved:
+                tensor.copy_(values)

@@ -1,0 +1,151 @@
+"""What is scored, and how: metrics, signs and truths with the settings that matter to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from attribution.metrics import localisation
+from attribution.metrics.perturbation import METRICS, SIGNS, PerturbationSettings
+from utils.errors import UsageError, nearest
+
+LOCALISATION: dict[str, Callable[..., np.ndarray]] = {
+    "attribution_localization": localisation.attribution_localization,
+    "relevance_mass_accuracy": localisation.relevance_mass_accuracy,
+    "auc": localisation.auc,
+    "pointing_game": localisation.pointing_game,
+    "relevance_rank_accuracy": localisation.relevance_rank_accuracy,
+    "top_k_intersection": localisation.top_k_intersection,
+}
+ALL_METRICS = (*LOCALISATION, *METRICS)
+_CURVES = ("patch_ms", "patch_samples", "tolerance")
+_MATTERS = {  # the settings that change a score, beside fill, seed and reference
+    "region_perturbation_morf": ("coverage", "regions", *_CURVES),
+    "region_perturbation_lerf": ("coverage", "regions", *_CURVES),
+    "faithfulness_correlation": ("subset_ratio", "runs"),
+    "deletion": ("random_orders", *_CURVES),
+    "insertion": ("random_orders", *_CURVES),
+}
+
+
+def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf")) -> list[str]:
+    """Turn what a user wrote into names of metrics.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Metrics; ``all``; ``localisation`` or ``perturbation``; ``region_perturbation`` for its orders.
+    orders : sequence of str
+        Orders that groups and ``region_perturbation`` stand for.
+
+    Returns
+    -------
+    list of str
+        Of `ALL_METRICS`, in that order, none twice.
+
+    Raises
+    ------
+    UsageError
+        A name that does not exist.
+    """
+    region = [f"region_perturbation_{order}" for order in orders]
+    perturbation = [m for m in METRICS if not m.startswith("region_perturbation") or m in region]
+    groups = {
+        "all": [*LOCALISATION, *perturbation],
+        "localisation": list(LOCALISATION),
+        "perturbation": perturbation,
+        "region_perturbation": region,
+    }
+    wanted: set[str] = set()
+    for name in names:
+        if name not in groups and name not in ALL_METRICS:
+            raise UsageError(f"unknown metric '{name}': {nearest(name, [*groups, *ALL_METRICS])}")
+        wanted.update(groups.get(name, [name]))
+    return [metric for metric in ALL_METRICS if metric in wanted]
+
+
+class Cell(NamedTuple):
+    """One column of scores.
+
+    Parameters
+    ----------
+    sign : str
+        ``signed`` or ``absolute``.
+    metric : str
+        Of `ALL_METRICS`.
+    truth : str
+        What a localisation metric compares with; empty for the others.
+    """
+
+    sign: str
+    metric: str
+    truth: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is scored, and how.
+
+    Parameters
+    ----------
+    metrics : sequence of str
+        Of `ALL_METRICS`.
+    signs : sequence of str
+        Of ``signed`` and ``absolute``.
+    truths : sequence of str
+        Of the windows' truths.
+    ties : str
+        ``expected`` or ``reference``.
+    top_k : int
+        k of top_k_intersection; 0 takes the fraction.
+    top_fraction : float
+        k as a fraction of the mask.
+    perturbation : PerturbationSettings
+        How the input is disturbed.
+    """
+
+    metrics: Sequence[str]
+    signs: Sequence[str] = SIGNS
+    truths: Sequence[str] = ()
+    ties: str = "expected"
+    top_k: int = 0
+    top_fraction: float = localisation.TOP_FRACTION
+    perturbation: PerturbationSettings = field(default_factory=PerturbationSettings)
+
+    def cells(self) -> list[Cell]:
+        """List the columns of scores.
+
+        Returns
+        -------
+        list of Cell
+            By metric, truth and sign.
+        """
+        return [
+            Cell(sign, metric, truth)
+            for metric in self.metrics
+            for truth in (self.truths if metric in LOCALISATION else [""])
+            for sign in self.signs
+        ]
+
+    def how(self, metric: str) -> dict[str, Any]:
+        """Give the settings that change the scores of a metric.
+
+        Parameters
+        ----------
+        metric : str
+            Of `ALL_METRICS`.
+
+        Returns
+        -------
+        dict
+            JSON values.
+        """
+        if metric not in LOCALISATION:
+            values = asdict(self.perturbation)
+            return {name: values[name] for name in (*_MATTERS[metric], "fill", "seed", "reference")}
+        if metric == "top_k_intersection":
+            return {"ties": self.ties, "k": self.top_k, "fraction": self.top_fraction}
+        return {"ties": self.ties}

@@ -1,0 +1,214 @@
+"""Early layers computed once for the hundreds of masked versions of a window that LIME and KernelSHAP ask for.
+
+What an early layer gives at one place depends on the few segments around it alone. With w segments in sight there
+are 2^w versions of that place, however many masks there are: they are computed once, by 2^w masks that repeat
+along the signal, and every masked signal is put together from them. Only the later layers run for each mask.
+
+Which layer to cut at, and how far it sees, is found by asking the model; a cut is taken only if the model then
+answers as before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_GAIN = 4  # versions of a place must be so many times fewer than masks
+_TOLERANCE = 1e-5  # of the logits, relative to the largest one
+_PROBED = 16  # samples: more than the stride of an early layer
+
+
+class _Enough(Exception):
+    """The layer of interest has been computed."""
+
+
+@dataclass(frozen=True)
+class SharedLayers:
+    """A model cut in two behind a layer that sees few segments.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        (B, T, leads) -> (B, C).
+    layer : torch.nn.Module
+        Part of it; all that follows depends on its output alone.
+    segments : int
+        Segments of a lead.
+    first : Tensor of int64, shape (places,)
+        First segment of a lead that each place of the output sees.
+    width : int
+        Segments it sees, at most.
+    """
+
+    model: nn.Module
+    layer: nn.Module
+    segments: int
+    first: Tensor
+    width: int
+
+    def table(self, signal: Tensor, ids: Tensor, batch_size: int) -> Tensor:
+        """Versions of the layer's output.
+
+        Parameters
+        ----------
+        signal : Tensor, shape (T, leads)
+            Standardised window.
+        ids : Tensor of int64, shape (T, leads)
+            Segment of each sample, counted lead after lead.
+        batch_size : int
+            Rows of one forward pass.
+
+        Returns
+        -------
+        Tensor, shape (2^width, rows, places, channels)
+            Version v has segment i of a lead switched on where bit ``i mod width`` of v is set.
+        """
+        versions = torch.arange(2**self.width, device=signal.device)
+        bits = versions[:, None] >> (torch.arange(self.segments, device=signal.device) % self.width) & 1
+        bits = bits.repeat(1, ids.shape[1])
+        parts = [_output_of(self.model, self.layer, signal * kept[:, ids]) for kept in bits.split(batch_size)]
+        return _channels_last(torch.cat(parts)).contiguous()
+
+    def logits(self, table: Tensor, dummy: Tensor, masks: Tensor) -> Tensor:
+        """Logits of masked versions of a window.
+
+        Parameters
+        ----------
+        table : Tensor
+            From `table`.
+        dummy : Tensor, shape (1, T, leads)
+            Any signal: its shape is looked at, not its values.
+        masks : Tensor of bool, shape (n, leads x segments)
+            Which segments stay.
+
+        Returns
+        -------
+        Tensor, shape (n, C)
+            Logits.
+        """
+        rows, places, channels = table.shape[1:]
+        device = table.device
+        by_lead = masks.unflatten(1, (rows, self.segments)).long()
+        bits = by_lead << (torch.arange(self.segments, device=device) % self.width)
+        sums = nn.functional.pad(bits.cumsum(2), (1, 0))
+        last = (self.first + self.width).clamp(max=self.segments)
+        version = sums[:, :, last] - sums[:, :, self.first]  # (n, rows, places)
+        place = torch.arange(rows * places, device=device).view(rows, places)
+        index = (version * rows * places + place).flatten()
+        output = table.view(-1, channels).index_select(0, index).view(len(masks), rows, places, channels)
+        output = output.movedim(-1, 1)
+        with _replaced(self.layer, lambda given: output if given.ndim == 4 else output[:, :, 0]):
+            return self.model(dummy)
+
+
+def share_layers(module: nn.Module, model: nn.Module, ids: Tensor, count: int) -> SharedLayers | None:
+    """Find the deepest layer whose versions are few.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model as it is, (B, T, leads) -> (B, C).
+    model : torch.nn.Module
+        The same function with parts of the same names; it is the one that will be asked.
+    ids : Tensor of int64, shape (T, leads)
+        Segment of each sample, counted lead after lead.
+    count : int
+        Masks that will be asked for each window.
+
+    Returns
+    -------
+    SharedLayers or None
+        None where no layer serves.
+    """
+    samples, leads = ids.shape
+    probe = torch.randn(2, samples, leads, generator=torch.Generator().manual_seed(1)).to(ids.device)
+    found = []
+    with torch.inference_mode():
+        for name, before, after, length in _sights(module, samples, leads):
+            stride = max(1, round(samples / length))
+            start = torch.arange(length, device=ids.device) * stride
+            first = ids[(start - before).clamp(0, samples - 1), 0]
+            last = ids[(start + after).clamp(0, samples - 1), 0]
+            width = int((last - first).max()) + 1
+            if stride <= _PROBED and 2**width * _GAIN <= count:
+                found.append(SharedLayers(model, model.get_submodule(name), int(ids[-1, 0]) + 1, first, width))
+        for shared in reversed(found):
+            if _answers_alike(shared, probe, ids):
+                return shared
+    return None
+
+
+def _sights(module: nn.Module, samples: int, leads: int) -> Iterator[tuple[str, int, int, int]]:
+    """Layers in the order of computation: name, samples seen before and after, places of the output.
+
+    A sample that is no number makes no number of all that sees it.
+    """
+    middle = samples // 2
+    spoiled = torch.zeros(_PROBED, samples, leads, device=next(module.parameters()).device)
+    rows = torch.arange(_PROBED)
+    spoiled[rows, middle + rows] = torch.nan
+    seen: dict[str, list[Tensor]] = {}
+
+    def look(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == _PROBED:
+            seen.setdefault(name, []).append(output)
+
+    with contextlib.ExitStack() as hooks:
+        for name, part in module.named_modules():
+            if name:
+                hook = part.register_forward_hook(lambda _m, _x, y, name=name: look(name, y))
+                hooks.callback(hook.remove)
+        module(spoiled)
+    for name, outputs in seen.items():
+        length = outputs[0].shape[-1]
+        stride = max(1, round(samples / length))
+        row, place = torch.nonzero(_channels_last(outputs[0]).isnan().any(dim=(1, 3)), as_tuple=True)
+        if len(outputs) == 1 and len(row):
+            offset = middle + row - place * stride
+            yield name, max(0, -int(offset.min())), max(0, int(offset.max())), length
+
+
+def _answers_alike(shared: SharedLayers, probe: Tensor, ids: Tensor) -> bool:
+    """Whether the cut model gives the logits of the whole one."""
+    random = torch.Generator().manual_seed(2)
+    masks = torch.rand(8, int(ids.max()) + 1, generator=random).to(ids.device) < 0.5
+    wanted = shared.model(probe[0] * masks[:, ids])
+    try:
+        given = shared.logits(shared.table(probe[0], ids, 32), probe[1:], masks)
+    except (RuntimeError, IndexError):  # the layers behind want something else than this output
+        return False
+    error = (given - wanted).abs().max() if given.shape == wanted.shape else torch.inf
+    return bool(error <= _TOLERANCE * wanted.abs().max())
+
+
+def _output_of(model: nn.Module, layer: nn.Module, signals: Tensor) -> Tensor:
+    """Run a model up to a layer."""
+    found: list[Tensor] = []
+
+    def stop(output: Tensor) -> Tensor:
+        found.append(output)
+        raise _Enough
+
+    with contextlib.suppress(_Enough), _replaced(layer, stop):
+        model(signals)
+    return found[0]
+
+
+@contextlib.contextmanager
+def _replaced(layer: nn.Module, change: Any) -> Iterator[None]:
+    """Change the output of a layer while the block runs."""
+    hook = layer.register_forward_hook(lambda _module, _inputs, output: change(output))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _channels_last(output: Tensor) -> Tensor:
+    """(B, channels, [rows,] places) to (B, rows, places, channels)."""
+    return (output if output.ndim == 4 else output[:, :, None]).movedim(1, -1)

@@ -1,0 +1,270 @@
+"""Collect reports of the attribution study and generate their tables.
+
+python -m benchmarks.attribution collect --report results/attribution/mitdb   # after attribution.report
+python -m benchmarks.attribution table                                        # the page and README.md's block
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attribution.names import row_title
+from attribution.report_tables import SOURCE, claim_lines, study_markdown
+from benchmarks.tables import insert, markdown
+from training.checkpoint import ROOT
+from training.flags import Parser
+from training.provenance import portable
+from utils.errors import DataError, UsageError, run_cli
+from utils.files import read_json, write_json, write_text
+
+STUDIES = ROOT / "benchmarks" / "attribution"
+_NEEDED = (
+    "dataset",
+    "model",
+    "seeds",
+    "windows",
+    "patients",
+    "records",
+    "classes",
+    "table",
+    "rankings",
+    "tests",
+)
+_WORDS = (
+    "Localisation: attribution localization, AUC, pointing game, relevance rank accuracy, against the known "
+    "truth; perturbation: region perturbation (most and least relevant first) and faithfulness correlation. "
+    "Ranked are methods times signs; random maps are no method."
+)
+_PROVENANCE = ("command", "git_commit", "settings", "sources", "notes")
+
+
+def collect(report: Path, studies: Path = STUDIES) -> list[Path]:
+    """Copy the summaries of a report.
+
+    Parameters
+    ----------
+    report : pathlib.Path
+        Output folder of attribution.report.
+    studies : pathlib.Path
+        Folder of the collected studies.
+
+    Returns
+    -------
+    list of pathlib.Path
+        ``<dataset>-<model>.json``, one a study.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no report.
+    """
+    found = sorted([*report.glob("summary.json"), *report.glob("*/summary.json")])
+    if not found:
+        raise UsageError(f"{report} holds no summary.json: write a report with python -m attribution.report")
+    written = []
+    for path in found:
+        summary = _read(path)
+        name = "".join(
+            c if c.isalnum() or c in "._-" else "_" for c in f"{summary['dataset']}-{summary['model']}"
+        )
+        target = studies / f"{name}.json"
+        write_json(target, portable(summary, {str(ROOT): ".", str(Path.cwd()): "."}))
+        written.append(target)
+    return written
+
+
+def _read(path: Path) -> dict[str, Any]:
+    summary = read_json(path)
+    wanted = (*_NEEDED, *_PROVENANCE)
+    absent = [key for key in wanted if key not in summary] if isinstance(summary, dict) else list(wanted)
+    if absent:
+        raise DataError(
+            f"{path} is no summary of a report, it lacks {', '.join(absent)}: write the report again"
+        )
+    return summary
+
+
+def read_studies(studies: Path = STUDIES) -> list[dict[str, Any]]:
+    """Read all collected studies.
+
+    Parameters
+    ----------
+    studies : pathlib.Path
+        Their folder.
+
+    Returns
+    -------
+    list of dict
+        Summaries in alphabetical order of their files.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    found = [_read(path) for path in sorted(studies.glob("*.json"))]
+    if not found:
+        raise UsageError(f"no study in {studies}: python -m benchmarks.attribution collect --report REPORT")
+    return found
+
+
+def _name(study: dict[str, Any]) -> str:
+    return f"{study['dataset']}, {study['model']}"
+
+
+def claims_table(studies: Sequence[dict[str, Any]]) -> str:
+    """Published statements beside the places in every study.
+
+    Parameters
+    ----------
+    studies : sequence of dict
+        Summaries.
+
+    Returns
+    -------
+    str
+        Markdown: one line a statement and truth, one column a study.
+    """
+    places: dict[tuple[str, str, str], dict[str, str]] = {}
+    for study in studies:
+        for family, row, published, here, holds in claim_lines(study["rankings"]):
+            cell = f"**{here}**, holds" if holds == "holds" else here
+            places.setdefault((family, row, published), {})[_name(study)] = cell
+    names = [_name(study) for study in studies]
+    lines = [
+        [f"{family}: {row}", published, *(cells.get(name, "–") for name in names)]
+        for (family, row, published), cells in places.items()
+    ]
+    return markdown(["statement", "published rank", *names], lines)
+
+
+def leaders_table(studies: Sequence[dict[str, Any]]) -> str:
+    """The best three of every ranking.
+
+    Parameters
+    ----------
+    studies : sequence of dict
+        Summaries.
+
+    Returns
+    -------
+    str
+        Markdown: one line a study, family and truth.
+    """
+    lines = []
+    for study in studies:
+        for entry in study["rankings"]:
+            rows = [
+                f"{row_title(row['method'], row['sign'])} ({row['average_rank']:.1f})"
+                for row in entry["ranking"]["rows"][:3]
+            ]
+            family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
+            counts = f"{study['windows']:,} / {study['patients']:,} / {len(study['seeds'])}"
+            lines.append([_name(study), family, *rows, *["–"] * (3 - len(rows)), counts])
+    header = ["study", "ranking", "first", "second", "third", "explanations / patients / seeds"]
+    return markdown(header, lines)
+
+
+def block(studies: Sequence[dict[str, Any]]) -> str:
+    """Make the block of the README.
+
+    Parameters
+    ----------
+    studies : sequence of dict
+        Summaries.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    return "\n\n".join(
+        [
+            "Which of the published study's statements hold here:",
+            claims_table(studies),
+            "What leads instead (average rank over the metrics of the family; *abs.*: magnitudes):",
+            leaders_table(studies),
+            f"<sub>Published: {SOURCE}. {_WORDS} All scores with intervals over patients, NaN counts, sanity "
+            "checks, tests and commands: [benchmarks/attribution](benchmarks/attribution/README.md).</sub>",
+        ]
+    )
+
+
+def page(studies: Sequence[dict[str, Any]]) -> str:
+    """Make the page with everything.
+
+    Parameters
+    ----------
+    studies : sequence of dict
+        Summaries.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    commands = []
+    for study in studies:
+        for source in [*study["sources"], {"command": study["command"], "git_commit": study["git_commit"]}]:
+            commit = (source.get("git_commit") or "")[:12]
+            commands.append([_name(study), f"`{source.get('command', source.get('folder'))}`", commit])
+    return (
+        "\n\n".join(
+            [
+                "# Can the explanations be trusted?",
+                "Generated by `python -m benchmarks.attribution table` from the JSON files beside this page. "
+                "**Not a medical device.**",
+                "## Published statements",
+                claims_table(studies),
+                leaders_table(studies),
+                *(study_markdown(study) for study in studies),
+                "## Commands",
+                markdown(["study", "command", "commit"], commands),
+            ]
+        )
+        + "\n"
+    )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Read the flags, collect or write.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        The words; default the command line's.
+
+    Raises
+    ------
+    UsageError
+        No report is named, or README.md has no markers for the block.
+    """
+    parser = Parser(prog="python -m benchmarks.attribution", description=__doc__)
+    parser.add_argument("command", choices=["collect", "table"])
+    parser.add_argument("--report", type=Path, help="for collect: output folder of attribution.report")
+    parser.add_argument(
+        "--studies", type=Path, default=STUDIES, help="folder of the collected studies (default: %(default)s)"
+    )
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="default: README.md")
+    options = parser.parse_args(args)
+    if options.command == "collect":
+        if options.report is None:
+            raise UsageError("collect needs --report FOLDER, the output folder of attribution.report")
+        for path in collect(options.report, options.studies):
+            print(f"wrote {path}")
+        return
+    studies = read_studies(options.studies)
+    write_text(options.studies / "README.md", page(studies))
+    text = insert(options.readme.read_text(encoding="utf-8"), block(studies), "attribution")
+    if text is None:
+        raise UsageError(
+            f"{options.readme} has no lines <!-- attribution:begin --> and <!-- attribution:end -->"
+        )
+    write_text(options.readme, text)
+    print(f"wrote {options.studies / 'README.md'} and the block in {options.readme}")
+
+
+if __name__ == "__main__":
+    run_cli(main)

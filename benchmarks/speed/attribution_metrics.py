@@ -1,0 +1,296 @@
+"""CPU time of the metrics that disturb the input, beside the plain way: one forward pass a step.
+
+Windows, maps and weights are those of the golden values: windows of MIT-BIH and a narrow ResNet-18 that was
+trained on it. The full-width network of the study is made from it by repeating every channel, which leaves
+its answers as they are, so that both have the same curves. The plain way is the reference's: for every map
+a Python search for patches that do not overlap, then one pass a patch; for every map its own subsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.plain_metrics import plain_faithfulness, plain_region
+from benchmarks.speed.worker import measured
+from benchmarks.tables import markdown
+
+NETWORKS = {"narrow": (8, 16, 32, 64), "full": (64, 128, 256, 512)}
+METHODS = ("saliency", "integrated_gradients", "guided_gradcam")  # no two patches of equal relevance
+SIGNS = ("signed", "absolute")
+ORDERS = ("morf", "lerf")
+_RATE = 360
+
+
+def widened(model: Any, times: int) -> Any:
+    """Repeat every channel of a ResNet-18; its outputs stay the same.
+
+    Parameters
+    ----------
+    model : ResNet18
+        Not changed.
+    times : int
+        How often.
+
+    Returns
+    -------
+    ResNet18
+        With `times` as many channels.
+    """
+    import torch
+
+    import models_torch
+
+    config = {key: value for key, value in model.config.items() if key != "name"}
+    config["widths"] = [times * width for width in config["widths"]]
+    wide = models_torch.create_model("resnet18", **config)
+    weights = {}
+    for name, value in model.state_dict().items():
+        repeats = [1] * value.dim()
+        shape = wide.state_dict()[name].shape
+        for axis in range(value.dim()):
+            repeats[axis] = shape[axis] // value.shape[axis]
+        inputs = repeats[1] if value.dim() > 1 else 1
+        weights[name] = torch.tile(value, repeats) / inputs if value.dim() else value
+    wide.load_state_dict(weights)
+    return wide.eval()
+
+
+def _subject(
+    network: str, windows: Sequence[int]
+) -> tuple[Any, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Classifier, standardised windows, targets and maps."""
+    import torch
+
+    from tests import attribution_golden as golden
+
+    torch.set_num_threads(1)
+    model = golden.narrow_model()
+    if network == "full":
+        model = widened(model, NETWORKS["full"][0] // NETWORKS["narrow"][0])
+    arrays, rows = golden.arrays(), list(windows)
+    maps = {name: golden.ours(arrays[f"a/{name}"])[rows] for name in METHODS}
+    return golden.classifier(model, _RATE), golden.ours(arrays["x"])[rows], arrays["y"][rows], maps
+
+
+def _curves(maps: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
+    return ((method, sign, order) for method in maps for sign in SIGNS for order in ORDERS)
+
+
+def region(network: str, plain: bool, reference: bool, windows: list[int]) -> dict[str, Any]:
+    """Time region perturbation of all methods, signs and orders.
+
+    Parameters
+    ----------
+    network : str
+        ``narrow`` or ``full``.
+    plain : bool
+        One pass a patch.
+    reference : bool
+        The study's patches, and a point of the curve after each.
+    windows : list of int
+        Which of the golden windows.
+
+    Returns
+    -------
+    dict
+        ``seconds`` (CPU, a curve), ``passes`` (a curve) and ``scores`` (method, sign, order, window).
+    """
+    from attribution.fast import speed_up
+    from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+
+    classifier, x, targets, maps = _subject(network, windows)
+    settings = PerturbationSettings.of_reference() if reference else PerturbationSettings()
+    count = len(list(_curves(maps))) * len(windows)
+    if plain:
+        patch = 16 if reference else round(settings.patch_ms * _RATE / 1000)
+        regions = 100 if reference else round(settings.coverage * x[0].size / patch)
+        passes = _counted(classifier, "module")
+
+        def job() -> np.ndarray:
+            scores = []
+            for method, sign, order in _curves(maps):
+                for signal, target, values in zip(x, targets, maps[method], strict=True):
+                    values = np.abs(values) if sign == "absolute" else values
+                    values = values / np.abs(values).max() if reference else values.astype(np.float64)
+                    arguments = (values[:, 0], patch, regions, order == "morf", reference)
+                    scores.append(plain_region(classifier, signal, int(target), *arguments))
+            return np.array(scores)
+    else:
+        speed_up(classifier)
+        passes = _counted(classifier, "fast")
+
+        def job() -> np.ndarray:
+            metrics = [f"region_perturbation_{order}" for order in ORDERS]
+            found = perturbation_scores(classifier, x, targets, maps, metrics, SIGNS, settings)
+            curves = [found[m, s, f"region_perturbation_{o}"] for m, s, o in _curves(maps)]
+            return np.concatenate(curves)
+
+    found: list[np.ndarray] = []
+    seconds = cpu_seconds(lambda: found.append(job()))
+    return {"seconds": seconds / count, "passes": passes() / count, "scores": found[0].tolist()}
+
+
+def faithfulness(network: str, plain: bool, windows: list[int], methods: list[str]) -> dict[str, Any]:
+    """Time the faithfulness correlation of methods with both signs.
+
+    Parameters
+    ----------
+    network : str
+        ``narrow`` or ``full``.
+    plain : bool
+        One pass a subset, and subsets of its own for every map.
+    windows : list of int
+        Which of the golden windows.
+    methods : list of str
+        Which of `METHODS`.
+
+    Returns
+    -------
+    dict
+        ``seconds`` (CPU, a window and map), ``passes`` (the same) and ``scores`` (method, sign, window).
+    """
+    from attribution.fast import speed_up
+    from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+
+    classifier, x, targets, maps = _subject(network, windows)
+    maps = {name: maps[name] for name in methods}
+    settings = PerturbationSettings.of_reference()
+    metric, count = "faithfulness_correlation", len(methods) * len(SIGNS) * len(windows)
+    if not plain:
+        speed_up(classifier)
+    passes = _counted(classifier, "module" if plain else "fast")
+
+    def job() -> np.ndarray:
+        if plain:
+            scores = [
+                plain_faithfulness(
+                    classifier, x, targets, np.abs(maps[m]) if s == "absolute" else maps[m], settings
+                )
+                for m in methods
+                for s in SIGNS
+            ]
+            return np.concatenate(scores)
+        found = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
+        return np.concatenate([found[m, s, metric] for m in methods for s in SIGNS])
+
+    found: list[np.ndarray] = []
+    seconds = cpu_seconds(lambda: found.append(job()))
+    return {"seconds": seconds / count, "passes": passes() / count, "scores": found[0].tolist()}
+
+
+def _counted(classifier: Any, name: str) -> Any:
+    """Count the rows that a module of the classifier is asked about from now on."""
+    module, rows = getattr(classifier, name), []
+    module.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
+    return lambda: sum(rows)
+
+
+def _compared(ours: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    difference = np.abs(np.array(ours["scores"]) - np.array(plain["scores"]))
+    entry = {"scores": len(difference), "mean_difference": float(difference.mean())}
+    entry |= {"max_difference": float(difference.max()), "ratio": plain["seconds"] / ours["seconds"]}
+    for name, side in (("ours", ours), ("plain", plain)):
+        entry[name] = {
+            "cpu_ms": 1e3 * side["seconds"],
+            "passes": side["passes"],
+            "peak_rss_mb": side["peak_rss_mb"],
+        }
+    return _rounded(entry)
+
+
+def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
+    """Four digits are enough."""
+    return {
+        name: _rounded(value)
+        if isinstance(value, dict)
+        else float(f"{value:.4g}")
+        if isinstance(value, float)
+        else value
+        for name, value in entry.items()
+    }
+
+
+def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
+    """Measure ours and the plain way in turn, each time in a fresh process on one thread.
+
+    Parameters
+    ----------
+    windows : dict of str to list of int, optional
+        Golden windows for each network; default three and one.
+
+    Returns
+    -------
+    dict
+        The report.
+    """
+    windows = windows or {"narrow": [0, 3, 4], "full": [0]}
+    module, report = "attribution_metrics", {}
+    for network, rows in windows.items():
+        entry = {}
+        for name, reference in (("region", False), ("region_reference", True)):
+            sides = [
+                measured(f"{module}:region", network=network, plain=plain, reference=reference, windows=rows)
+                for plain in (False, True)
+            ]
+            entry[name] = _compared(*sides)
+        for name, methods in (("faithfulness", list(METHODS)), ("faithfulness_one_method", [METHODS[0]])):
+            sides = [
+                measured(
+                    f"{module}:faithfulness", network=network, plain=plain, windows=rows, methods=methods
+                )
+                for plain in (False, True)
+            ]
+            entry[name] = _compared(*sides)
+        report[network] = {"windows": len(rows), **entry}
+    return {"benchmark": module, "methods": list(METHODS), "networks": report, "machine": describe()}
+
+
+def section(report: dict[str, Any]) -> str:
+    """Make the part of the page.
+
+    Parameters
+    ----------
+    report : dict
+        From `measure`.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    maps = len(report["methods"]) * len(SIGNS)
+    titles = {
+        "region": "region perturbation, default (half the window in 50 ms patches)",
+        "region_reference": "region perturbation, the study's setting (100 patches, a point after each)",
+        "faithfulness": f"faithfulness, {len(report['methods'])} methods and both signs share subsets",
+        "faithfulness_one_method": "faithfulness, one method and both signs",
+    }
+    lines = [
+        [
+            f"{network}: {title}",
+            f"{entry[name]['ours']['cpu_ms']:,.1f}",
+            f"{entry[name]['plain']['cpu_ms']:,.0f}",
+            f"{entry[name]['ratio']:.1f} x",
+            f"{entry[name]['ours']['passes']:.1f} / {entry[name]['plain']['passes']:.0f}",
+            f"{entry[name]['mean_difference']:.1g} / {entry[name]['max_difference']:.1g}",
+        ]
+        for network, entry in report["networks"].items()
+        for name, title in titles.items()
+    ]
+    header = ["network, metric", "ours, CPU ms", "plain, CPU ms", "ratio", "passes, ours / plain"]
+    return "\n\n".join(
+        [
+            "## Metrics of attribution maps",
+            "CPU time of one score (a window, a map, a sign and an order) on one thread; the "
+            f"{maps} maps of a window are scored together. *Plain* asks the network once a step and "
+            "searches for patches in Python, as the reference does. *Full* is the study's ResNet-18 with "
+            "8.7 million parameters, *narrow* has an eighth of its channels; both give the same answers to "
+            "the golden windows. By default a curve is asked where it bends, within `--tolerance`, which "
+            "moves the scores a little; in the study's setting after every patch.",
+            markdown([*header, "difference, mean / largest"], lines),
+        ]
+    )
