@@ -1,1 +1,1 @@
-"""The attribution study: can the explanations of a model be trusted?"""
+"""The attribution study: it asks whether the explanations of a model can be trusted."""

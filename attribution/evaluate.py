@@ -23,7 +23,7 @@ from attribution.metrics.localisation import REFERENCE_TOP_K, TOP_FRACTION
 from attribution.metrics.perturbation import SIGNS, PerturbationSettings
 from attribution.results import ComputeResult, load_maps
 from attribution.score_files import RECORD, ScoreFiles
-from attribution.score_plan import ALL_METRICS, LOCALISATION, Cell, Plan, resolve_metrics
+from attribution.score_plan import ALL_METRICS, LOCALISATION, Cell, ScorePlan, resolve_metrics
 from attribution.scores import read_score_file
 from attribution.scoring import Scores, Subject, localisation_columns
 from training.flags import Parser, true_or_false
@@ -34,7 +34,7 @@ from utils.files import read_json
 def evaluate(
     result: ComputeResult,
     methods: Sequence[str],
-    plan: Plan,
+    plan: ScorePlan,
     scores_dir: Path,
     overwrite: bool = False,
     options: Any = None,
@@ -47,7 +47,7 @@ def evaluate(
         From `attribution.results.load_maps`.
     methods : sequence of str
         Which.
-    plan : Plan
+    plan : ScorePlan
         What, and how.
     scores_dir : pathlib.Path
         Where the files go.
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _to_do(
-    files: ScoreFiles, method: str, plan: Plan, overwrite: bool
+    files: ScoreFiles, method: str, plan: ScorePlan, overwrite: bool
 ) -> tuple[list[Cell], pd.DataFrame, dict[str, Any]]:
     """Columns to make, lines that stay, and their record."""
     kept, entry = files.known(method)
@@ -126,14 +126,14 @@ def _to_do(
     return [cell for cell in cells if tuple(cell) not in there], kept, entry
 
 
-def summary(files: Sequence[Path], plan: Plan, record: dict[str, Any]) -> str:
+def summary(files: Sequence[Path], plan: ScorePlan, record: dict[str, Any]) -> str:
     """Make a small table of means, with what is missing in it.
 
     Parameters
     ----------
     files : sequence of pathlib.Path
         Score files.
-    plan : Plan
+    plan : ScorePlan
         Gives the columns.
     record : dict
         Content of ``evaluate.json``.
@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> Plan:
+def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> ScorePlan:
     """Turn flags into a plan.
 
     Parameters
@@ -241,7 +241,7 @@ def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> Plan:
 
     Returns
     -------
-    Plan
+    ScorePlan
         What is scored, and how.
 
     Raises
@@ -268,7 +268,7 @@ def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> Plan:
     else:
         changes |= {name: getattr(options, name) for name in ("patch_ms", "coverage", "tolerance")}
         settings = PerturbationSettings(patch_samples=options.patch_size, **changes)
-    return Plan(
+    return ScorePlan(
         metrics=metrics,
         signs=SIGNS if options.absolute is None else [SIGNS[options.absolute]],
         truths=list(dict.fromkeys(options.truth or truths)),

@@ -1,7 +1,8 @@
 """A copy of a PyTorch classifier made for thousands of forward passes on perturbed inputs.
 
-Batch normalisation is folded into the convolution before it, nothing is recorded for gradients, and on the CPU
-convolutions along time keep the channels innermost in memory, the wide ones in the frequency domain.
+Batch normalisation is folded into the convolution before it, and nothing is recorded for gradients. On the
+CPU convolutions along time keep the channels innermost in memory, and wide ones go through the frequency
+domain.
 """
 
 from __future__ import annotations
@@ -112,12 +113,14 @@ def fast_copy(module: nn.Module, probe: Tensor) -> nn.Module:
 
 
 class _Run:
-    """What one forward pass tells: which batch norm follows which convolution, and how long their outputs are."""
+    """What one forward pass tells: which batch norm follows a convolution, and the lengths of outputs."""
 
     def __init__(self, module: nn.Module, probe: Tensor):
         self.lengths: dict[str, int] = {}
         self.followers: dict[str, str] = {}  # convolution -> batch norm
-        outputs: dict[int, tuple[str, Tensor]] = {}  # by identity; the tensor is kept so that it stays its own
+        outputs: dict[
+            int, tuple[str, Tensor]
+        ] = {}  # by identity; the tensor is kept so that it stays its own
 
         def after_convolution(name: str, output: Tensor) -> None:
             self.lengths[name] = output.shape[-1]
@@ -133,7 +136,9 @@ class _Run:
                     hook = part.register_forward_hook(lambda _m, _x, y, name=name: after_convolution(name, y))
                     hooks.callback(hook.remove)
                 elif type(part) in _BATCH_NORMS and part.track_running_stats:
-                    hook = part.register_forward_pre_hook(lambda _m, x, name=name: before_batch_norm(name, x[0]))
+                    hook = part.register_forward_pre_hook(
+                        lambda _m, x, name=name: before_batch_norm(name, x[0])
+                    )
                     hooks.callback(hook.remove)
             self.output = module(probe)
 
@@ -149,7 +154,9 @@ def _rebuilt(module: nn.Module, run: _Run, on_cpu: bool) -> nn.Module | None:
             new[name], new[follower] = convolution, nn.Identity()
         if on_cpu and along_time(convolution):
             cheaper = is_cheaper(convolution, length)
-            new[name] = FrequencyConvolution(convolution, length) if cheaper else _ChannelsInnermost(convolution)
+            new[name] = (
+                FrequencyConvolution(convolution, length) if cheaper else _ChannelsInnermost(convolution)
+            )
     if not new:
         return None
     if on_cpu:

@@ -121,7 +121,7 @@ def score_table(
         words = "\n".join(textwrap.wrap(header, 14)).replace("~", " ")
         axes.text(_MARGIN + x + _CELL / 2, top + 1.5, words, fontsize=8, ha="center", va="bottom", color=INK)
         _draw_column(axes, _MARGIN + x, heights, column.reindex(pd.MultiIndex.from_tuples(names)), what)
-    _scale(axes, size[0])
+    _scale(axes, size)
     return figure
 
 
@@ -157,7 +157,7 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
     goodness = means if what.higher_is_better else -means
     worst, best = (f(goodness[competes]) if competes.any() else 0.0 for f in (np.min, np.max))
     shades = np.clip((goodness - worst) / (best - worst) if best > worst else goodness * 0, 0, 1)
-    places = {i: 1 + int((goodness[competes] > goodness[i]).sum()) for i in np.flatnonzero(competes)}
+    places = {i: 1 + int((goodness[competes] > goodness[i]).sum()) for i in np.flatnonzero(competes).tolist()}
     for i, (y, line) in enumerate(zip(heights, column.itertuples(), strict=True)):
         middle = x + _CELL / 2
         if not np.isfinite(means[i]):
@@ -171,22 +171,21 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
         )
         ink = "white" if shades[i] > 0.75 else INK
         first = places.get(i, 99) <= 3
-        number = f"{means[i]:.3f}" + (f" ({places[i]})" if first else "")
+        number = f"{means[i]:z.3f}" + (f" ({places[i]})" if first else "")
         weight = "bold" if first else "normal"
         axes.text(middle, y + 5.6, number, fontsize=8.5, weight=weight, ha="center", va="center", color=ink)
-        parts = [] if np.isnan(line.low) else [f"{line.low:.2f} – {line.high:.2f}"]
+        parts = [] if np.isnan(line.low) else [f"{line.low:z.2f} – {line.high:z.2f}"]
         parts += [f"{int(line.nan)} NaN"] if line.nan else []
         axes.text(middle, y + 2.3, ", ".join(parts), fontsize=5.8, ha="center", va="center", color=ink)
 
 
-def _scale(axes: Axes, width: float) -> None:
+def _scale(axes: Axes, size: tuple[float, float]) -> None:
     y, length = 17.5, 50
     gradient = np.linspace(0, 1, 128)[None]
     axes.imshow(
         gradient, cmap=_SCORE_COLOURS, extent=(_MARGIN, _MARGIN + length, y, y + 3.2), aspect="auto", zorder=2
     )
-    axes.set_xlim(0, width)
-    axes.set_ylim(0, axes.figure.get_size_inches()[1] * 25.4)
+    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))  # imshow has moved them
     axes.add_patch(Rectangle((_MARGIN, y), length, 3.2, fill=False, edgecolor=INK, linewidth=0.5, zorder=3))
     axes.text(_MARGIN, y - 0.8, "worst of the column", fontsize=7, va="top", color=INK)
     axes.text(_MARGIN + length, y - 0.8, "best", fontsize=7, va="top", ha="right", color=INK)
@@ -195,7 +194,7 @@ def _scale(axes: Axes, width: float) -> None:
         "many windows have no score (NaN). Arrows: the better direction. The random baseline does not "
         "compete."
     )
-    room = max(20, int((width - 2 * _MARGIN - length - 6) / 1.42))
+    room = max(20, int((size[0] - 2 * _MARGIN - length - 6) / 1.42))
     for number, line in enumerate(textwrap.wrap(words, room)):
         axes.text(_MARGIN + length + 6, y + 3.4 - 3.4 * number, line, fontsize=7, va="top", color=GREY)
     axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GREY)
@@ -248,7 +247,7 @@ def critical_difference(
         return left + axis * (rank - 1) / max(rows - 1, 1)
 
     for tick in sorted({1, rows, *range(1, rows + 1, max(1, math.ceil(rows / 8)))}):
-        if tick != rows and rows - tick < rows / 16:
+        if tick != rows and rows - tick <= rows / 8:
             continue  # its number would touch the last
         axes.plot([across(tick)] * 2, [bottom - 1.5, top], color="#dddddd", linewidth=0.6, zorder=1)
         axes.text(across(tick), bottom - 2.5, f"{tick}", fontsize=8, ha="center", va="top", color=INK)

@@ -67,7 +67,7 @@ def _best_piece(channels_in: int, channels_out: int, kernel: int, length: int) -
 
 
 def along_time(convolution: nn.Module) -> bool:
-    """Whether a layer is a convolution along time without groups and dilation, padded with zeros or not at all.
+    """Whether a layer is a convolution along time without groups and dilation, padded with zeros if at all.
 
     Parameters
     ----------
@@ -82,7 +82,9 @@ def along_time(convolution: nn.Module) -> bool:
     if type(convolution) not in (nn.Conv1d, nn.Conv2d) or isinstance(convolution.padding, str):
         return False
     plain = convolution.groups == 1 and set(convolution.dilation) == {1}
-    flat = {*convolution.kernel_size[:-1], *convolution.stride[:-1]} <= {1} and not any(convolution.padding[:-1])
+    flat = {*convolution.kernel_size[:-1], *convolution.stride[:-1]} <= {1} and not any(
+        convolution.padding[:-1]
+    )
     return plain and flat and convolution.padding_mode == "zeros"
 
 
@@ -121,7 +123,8 @@ class FrequencyConvolution(nn.Module):
     def __init__(self, convolution: nn.Conv1d | nn.Conv2d, length: int):
         super().__init__()
         weight = convolution.weight.detach().double().flatten(2)  # (out, in, k)
-        self.size, self.stride, self.padding = weight.shape[2], convolution.stride[-1], convolution.padding[-1]
+        self.size, self.stride = weight.shape[2], convolution.stride[-1]
+        self.padding = int(convolution.padding[-1])
         # A stride of s: sample s t + r of channel c becomes sample t of channel (r, c).
         self.kernel = -(-self.size // self.stride)
         weight = functional.pad(weight, (0, self.kernel * self.stride - self.size))
@@ -157,8 +160,8 @@ class FrequencyConvolution(nn.Module):
         tiles = rows.new_empty(count, pieces, size, channels)
         for piece in range(pieces):
             first = piece * own - left
-            start, stop = max(first, 0), min(first + size, time)
-            tiles[:, piece, : start - first] = 0
-            tiles[:, piece, start - first : stop - first] = rows[:, start:stop]
-            tiles[:, piece, stop - first :] = 0
+            start, stop = (min(max(edge - first, 0), size) for edge in (0, time))  # of the signal in it
+            tiles[:, piece, :start] = 0
+            tiles[:, piece, start:stop] = rows[:, first + start : first + stop]
+            tiles[:, piece, stop:] = 0
         return tiles

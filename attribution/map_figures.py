@@ -32,12 +32,12 @@ from utils.plots import plot_ecg
 FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
 # clear in the middle, so that paper and truth show where a map says nothing
 MAP_COLOURS = LinearSegmentedColormap.from_list(
-    "map", [(0, AGAINST), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, FOR)], N=255
+    "map", [(0, (AGAINST, 0.8)), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, (FOR, 0.8))], N=255
 )
 _NORM = Normalize(-1, 1)
 _PIXELS_PER_SECOND = 5 * MM_PER_SECOND
 _HALF_GAIN = MM_PER_MV / 2  # so that a dozen rows fit on a page
-_RIBBON = 2.2  # half of its height, mm
+_BAND = 6.0  # half of its height, mm; rows are 15 mm apart or more
 _FAINTEST = 5e-4  # of the largest magnitude: below one step of the colours
 _PULSE = np.array([0, 0, 1, 1, 0, 0]) * _HALF_GAIN  # 1 mV for 0.2 s
 _FOOT = 4.5  # the scale of the paper is written there, mm
@@ -76,7 +76,7 @@ def draw_methods(
     notes: Mapping[str, str] | None = None,
     start: int = 0,
 ) -> Figure:
-    """Draw one lead on paper once for each method, with the method's map as a ribbon under the trace.
+    """Draw one lead on paper once for each method, with the method's map as a band behind the trace.
 
     The paper runs at 25 mm/s and 5 mm/mV, so that a dozen rows fit on a page. Every map is divided by its
     largest magnitude, as the scores do. Where several samples share a pixel it shows the one of the largest
@@ -133,7 +133,7 @@ def draw_methods(
         for first, last in runs_of(truth):
             _shade(axes, x[0], sampling_rate, first, last, _FOOT, height)
     for (name, values), offset in zip(maps.items(), offsets, strict=True):
-        _ribbon(axes, x, offset + millimetres, _scaled(np.asarray(values, dtype=np.float64)), sampling_rate)
+        _band(axes, x, offset, _scaled(np.asarray(values, dtype=np.float64)), sampling_rate)
         axes.plot(x, offset + millimetres, color=INK, linewidth=0.7, solid_joinstyle="round", zorder=4)
         axes.plot([3, 5, 5, 10, 10, 12], offset + _PULSE, color=INK, linewidth=0.7, zorder=4)
         words = "\n".join(textwrap.wrap(name, 11))
@@ -155,27 +155,22 @@ def _shade(
 ) -> None:
     x = left + first / sampling_rate * MM_PER_SECOND
     width = (last - first) / sampling_rate * MM_PER_SECOND
-    place = {"xy": (x, bottom), "width": width, "height": top - bottom}
-    axes.add_patch(Rectangle(**place, facecolor=TRUTH, alpha=0.16, linewidth=0, zorder=1.5))
-    axes.add_patch(Rectangle(**place, fill=False, edgecolor=TRUTH, linewidth=0.9, zorder=1.6))
+    height = top - bottom
+    axes.add_patch(
+        Rectangle((x, bottom), width, height, facecolor=TRUTH, alpha=0.16, linewidth=0, zorder=1.5)
+    )
+    axes.add_patch(
+        Rectangle((x, bottom), width, height, fill=False, edgecolor=TRUTH, linewidth=0.9, zorder=1.6)
+    )
 
 
-def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, sampling_rate: float) -> None:
+def _band(axes: Axes, x: np.ndarray, offset: float, heat: np.ndarray, sampling_rate: float) -> None:
     step = max(1, math.ceil(sampling_rate / _PIXELS_PER_SECOND))
     cuts = np.arange(0, len(heat), step)
-    places = np.append(cuts, len(heat)) - 0.5
-    edges_x, edges_y = (np.interp(places, np.arange(len(x)), v) for v in (x, y))
-    strongest = [part[np.abs(part).argmax()] for part in np.split(heat, cuts[1:])]
-    grid_y = np.stack([edges_y - _RIBBON, edges_y + _RIBBON])
-    mesh = axes.pcolormesh(
-        np.stack([edges_x, edges_x]),
-        grid_y,
-        np.array(strongest)[None],
-        cmap=MAP_COLOURS,
-        norm=_NORM,
-        zorder=2,
-    )
-    mesh.set_edgecolor("none")
+    edges = np.interp(np.append(cuts, len(heat)) - 0.5, np.arange(len(x)), x)
+    strongest = np.array([part[np.abs(part).argmax()] for part in np.split(heat, cuts[1:])])
+    heights = [offset - _BAND, offset + _BAND]
+    axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLOURS, norm=_NORM, zorder=2)
 
 
 def _legend(figure: Figure, words: str, truth_name: str) -> None:

@@ -124,6 +124,6 @@ def row_title(method: str, sign: str) -> str:
     Returns
     -------
     str
-        Such as ``Guided Grad-CAM, abs.``; signed maps have no suffix.
+        Such as ``Guided Grad-CAM (abs)``; signed maps have no suffix.
     """
-    return TITLES.get(method, method) + (", abs." if sign == "absolute" else "")
+    return TITLES.get(method, method) + (" (abs)" if sign == "absolute" else "")

@@ -70,10 +70,16 @@ def write_report(
     """
     scores = read_scores(folders)
     studies = analyse(scores, resamples, seed)
-    provenance = {"command": command(), "git_commit": git_commit(), "versions": versions()}
-    provenance["settings"] = {"resamples": resamples, "seed": seed, "level": 0.95, "alpha": 0.05}
+    provenance: dict[str, Any] = {
+        "command": command(),
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "settings": {"resamples": resamples, "seed": seed, "level": 0.95, "alpha": 0.05},
+    }
     where = {str(Path.cwd()): "."}
-    parts, blind, written = [], [], []
+    parts: list[str] = []
+    blind: list[BlindMap] = []
+    written: list[Path] = []
     text = [f"# Scores of attribution maps\n\n{NOT_A_DEVICE}"]
     for study in tqdm(studies, unit="study", disable=len(studies) < 2):
         folder = output_dir if len(studies) == 1 else output_dir / study.slug
@@ -167,12 +173,12 @@ def draw_scores(study: Study, folder: Path) -> Pictures:
         stem += f"_{test.truth}" if len(study.truths) > 1 and test.truth else ""
         figure = critical_difference(test.comparison, title, test.random)
         drawn.append((stem, figure, f"{title}: average ranks"))
-    few = Image.Quantize.MEDIANCUT
-    return {
-        stem: (_write(png(figure, few), folder / f"{stem}.png"), said)
-        for stem, figure, said in drawn
-        if figure
-    }
+    pictures = {}
+    for stem, figure, said in drawn:
+        if figure:
+            few = Image.Quantize.MEDIANCUT if stem.startswith("critical_difference") else None
+            pictures[stem] = (_write(png(figure, few), folder / f"{stem}.png"), said)
+    return pictures
 
 
 def draw_maps(

@@ -38,7 +38,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 
 _HOW_TO_READ = """<p class="note">Each number is a mean over windows; in brackets its 95 % interval over
 patients, below it the number of windows and of those without a score (NaN: the map is zero everywhere, or the
-truth is empty). ↑ more is better, ↓ less is better. <i>abs.</i>: magnitudes of the map. Bold and numbered:
+truth is empty). ↑ more is better, ↓ less is better. <i>abs</i>: magnitudes of the map. Bold and numbered:
 the best three; the random baseline does not compete. That a map scores well says that it points at the known
 place or at what moves the model, not that the model is right.</p>"""
 
@@ -111,7 +111,8 @@ def study_part(study: Study, pictures: Mapping[str, tuple[bytes, str]], notes: S
     tests = "".join(f"<li>{escape(tested_words(test))}</li>" for test in summary["tests"])
     if tests:
         parts += ["<h3>Tests over patients</h3>", f"<ul>{tests}</ul>"]
-    shown, folded = [], []
+    shown: list[str] = []
+    folded: list[str] = []
     for name, (png, words) in pictures.items():
         figure = f"<figure>{image(png, words)}<figcaption>{escape(words)}.</figcaption></figure>"
         (folded if name.startswith("critical_difference") else shown).append(figure)

@@ -26,7 +26,7 @@ class Cell(NamedTuple):
         The number, with its standard deviation over seeds where there are several.
     interval : str
         95 % interval over patients; empty without one.
-    count : str
+    windows : str
         Windows, and those without a score.
     place : int
         1 to 3 for the best three of the column, otherwise 0.
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
     mean: str
     interval: str
-    count: str
+    windows: str
     place: int
 
 
@@ -105,8 +105,8 @@ def _cell(line: Any, place: int) -> Cell:
     if not np.isfinite(line.mean):
         return Cell("–", "", count, 0)
     spread = f" ± {line.sd:.3f}" if np.isfinite(line.sd) else ""
-    interval = f"[{line.low:.3f}, {line.high:.3f}]" if np.isfinite(line.low) else ""
-    return Cell(f"{line.mean:.3f}{spread}", interval, count, place)
+    interval = f"[{line.low:z.3f}, {line.high:z.3f}]" if np.isfinite(line.low) else ""
+    return Cell(f"{line.mean:z.3f}{spread}", interval, count, place)
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -146,7 +146,7 @@ def panel_markdown(panel: Panel) -> str:
         if cell is None:
             return ""
         mean = f"**{cell.mean}** ({cell.place})" if cell.place else cell.mean
-        return f"{mean} {cell.interval}<br><sub>{cell.count}</sub>".replace(" <br>", "<br>")
+        return f"{mean} {cell.interval}<br><sub>{cell.windows}</sub>".replace(" <br>", "<br>")
 
     return markdown(
         ["method", *panel.header], [[name, *(text(cell) for cell in cells)] for name, cells in panel.rows]
@@ -176,7 +176,7 @@ def panel_html(panel: Panel) -> str:
                 continue
             mean = f"<b>{cell.mean}</b> ({cell.place})" if cell.place else cell.mean
             columns.append(
-                f'<td class="number">{mean}<br><small>{cell.interval}<br>{cell.count}</small></td>'
+                f'<td class="number">{mean}<br><small>{cell.interval}<br>{cell.windows}</small></td>'
             )
         body.append(f"<tr>{''.join(columns)}</tr>")
     return f'<table class="scores"><tr>{head}</tr>{"".join(body)}</table>'

@@ -37,7 +37,9 @@ from utils.errors import DataError, UsageError, nearest, run_cli
 from utils.files import read_json, sha256, write_json
 
 RECORD = "sanity.json"
-IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5  # similarity to the trained model's maps with all weights at random
+# Mean similarity over the cascade, from the head at random to all weights at random: the early steps count,
+# where what speaks for a class is gone already, and the late ones, where nothing is left of the model.
+IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5
 
 
 def draw_evenly(patients: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -157,9 +159,10 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
     -------
     table : pandas.DataFrame
         Methods x metrics, means over the windows that have a score: of the absolute maps for randomization,
-        sparseness and model_stability, of the signed ones for seed_stability.
+        sparseness and model_stability, of the signed ones for seed_stability; ``randomization`` is the mean
+        over the cascade.
     remarks : list of str
-        Methods that do not follow the weights, and undefined scores.
+        Methods that do not follow the weights (FLAG), undefined scores, and what a method has no score for.
     """
     lines, remarks = {}, []
     for method in methods:
@@ -168,16 +171,19 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
         of_signed = scores["metric"].isin(["seed_stability", "completeness_error"])
         shown = (of_signed == (scores["sign"] == "signed")) & (scores["metric"] != "seed_stability_pearson")
         known = scores[shown].groupby("metric", sort=False)["score"].agg(["mean", "count", "size"])
-        lines[method] = known["mean"]
+        lines[method] = known["mean"].copy()
         remarks += [
             f"{method}, {metric}: {size - count} of {size} windows without score (a zero map, or none at all)"
             for metric, _, count, size in known[known["count"] < known["size"]].itertuples()
         ]
         cascade = [m for m in known.index if m.startswith("randomization_") and "_only_" not in m]
-        similarity = known["mean"][cascade[-1]]
+        similarity = known["mean"][cascade].mean()
+        lines[method]["randomization"] = similarity
         if similarity >= KEEPS_ORDER:
             told = _IGNORES if similarity >= IGNORES_WEIGHTS else _KEEPS
-            remarks.append(f"FLAG {method}: similarity {similarity:.2f} with all weights at random: {told}")
+            remarks.append(
+                f"FLAG {method}: similarity {similarity:.2f} over the cascade of random weights: {told}"
+            )
     table = pd.DataFrame(lines).T
     for metric, reason in _WITHOUT.items():
         none = [m for m in methods if metric not in table or np.isnan(table[metric][m])]

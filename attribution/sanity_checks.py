@@ -89,10 +89,11 @@ def check_reproducible(subject: Subject) -> None:
     again, stored = subject.explain(rows=slice(1)), subject.maps[:1]
     alike = correlation(again, stored)[0]
     if not (alike > _ALIKE or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
+        row = np.asarray(subject.settings.keys)[0]
         raise DataError(
-            f"the stored {subject.method} map of window {np.asarray(subject.settings.keys)[0]} is not what the model "
-            f"gives now (rank correlation {alike:.3f}): model or settings have changed since; run "
-            "attribution.compute again with --overwrite"
+            f"the stored {subject.method} map of window {row} is not what the model gives now "
+            f"(rank correlation {alike:.3f}): model or settings have changed since; run attribution.compute "
+            "again with --overwrite"
         )
 
 

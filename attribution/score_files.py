@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from attribution.results import ComputeResult
-from attribution.score_plan import ALL_METRICS, Cell, Plan
+from attribution.score_plan import ALL_METRICS, Cell, ScorePlan
 from attribution.scores import COLUMNS, read_score_file
 from attribution.scoring import Scores
 from utils.errors import DataError
@@ -90,7 +90,9 @@ class ScoreFiles:
         # a metric without a record was being written when the command was killed
         return scores[scores["metric"].isin(list(before["how"]))], before
 
-    def write(self, method: str, kept: pd.DataFrame, entry: dict[str, Any], plan: Plan, new: Scores) -> None:
+    def write(
+        self, method: str, kept: pd.DataFrame, entry: dict[str, Any], plan: ScorePlan, new: Scores
+    ) -> None:
         """Add columns to the scores of a method.
 
         Parameters
@@ -101,7 +103,7 @@ class ScoreFiles:
             Scores that stay.
         entry : dict
             Their record.
-        plan : Plan
+        plan : ScorePlan
             How the new ones were made.
         new : Scores
             The new ones.

@@ -86,7 +86,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScorePlan:
     """What is scored, and how.
 
     Parameters

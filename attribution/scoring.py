@@ -20,7 +20,7 @@ from attribution.metrics.perturbation import (
     measure_controls,
     perturbation_scores,
 )
-from attribution.score_plan import LOCALISATION, Cell, Plan
+from attribution.score_plan import LOCALISATION, Cell, ScorePlan
 from utils.files import sha256
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Scores:
 
 
 def localisation_columns(
-    result: ComputeResult, maps: np.ndarray, plan: Plan, cells: Sequence[Cell]
+    result: ComputeResult, maps: np.ndarray, plan: ScorePlan, cells: Sequence[Cell]
 ) -> Scores:
     """Score maps against the windows' truths.
 
@@ -80,7 +80,7 @@ def localisation_columns(
         Gives windows, rows and targets.
     maps : ndarray, shape (n, T, leads)
         Of one method.
-    plan : Plan
+    plan : ScorePlan
         How.
     cells : sequence of Cell
         Which columns; those of other metrics are left out.
@@ -172,7 +172,7 @@ class Subject:
         needed = [name for name, serves in _CONTROLS.items() if set(serves) & set(metrics)]
         for name in needed or ["whole"]:
             serves = _CONTROLS[name]
-            how = [Plan([metric], perturbation=self.settings).how(metric) for metric in serves]
+            how = [ScorePlan([metric], perturbation=self.settings).how(metric) for metric in serves]
             arrays = {"probability": np.full(count, np.nan)}
             if name == "subsets":
                 arrays["losses"] = np.full((count, self.settings.runs), np.nan)
@@ -215,7 +215,7 @@ class Subject:
         cells = [cell for cell in cells if cell.metric not in LOCALISATION]
         metrics = list(dict.fromkeys(cell.metric for cell in cells))
         signs = [sign for sign in SIGNS if any(cell.sign == sign for cell in cells)]
-        plan = Plan(metrics, signs, perturbation=self.settings)
+        plan = ScorePlan(metrics, signs, perturbation=self.settings)
         state = {**self._state(), "maps": sha256(self.result.map_file(method)), "signs": signs}
         state["how"] = {metric: plan.how(metric) for metric in metrics}
         arrays = {f"{sign} {metric}": np.full(len(maps), np.nan) for sign in signs for metric in metrics}

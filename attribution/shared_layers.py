@@ -1,11 +1,12 @@
-"""Early layers computed once for the hundreds of masked versions of a window that LIME and KernelSHAP ask for.
+"""Early layers computed once for the hundreds of masked versions of a window that LIME and KernelSHAP need.
 
-What an early layer gives at one place depends on the few segments around it alone. With w segments in sight there
-are 2^w versions of that place, however many masks there are: they are computed once, by 2^w masks that repeat
-along the signal, and every masked signal is put together from them. Only the later layers run for each mask.
+What an early layer gives at one place depends on the few segments around it alone. With w segments in sight
+there are 2^w versions of that place, however many masks there are: they are computed once, by 2^w masks that
+repeat along the signal, and the output for every mask is put together from them. Only the later layers run
+for each mask.
 
-Which layer to cut at, and how far it sees, is found by asking the model; a cut is taken only if the model then
-answers as before.
+Which layer to cut at, and how far it sees, is found by asking the model; a cut is taken only if the model
+then answers as before.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 _GAIN = 4  # versions of a place must be so many times fewer than masks
+_MEMORY = 256e6  # bytes of all versions
 _TOLERANCE = 1e-5  # of the logits, relative to the largest one
 _PROBED = 16  # samples: more than the stride of an early layer
 
@@ -126,37 +128,49 @@ def share_layers(module: nn.Module, model: nn.Module, ids: Tensor, count: int) -
         None where no layer serves.
     """
     samples, leads = ids.shape
+    if samples < 4 * _PROBED:
+        return None
     probe = torch.randn(2, samples, leads, generator=torch.Generator().manual_seed(1)).to(ids.device)
     found = []
     with torch.inference_mode():
-        for name, before, after, length in _sights(module, samples, leads):
-            stride = max(1, round(samples / length))
-            start = torch.arange(length, device=ids.device) * stride
-            first = ids[(start - before).clamp(0, samples - 1), 0]
-            last = ids[(start + after).clamp(0, samples - 1), 0]
+        for name, sight in _sights(module, samples, leads).items():
+            start = torch.arange(sight.places, device=ids.device) * sight.stride
+            first = ids[(start - sight.before).clamp(0, samples - 1), 0]
+            last = ids[(start + sight.after).clamp(0, samples - 1), 0]
             width = int((last - first).max()) + 1
-            if stride <= _PROBED and 2**width * _GAIN <= count:
-                found.append(SharedLayers(model, model.get_submodule(name), int(ids[-1, 0]) + 1, first, width))
+            few = width < 20 and 2**width * max(_GAIN / count, sight.bytes / _MEMORY) <= 1
+            if few and sight.stride <= _PROBED:
+                layer = model.get_submodule(name)
+                found.append(SharedLayers(model, layer, int(ids[-1, 0]) + 1, first, width))
         for shared in reversed(found):
             if _answers_alike(shared, probe, ids):
                 return shared
     return None
 
 
-def _sights(module: nn.Module, samples: int, leads: int) -> Iterator[tuple[str, int, int, int]]:
-    """Layers in the order of computation: name, samples seen before and after, places of the output.
+class _Sight(NamedTuple):
+    """What a place of an output sees: samples from stride * place - before to stride * place + after."""
 
-    A sample that is no number makes no number of all that sees it.
-    """
+    places: int
+    stride: int
+    before: int
+    after: int
+    bytes: int  # of the output for one signal
+
+
+def _sights(module: nn.Module, samples: int, leads: int) -> dict[str, _Sight]:
+    """Layers in the order of computation; a sample that is no number shows in all places that see it."""
     middle = samples // 2
-    spoiled = torch.zeros(_PROBED, samples, leads, device=next(module.parameters()).device)
-    rows = torch.arange(_PROBED)
+    device = next(module.parameters()).device
+    rows = torch.arange(_PROBED, device=device)
+    spoiled = torch.zeros(_PROBED, samples, leads, device=device)
     spoiled[rows, middle + rows] = torch.nan
-    seen: dict[str, list[Tensor]] = {}
+    seen: dict[str, list[tuple[Tensor, int]]] = {}
 
     def look(name: str, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == _PROBED:
-            seen.setdefault(name, []).append(output)
+            spoiled_places = _channels_last(output).isnan().any(dim=3).any(dim=1)
+            seen.setdefault(name, []).append((spoiled_places, output[0].numel()))
 
     with contextlib.ExitStack() as hooks:
         for name, part in module.named_modules():
@@ -164,13 +178,16 @@ def _sights(module: nn.Module, samples: int, leads: int) -> Iterator[tuple[str, 
                 hook = part.register_forward_hook(lambda _m, _x, y, name=name: look(name, y))
                 hooks.callback(hook.remove)
         module(spoiled)
-    for name, outputs in seen.items():
-        length = outputs[0].shape[-1]
-        stride = max(1, round(samples / length))
-        row, place = torch.nonzero(_channels_last(outputs[0]).isnan().any(dim=(1, 3)), as_tuple=True)
-        if len(outputs) == 1 and len(row):
+    sights = {}
+    for name, ((spoiled_places, numbers), *more) in seen.items():
+        places = spoiled_places.shape[1]
+        stride = max(1, round(samples / places))
+        row, place = torch.nonzero(spoiled_places, as_tuple=True)
+        if not more and len(row):  # a layer that is used twice is no place to cut
             offset = middle + row - place * stride
-            yield name, max(0, -int(offset.min())), max(0, int(offset.max())), length
+            before, after = max(0, -int(offset.min())), max(0, int(offset.max()))
+            sights[name] = _Sight(places, stride, before, after, 4 * numbers)
+    return sights
 
 
 def _answers_alike(shared: SharedLayers, probe: Tensor, ids: Tensor) -> bool:

@@ -151,8 +151,12 @@ def analyse(
     ----------
     scores : pandas.DataFrame
         From `scores.read_scores`.
-    resamples, seed, level
+    resamples : int
         Of the bootstrap, see `scores.summarise`.
+    seed : int
+        Likewise.
+    level : float
+        Likewise.
     alpha : float
         Level of the tests.
 

@@ -33,6 +33,11 @@ class StudyConfig(TrainConfig):
     """A run of the attribution study: windows instead of PTB-XL's folders.
 
     The fields document themselves: ``python -m attribution.train --help`` prints them.
+
+    Attributes
+    ----------
+    data_dir, task, sub, sampling_rate, min_likelihood, highpass, partial : object
+        Of PTB-XL's folders; nothing of it applies to windows, so they have no flags.
     """
 
     dataset: str = option("mitdb", "dataset that attribution.build wrote", group="data")
@@ -58,7 +63,6 @@ class StudyConfig(TrainConfig):
         choices=("best", "last"),
         group="optimisation",
     )
-    # Nothing of these applies to windows: no flags.
     data_dir: str = ""
     task: str = "superdiagnostic"
     sub: bool = False

@@ -184,7 +184,7 @@ def block(studies: Sequence[dict[str, Any]]) -> str:
         [
             "Which of the published study's statements hold here:",
             claims_table(studies),
-            "What leads instead (average rank over the metrics of the family; *abs.*: magnitudes):",
+            "What leads instead (average rank over the metrics of the family; *abs*: magnitudes):",
             leaders_table(studies),
             f"<sub>Published: {SOURCE}. {_WORDS} All scores with intervals over patients, NaN counts, sanity "
             "checks, tests and commands: [benchmarks/attribution](benchmarks/attribution/README.md).</sub>",

@@ -92,3 +92,10 @@ def write_maps(folder, windows, methods=METHODS):
         maps = rng.normal(size=windows.signals.shape).astype(np.float32)
         write_npz(folder / "maps" / f"{method}.npz", maps=maps)
     return folder
+
+
+def words_of(figure):
+    """Everything that is written in a figure."""
+    return " ".join(
+        text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))
+    )

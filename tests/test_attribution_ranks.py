@@ -199,14 +199,14 @@ def test_lower_is_better_where_the_least_relevant_goes_first():
     assert [(claim["row"], claim["here"], claim["holds"]) for claim in claims] == [
         ("LIME", 1, True),
         ("DeepSHAP", 2, True),
-        ("Integrated gradients, abs.", None, None),
+        ("Integrated gradients (abs)", None, None),
     ]
 
 
 def test_rows_without_a_mean_are_not_ranked_but_named():
     found = rankings(means_table({"auc": {CAM: 0.9, GBP: np.nan}, "pointing_game": {CAM: 0.9, GBP: 0.2}}))
     assert [row["method"] for row in found["localisation"]["rows"]] == ["guided_gradcam"]
-    assert found["localisation"]["unranked"] == ["Guided backprop, abs."]
+    assert found["localisation"]["unranked"] == ["Guided backprop (abs)"]
     empty = rankings(means_table({"auc": {CAM: np.nan, GBP: np.nan}}))["localisation"]
     assert empty["rows"] == [] and len(empty["unranked"]) == 2
 
@@ -226,4 +226,4 @@ def test_metrics_know_their_direction():
     assert metric("sparseness_gini").higher_is_better is None
     with pytest.raises(DataError, match=r"unknown metric 'aucc': did you mean 'auc'"):
         metric("aucc")
-    assert row_title("my_method", "absolute") == "my_method, abs."
+    assert row_title("my_method", "absolute") == "my_method (abs)"

@@ -143,6 +143,7 @@ KERAS = """
 import numpy as np
 import models_tf
 import torch
+from attribution.classifier import _KerasLogits
 from attribution.randomization import layer_groups, randomized
 
 model = models_tf.create_model(
@@ -150,11 +151,13 @@ model = models_tf.create_model(
 )
 for layer in model.layers:  # as after training
     layer.set_weights([w + np.random.default_rng(0).uniform(0.1, 0.5, w.shape) for w in layer.get_weights()])
-groups = layer_groups(torch.nn.Sequential(model))
+module = _KerasLogits(model)
+model = module.network
+groups = layer_groups(module)
 print([g.name for g in groups], groups[0].layers, groups[1].layers)
 assert sum(len(g.tensors) for g in groups) == len(model.weights)
 x = np.random.default_rng(0).standard_normal((2, 100, 12)).astype(np.float32)
-answer = lambda: model(x, training=False).detach().numpy()
+answer = lambda: module(torch.from_numpy(x)).detach().numpy()
 before, weights = answer(), model.get_weights()
 for depth in range(1, len(groups) + 1):
     with randomized(groups[:depth]):

@@ -128,7 +128,7 @@ def test_the_command_writes_tidy_scores(folder, capsys):
     assert drawn["patient"].value_counts().to_dict() == {f"p{i}": 2 for i in range(5)}
     assert len(scores[scores["metric"] == "sparseness_gini"]) == 20  # it costs nothing: every window
     assert drawn["score"].to_numpy() == pytest.approx(1)
-    assert "FLAG random_baseline: similarity 1.00 with all weights at random" in told
+    assert "FLAG random_baseline: similarity 1.00 over the cascade of random weights" in told
     assert "FLAG saliency" not in told
     lrp = scores_of(folder, "sanity_lrp")
     assert (lrp.loc[lrp["metric"] == "completeness_error", "score"] < 0.01).all()
@@ -252,7 +252,7 @@ def test_on_the_command_line_with_what_compute_wrote(tmp_path, windows, checkpoi
         "--n_samples",
         30,
     ]
-    words += ["--limit", 4, "--attr_method", "deep_shap", "kernel_shap", "guided_gradcam"]
+    words += ["--limit", 4, "--n_baselines", 5, "--attr_method", "deep_shap", "kernel_shap", "guided_gradcam"]
     compute.main([str(word) for word in words])
     done = sanity_command("--attr_dir", out, "--windows", 3, "--seeds", 1, "--threads", 1)
     assert done.returncode == 0, done.stderr

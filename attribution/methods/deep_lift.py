@@ -76,12 +76,12 @@ class RescaleRule(Interceptor):
         """
         return torch.cat([m, m.new_zeros(len(m) // len(self.owners) * self.windows, *m.shape[1:])])
 
-    def objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
+    def _objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
         if kind in ("ramp", "curve", "peak") and len(args[0]) % (len(self.owners) + self.windows):
             return "its input does not hold the windows along the first axis"
-        return super().objection(name, kind, args, kwargs, active)
+        return super()._objection(name, kind, args, kwargs, active)
 
-    def curve(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _curve(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         batch, rest = args[0], args[1:]
         copy = batch.detach().clone()
         with torch.no_grad():
@@ -99,11 +99,11 @@ class RescaleRule(Interceptor):
         def rule(m: Tensor, _: Tensor) -> tuple[Tensor]:
             return (self.filled(m[: len(slopes)] * slopes),)
 
-        return self.passed(batch, result, rule, in_place)
+        return self._passed(batch, result, rule, in_place)
 
-    ramp = curve
+    _ramp = _curve
 
-    def peak(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _peak(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         batch, name = args[0], call_name(func)
         with torch.no_grad():
             pool = getattr(functional, name)

@@ -117,30 +117,30 @@ class RelevanceRule(Interceptor):
         self.gamma = gamma
         self.curves = 0  # calls so far that are not affine
 
-    def objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
+    def _objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
         if kind == "curve":  # sigmoid gives 0.5 for nothing: whose is that?
             return "relevance can only pass curves that rise through zero"
-        return super().objection(name, kind, args, kwargs, active)
+        return super()._objection(name, kind, args, kwargs, active)
 
-    def ramp(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _ramp(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         self.curves += 1
         x, copy = args[0], args[0].detach().clone()
         with torch.no_grad():
             value = func(copy, *args[1:], **kwargs)
-        return self.passed(x, value, lambda relevance, _: (relevance,), in_place=value is copy)
+        return self._passed(x, value, lambda relevance, _: (relevance,), in_place=value is copy)
 
-    def peak(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _peak(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         self.curves += 1
         return func(*args, **kwargs)  # autograd sends all of it to the maximum
 
-    def move(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+    def _move(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         (x,) = self._active(args, kwargs)
         same = func(*args, **kwargs)
         if same is x or getattr(x, "_unit", None) is None:
             return same
         return self._then(x, func, args, kwargs, lambda t, absolute: func(*_swap(args, x, t), **kwargs))
 
-    def scale(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _scale(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         (x,) = self._active(args, kwargs)
 
         def step(t: Tensor, absolute: bool) -> Tensor:
@@ -149,7 +149,7 @@ class RelevanceRule(Interceptor):
 
         return self._then(x, func, args, kwargs, step)
 
-    def normalise(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _normalise(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         x = args[0]
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
         given = dict(zip(names, args, strict=False)) | kwargs
@@ -159,7 +159,7 @@ class RelevanceRule(Interceptor):
         slope = slope.view(1, -1, *[1] * (x.ndim - 2))
         return self._then(x, func, args, kwargs, lambda t, absolute: t * (slope.abs() if absolute else slope))
 
-    def add(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _add(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         active = self._active(args, kwargs)
         terms = [*args, *(kwargs[name] for name in ("other",) if name in kwargs)]
         rest = {name: value for name, value in kwargs.items() if name == "alpha"}
@@ -182,7 +182,7 @@ class RelevanceRule(Interceptor):
 
         return self._joined(func, args, kwargs, _Unit(tuple(active), mix))
 
-    def mix(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _mix(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         (x,) = self._active(args, kwargs)
         linear, named = list(args), dict(kwargs)
         if call_name(func) in _BIASED:
@@ -199,8 +199,8 @@ class RelevanceRule(Interceptor):
 
         return self._joined(func, args, kwargs, _Unit((x,), mix))
 
-    def put_back(self, target: Tensor, result: Tensor) -> Tensor:
-        super().put_back(target, result)
+    def _put_back(self, target: Tensor, result: Tensor) -> Tensor:
+        super()._put_back(target, result)
         target._unit = getattr(result, "_unit", None)  # type: ignore[attr-defined]
         return target
 

@@ -7,18 +7,25 @@ for all samples of its segment; it is not divided by their number.
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from scipy.linalg import lstsq
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
+from torch import Tensor, nn
 
 from attribution.classifier import Classifier
+from attribution.fast import FastCopy
 from attribution.methods.registry import Settings, register_method
+from attribution.shared_layers import SharedLayers, share_layers
 
 LASSO_ALPHA = 0.01  # of scikit-learn's objective, with intercept
 KERNEL_WIDTH = 1.0  # of LIME's exponential kernel on the cosine distance
+_CUT_OFF = 1e-10  # of singular values, relative to the largest
 ANCHOR_WEIGHT = 1e6  # of the whole and the silenced input in KernelSHAP: the sum of the map is f(x) - f(0)
 
 
@@ -141,7 +148,10 @@ def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.
     if np.ptp(outputs) == 0:  # a model that does not care: nothing to fit
         return np.zeros(masks.shape[1])
     model = Lasso(alpha=LASSO_ALPHA, max_iter=10_000)
-    return model.fit(masks.astype(np.float64), outputs.astype(np.float64), weights).coef_
+    with warnings.catch_warnings():
+        # logits of thousands with fewer perturbations than segments: the 10,000th step is as good as any
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(masks.astype(np.float64), outputs.astype(np.float64), weights).coef_
 
 
 def fit_kernel_shap(masks: np.ndarray, outputs: np.ndarray) -> np.ndarray:
@@ -159,23 +169,46 @@ def fit_kernel_shap(masks: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (segments,)
         Coefficients; of all solutions the one of least norm where there are too few perturbations.
     """
-    root = np.ones(len(masks))
-    root[:2] = np.sqrt(ANCHOR_WEIGHT)
-    design = np.column_stack([masks, np.ones(len(masks))]) * root[:, None]
-    return lstsq(design, outputs.astype(np.float64) * root)[0][:-1]
+    weights = np.ones(len(masks))
+    weights[:2] = ANCHOR_WEIGHT
+    root = np.sqrt(weights)
+    outputs = outputs.astype(np.float64)
+    # centred, so that the intercept does not count where the solution of least norm is wanted
+    design = (masks - np.average(masks, axis=0, weights=weights)) * root[:, None]
+    # below the cut-off nothing is left of a direction but what the large weights rounded away
+    return lstsq(design, (outputs - np.average(outputs, weights=weights)) * root, cond=_CUT_OFF)[0]
+
+
+_SHARED: weakref.WeakKeyDictionary[nn.Module, dict[tuple, SharedLayers | None]] = weakref.WeakKeyDictionary()
+
+
+def _shared_layers(classifier: Classifier, ids: Tensor, count: int) -> SharedLayers | None:
+    """Where to cut the fast copy of a model: found once for each copy, segments and number of masks."""
+    copy = classifier.fast
+    if not isinstance(copy, FastCopy):
+        return None
+    known = _SHARED.setdefault(copy, {})
+    key = (*ids.shape, int(ids.max()), count)
+    if key not in known:
+        known[key] = share_layers(classifier.module, copy.model, ids, count)
+    return known[key]
 
 
 def _outputs(
     classifier: Classifier, x: np.ndarray, target: int, masks: np.ndarray, ids: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Logit of the target for each perturbed input."""
-    signal = classifier.tensor(x)
-    places = torch.from_numpy(ids).to(signal.device)
+    signal, places = classifier.tensor(x), torch.from_numpy(ids).to(classifier.device)
+    shared = _shared_layers(classifier, places, len(masks))
     rows = []
     with torch.inference_mode():
-        for start in range(0, len(masks), batch_size):
-            kept = torch.from_numpy(masks[start : start + batch_size]).to(signal.device)
-            rows.append(classifier.fast(signal * kept[:, places])[:, target].float().cpu().numpy())
+        table = shared.table(signal, places, batch_size) if shared else None
+        for kept in torch.from_numpy(masks).to(signal.device).split(batch_size):
+            if shared and table is not None:
+                logits = shared.logits(table, signal[None], kept)
+            else:
+                logits = classifier.fast(signal * kept[:, places])
+            rows.append(logits[:, target].float().cpu().numpy())
     return np.concatenate(rows)
 
 

@@ -24,21 +24,15 @@ from attribution.methods.registry import CannotExplain
 if TYPE_CHECKING:
     from attribution.classifier import Classifier
 
-_ONE_ACTIVATION = (
-    "scale",
-    "mix",
-    "normalise",
-    "ramp",
-    "curve",
-    "peak",
-)  # kinds of call that take one, not several
+# kinds of call that take one activation, not several
+_ONE_ACTIVATION = ("scale", "mix", "normalise", "ramp", "curve", "peak")
 
 
 class Interceptor(TorchFunctionMode):
     """Sees every call that the model makes on what depends on its input, and replaces or refuses it.
 
-    There is one method for each kind of call in `calls.KINDS`: ``(func, args, kwargs) -> result``. A subclass
-    overrides those that autograd alone does not do right, and has ``ramp``, ``curve`` and ``peak``.
+    Each kind of call in `calls.KINDS` has a method, ``_kind(func, args, kwargs) -> result``. A subclass adds
+    ``_ramp``, ``_curve`` and ``_peak``, and overrides those that autograd does not do right.
 
     Parameters
     ----------
@@ -120,41 +114,23 @@ class Interceptor(TorchFunctionMode):
         kind = KINDS.get(name)
         if not active or kind == "read":
             return func(*args, **kwargs)
-        reason = self.objection(name, kind, args, kwargs, active)
+        reason = self._objection(name, kind, args, kwargs, active)
         if reason is not None:
             self.refuse(func, reason)
-        handle = getattr(self, str(kind))
+        handle = getattr(self, f"_{kind}")
         plain = out_of_place(func)
         if plain is None:
             result = self.follow(handle(func, args, kwargs))
         else:  # work on a copy, so that nobody's input changes behind them, and put the result back
-            copy = self.follow(self.move(Tensor.clone, args[:1], {}))
-            result = self.put_back(args[0], self.follow(handle(plain, (copy, *args[1:]), kwargs)))
+            followed = self.follows(args[0])
+            copy = self.follow(self._move(Tensor.clone, args[:1], {})) if followed else args[0].clone()
+            result = self._put_back(args[0], self.follow(handle(plain, (copy, *args[1:]), kwargs)))
         if not all(map(self.follows, _leaves(result))):
             self.refuse(func, calls.HIDDEN)
         return result
 
-    def objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
-        """Why a call cannot be passed on.
-
-        Parameters
-        ----------
-        name : str
-            Its plain name.
-        kind : str or None
-            From `calls.KINDS`; None where it is not listed.
-        args : tuple
-            Its arguments.
-        kwargs : dict
-            Those that have names.
-        active : list of Tensor
-            Those of them that depend on the input.
-
-        Returns
-        -------
-        str or None
-            The reason; None where all is well.
-        """
+    def _objection(self, name: str, kind: str | None, args: tuple, kwargs: dict, active: list) -> str | None:
+        """Why a call cannot be passed on; None where all is well. ``active``: what depends on the input."""
         if kind is None or kwargs.get("rounding_mode"):
             return REASONS.get(name, calls.UNKNOWN)
         divides = kind == "scale" and "div" in name
@@ -207,68 +183,23 @@ class Interceptor(TorchFunctionMode):
             frame = frame.f_back
         return ""
 
-    def move(self, func: Callable, args: tuple, kwargs: dict) -> Any:
-        """Pass a call on to autograd.
-
-        Parameters
-        ----------
-        func : callable
-            The call.
-        args : tuple
-            Its arguments.
-        kwargs : dict
-            Those that have names.
-
-        Returns
-        -------
-        object
-            What it gives.
-        """
+    def _move(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Pass a call on to autograd."""
         return func(*args, **kwargs)
 
-    join = add = scale = normalise = mix = drop = move
+    _join = _add = _scale = _normalise = _mix = _drop = _move
 
-    def passed(
+    def _passed(
         self, x: Tensor, value: Tensor, rule: Callable[..., tuple[Tensor, ...]], in_place: bool
     ) -> Tensor:
-        """Finish a call that may have been told to work in place, as ``relu(x, inplace=True)``.
-
-        Parameters
-        ----------
-        x : Tensor
-            Its input.
-        value : Tensor
-            Its result.
-        rule : callable
-            See `replaced`.
-        in_place : bool
-            Whether the result belongs into x.
-
-        Returns
-        -------
-        Tensor
-            The result, or x with the result in it.
-        """
+        """Finish a call that may have been told to work in place, as ``relu(x, inplace=True)``."""
         if not in_place:
             return replaced(value, rule, x)
-        copy = self.follow(self.move(Tensor.clone, (x,), {}))
-        return self.put_back(x, self.follow(replaced(value, rule, copy)))
+        copy = self.follow(self._move(Tensor.clone, (x,), {}))
+        return self._put_back(x, self.follow(replaced(value, rule, copy)))
 
-    def put_back(self, target: Tensor, result: Tensor) -> Tensor:
-        """Finish an in-place call.
-
-        Parameters
-        ----------
-        target : Tensor
-            What the call changes.
-        result : Tensor
-            Its new value.
-
-        Returns
-        -------
-        Tensor
-            The target.
-        """
+    def _put_back(self, target: Tensor, result: Tensor) -> Tensor:
+        """Write the result of an in-place call into what it changes."""
         return target.copy_(result)
 
 
