@@ -208,8 +208,8 @@ def _rajpurkar(config: Mapping[str, Any], model: Any) -> list[FeatureLayer]:
     # every second block halves the time axis; a block ends with the sum of its two paths
     last = max(i for i in range(config["blocks"]) if 2 ** ((i + 1) // 2) <= _MAX_STRIDE)
     sums = [operation for operation in model.operations if type(operation).__name__ == "Add"]
-    # Even kernels look half a step to the right, again and again: what a column sees lies between the middle of
-    # its own samples, where the shortcuts lead, and the far end of the way through all the convolutions.
+    # Even kernels look half a step to the right, again and again: what a column sees lies between the middle
+    # of its own samples, where the shortcuts lead, and the far end of the way through all the convolutions.
     through, stride = 0.0, 1
     for index in range(last + 1):
         step = 1 + index % 2

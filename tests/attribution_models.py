@@ -206,7 +206,7 @@ def _shown(subject: Classifier, layer: FeatureLayer, arranged: torch.Tensor, pla
 
 
 def check_checkpoint() -> None:
-    """A shipped IMLE-Net, which reads crops and has exclusive classes, gives the logits of its probabilities."""
+    """A shipped IMLE-Net (crops, exclusive classes) gives the logits of its probabilities."""
     subject = load_classifier("imle_net_mi")
     assert sys.modules["keras"].backend.backend() == "torch"
     assert (subject.name, subject.framework, subject.crop) == ("imle_net_mi", "keras", 250)

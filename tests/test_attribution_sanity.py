@@ -142,8 +142,8 @@ def before_of(tensor, model, before):
 KERAS = """
 import numpy as np
 import models_tf
+import keras
 import torch
-from attribution.classifier import _KerasLogits
 from attribution.randomization import layer_groups, randomized
 
 model = models_tf.create_model(
@@ -151,13 +151,12 @@ model = models_tf.create_model(
 )
 for layer in model.layers:  # as after training
     layer.set_weights([w + np.random.default_rng(0).uniform(0.1, 0.5, w.shape) for w in layer.get_weights()])
-module = _KerasLogits(model)
-model = module.network
-groups = layer_groups(module)
+model = keras.Model(model.input, [model.output, model.get_layer("rhythm_lstm").output])  # as for Grad-CAM
+groups = layer_groups(torch.nn.Sequential(model))
 print([g.name for g in groups], groups[0].layers, groups[1].layers)
 assert sum(len(g.tensors) for g in groups) == len(model.weights)
 x = np.random.default_rng(0).standard_normal((2, 100, 12)).astype(np.float32)
-answer = lambda: module(torch.from_numpy(x)).detach().numpy()
+answer = lambda: model(x, training=False)[0].detach().numpy()
 before, weights = answer(), model.get_weights()
 for depth in range(1, len(groups) + 1):
     with randomized(groups[:depth]):

@@ -1,6 +1,6 @@
 """Measure speed and memory side by side with the plain way.
 
-python -m benchmarks.speed                  # everything, then the page; takes about half an hour
+python -m benchmarks.speed                  # everything, then the page; takes about three quarters of an hour
 python -m benchmarks.speed reading --data_dir data/ptb
 python -m benchmarks.speed table            # only the page, from the reports that are there
 """
@@ -12,7 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed import imle_net_variants, model_steps, pipeline_memory, protoecgnet, reading, resampling
+from benchmarks.speed import (
+    attribution,
+    attribution_metrics,
+    imle_net_variants,
+    model_steps,
+    pipeline_memory,
+    protoecgnet,
+    reading,
+    resampling,
+)
 from benchmarks.speed.large_dataset import PTBXL_RECORDS
 from benchmarks.speed.report import BENCHMARKS, page
 from training.flags import Parser
@@ -107,6 +116,8 @@ def main() -> None:
             batch_size=options.batchsize, repetitions=options.repetitions
         ),
         "resampling": lambda: resampling.measure(options.predictions, options.resamples),
+        "attribution": attribution.measure,
+        "attribution_metrics": attribution_metrics.measure,
     }
     for name in BENCHMARKS:
         if options.what in ("all", name):

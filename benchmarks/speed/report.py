@@ -5,12 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed import attribution, attribution_metrics
 from benchmarks.speed.imle_net_variants import VARIANTS
 from benchmarks.speed.protoecgnet import TEST_FOLD
 from benchmarks.tables import NAMES, markdown
 from utils.files import read_json
 
-BENCHMARKS = ("reading", "pipeline_memory", "model_steps", "imle_net_variants", "protoecgnet", "resampling")
+BENCHMARKS = (
+    "reading",
+    "pipeline_memory",
+    "model_steps",
+    "imle_net_variants",
+    "protoecgnet",
+    "resampling",
+    "attribution",
+    "attribution_metrics",
+)
 
 
 def _machine(report: dict[str, Any]) -> str:
@@ -219,6 +229,8 @@ _SECTIONS = {
     "imle_net_variants": _variants,
     "protoecgnet": _protoecgnet,
     "resampling": _resampling,
+    "attribution": attribution.section,
+    "attribution_metrics": attribution_metrics.section,
 }
 
 
