@@ -311,8 +311,8 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
             "Morphology branch, a trunk of half the width, seed 42; each line changes what its first "
             "column says. *Cosine old/new*: mean cosine between a learned prototype and the training window "
             "that replaced it; what the replacement costs is the step from *joint* to *projected*. Most "
-            "changes were measured with the corrected clustering and separation, which were the default then: "
-            "compare them with the row `--loss_definition corrected`, alone or with its seed.",
+            "changes were measured with the corrected clustering and separation, then the default: compare "
+            "them with the row `--loss_definition corrected`, alone or with its seed.",
             ablations,
         ]
     parts.append("## Commands")

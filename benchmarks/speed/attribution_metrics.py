@@ -19,7 +19,7 @@ from benchmarks.speed.worker import measured
 from benchmarks.tables import markdown
 
 NETWORKS = {"narrow": (8, 16, 32, 64), "full": (64, 128, 256, 512)}
-METHODS = ("saliency", "integrated_gradients", "guided_gradcam")  # no two patches of equal relevance
+METHODS = ("saliency", "integrated_gradients", "deep_shap")  # no two patches of equal relevance
 SIGNS = ("signed", "absolute")
 ORDERS = ("morf", "lerf")
 _RATE = 360
