@@ -172,10 +172,12 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
         shown = (of_signed == (scores["sign"] == "signed")) & (scores["metric"] != "seed_stability_pearson")
         known = scores[shown].groupby("metric", sort=False)["score"].agg(["mean", "count", "size"])
         lines[method] = known["mean"].copy()
-        remarks += [
-            f"{method}, {metric}: {size - count} of {size} windows without score (a zero map, or none at all)"
+        missing = [
+            f"{metric} {size - count} of {size}"
             for metric, _, count, size in known[known["count"] < known["size"]].itertuples()
         ]
+        if missing:
+            remarks.append(f"{method}: windows without score (a zero map, or none): {', '.join(missing)}")
         cascade = [m for m in known.index if m.startswith("randomization_") and "_only_" not in m]
         similarity = known["mean"][cascade].mean()
         lines[method]["randomization"] = similarity
@@ -184,7 +186,8 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
             remarks.append(
                 f"FLAG {method}: similarity {similarity:.2f} over the cascade of random weights: {told}"
             )
-    table = pd.DataFrame(lines).T
+    columns = dict.fromkeys(metric for line in lines.values() for metric in line.index)
+    table = pd.DataFrame(lines).T[[*columns]]
     for metric, reason in _WITHOUT.items():
         none = [m for m in methods if metric not in table or np.isnan(table[metric][m])]
         if none:
@@ -273,7 +276,10 @@ def main(args: Sequence[str] | None = None) -> None:
             print(f"wrote {path}")
     for folder, names in zip(folders, methods, strict=True):
         table, remarks = summary(folder, names)
-        print(f"\nMeans, {folder}\n{table.to_string(float_format='{:.3f}'.format, na_rep='-')}")
+        # the groups alone are in the files: they would make the lines too long
+        shown = table[[column for column in table if "_only_" not in column]]
+        shown = shown.rename(columns=lambda name: name.removeprefix("randomization_"))
+        print(f"\nMeans, {folder}\n{shown.to_string(float_format='{:.3f}'.format, na_rep='-')}")
         print("\n".join(remarks))
 
 
