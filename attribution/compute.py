@@ -82,14 +82,14 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         "--limit", type=int, default=0, help="windows at most, evenly over patients and classes"
     )
     parser.add_argument("--n_samples", type=int, help="perturbations of lime and kernel_shap (500)")
-    parser.add_argument("--n_baselines", type=int, help="baselines of deep_shap (25)")
+    parser.add_argument(
+        "--n_baselines", type=int, help="baselines of deep_shap (25; with --reference: --n_samples)"
+    )
     parser.add_argument(
         "--baselines", choices=("training", "noise"),
         help="deep_shap's baselines: training windows (default), or white noise as in the study",
     )  # fmt: skip
-    parser.add_argument(
-        "--segment_ms", type=float, default=64.0, help="segments of lime and kernel_shap in ms (64)"
-    )
+    parser.add_argument("--segment_ms", type=float, help="segments of lime and kernel_shap in ms (64)")
     parser.add_argument("--feature_mask_size", type=int, help="the same in samples, as in the study")
     parser.add_argument("--ig_steps", type=int, default=50, help="steps of integrated_gradients (50)")
     parser.add_argument("--upsampling", choices=("centered", "nearest"), help="of gradcam (centered)")
@@ -146,17 +146,21 @@ def make_settings(options: argparse.Namespace, leads: int) -> dict[str, Any]:
         A value that cannot be right.
     """
     reference = options.reference
-    segments = options.feature_mask_size
-    if segments is None:
+    segments = options.feature_mask_size or 0
+    if segments and options.segment_ms is not None:
+        raise UsageError("--segment_ms and --feature_mask_size both say how long a segment is: choose one")
+    if options.feature_mask_size is None and options.segment_ms is None:
         segments = _REFERENCE_SEGMENTS.get(options.dataset, 16) if reference else 0
     many, baselines = (5000, 80) if reference and leads > 1 else (500, 250 if reference else 25)
+    if reference and options.n_samples is not None:
+        baselines = options.n_samples  # the study's one flag for both
     values = {
         "seed": options.seed,
         "batch_size": options.batch_size,
         "ig_steps": options.ig_steps,
         "upsampling": options.upsampling or ("nearest" if reference else "centered"),
         "n_samples": options.n_samples if options.n_samples is not None else many,
-        "segment_ms": options.segment_ms,
+        "segment_ms": 64.0 if options.segment_ms is None else options.segment_ms,
         "segment_samples": segments,
         "n_baselines": options.n_baselines if options.n_baselines is not None else baselines,
     }
@@ -213,17 +217,22 @@ def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]
     }
     name = classifier.name.removeprefix(f"{windows.dataset}_")
     folder = Path(options.result_dir or f"results/attribution/{windows.dataset}_{name}")
-    if (folder / ARGS).exists() and not options.overwrite:
+    goes_on = (folder / ARGS).exists() and (folder / SELECTION).exists() and not options.overwrite
+    if goes_on:  # the windows of the first command: on another machine a probability may cross the threshold
         args = _continued(folder, args)
+        kept = read_arrays(folder / SELECTION)
+        result = ComputeResult(folder, args, *(kept[n] for n in ("rows", "targets", "probability")))
     else:
-        for old in [*folder.glob("maps/*.npz"), *folder.glob("scores/*.csv"), *folder.glob("scores/*.json")]:
+        chosen = select_windows(
+            windows, classifier, options.prob_threshold, options.target_label, options.limit, options.seed
+        )
+        result = ComputeResult(folder, args, chosen.rows, chosen.targets, chosen.probability)
+        for old in [*folder.glob("maps/*.npz"), *folder.glob("scores/*")]:
             old.unlink()
-    chosen = select_windows(
-        windows, classifier, options.prob_threshold, options.target_label, options.limit, options.seed
-    )
-    result = ComputeResult(folder, args, chosen.rows, chosen.targets, chosen.probability)
+        write_npz(
+            folder / SELECTION, rows=chosen.rows, targets=chosen.targets, probability=chosen.probability
+        )
     result.__dict__["windows"] = windows  # read already
-    write_npz(folder / SELECTION, rows=chosen.rows, targets=chosen.targets, probability=chosen.probability)
     write_json(folder / ARGS, args)
     return result, classifier
 
@@ -231,10 +240,11 @@ def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]
 def _continued(folder: Path, args: dict[str, Any]) -> dict[str, Any]:
     """The folder's settings with the methods of this command added; refuse other settings."""
     before = read_json(folder / ARGS)
+    flat = [{**a, **a["settings"], "settings": None, "batch_size": None} for a in (before, args)]
     differ = [
-        f"{name} was {before.get(name)!r}, is {value!r}"
-        for name, value in args.items()
-        if name not in _DESCRIBES and before.get(name) != value
+        f"{name} was {flat[0].get(name)!r}, is {value!r}"
+        for name, value in flat[1].items()
+        if name not in _DESCRIBES and flat[0].get(name) != value
     ]
     if differ:
         raise UsageError(
@@ -338,6 +348,7 @@ def main(args: Sequence[str] | None = None) -> None:
             lines.append(f"{name:22s} {'there already':>34s}  {result.map_file(name)}")
             continue
         try:
+            _check_baselines(result, name)
             made = compute(result, classifier, name)
         except CannotExplain as error:
             refused[name] = str(error)
@@ -354,6 +365,15 @@ def main(args: Sequence[str] | None = None) -> None:
     if not load_maps(result.folder).methods():
         raise TwelveLeadError("none of these methods applies to this model; the reasons stand above")
     print(f"wrote {result.folder} ({ARGS}, {SELECTION}, maps)")
+
+
+def _check_baselines(result: ComputeResult, name: str) -> None:
+    wants = "baselines" in get_method(name).uses and result.args["settings"]["baselines"] == "training"
+    if wants and not (result.windows.splits == "train").any():
+        raise CannotExplain(
+            f"'{result.args['dataset']}' has no training windows to be {name}'s baselines: --baselines "
+            "noise takes white noise, as the published study does"
+        )
 
 
 def _warn_of_few_samples(result: ComputeResult, methods: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -108,8 +109,17 @@ def _to_do(
     kept, entry = files.known(method)
     cells = plan.cells()
     if overwrite:
-        replaced = {cell.metric for cell in cells}
-        return cells, kept[~kept["metric"].isin(replaced)], entry
+        replaced = {tuple(cell) for cell in cells}
+        columns = kept[["sign", "metric", "truth"]].itertuples(index=False, name=None)
+        stays = np.array([column not in replaced for column in columns], dtype=bool)
+        made_otherwise = {m for m in plan.metrics if entry["how"].get(m, plan.how(m)) != plan.how(m)}
+        mixed = sorted(set(kept["metric"][stays]) & made_otherwise)
+        if mixed:
+            raise UsageError(
+                f"{files.file(method)} has other signs or truths of {', '.join(mixed)}, made with other "
+                "settings: replace them all, without --absolute and --truth"
+            )
+        return cells, kept[stays], entry
     for metric in plan.metrics:
         before = entry["how"].get(metric)
         if before is not None and before != plan.how(metric):

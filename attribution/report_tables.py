@@ -260,12 +260,9 @@ def tested_words(test: dict[str, Any]) -> str:
     if test["friedman"]:
         p = test["friedman"][1]
         words += f", Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
-    first = next((last for first, last in test["groups"] if first == 0), 0)
-    leaders = test["rows"][: first + 1]
-    words += f". Best average rank: {leaders[0]}"
-    words += (
-        f", not distinguishable from {', '.join(leaders[1:])}" if first else ", different from all others"
-    )
+    alike = test["not_different_from_best"]
+    words += f". Best average rank: {test['rows'][0]}"
+    words += f", not distinguishable from {', '.join(alike)}" if alike else ", different from all others"
     return words + "."
 
 

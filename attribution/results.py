@@ -150,7 +150,9 @@ class ComputeResult:
         """
         values = dict(self.args["settings"])
         kind = values.pop("baselines")
-        baselines = self._baselines if kind == "training" else None
+        # without training windows (LUDB) attribution.compute refuses deep_shap, and no other method asks
+        drawn = kind == "training" and (self.windows.splits == "train").any()
+        baselines = self._baselines if drawn else None
         return Settings(**values, keys=np.asarray(rows, dtype=np.int64), baselines=baselines)
 
     @cached_property

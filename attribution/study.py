@@ -128,7 +128,13 @@ class Study:
         tests = []
         for test in self.tests:
             entry = asdict(test.comparison)
-            entry.pop("pairs")
+            pairs = entry.pop("pairs")
+            best = entry["rows"][0] if entry["rows"] else ""
+            entry["not_different_from_best"] = [
+                pair["b"] if pair["a"] == best else pair["a"]
+                for pair in pairs
+                if best in (pair["a"], pair["b"]) and not pair["differ"]
+            ]
             entry["average_ranks"] = [round(rank, 4) for rank in entry["average_ranks"]]
             better = [name for name, found in test.random.items() if found["better"]]
             tests.append({"truth": test.truth, "metric": test.metric, **entry, "better_than_random": better})

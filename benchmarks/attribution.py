@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attribution.names import row_title
+from attribution.names import metric, row_title
+from attribution.ranks import FEWEST_PATIENTS
 from attribution.report_tables import SOURCE, claim_lines, study_markdown
 from benchmarks.tables import insert, markdown
 from training.checkpoint import ROOT
@@ -35,7 +36,8 @@ _NEEDED = (
 _WORDS = (
     "Localisation: attribution localization, AUC, pointing game, relevance rank accuracy, against the known "
     "truth; perturbation: region perturbation (most and least relevant first) and faithfulness correlation. "
-    "Ranked are methods times signs; random maps are no method."
+    "Ranked are methods times signs; random maps are no method. Bold: the published place; *no test*: too "
+    "few patients for one. The study knew beats only; planted signs are ours."
 )
 _PROVENANCE = ("command", "git_commit", "settings", "sources", "notes")
 
@@ -130,7 +132,8 @@ def claims_table(studies: Sequence[dict[str, Any]]) -> str:
     places: dict[tuple[str, str, str], dict[str, str]] = {}
     for study in studies:
         for family, row, published, here, holds in claim_lines(study["rankings"]):
-            cell = f"**{here}**, holds" if holds == "holds" else here
+            cell = f"**{here}**" if holds == "holds" else here
+            cell += "" if study["patients"] >= FEWEST_PATIENTS else " (no test)"
             places.setdefault((family, row, published), {})[_name(study)] = cell
     names = [_name(study) for study in studies]
     lines = [
@@ -161,7 +164,14 @@ def leaders_table(studies: Sequence[dict[str, Any]]) -> str:
                 for row in entry["ranking"]["rows"][:3]
             ]
             family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
-            counts = f"{study['windows']:,} / {study['patients']:,} / {len(study['seeds'])}"
+            scored = [
+                row
+                for row in study["table"]
+                if row["truth"] == entry["truth"] and metric(row["metric"]).family == entry["family"]
+            ]
+            windows = max(row["windows"] - row["nan"] for row in scored)
+            patients = max(row["patients"] for row in scored)
+            counts = f"{windows:,} / {patients:,} / {len(study['seeds'])}"
             lines.append([_name(study), family, *rows, *["–"] * (3 - len(rows)), counts])
     header = ["study", "ranking", "first", "second", "third", "explanations / patients / seeds"]
     return markdown(header, lines)

@@ -154,7 +154,7 @@ def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, c
     compute_small(study, "--attr_method", "saliency", "gradcam", "--result_dir", tmp_path / "r")
     assert "there already" in capsys.readouterr().out
     assert load_maps(tmp_path / "r").methods() == ["saliency", "gradcam"]
-    with pytest.raises(UsageError, match=r"made otherwise .*settings was.*--overwrite"):
+    with pytest.raises(UsageError, match=r"made otherwise .seed was 0, is 5.*--overwrite"):
         compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r")
     compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r", "--overwrite")
     assert load_maps(tmp_path / "r").methods() == ["lime"]
@@ -241,3 +241,33 @@ def test_help_is_worth_reading(capsys):
         call(module.main, "attribution.compute", "--help")
     text = capsys.readouterr().out
     assert stop.value.code == 0 and "guided_gradcam" in text and "goes on where it was interrupted" in text
+
+
+def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, capsys):
+    """As LUDB has none."""
+    bumps("xx").save(tmp_path / "mitdb.npz")
+    words = ["--dataset_path", tmp_path / "mitdb.npz", "--attr_method", "deep_shap", "gradcam"]
+    compute_small(study, *words, "--result_dir", tmp_path / "r")
+    assert "--baselines noise" in capsys.readouterr().out
+    assert load_maps(tmp_path / "r").methods() == ["gradcam"]
+
+
+def test_a_continued_folder_keeps_its_windows(study, tmp_path):
+    words = ["--limit", 3, "--result_dir", tmp_path / "r"]
+    compute_small(study, "--attr_method", "saliency", *words)
+    before = load_maps(tmp_path / "r")
+    places = np.array([2, 0, 1])
+    arrays = {name: getattr(before, name)[places] for name in ("rows", "targets", "probability")}
+    np.savez(tmp_path / "r" / "selection.npz", **arrays)
+    compute_small(study, "--attr_method", "gradcam", *words)
+    assert load_maps(tmp_path / "r").rows.tolist() == arrays["rows"].tolist()
+
+
+def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
+    compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
+    with pytest.raises(DataError, match="above"):
+        compute_small(
+            study, "--attr_method", "saliency", "--prob_threshold", 0.9999999, "--overwrite",
+            "--result_dir", tmp_path / "r",
+        )  # fmt: skip
+    assert load_maps(tmp_path / "r").methods() == ["saliency"]

@@ -81,7 +81,7 @@ def test_ptbxl(tmp_path):
     folder = write_small_ptbxl(tmp_path / "ptbxl")
     windows = build("ptbxl", folder)
     assert windows.classes == ["CD", "HYP", "MI", "NORM", "STTC"] and windows.multilabel
-    assert windows.signals.shape == (60, 1000, 12) and windows.truths == () and windows.normal == []
+    assert windows.signals.shape == (60, 1000, 12) and windows.truths == () and windows.normal == ["NORM"]
     assert windows.records[:2].tolist() == ["00001", "00002"]
     assert {split: c["windows"] for split, c in windows.counts().items()} == {
         "train": 48,

@@ -391,7 +391,8 @@ def test_ctrl_c_leaves_a_state_that_continues(server, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in errors and "Traceback" not in errors
-    assert part.stat().st_size >= 8192 and not part.with_name("00001_lr.dat").exists()
+    stored = part.stat().st_size  # how much had come when the signal did, is a matter of time
+    assert stored >= 8192 and not part.with_name("00001_lr.dat").exists()
     get(server, tmp_path)
     assert on_disk(tmp_path) == expected(server, 100)
-    assert server.asked(path)[-1] == f"bytes={8192 * (SIZE * 3 // 4 // 8192)}-"
+    assert server.asked(path)[-1] == f"bytes={stored}-"

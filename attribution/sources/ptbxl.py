@@ -147,6 +147,7 @@ def windows_of(name: str, dataset: ECGDataset, several: bool, settings: dict) ->
         starts=np.zeros(len(dataset), dtype=np.int64),
         splits=dataset.splits,
         multilabel=several,
+        normal=[name for name in dataset.classes if name == "NORM"],
         settings=settings,
     )
 
