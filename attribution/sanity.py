@@ -160,7 +160,7 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
     table : pandas.DataFrame
         Methods x metrics, means over the windows that have a score: of the absolute maps for randomization,
         sparseness and model_stability, of the signed ones for seed_stability; ``randomization`` is the mean
-        over the cascade.
+        over the cascade, where no score counts as 0.
     remarks : list of str
         Methods that do not follow the weights (FLAG), undefined scores, and what a method has no score for.
     """
@@ -179,7 +179,8 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
         if missing:
             remarks.append(f"{method}: windows without score (a zero map, or none): {', '.join(missing)}")
         cascade = [m for m in known.index if m.startswith("randomization_") and "_only_" not in m]
-        similarity = known["mean"][cascade].mean()
+        # a map that has gone with the weights is not alike, though it has no order to compare
+        similarity = scores[shown & scores["metric"].isin(cascade)]["score"].fillna(0).mean()
         lines[method]["randomization"] = similarity
         if similarity >= KEEPS_ORDER:
             told = _IGNORES if similarity >= IGNORES_WEIGHTS else _KEEPS

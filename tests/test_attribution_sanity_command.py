@@ -166,6 +166,19 @@ def columns_of_nothing(about):
     return [Column("randomization_stem", "absolute", np.zeros(len(about.x)))]
 
 
+def test_a_map_that_goes_with_the_weights_is_not_flagged(folder, monkeypatch, capsys):
+    def vanishing(about, *_):
+        steps = [np.ones(len(about.x)), *[np.full(len(about.x), np.nan)] * 3]
+        return [Column(f"randomization_{n}", "absolute", v) for n, v in zip(STAGES, steps, strict=False)]
+
+    monkeypatch.setattr(sanity, "randomization_columns", vanishing)
+    check("--attr_dir", folder, "--attr_method", "saliency", "--windows", 8)
+    told = capsys.readouterr().out
+    assert "FLAG" not in told and "randomization_layer4 8 of 8, randomization_layer3 8 of 8" in told
+    table, _ = sanity.summary(folder, ["saliency"])
+    assert table["randomization"]["saliency"] == 0.25 and np.isnan(table["randomization_layer2"]["saliency"])
+
+
 def test_ctrl_c_keeps_what_is_finished(folder, monkeypatch):
     def interrupted(about, *_):
         if about.method == "random_baseline":
