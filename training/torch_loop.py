@@ -321,6 +321,8 @@ def train_torch(
     if first:
         recorder.conclude(stopper.requested)
     fabric.barrier()  # a process that ends first would take the one that still writes with it
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads must not outlive the interpreter
     if stopper.requested and not recorder.finished:
         raise KeyboardInterrupt
     return recorder.folder
