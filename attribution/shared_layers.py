@@ -45,8 +45,6 @@ class SharedLayers:
         First segment of a lead that each place of the output sees.
     width : int
         Segments it sees, at most.
-    idle : dict of torch.nn.Module to Tensor
-        Parts that come before, with some output of theirs for one signal.
     """
 
     model: nn.Module
@@ -54,7 +52,6 @@ class SharedLayers:
     segments: int
     first: Tensor
     width: int
-    idle: dict[nn.Module, Tensor]
 
     def table(self, signal: Tensor, ids: Tensor, batch_size: int) -> Tensor:
         """Versions of the layer's output.
@@ -107,11 +104,7 @@ class SharedLayers:
         index = (version * rows * places + place).flatten()
         output = table.view(-1, channels).index_select(0, index).view(len(masks), rows, places, channels)
         output = output.movedim(-1, 1)
-        with contextlib.ExitStack() as stack:
-            for part, stand_in in self.idle.items():  # what they would compute is not looked at
-                part.forward = lambda *_inputs, stand_in=stand_in: stand_in
-                stack.callback(delattr, part, "forward")
-            stack.enter_context(_replaced(self.layer, lambda x: output if x.ndim == 4 else output[:, :, 0]))
+        with _replaced(self.layer, lambda given: output if given.ndim == 4 else output[:, :, 0]):
             return self.model(dummy)
 
 
@@ -147,9 +140,8 @@ def share_layers(module: nn.Module, model: nn.Module, ids: Tensor, count: int) -
             width = int((last - first).max()) + 1
             few = width < 20 and 2**width * max(_GAIN / count, sight.bytes / _MEMORY) <= 1
             if few and sight.stride <= _PROBED:
-                layer, segments = model.get_submodule(name), int(ids[-1, 0]) + 1
-                idle = _idle_parts(model, layer, probe[:1])
-                found.append(SharedLayers(model, layer, segments, first, width, idle))
+                layer = model.get_submodule(name)
+                found.append(SharedLayers(model, layer, int(ids[-1, 0]) + 1, first, width))
         for shared in reversed(found):
             if _answers_alike(shared, probe, ids):
                 return shared
@@ -196,18 +188,6 @@ def _sights(module: nn.Module, samples: int, leads: int) -> dict[str, _Sight]:
             before, after = max(0, -int(offset.min())), max(0, int(offset.max()))
             sights[name] = _Sight(places, stride, before, after, 4 * numbers)
     return sights
-
-
-def _idle_parts(model: nn.Module, layer: nn.Module, signal: Tensor) -> dict[nn.Module, Tensor]:
-    """Parts that are used once before a layer, and what they give."""
-    outputs: dict[nn.Module, list[Tensor]] = {}
-    with contextlib.ExitStack() as hooks:
-        for part in model.modules():
-            if part is not layer and not list(part.children()):
-                hook = part.register_forward_hook(lambda m, _x, y: outputs.setdefault(m, []).append(y))
-                hooks.callback(hook.remove)
-        _output_of(model, layer, signal)
-    return {part: output for part, (output, *more) in outputs.items() if not more}
 
 
 def _answers_alike(shared: SharedLayers, probe: Tensor, ids: Tensor) -> bool:
