@@ -34,7 +34,7 @@ demo: $(READY) ## first run: synthetic data, train, test, explain one record (ab
 	$(RUN) inference.py --dir $(DEMO_RECORD) --model imle_net
 
 test: $(READY) ## the whole suite; style, types, docstrings and import contract are tests too
-	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 1
 
 lint: $(READY) ## style, types and the import contract alone (seconds)
 	$(RUN) -m ruff check .

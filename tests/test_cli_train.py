@@ -17,9 +17,8 @@ def environment():
 
 
 def script(name, *words):
-    return subprocess.run(
-        [sys.executable, name, *map(str, words)], cwd=ROOT, env=environment(), capture_output=True, text=True
-    )
+    command = [sys.executable, name, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

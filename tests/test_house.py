@@ -31,6 +31,7 @@ USED_WITHOUT_IMPORT = {
     "tensorboard": "torch.utils.tensorboard and the TensorBoard command",
     "tensorflow": "Keras' default backend",
     "pytest-xdist": "make test runs on two processes",
+    "pytest-timeout": "a test that hangs is named and stopped",
     "ruff": "style",
     "mypy": "types",
     "import-linter": "the one-way import contract",
