@@ -1,6 +1,6 @@
 """Cut a public dataset into the windows that the attribution study explains.
 
-python -m attribution.build --dataset mitdb --data_dir ../shared/data/mitdb
+python -m attribution.build --dataset mitdb --data_dir data/mitdb
 """
 
 from __future__ import annotations
@@ -123,6 +123,15 @@ def describe_counts(windows: Windows) -> str:
     return "\n".join(lines)
 
 
+def _check_target(path: Path) -> None:
+    """Refuse a file that cannot be written, before a build that may take hours."""
+    if path.suffix != ".npz":
+        raise UsageError(f"--to {path}: the name of the file must end in .npz")
+    existing = next(parent for parent in path.absolute().parents if os.path.exists(parent))
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError(f"--to {path}: no file can be written there; choose another place")
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
@@ -160,9 +169,9 @@ def main() -> None:
 
     dataset, data_dir, to = (arguments.pop(name) for name in ("dataset", "data_dir", "to"))
     path = Path(to or f"data/attribution/{dataset}.npz")
-    if path.suffix != ".npz":
-        raise UsageError(f"--to {path}: the name of the file must end in .npz")
+    _check_target(path)
     windows = build(dataset, data_dir or f"data/{dataset}", BuildOptions(**arguments))
+    replaced = path.exists()
     windows.save(path)
     print(describe_counts(windows))
     for reason, number in windows.settings.get("dropped", {}).items():
@@ -170,6 +179,8 @@ def main() -> None:
     size = f"{windows.samples / windows.sampling_rate:g} s at {windows.sampling_rate} Hz"
     leads, truths = ", ".join(windows.leads), ", ".join(windows.truths) or "none"
     print(f"wrote {len(windows)} windows of {size} (leads: {leads}; truth: {truths}) to {path}")
+    if replaced:
+        print("the windows that were there before are gone; --to FILE keeps several")
     print(f"fingerprint {windows.fingerprint}")
 
 

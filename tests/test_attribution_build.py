@@ -200,6 +200,9 @@ def damage(folder: Path, what: str) -> None:
         header.write_text("\n".join([lines[0], " ".join(fields), *lines[2:]]) + "\n")
     elif what == "empty .atr":
         marks.write_bytes(b"")
+    elif what == "short .atr":  # between two annotations, where wfdb sees nothing wrong
+        write_annotations(folder / "106", [(5, "N"), (400, "V"), (900, "N"), (5000, "V")])
+        marks.write_bytes(marks.read_bytes()[:6])
     elif what == "no beat":
         write_annotations(folder / "106", [(5, "+"), (9, "~")])
     elif what == "rate":
@@ -220,7 +223,8 @@ def damage(folder: Path, what: str) -> None:
         ("short .dat", "not readable|checksum"),
         ("changed .dat", "checksum of lead MLII differs"),
         ("invalid sample", "lead MLII has invalid"),
-        ("empty .atr", "not readable|no beat"),
+        ("empty .atr", r"\.atr is cut off"),
+        ("short .atr", r"\.atr is cut off"),
         ("no beat", "has no beat"),
         ("rate", "says 250 Hz, the records of this dataset have 360 Hz"),
         ("unit", "mmHg is no voltage"),
@@ -322,6 +326,9 @@ def test_command(tmp_path):
     ]:
         assert line in result.stdout
     assert build("svdb", data).fingerprint == windows.fingerprint
+    assert "are gone" not in result.stdout
+    again = run("--dataset", "svdb", "--data_dir", str(data), "--to", str(tmp_path / "a" / "w.npz"))
+    assert again.returncode == 0 and "the windows that were there before are gone" in again.stdout
 
 
 def test_command_refuses(tmp_path, monkeypatch):
@@ -330,6 +337,7 @@ def test_command_refuses(tmp_path, monkeypatch):
     assert "Traceback" not in result.stderr
     for arguments, error, message in [
         (["--to", str(tmp_path / "w.npy")], UsageError, "must end in .npz"),
+        (["--to", f"{__file__}/w.npz"], UsageError, "no file can be written there"),
         (["--limit", "-1"], UsageError, "limit must be at least 1"),
         (["--task", "form"], UsageError, "does not apply to mitdb"),
         ([], DataError, "data/mitdb is no folder"),

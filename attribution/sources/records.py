@@ -15,6 +15,7 @@ from utils.ecg import unit_in_millivolts
 from utils.errors import DataError
 
 _REMEDY = "download its files again"
+_END_OF_ANNOTATIONS = b"\0\0"
 
 
 class Annotations(NamedTuple):
@@ -152,8 +153,11 @@ def read_annotations(path: Path, suffix: str) -> Annotations:
     Raises
     ------
     DataError
-        The file is missing or unreadable.
+        The file is missing, cut off or unreadable.
     """
+    content = _read(lambda _: path.with_name(f"{path.name}.{suffix}").read_bytes(), path, f".{suffix}")
+    if content[-2:] != _END_OF_ANNOTATIONS:  # wfdb reads such a file as far as it goes, most often in silence
+        raise DataError(f"record {path}: .{suffix} is cut off (it has no end mark); {_REMEDY}")
     found = _read(lambda wfdb: wfdb.rdann(os.fspath(path), suffix), path, f".{suffix}")
     return Annotations(np.asarray(found.sample, dtype=np.int64), np.asarray(found.symbol, dtype=str))
 
