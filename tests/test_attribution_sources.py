@@ -120,6 +120,12 @@ def test_ptbxl_reference_targets(tmp_path):
     )
 
 
+def test_synthetic_rates_are_those_written(tmp_path):
+    folder = write_dataset(tmp_path / "synthetic", records=4, rates=(100,))
+    with pytest.raises(DataError, match="was written without 500 Hz"):
+        build("synthetic", folder, BuildOptions(sampling_rate=500))
+
+
 def test_synthetic_truth(tmp_path):
     folder = write_dataset(tmp_path / "synthetic", records=60, rates=(100, 500))
     windows = build("synthetic", folder)
@@ -156,7 +162,7 @@ LUDB_MARKS = [(1000, "("), (1020, "p"), (1039, ")"), (1100, "("), (1125, "N"), (
 LUDB_MARKS += [(1300, "t"), (1350, ")"), (4990, "("), (4995, "t"), (4999, ")")]
 
 
-def test_ludb(tmp_path):
+def test_ludb(tmp_path, capsys):
     windows = build("ludb", write_ludb(tmp_path / "ludb", LUDB_ROWS, LUDB_MARKS))
     assert windows.truths == ("P", "QRS", "T") and windows.signals.shape == (7, 1000, 12)
     assert windows.sampling_rate == 100 and set(windows.splits) == {"test"}
@@ -169,6 +175,7 @@ def test_ludb(tmp_path):
         assert np.flatnonzero(windows.mask(0, target, "QRS")[:, 2]).tolist() == list(range(220, 231))
     assert np.flatnonzero(windows.mask(0, 0, "T")[:, 0]).tolist() == [998, 999]
     assert windows.settings["incomplete_waves"] == 7 * 12  # a T wave without an onset
+    assert "84 waves without an onset or offset are left out" in capsys.readouterr().out
     steady = windows.signals[0][100:900, 0]
     np.testing.assert_allclose(steady, np.arange(100, 900) / 1000, atol=0.002)
     raw = build("ludb", tmp_path / "ludb", BuildOptions(sampling_rate=500, limit=1))

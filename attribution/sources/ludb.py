@@ -80,6 +80,8 @@ def build_ludb(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
         signals.append(signal)
         waves += [(row, *wave) for wave in found]
         incomplete += missed
+    if incomplete:
+        print(f"ludb: {incomplete} waves without an onset or offset are left out")
     if not waves:
         raise DataError(f"{folder}: no annotation file marks a whole wave; download the files again")
     window, lead, start, stop, kind = (np.array(column) for column in zip(*waves, strict=True))

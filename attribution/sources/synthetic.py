@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import limited, windows_of
 from attribution.windows import Regions, Windows
 from databases.synthetic import load_truth
-from databases.synthetic_ecg.recording import TRUTH_RATE
+from databases.synthetic_ecg.recording import FOLDERS, TRUTH_RATE
 from preprocessing import load_ptbxl
 from utils.errors import DataError, UsageError
 
@@ -47,6 +48,11 @@ def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windo
         raise UsageError(f"signs are planted for the task {TASK}, not for '{options.task}': leave out --task")
     ecg_ids, _, _ = load_truth(data_dir)
     rate = options.sampling_rate or TRUTH_RATE
+    if rate in FOLDERS and not (Path(data_dir) / FOLDERS[rate][0]).is_dir():
+        raise DataError(
+            f"{data_dir} was written without {rate} Hz: "
+            f"write one with `python -m databases.synthetic --rates 100 500`, or change --sampling_rate"
+        )
     dataset = load_ptbxl(data_dir, TASK, rate, cache_dir=options.cache_dir)
     row_of = {ecg_id: row for row, ecg_id in enumerate(ecg_ids.tolist())}
     dataset = limited(dataset, options.limit)
