@@ -75,6 +75,8 @@ def select_windows(
 ) -> Selection:
     """Choose test windows that the model recognises: one entry for each label it is sure of.
 
+    Says which of the wanted classes it recognises in none of their windows.
+
     Parameters
     ----------
     windows : Windows
@@ -110,16 +112,18 @@ def select_windows(
         raise DataError(f"'{windows.dataset}' has no test window labelled {names}: nothing to explain")
     probability = _probabilities(windows, classifier, rows, targets)
     sure = probability > threshold
+    missed = [c for c in wanted if (targets == c).any() and not sure[targets == c].any()]
+    largest = [
+        f"{windows.classes[c]} {probability[targets == c].max():.3f} ({(targets == c).sum()} windows)"
+        for c in missed
+    ]
     if not sure.any():
-        largest = [
-            f"{windows.classes[c]} {probability[targets == c].max():.3f} ({(targets == c).sum()} windows)"
-            for c in wanted
-            if (targets == c).any()
-        ]
         raise DataError(
             f"model '{classifier.name}' gives no window of '{windows.dataset}' a probability of its label "
             f"above {threshold:g}; the largest: {', '.join(largest)}. Lower --prob_threshold or train longer"
         )
+    if missed:
+        print(f"not explained, the probability is never above {threshold:g}; at most: {', '.join(largest)}")
     rows, targets, probability = rows[sure], targets[sure], probability[sure]
     if limit and limit < len(rows):
         kept = _evenly(windows.patients[rows], targets, limit, seed)
@@ -130,7 +134,7 @@ def select_windows(
 def _class_number(windows: Windows, target: str) -> int:
     if target in windows.classes:
         return windows.classes.index(target)
-    if target.isdigit() and int(target) < len(windows.classes):
+    if target.isdecimal() and int(target) < len(windows.classes):
         return int(target)
     raise UsageError(f"--target_label '{target}' is no class: {nearest(target, windows.classes)}")
 
@@ -145,7 +149,9 @@ def _probabilities(
     """Probability of its target for each entry; every window passes the model once."""
     needed, place = np.unique(rows, return_inverse=True)
     parts = []
-    for start in tqdm(range(0, len(needed), _BATCH), desc="classifying", unit="batch", leave=False):
+    for start in tqdm(
+        range(0, len(needed), _BATCH), desc="classifying", unit="batch", leave=False, disable=None
+    ):
         x = classifier.standardize(windows.signals[needed[start : start + _BATCH]])
         parts.append(classifier.probabilities(classifier.logits(x, _BATCH)))
     return np.concatenate(parts)[place, targets].astype(np.float32)

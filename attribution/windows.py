@@ -14,7 +14,7 @@ import os
 import zipfile
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -345,7 +345,7 @@ def load_windows(path: str | os.PathLike) -> Windows:
         The file is missing, damaged, or holds something else.
     """
     try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with open(path, "rb") as opened, _archive(opened, path) as file:
             if "meta" not in file.files:
                 raise DataError(f"{path} holds no windows: {_REMEDY}")
             meta = json.loads(str(file["meta"]))
@@ -364,6 +364,14 @@ def load_windows(path: str | os.PathLike) -> Windows:
         raise DataError(f"{path} is damaged ({error}): {_REMEDY}") from error
     except OSError as error:
         raise read_error(path, error) from error
+
+
+def _archive(opened: BinaryIO, path: str | os.PathLike) -> Any:
+    """The open file as a .npz archive; of any other file, numpy's message would recommend to unpickle it."""
+    if opened.read(2) != b"PK":
+        raise DataError(f"{path} is no .npz file: {_REMEDY}")
+    opened.seek(0)
+    return np.load(opened, allow_pickle=False)
 
 
 _REMEDY = "write it with `python -m attribution.build`"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution.beats import AAMI_SYMBOLS, REFERENCE_SYMBOLS, beat_spans, classify, window_label
+from attribution.selection import select_windows
 from attribution.windows import Beats, Regions, Windows, load_windows
 from preprocessing.signals import ScaledSignals
 from tests.window_files import tiny_windows
@@ -288,8 +289,8 @@ def test_foreign_files_are_refused(tmp_path):
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(DataError):
         load_windows(tmp_path / "array.npy")
-    (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(DataError):
+    (tmp_path / "text.npz").write_text("hello")  # numpy's own message recommends to unpickle it
+    with pytest.raises(DataError, match=r"text\.npz is no \.npz file: write it"):
         load_windows(tmp_path / "text.npz")
     windows = tiny_windows()
     arrays = dict(np.load(_saved(windows, tmp_path)))
@@ -333,6 +334,40 @@ def test_to_dataset():
     assert dataset.task == "mitdb" and dataset.sampling_rate == 10
     assert dataset.split("val").ecg_ids.tolist() == [2, 3]
     np.testing.assert_array_equal(dataset.signals[2], windows.signals[2])
+
+
+class Sure:
+    """A classifier that gives every window these probabilities."""
+
+    name = "sure"
+
+    def __init__(self, *probabilities: float) -> None:
+        self.given = probabilities
+
+    def standardize(self, signals: np.ndarray) -> np.ndarray:
+        return signals
+
+    def logits(self, x: np.ndarray, batch: int) -> np.ndarray:
+        return np.tile(self.given, (len(x), 1))
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        return logits
+
+
+def test_classes_that_are_never_predicted_are_named(capsys):
+    windows = tiny_windows()  # the test windows are an F and a SVEB
+    chosen = select_windows(windows, Sure(0.0, 0.8, 0.0, 0.2), 0.75)
+    assert chosen.rows.tolist() == [5] and chosen.targets.tolist() == [1]
+    assert "not explained, the probability is never above 0.75; at most: F 0.200 (1 windows)" in (
+        capsys.readouterr().out
+    )
+    assert len(select_windows(windows, Sure(0.0, 0.8, 0.0, 0.9), 0.75).rows) == 2
+    assert "not explained" not in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"the largest: SVEB 0\.100 \(1 windows\), F 0\.200"):
+        select_windows(windows, Sure(0.7, 0.1, 0.0, 0.2), 0.75)
+    for target in ("²", "4", "f"):
+        with pytest.raises(UsageError, match=f"'{target}' is no class"):
+            select_windows(windows, Sure(0.0, 0.8, 0.0, 0.2), 0.75, target)
 
 
 def test_counts():
