@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 
 import models_torch
+from attribution.build import BUILDERS
 from attribution.windows import Windows, load_windows
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import ECGDataset
 from training.config import TrainConfig, check, option, parse_config
 from training.setup import TrainingData, check_same_data
 from training.torch_loop import Job, prepare_classifier, train_torch
-from utils.errors import DataError, UsageError, run_cli
+from utils.errors import DataError, UsageError, nearest, run_cli
 
 _ALIASES = {"--batch_size": "--batchsize", "--learning_rate": "--lr", "--result_dir": "--output_dir"}
+_MODELS = {"resnet18_7": "resnet18"}  # the study's name: its kernels are 7 long, as here
 _REFERENCE_CHECK = 500  # windows of the training records that stand in for a validation split
 
 
@@ -56,6 +58,10 @@ class StudyConfig(TrainConfig):
         group="optimisation",
     )  # fmt: skip
     weight_decay: float = option(1e-4, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
+    patience: int = option(
+        20, "stop after so many epochs without a better ROC-AUC on the validation patients",
+        group="optimisation",
+    )  # fmt: skip
     keep: str = option(
         "last",
         "weights to keep: of the last epoch, as in the study (a few validation patients choose badly), "
@@ -63,6 +69,7 @@ class StudyConfig(TrainConfig):
         choices=("best", "last"),
         group="optimisation",
     )
+    run: str = option("", "name of the run (default: DATASET_MODEL_seedSEED)")
     data_dir: str = ""
     task: str = "superdiagnostic"
     sub: bool = False
@@ -85,18 +92,21 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     Returns
     -------
     StudyConfig
-        With ``run`` and ``dataset_path`` settled.
+        With ``model``, ``run`` and ``dataset_path`` settled.
 
     Raises
     ------
     UsageError
-        An impossible value.
+        An impossible value, or a dataset that nobody wrote and `attribution.build` does not know.
     """
+    config = dataclasses.replace(config, model=_MODELS.get(config.model, config.model))
     if config.model.startswith("protoecgnet"):
         raise UsageError(
             "ProtoECGNet is trained by torch_train.py; attribution.compute explains it from there"
         )
     path = config.dataset_path or f"data/attribution/{config.dataset}.npz"
+    if config.dataset not in BUILDERS and not Path(path).exists():
+        raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, BUILDERS)}")
     run = config.run or f"{config.dataset}_{config.model}_seed{config.seed}"
     return check(dataclasses.replace(config, dataset_path=path, run=run), models)
 
@@ -136,7 +146,10 @@ def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
     if not (val.labels.any(axis=0) & ~val.labels.all(axis=0)).any():
-        raise DataError(f"the {names[1]} hold only one class, so no ROC-AUC can choose a checkpoint")
+        raise DataError(
+            f"the {names[1]} hold only one class, so no ROC-AUC tells how training goes: use more windows "
+            "(a larger --limit), or build them from more records"
+        )
     data = TrainingData(train, val, standardizer, windows.multilabel, windows.fingerprint, names)
     check_same_data(config, data, progress, config.dataset_path)
     for split, name in ((train, names[0]), (val, names[1])):

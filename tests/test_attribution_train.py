@@ -52,6 +52,16 @@ def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(path, t
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
+    run(path, tmp_path, "--model", "resnet18_7", "--epochs", 1)
+    assert (tmp_path / "checkpoints" / "mitdb_resnet18_seed42" / "card.json").exists()
+    with pytest.raises(SystemExit):
+        run(path, tmp_path, "--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "name of the run (default: DATASET_MODEL_seedSEED)" in told
+    assert "fold-9" not in told and "--sub" not in told
+
+
 def test_dataset_level_standardisation_keeps_amplitudes(path, tmp_path):
     run(path, tmp_path, "--standardize", "dataset", "--epochs", 1)
     numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42")["standardization"]
@@ -69,6 +79,7 @@ def test_without_validation_patients_a_part_of_the_training_windows_is_kept_in_v
     ("words", "error", "message"),
     [
         (["--dataset", "svdb"], DataError, "holds 'mitdb', not --dataset svdb"),
+        (["--dataset", "mitbd", "--dataset_path", ""], UsageError, "did you mean 'mitdb'"),
         (["--model", "protoecgnet"], UsageError, "trained by torch_train.py"),
         (["--crop", 500], UsageError, "longer than the windows"),
         (["--resume"], UsageError, "nothing to resume|no run"),
