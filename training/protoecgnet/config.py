@@ -30,11 +30,13 @@ _ALIASES = {
 }
 _WITHOUT_MEANING = {
     "--dimension", "--num_workers", "--save_top_k", "--save_weights", "--checkpoint_dir", "--log_dir",
-    "--test_dir", "--class_specific", "--m", "--device", "--standardize",
+    "--test_dir", "--study_dir", "--class_specific", "--m", "--device", "--standardize",
 }  # fmt: skip
+_GROUPS = {"1": "rhythm", "3": "morphology", "4": "global"}
+_WHOLE_RECORD = "32"  # the published prototype length of the global branch
 _VALUES = {
     "--schedule": {"ReduceLROnPlateau": "plateau", "CosineAnnealingLR": "cosine", "CyclicLR": "cyclic"},
-    "--task": {"1": "proto_rhythm", "3": "proto_morphology", "4": "proto_global"},
+    "--task": {number: BRANCHES[branch].task for number, branch in _GROUPS.items()},
     "--highpass": {"True": "0.5", "true": "0.5", "False": "0", "false": "0"},
     "--class_weights": {"True": "records", "true": "records", "False": "none", "false": "none"},
 }
@@ -166,25 +168,61 @@ def translate(args: Sequence[str]) -> list[str]:
     Returns
     -------
     list of str
-        The same in our names; ``--custom_groups`` falls away, label sets 1, 3 and 4 are always the groups.
+        The same in our names, with the ``--branch`` that a published label set or ``--dimension`` stands for.
+        ``--custom_groups`` falls away, label sets 1, 3 and 4 are always the groups.
+
+    Raises
+    ------
+    UsageError
+        A flag of the published code whose purpose is served otherwise here.
     """
     words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    given = {
+        flag: value for flag, value in zip(words, [*words[1:], ""], strict=True) if flag.startswith("--")
+    }
+    _refuse_elsewhere(given)
+    branch = _published_branch(given)
+    dropped = {"--custom_groups", "--test_model"}
+    if branch == "rhythm":  # accepted there, and without effect
+        dropped.add("--proto_time_len")
     result: list[str] = []
     skip = False
     for word in words:
-        if skip:
-            skip = False
-        elif word == "--custom_groups":
-            skip = True
-        elif word in _WITHOUT_MEANING:
-            print(f"note: {word} of the published command line has no meaning here and is left out")
-            skip = True
-        elif word.startswith("--"):
-            result.append(_ALIASES.get(word, word))
-        else:
+        if word.startswith("--"):
+            skip = word in _WITHOUT_MEANING | dropped
+            if word in _WITHOUT_MEANING - {"--dimension"}:
+                print(f"note: {word} of the published command line has no meaning here and is left out")
+            if not skip:
+                result.append(_ALIASES.get(word, word))
+        elif not skip:
             flag = result[-1] if result else ""
             result.append(_VALUES.get(flag, {}).get(word, word))
+    if branch and "--branch" not in given:
+        print(f"note: the published command line means the {branch} branch: --branch {branch}")
+        result += ["--branch", branch]
     return result
+
+
+def _refuse_elsewhere(given: dict[str, str]) -> None:
+    if given.get("--test_model", "False").lower() not in ("false", "0", "no", "n", "f"):
+        raise UsageError(
+            "--test_model: testing is a command of its own here: python torch_test.py --model protoecgnet"
+        )
+    for flag in given:
+        if flag.startswith("--fusion_") and flag != "--fusion_l1":
+            raise UsageError(
+                f"{flag}: the fusion takes the branches of --run, whose cards say what they are; leave it out"
+            )
+
+
+def _published_branch(given: dict[str, str]) -> str:
+    """The branch that a published command line is about; empty where it is none, or the fusion."""
+    if given.get("--training_stage") == "fusion":
+        return ""
+    wide = "global" if given.get("--proto_time_len") == _WHOLE_RECORD else "morphology"
+    by_dimension = {"1D": "rhythm", "2D": wide}.get(given.get("--dimension", ""), "")
+    branch = _GROUPS.get(given.get("--label_set", ""), by_dimension)
+    return given.get("--branch", branch) if branch else ""
 
 
 def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
