@@ -288,6 +288,7 @@ def test_the_gallery_shows_every_prototype(fusion, database, tmp_path):
         assert page.count(f'id="{anchor}"') == 1
     script = page[page.index("<script>") :]
     assert "localStorage.setItem(facts.key" in script and "prototype_ratings.csv" in script
+    assert 'addEventListener("input"' in script  # a comment is kept before its field is left
     assert not re.search(r"fetch|XMLHttpRequest|sendBeacon|WebSocket|innerHTML|eval", script)
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', page, re.S)[1])
     assert facts["key"].endswith(fusion.card["weights_sha256"]) and len(facts["prototypes"]) == 24
@@ -347,9 +348,8 @@ def record(tmp_path_factory):
 
 def test_inference_explains_by_prototypes(out, database, record):
     command = [sys.executable, "inference.py", "--model", "proto", "--dir", record, "--output_dir", out]
-    done = subprocess.run(
-        [*map(str, command), "--data_dir", str(database)], cwd=ROOT, capture_output=True, text=True
-    )
+    words = [*map(str, command), "--data_dir", str(database)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert NOTICE in done.stdout and "explanation.html" in done.stdout and "Traceback" not in done.stderr
     (folder,) = {p.parent for p in (out / "results").rglob("mine/explanation.html")}

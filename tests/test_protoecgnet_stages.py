@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.training_files import ROOT, call, interrupt_at, same_arrays, small_da
 from training import load_predictor
 from training.checkpoint import load_state, read_card
 from training.config import TrainConfig
-from training.protoecgnet.config import ProtoConfig, parse_proto_config, translate
+from training.protoecgnet.config import ProtoConfig
 from training.schedule import learning_rate
 from training.scoring import score
 from utils.errors import DataError, UsageError
@@ -166,6 +167,16 @@ def test_a_missing_earlier_stage_names_the_command_that_makes_it(database, tmp_p
         train(database, tmp_path, *branch, "--training_stage", stage)
 
 
+def test_the_named_command_makes_the_missing_stage(database, tmp_path):
+    stage = ("--branch", "global", "--training_stage", "projection", "--limit", 40, "--run", "a b")
+    with pytest.raises(UsageError) as error:
+        train(database, tmp_path, *stage)
+    named = shlex.split(str(error.value).partition("python torch_train.py ")[2])
+    call(torch_train.main, "torch_train.py", *named)
+    train(database, tmp_path, *stage)  # same widths, same records: nothing is refused now
+    assert (tmp_path / "checkpoints" / "a b" / "global" / "projection" / "card.json").exists()
+
+
 def test_other_branches_label_sets_and_records_are_refused(copied, database):
     overwrite = ("--overwrite", "--training_stage")
     joint = folder(copied, "rhythm", "joint")
@@ -304,40 +315,6 @@ def test_intervals_over_the_frequent_classes(chain):
     assert bounds["low"] < result["frequent"]["metrics"]["macro_roc_auc"] < bounds["high"]
 
 
-def test_the_references_flags_are_understood():
-    text = (
-        "--job_name x --label_set 3 --custom_groups True --batch_size 8 --scheduler_type CosineAnnealingLR "
-        "--remove_baseline True --use_class_weights False --dropout=0.35 --branch morphology "
-        "--training_stage joint --resume_checkpoint False --num_workers 4 --dimension 2D --save_top_k 3"
-    )
-    config = parse_proto_config("", text.split())
-    found = (config.run, config.task, config.batchsize, config.schedule, config.highpass, config.dropout)
-    assert found == ("x", "proto_morphology", 8, "cosine", 0.5, 0.35)
-    assert config.class_weights == "none" and not config.resume
-    assert translate(["--label_set=all"]) == ["--task", "all"]
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--training_stage", "joint"], "needs --branch"),
-        (["--branch", "rythm"], "rhythm"),
-        (["--crop", "250"], "do not go with protoecgnet"),
-        (["--dropout", "1"], "below 1"),
-        (["--classifier_lr", "0"], "above 0"),
-        (["--sub", "True"], "MI stage"),
-        (["--task", "mi"], "exclusive classes"),
-        (["--weight_decay", "1"], "use --l2"),
-        (["--lam_div", "-5"], "not be negative"),
-        (["--proto_time_len", "-1"], "not be negative"),
-        (["--proto_time_len", "3"], "say which with --branch"),
-    ],
-)
-def test_impossible_settings(flags, message):
-    with pytest.raises(UsageError, match=message):
-        parse_proto_config("", flags)
-
-
 def test_schedules_step_as_their_papers_say():
     def config(schedule):
         return TrainConfig(schedule=schedule, lr=1.0, epochs=10)
@@ -357,8 +334,9 @@ def test_schedules_step_as_their_papers_say():
 
 def test_help_shows_the_flags_and_a_bad_one_ends_with_code_2():
     command = [sys.executable, "torch_train.py", "--model", "protoecgnet"]
-    shown = subprocess.run([*command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
+    shown = subprocess.run([*command, "--help"], **how, check=True)
     assert "--single_class_prototype_per_class" in shown.stdout and "--lam_cnrst" in shown.stdout
-    wrong = subprocess.run([*command, "--lam_clust", "1"], cwd=ROOT, capture_output=True, text=True)
+    wrong = subprocess.run([*command, "--lam_clust", "1"], **how)
     assert wrong.returncode == 2 and "--lam_clst" in wrong.stderr
     assert set(ProtoConfig().to_json()) > set(TrainConfig().to_json())

@@ -7,21 +7,21 @@ const fields = ["representativeness", "clarity", "best", "bad", "comment"];
 const state = document.getElementById("state");
 let ratings = {};
 
-function load() {
+function store(action) {
   try {
-    ratings = JSON.parse(localStorage.getItem(facts.key)) || {};
+    action();
+    state.textContent = Object.keys(ratings).length + " rated.";
   } catch (error) {
     state.textContent = "This browser keeps no ratings for local files: download them before you leave.";
   }
 }
 
+function load() {
+  store(() => { ratings = JSON.parse(localStorage.getItem(facts.key)) || {}; });
+}
+
 function save() {
-  try {
-    localStorage.setItem(facts.key, JSON.stringify(ratings));
-    state.textContent = Object.keys(ratings).length + " rated.";
-  } catch (error) {
-    state.textContent = "This browser keeps no ratings for local files: download them before you leave.";
-  }
+  store(() => localStorage.setItem(facts.key, JSON.stringify(ratings)));
 }
 
 function show(card) {
@@ -62,6 +62,14 @@ document.addEventListener("change", (event) => {
   if (event.target.name === "bad" && event.target.checked) card.querySelector("[name=best]").checked = false;
   read(card);
   show(card);
+  save();
+});
+
+// A comment is kept while it is typed: who closes the page has not left the field yet.
+document.addEventListener("input", (event) => {
+  const card = event.target.closest(".card");
+  if (!card || event.target.name !== "comment") return;
+  read(card);
   save();
 });
 

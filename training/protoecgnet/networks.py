@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
 from training.torch_io import load_torch, read_weights
 from utils.errors import DataError, UsageError
+
+# what says which stage is run and how, not of what
+_OF_ONE_COMMAND = {"model", "branch", "training_stage", "init", "resume", "overwrite", "loggr", "devices"}
 
 
 def stage_folder(config: ProtoConfig, branch: str, stage: str) -> Path:
@@ -65,17 +70,22 @@ def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path
         folder = stage_folder(config, branch, stage)
         if (folder / "card.json").exists() or (folder / "card.next.json").exists():
             return folder
-    defaults = type(config)()
-    given = [
-        f" --{name} {getattr(config, name)}"
-        for name in ("run", "task", "data_dir", "output_dir")
-        if getattr(config, name) not in (getattr(defaults, name), "protoecgnet")
-    ]
     raise UsageError(
         f"there is no stage {' or '.join(stages)} of branch {branch} in "
         f"{stage_folder(config, branch, stages[0]).parent}; make it with: python torch_train.py "
-        f"--model protoecgnet --branch {branch} --training_stage {stages[0]}{''.join(given)}"
+        f"--model protoecgnet --branch {branch} --training_stage {stages[0]}{_flags(config)}"
     )
+
+
+def _flags(config: ProtoConfig) -> str:
+    """The flags of this command that the command for another stage needs as well: stages must agree."""
+    defaults = type(config)(run="protoecgnet")
+    words = []
+    for name, value in config.to_json().items():
+        if name not in _OF_ONE_COMMAND and value != getattr(defaults, name):
+            text = json.dumps(value) if isinstance(value, dict) else str(value)
+            words.append(f" --{name} {shlex.quote(text)}")
+    return "".join(words)
 
 
 def load_network(
