@@ -149,7 +149,10 @@ def main() -> None:
         "validation split (mitdb, svdb, incartdb); its 22 targets at 500 Hz (ptbxl)",
     )
     parser.add_argument(
-        "--limit", type=int, help="at most so many records (icentia11k: patients), spread evenly"
+        "--limit",
+        type=int,
+        help="at most so many records (icentia11k: patients, of whom 200 give the study's 12,000 windows and "
+        "all 11,000 take many hours), spread evenly",
     )
     parser.add_argument("--task", help="label set of ptbxl (default: superdiagnostic)")
     parser.add_argument(
