@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -17,8 +18,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from attribution.names import RANDOM, metric, row_title
-from attribution.ranks import Comparison
-from attribution.scores import in_order
+from attribution.ranks import Comparison, can_differ
+from attribution.scores import in_order, without_twin
 from utils.ecg import NOT_A_DEVICE
 from utils.ecg_paper import GREY, INK
 
@@ -84,8 +85,7 @@ def score_table(
         None where the table holds no metric of these families.
     """
     table = table[[metric(name).family in families for name in table["metric"]]]
-    twice = set(table["truth"][table["metric"] == "attribution_localization"])
-    table = table[(table["metric"] != "relevance_mass_accuracy") | ~table["truth"].isin(twice)]
+    table = without_twin(table)
     if table.empty:
         return None
     table = in_order(table)
@@ -117,7 +117,7 @@ def score_table(
         axes.text(_MARGIN, y + _ROW / 2, row_title(name, sign), fontsize=9, va="center", color=colour)
     for x, name, column in columns:
         what = metric(name)
-        header = what.header.replace(" ↑", "~↑").replace(" ↓", "~↓")  # the arrow stays on its word's line
+        header = re.sub(" (?=[↑↓→0])", "~", what.header)  # the arrow stays on its word's line
         words = "\n".join(textwrap.wrap(header, 14)).replace("~", " ")
         axes.text(_MARGIN + x + _CELL / 2, top + 1.5, words, fontsize=8, ha="center", va="bottom", color=INK)
         _draw_column(axes, _MARGIN + x, heights, column.reindex(pd.MultiIndex.from_tuples(names)), what)
@@ -154,7 +154,7 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
     means = column["mean"].to_numpy(dtype=float)
     competes = np.array([name != RANDOM for name, _ in column.index]) & np.isfinite(means)
     competes &= what.higher_is_better is not None
-    goodness = means if what.higher_is_better else -means
+    goodness = what.goodness(means)
     worst, best = (f(goodness[competes]) if competes.any() else 0.0 for f in (np.min, np.max))
     shades = np.clip((goodness - worst) / (best - worst) if best > worst else goodness * 0, 0, 1)
     places = {i: 1 + int((goodness[competes] > goodness[i]).sum()) for i in np.flatnonzero(competes).tolist()}
@@ -174,9 +174,11 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
         number = f"{means[i]:z.3f}" + (f" ({places[i]})" if first else "")
         weight = "bold" if first else "normal"
         axes.text(middle, y + 5.6, number, fontsize=8.5, weight=weight, ha="center", va="center", color=ink)
-        parts = [] if np.isnan(line.low) else [f"{line.low:z.2f} – {line.high:z.2f}"]
+        parts = [] if np.isnan(line.low) else [f"{line.low:z.2f} to {line.high:z.2f}"]
         parts += [f"{int(line.nan)} NaN"] if line.nan else []
-        axes.text(middle, y + 2.3, ", ".join(parts), fontsize=5.8, ha="center", va="center", color=ink)
+        below = ", ".join(parts)
+        size = 5.8 * min(1, 19 / max(1, len(below)))  # 19 letters fill a cell
+        axes.text(middle, y + 2.3, below, fontsize=size, ha="center", va="center", color=ink)
 
 
 def _scale(axes: Axes, size: tuple[float, float]) -> None:
@@ -191,8 +193,8 @@ def _scale(axes: Axes, size: tuple[float, float]) -> None:
     axes.text(_MARGIN + length, y - 0.8, "best", fontsize=7, va="top", ha="right", color=INK)
     words = (
         "Mean over windows (place, if among the best three). Below it: 95 % interval over patients, and how "
-        "many windows have no score (NaN). Arrows: the better direction. The random baseline does not "
-        "compete."
+        "many windows have no score (NaN). Arrows: the better direction (→ 0: nearest to it). The random "
+        "baseline does not compete."
     )
     room = max(20, int((size[0] - 2 * _MARGIN - length - 6) / 1.42))
     for number, line in enumerate(textwrap.wrap(words, room)):
@@ -286,6 +288,8 @@ def _test_words(comparison: Comparison, has_random: bool, alpha: float) -> str:
     if comparison.friedman:
         words += f"; Friedman's chi² = {comparison.friedman[0]:.1f}, p {_p(comparison.friedman[1])}"
     words += f". Bars join rows that do not differ (Wilcoxon signed-rank, Holm, {percent})."
+    if not can_differ(comparison.patients, len(comparison.rows), alpha):
+        words += " So few patients cannot show a difference between so many rows."
     if has_random:
         words += " Hollow: not better than random maps."
     return words

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from utils.errors import DataError, nearest
 
 SIGNS = ("signed", "absolute")
@@ -40,16 +42,38 @@ class Metric:
         One of `FAMILIES`.
     higher_is_better : bool or None
         The direction; None where neither is better.
+    toward_zero : bool
+        Scores have either sign and the one nearest to 0 is best.
     """
 
     name: str
     title: str
     family: str
     higher_is_better: bool | None = True
+    toward_zero: bool = False
+
+    def goodness(self, means: np.ndarray) -> np.ndarray:
+        """Turn scores so that more is better.
+
+        Parameters
+        ----------
+        means : ndarray
+            Scores.
+
+        Returns
+        -------
+        ndarray
+            The same shape.
+        """
+        if self.toward_zero:
+            return -np.abs(means)
+        return means if self.higher_is_better else -means
 
     @property
     def header(self) -> str:
-        """Title with ``↑`` where higher is better, ``↓`` where lower is."""
+        """Title with ``↑`` where higher is better, ``↓`` where lower is, ``→ 0`` where nothing is."""
+        if self.toward_zero:
+            return f"{self.title} → 0"
         arrow = {True: " ↑", False: " ↓", None: ""}[self.higher_is_better]
         return self.title + arrow
 
@@ -86,7 +110,8 @@ def metric(name: str) -> Metric:
     name : str
         A key of `METRICS`; or ``randomization_<layer>``, how alike the maps stay when the weights are
         randomised from the output down to that layer; or ``randomization_only_<layer>``, that layer alone. A
-        map that explains the network changes with it, so less is better.
+        map that explains the network changes with it, so a correlation of 0 is best: -1 is the same map with
+        the other sign.
 
     Returns
     -------
@@ -105,7 +130,7 @@ def metric(name: str) -> Metric:
             if layer.startswith("only_")
             else f"random to {layer}"
         )
-        return Metric(name, title, "sanity", False)
+        return Metric(name, title, "sanity", False, toward_zero=True)
     if name not in METRICS:
         raise DataError(f"unknown metric '{name}': {nearest(name, [*METRICS, f'{_RANDOMIZATION}<layer>'])}")
     return METRICS[name]

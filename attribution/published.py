@@ -76,7 +76,11 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
         means = rows.pivot(index=["method", "sign"], columns="metric", values="mean")[used]
         ranked = means.dropna()
         signs = np.array([-1 if metric(n).higher_is_better else 1 for n in used])
-        ranks = rankdata(ranked.to_numpy() * signs, axis=0).mean(axis=1) if len(ranked) else np.array([])
+        ranks = (
+            rankdata(ranked.to_numpy().round(12) * signs, axis=0).mean(axis=1)
+            if len(ranked)
+            else np.array([])
+        )
         places = rankdata(ranks.round(9), method="min").astype(int) if len(ranked) else ranks
         order = np.argsort(ranks, kind="stable")
         found[family] = {

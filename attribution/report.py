@@ -89,8 +89,8 @@ def write_report(
         notes += more
         pictures |= drawn
         blind += hidden
-        parts.append(study_part(study, pictures, notes))
-        text.append(study_markdown({**study.summary(), "notes": notes}))
+        parts.append(study_part(study, pictures, notes, sources))
+        text.append(study_markdown({**study.summary(), "notes": notes, "sources": sources}))
         summary = {**provenance, "sources": sources, "notes": notes, **study.summary()}
         write_json(folder / "summary.json", portable(summary, where))
         written += [folder / "summary.json", *(folder / f"{stem}.png" for stem in pictures)]

@@ -11,6 +11,8 @@ from attribution.report_tables import (
     CLAIM_HEADER,
     SOURCE,
     claim_lines,
+    counted_words,
+    made_words,
     panel_html,
     panels,
     ranking_words,
@@ -38,9 +40,10 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-s
 
 _HOW_TO_READ = """<p class="note">Each number is a mean over windows; in brackets its 95 % interval over
 patients, below it the number of windows and of those without a score (NaN: the map is zero everywhere, or the
-truth is empty). ↑ more is better, ↓ less is better. <i>abs</i>: magnitudes of the map. Bold and numbered:
-the best three; the random baseline does not compete. That a map scores well says that it points at the known
-place or at what moves the model, not that the model is right.</p>"""
+truth is empty). ↑ more is better, ↓ less is better, → 0 nearest to 0 is best. <i>abs</i>: magnitudes of the
+map. Bold and numbered: the best three; the random baseline does not compete. Relevance mass accuracy is
+attribution localization by another name and has no column. That a map scores well says that it points at the
+known place or at what moves the model, not that the model is right.</p>"""
 
 
 def page(heading: str, body: str) -> str:
@@ -74,7 +77,12 @@ def page(heading: str, body: str) -> str:
 """
 
 
-def study_part(study: Study, pictures: Mapping[str, tuple[bytes, str]], notes: Sequence[str] = ()) -> str:
+def study_part(
+    study: Study,
+    pictures: Mapping[str, tuple[bytes, str]],
+    notes: Sequence[str] = (),
+    sources: Sequence[dict[str, Any]] = (),
+) -> str:
     """Make the section of one data set and model.
 
     Parameters
@@ -85,19 +93,17 @@ def study_part(study: Study, pictures: Mapping[str, tuple[bytes, str]], notes: S
         Name -> PNG and what it shows, in the order of the page.
     notes : sequence of str
         What could not be drawn, and why.
+    sources : sequence of dict
+        How the maps were made, from `report.read_sources`.
 
     Returns
     -------
     str
         HTML.
     """
-    summary: dict[str, Any] = study.summary()
-    classes = escape(", ".join(f"{name} {count}" for name, count in summary["classes"].items()))
-    parts = [
-        f"<h2>{escape(study.name)}</h2>",
-        f"<p>{summary['windows']} explanations of {summary['records']} records, {summary['patients']} "
-        f"patients; explained classes: {classes}; seeds: {', '.join(map(str, summary['seeds']))}.</p>",
-    ]
+    summary: dict[str, Any] = {**study.summary(), "sources": sources}
+    parts = [f"<h2>{escape(study.name)}</h2>"]
+    parts += [f"<p>{escape(words)}</p>" for words in (counted_words(summary), *made_words(summary))]
     parts += [f'<p class="note">{escape(note)}</p>' for note in notes]
     claims = claim_lines(summary["rankings"])
     if claims:
@@ -145,7 +151,7 @@ def report_page(parts: Sequence[str], provenance: str, rating: str) -> str:
     str
         HTML.
     """
-    body = [f"<p><code>{escape(provenance)}</code></p>", *parts]
+    body = [f"<p><code>{escape(provenance)}</code></p>".replace("\n", "<br>"), *parts]
     if rating:
         body.append(
             '<details id="rate"><summary>Rate maps blind</summary>'

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from attribution.names import FAMILIES, RANDOM, metric, row_title
-from attribution.scores import in_order
+from attribution.ranks import can_differ
+from attribution.scores import in_order, without_twin
 
 SOURCE = (
     "Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088"
@@ -59,6 +60,8 @@ class Panel(NamedTuple):
 def panels(table: pd.DataFrame) -> Iterator[Panel]:
     """Cut the table of one study into panels.
 
+    relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
+
     Parameters
     ----------
     table : pandas.DataFrame
@@ -69,6 +72,7 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
     Panel
         Localisation for each truth, perturbation, sanity checks.
     """
+    table = without_twin(table)
     families = table["metric"].map(lambda name: metric(name).family)
     for family in FAMILIES:
         for truth, part in in_order(table[families == family]).groupby("truth", sort=False):
@@ -90,11 +94,12 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
 
 def _best_three(part: pd.DataFrame) -> dict[tuple[str, str], int]:
     """Places of the rows that are among the best three; equal means share a place."""
-    better = metric(part["metric"].iloc[0]).higher_is_better
+    what = metric(part["metric"].iloc[0])
     ranked = part[(part["method"] != RANDOM) & part["mean"].notna()]
-    if better is None:
+    if what.higher_is_better is None:
         return {}
-    places = ranked["mean"].rank(ascending=not better, method="min").astype(int)
+    goodness = pd.Series(what.goodness(ranked["mean"].to_numpy(dtype=float)), index=ranked.index)
+    places = goodness.rank(ascending=False, method="min").astype(int)
     rows = zip(ranked["method"], ranked["sign"], places, strict=True)
     return {(method, sign): int(place) for method, sign, place in rows if place <= 3}
 
@@ -260,10 +265,75 @@ def tested_words(test: dict[str, Any]) -> str:
     if test["friedman"]:
         p = test["friedman"][1]
         words += f", Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
-    alike = test["not_different_from_best"]
+    alike, others = test["not_different_from_best"], len(test["rows"]) - 1
     words += f". Best average rank: {test['rows'][0]}"
-    words += f", not distinguishable from {', '.join(alike)}" if alike else ", different from all others"
-    return words + "."
+    if not can_differ(test["patients"], others + 1):
+        return f"{words}; so few patients cannot show a difference between so many rows."
+    if not alike or len(alike) == others:
+        return f"{words}, {'not distinguishable' if alike else 'different'} from all others."
+    return f"{words}, not distinguishable from {len(alike)} of {others} others: {', '.join(alike)}."
+
+
+def counted_words(summary: dict[str, Any]) -> str:
+    """Say how much was explained.
+
+    Parameters
+    ----------
+    summary : dict
+        From `study.Study.summary`.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    seeds = ", ".join(str(seed) for seed in summary["seeds"])
+    classes = ", ".join(f"{name} {count}" for name, count in summary["classes"].items())
+    together = " (all seeds together)" if len(summary["seeds"]) > 1 else ""
+    return (
+        f"{summary['windows']} explanations of {summary['records']} records, {summary['patients']} patients; "
+        f"explained classes{together}: {classes}; seeds of the model: {seeds}."
+    )
+
+
+def made_words(summary: dict[str, Any]) -> list[str]:
+    """Say which windows were explained, how thoroughly, and which resamples of patients did not count.
+
+    Parameters
+    ----------
+    summary : dict
+        From `study.Study.summary`, with ``sources``.
+
+    Returns
+    -------
+    list of str
+        A sentence for each result folder whose making is known, and one for the resamples where it matters.
+    """
+    methods = {row["method"] for row in summary["table"]}
+    found = []
+    for source in (source for source in summary["sources"] if "settings" in source):
+        made = source["settings"]
+        limit = source.get("limit")
+        sample = f"a sample of at most {limit}" if limit else "all"
+        parts = [
+            f"Seed {source['seed']}: {sample} of the test windows whose true class "
+            f"has a probability above {source['prob_threshold']:g}"
+        ]
+        segments = (
+            f"{made['segment_samples']} samples" if made["segment_samples"] else f"{made['segment_ms']:g} ms"
+        )
+        parts += [f"integrated gradients: {made['ig_steps']} steps"] * ("integrated_gradients" in methods)
+        sampled = f"LIME and KernelSHAP: {made['n_samples']} perturbations of segments of {segments}"
+        parts += [sampled] * bool({"lime", "kernel_shap"} & methods)
+        baselines = f"DeepSHAP: {made['n_baselines']} baselines ({made['baselines']})"
+        parts += [baselines] * ("deep_shap" in methods)
+        found.append("; ".join(parts) + ".")
+    rejected = max((row.get("rejected", 0) for row in summary["table"]), default=0)
+    if rejected:
+        found.append(
+            f"Resamples of patients without a score are left out of the intervals: at most {rejected}."
+        )
+    return found
 
 
 def study_markdown(summary: dict[str, Any]) -> str:
@@ -272,20 +342,14 @@ def study_markdown(summary: dict[str, Any]) -> str:
     Parameters
     ----------
     summary : dict
-        From `study.Study.summary`, with ``notes``.
+        From `study.Study.summary`, with ``notes`` and ``sources``.
 
     Returns
     -------
     str
         From a heading of the second level on.
     """
-    seeds = ", ".join(str(seed) for seed in summary["seeds"])
-    classes = ", ".join(f"{name} {count}" for name, count in summary["classes"].items())
-    parts = [
-        f"## {summary['dataset']}, {summary['model']}",
-        f"{summary['windows']} explanations of {summary['records']} records, {summary['patients']} patients; "
-        f"explained classes: {classes}; seeds: {seeds}.",
-    ]
+    parts = [f"## {summary['dataset']}, {summary['model']}", counted_words(summary), *made_words(summary)]
     parts += [f"Note: {note}" for note in summary["notes"]]
     claims = claim_lines(summary["rankings"])
     if claims:
@@ -297,9 +361,11 @@ def study_markdown(summary: dict[str, Any]) -> str:
         parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]
     table = pd.DataFrame(summary["table"]).astype(dict.fromkeys(("mean", "low", "high", "sd"), float))
     for panel in panels(table):
-        parts += [f"### {panel.title}", panel_markdown(panel)]
+        title = f"<details><summary>Table: {escape(panel.title)}</summary>"
+        parts += [title, panel_markdown(panel), "</details>"]
     parts.append(
-        "Mean over windows [95 % interval over patients]; below: windows, and those without a score (NaN). "
-        "Bold and numbered: the best three; the random baseline does not compete."
+        "In the tables: mean over windows [95 % interval over patients]; below: windows, and those without a "
+        "score (NaN). Bold and numbered: the best three; the random baseline does not compete. → 0: nearest "
+        "to 0 is best. Relevance mass accuracy is attribution localization by another name and has no column."
     )
     return "\n\n".join(parts)

@@ -169,7 +169,8 @@ def summarise(
     pandas.DataFrame
         One line per dataset, model, truth, method, sign and metric: ``mean``, ``low``, ``high`` (NaN with
         fewer than two patients), ``sd`` (over seeds; NaN with one), ``seeds``, ``windows`` (scored or not,
-        all seeds together), ``nan`` (those without a score), ``patients`` (with a score).
+        all seeds together), ``nan`` (those without a score), ``patients`` (with a score), ``rejected``
+        (resamples without a score in some seed, left out of the interval).
 
     Raises
     ------
@@ -189,7 +190,7 @@ def summarise(
     return pd.concat(parts, ignore_index=True)[[*_STUDY, *_CELL, *_NUMBERS]]
 
 
-_NUMBERS = ["mean", "low", "high", "sd", "seeds", "windows", "nan", "patients"]
+_NUMBERS = ["mean", "low", "high", "sd", "seeds", "windows", "nan", "patients", "rejected"]
 
 
 def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float) -> pd.DataFrame:
@@ -213,9 +214,13 @@ def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float
         line: dict[str, Any] = dict(zip(_CELL, cell, strict=True))
         patients = int((counts[:, at].sum(axis=1) > 0).sum())
         low = high = np.nan
+        rejected = 0
         if patients > 1:
             values = drawn[:, defined].mean(axis=1)  # NaN where a seed's patients were not drawn
-            low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+            kept = values[np.isfinite(values)]
+            rejected = resamples - len(kept)
+            if len(kept):
+                low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
         line |= {
             "mean": means[defined].mean() if defined.size else np.nan,
             "low": low,
@@ -225,6 +230,7 @@ def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float
             "windows": int(total[at].sum()),
             "nan": int(total[at].sum() - counts[:, at].sum()),
             "patients": patients,
+            "rejected": rejected,
         }
         lines.append(line)
     return pd.DataFrame(lines)
@@ -232,6 +238,23 @@ def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float
 
 def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def without_twin(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns ``truth`` and ``metric``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The other lines.
+    """
+    twice = set(table["truth"][table["metric"] == "attribution_localization"])
+    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["truth"].isin(twice)]
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,15 +1,26 @@
 """Tests over patients, Holm's correction, groups, and rankings beside the published ones."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare, wilcoxon
+from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
 from attribution.names import metric, row_title
 from attribution.published import published_claims, rankings
-from attribution.ranks import FEWEST_PATIENTS, against_random, compare, compare_methods, holm, patient_means
+from attribution.ranks import (
+    FEWEST_PATIENTS,
+    against_random,
+    can_differ,
+    compare,
+    compare_methods,
+    holm,
+    patient_means,
+    signed_rank,
+)
 from attribution.scores import COLUMNS
 from utils.errors import DataError
 
@@ -63,6 +74,34 @@ def test_comparison_is_that_of_scipy():
     assert sum(found.average_ranks) == pytest.approx(1 + 2 + 3 + 4)
     reverse = compare(pd.DataFrame(-values, columns=list("abcd")), higher_is_better=False)
     assert reverse.rows == found.rows and reverse.average_ranks == found.average_ranks
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=9))
+def test_signed_rank_counts_all_signs(pairs):
+    a, b = np.array(pairs, dtype=float).T
+    ranks = rankdata(np.abs(a - b)) * (a != b)  # Pratt: equal pairs take the lowest ranks, and no side
+    sums = [ranks @ signs for signs in itertools.product((1, -1), repeat=len(a))]
+    found = abs(ranks @ np.sign(a - b))
+    assert signed_rank(a, b) == pytest.approx(np.mean(np.abs(sums) >= found))
+
+
+@pytest.mark.parametrize("patients", [6, 14, 50, 51, 80])
+def test_signed_rank_is_that_of_scipy_without_ties(patients):
+    a, b = np.random.default_rng(patients).normal(0.2, 1, (2, patients))
+    assert signed_rank(a, b) == pytest.approx(wilcoxon(a, b).pvalue)
+
+
+def test_ties_do_not_take_away_the_power_of_a_test():
+    ones = np.ones(14)
+    assert signed_rank(ones, ones * 0) == pytest.approx(2 / 2**14)
+    assert signed_rank(ones, ones + 1e-15) == 1.0  # rounding of a mean is no difference
+
+
+def test_few_patients_cannot_tell_many_rows_apart():
+    assert can_differ(14, 22) and not can_differ(13, 22) and not can_differ(5, 2)
+    values = np.random.default_rng(0).normal(0, 0.1, (8, 22)) + np.arange(22)
+    found = compare(pd.DataFrame(values, columns=[f"m{i:02}" for i in range(22)]), higher_is_better=True)
+    assert found.friedman[1] < 0.001 and not any(pair["differ"] for pair in found.pairs)
 
 
 def test_groups_join_neighbours_that_do_not_differ():
@@ -221,7 +260,9 @@ def test_extras_and_sanity_checks_do_not_count():
 
 def test_metrics_know_their_direction():
     assert metric("auc").header == "AUC ↑" and metric("deletion").header == "deletion ↓"
-    assert metric("randomization_layer4").header == "random to layer4 ↓"
+    assert metric("randomization_layer4").header == "random to layer4 → 0"
+    assert metric("randomization_layer4").goodness(np.array([-0.5, 0.1])).tolist() == [-0.5, -0.1]
+    assert metric("deletion").goodness(np.array([-0.5, 0.1])).tolist() == [0.5, -0.1]
     assert metric("randomization_only_head").title == "random only head"
     assert metric("sparseness_gini").higher_is_better is None
     with pytest.raises(DataError, match=r"unknown metric 'aucc': did you mean 'auc'"):

@@ -108,10 +108,11 @@ def test_the_page_stands_alone_and_speaks_of_everything(report):
         "Guided Grad-CAM (abs)",
         "published rank",
         "Friedman",
-        "seeds: 1, 2",
+        "seeds of the model: 1, 2",
     ):
         assert said in words
     assert "2 patients: no test can be made with fewer than 6" in words
+    assert "explained classes (all seeds together)" in words and "explained classes: " in words
     assert page.images >= 4 + 4
 
 

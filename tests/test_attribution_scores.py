@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from attribution.figures import critical_difference, score_table
-from attribution.report_tables import panel_html, panel_markdown, panels, study_markdown
+from attribution.report_tables import made_words, panel_html, panel_markdown, panels, study_markdown
 from attribution.scores import COLUMNS, read_score_file, read_scores, summarise
 from attribution.study import analyse
 from tests.attribution_scores import METHODS, score_lines, words_of, write_scores
@@ -120,6 +120,41 @@ def test_seeds_have_equal_weight_and_a_spread():
     assert line["low"] == pytest.approx(0.5) and line["high"] == pytest.approx(0.5)
 
 
+def test_resamples_without_a_score_are_rejected_and_counted():
+    scores = score_lines(patients=3, each=1, metrics=(("auc", "beats"),))
+    scores = scores[scores["sign"] == "signed"].assign(score=[0.2, 0.8, np.nan])
+    line = summarise(scores, resamples=500, seed=1).iloc[0]
+    draws = np.random.default_rng(1).multinomial(3, [1 / 3] * 3, size=500)
+    assert line["rejected"] == (draws[:, 2] == 3).sum() > 0
+    assert (line["low"], line["high"], line["patients"]) == pytest.approx((0.2, 0.8, 2))
+    study = analyse(scores, resamples=500, seed=1)[0]
+    text = study_markdown({**study.summary(), "notes": [], "sources": []})
+    assert f"left out of the intervals: at most {line['rejected']}." in text
+
+
+def test_a_report_says_what_its_sample_was():
+    study = analyse(pd.concat([score_lines("lime"), score_lines("gradcam")]), resamples=20)[0]
+    settings = {"ig_steps": 50, "n_samples": 500, "segment_ms": 64.0, "segment_samples": 0}
+    settings |= {"n_baselines": 25, "baselines": "training"}
+    source = {"folder": "a", "seed": 1, "limit": 40, "prob_threshold": 0.75, "settings": settings}
+    sources = [source, {**source, "seed": 2, "limit": None}, {"folder": "without args.json"}]
+    one, two = made_words({**study.summary(), "sources": sources})
+    assert one.startswith("Seed 1: a sample of at most 40 of the test windows") and "above 0.75" in one
+    assert two.startswith("Seed 2: all of the test windows")
+    assert "500 perturbations of segments of 64 ms" in one and "DeepSHAP" not in one
+
+
+def test_a_map_with_the_other_sign_has_not_gone_with_the_weights():
+    scores = pd.concat(
+        score_lines(metrics=(("randomization_head", ""),)).assign(method=name, score=score)
+        for name, score in (("lrp", -0.9), ("lime", 0.1), ("saliency", 0.5))
+    )
+    panel = next(panels(summarise(scores, resamples=20)))
+    places = {name: cells[0].place for name, cells in panel.rows}
+    assert panel.header == ["random to head → 0"]
+    assert (places["LIME"], places["Saliency"], places["LRP"]) == (1, 3, 0)
+
+
 def test_one_patient_one_window_and_no_score_at_all():
     table = summarise(score_lines(patients=1, each=1), resamples=20)
     assert np.isfinite(table["mean"]).all() and table[["low", "high"]].isna().all(axis=None)
@@ -135,7 +170,7 @@ def test_a_study_of_one_method_one_patient_says_why_nothing_is_tested():
         "1 patients: no test can be made with fewer than 6"
     }
     assert all(critical_difference(test.comparison, "x") is None for test in study.tests)
-    text = study_markdown({**study.summary(), "notes": []})
+    text = study_markdown({**study.summary(), "notes": [], "sources": []})
     assert "no test can be made with fewer than 6" in text and "not ranked" in text
 
 
