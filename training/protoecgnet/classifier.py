@@ -233,7 +233,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     UsageError
         A branch is missing.
     DataError
-        Branches trained on other records, folds, filters or label sets.
+        Branches trained on other records, folds, filters or label sets, or that together lack a class.
     """
     networks, cards = [], []
     for branch in BRANCHES:
@@ -250,6 +250,14 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
         network, card = load_network(folder, branch, None)
         networks.append(network)
         cards.append(card)
+    known = {name for card in cards for name in card["classes"]}
+    unknown = [name for name in data.train.classes if name not in known]
+    if unknown:
+        tasks = ", ".join(f"{card['model']['branch']}: {card['task']}" for card in cards)
+        raise DataError(
+            f"no branch knows {', '.join(unknown[:5])}{', ...' if unknown[5:] else ''} of task {config.task} "
+            f"({tasks}): train the branches on label sets that make up the fusion's, or give its --task"
+        )
     _, samples, leads = data.train.signals.shape
     model = models_torch.create_model(
         "protoecgnet_fusion",
