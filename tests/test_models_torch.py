@@ -1,6 +1,9 @@
 """The PyTorch models: reference outputs, saving, options, errors."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from models_torch import create_model, list_models
 from tests import attribution_golden
+from tests.conftest import ROOT
 from tests.golden_weights import noise_signals, set_torch_weights
 from utils.errors import DataError, UsageError
 
@@ -92,6 +96,23 @@ def test_resnet18_sees_which_lead_is_which_only_where_asked():
         blind, aware = small_model("resnet18"), small_model("resnet18", lead_aware=True)
         torch.testing.assert_close(blind(swapped), blind(signals), rtol=0, atol=1e-5)
         assert (aware(swapped) - aware(signals)).abs().max() > 1e-3
+
+
+def test_a_narrow_resnet18_of_twelve_leads_keeps_to_its_memory():
+    code = """
+import torch
+from models_torch import create_model
+torch.set_num_threads(1)
+model = create_model("resnet18", widths=(8, 8, 8, 8))
+for _ in range(5):
+    model(torch.randn(16, 1000, 12)).square().sum().backward()
+print("sound")
+"""
+    checked = os.environ | {"MALLOC_CHECK_": "3"}  # the C library looks at its lists (Linux)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=checked, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout == "sound\n", (done.returncode, done.stderr[-2000:])
 
 
 def test_resnet101_has_the_references_size():
