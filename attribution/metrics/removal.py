@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -281,16 +281,34 @@ def draw_subsets(
     """
     size = max(1, int(settings.subset_ratio * samples))
     if settings.reference:
-        stream = np.random.RandomState(settings.seed)
-        for window in range(skip + len(keys)):
-            subsets = [stream.choice(samples, size, replace=False) for _ in range(settings.runs)]
-            if window >= skip:
-                yield np.stack(subsets)
+        yield from _stream_of_reference(samples, size, settings, skip, skip + len(keys))
         return
     for key in keys.tolist():
         generator = np.random.default_rng([settings.seed, key, _SUBSETS])
         draws = [generator.choice(samples, size, replace=False, shuffle=False) for _ in range(settings.runs)]
         yield np.stack(draws).astype(np.int64)
+
+
+# Where the reference's stream stood after so many windows: thousands of windows, a few at a time and once for
+# each method, need not draw all that came before them again.
+_STOOD: dict[tuple[int, ...], dict[int, dict[str, Any]]] = {}
+
+
+def _stream_of_reference(
+    samples: int, size: int, settings: PerturbationSettings, begin: int, end: int
+) -> Iterator[np.ndarray]:
+    """Subsets of the windows from `begin` to before `end`, of a stream that begins with window 0."""
+    stood = _STOOD.setdefault((settings.seed, settings.runs, samples, size), {})
+    stream = np.random.RandomState(settings.seed)
+    known = max((window for window in stood if window <= begin), default=0)
+    if known:
+        stream.set_state(stood[known])
+    for window in range(known, end):
+        subsets = [stream.choice(samples, size, replace=False) for _ in range(settings.runs)]
+        if window == end - 1:
+            stood[end] = stream.get_state(legacy=False)
+        if window >= begin:
+            yield np.stack(subsets)
 
 
 def _correlation(relevance: np.ndarray, loss: np.ndarray) -> float:
