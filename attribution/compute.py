@@ -227,8 +227,9 @@ def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]
             windows, classifier, options.prob_threshold, options.target_label, options.limit, options.seed
         )
         result = ComputeResult(folder, args, chosen.rows, chosen.targets, chosen.probability)
-        for old in [*folder.glob("maps/*.npz"), *folder.glob("scores/*")]:
-            old.unlink()
+        # first the settings: a command that is killed here leaves nothing that goes on with other windows
+        for old in [folder / ARGS, *folder.glob("maps/*.npz"), *folder.glob("scores/*")]:
+            old.unlink(missing_ok=True)
         write_npz(
             folder / SELECTION, rows=chosen.rows, targets=chosen.targets, probability=chosen.probability
         )
@@ -307,7 +308,7 @@ def compute(result: ComputeResult, classifier: Classifier, name: str) -> dict[st
             tqdm.write(f"{name}: {done} of {count} windows kept in {part}; the same command goes on")
             raise
     seconds = before + time.monotonic() - began
-    write_npz(path, maps=maps, seconds=np.float64(seconds))
+    write_npz(path, maps=maps)  # nothing but maps: the same ones make the same file
     part.unlink(missing_ok=True)
     return {"windows": count, "seconds": seconds, "path": path}
 

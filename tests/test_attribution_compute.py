@@ -123,6 +123,7 @@ def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
     assert again.methods() == QUICK and not list((tmp_path / "parts" / "maps").glob("*.part.npz"))
     for name in QUICK:
         assert again.maps(name).tobytes() == whole.maps(name).tobytes()
+        assert again.map_file(name).read_bytes() == whole.map_file(name).read_bytes()
 
 
 def test_a_real_kill_leaves_a_folder_that_goes_on(study, whole, tmp_path):
@@ -175,7 +176,7 @@ def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, c
         (["--attr_method", "attention"], TwelveLeadError, "none of these methods"),
         (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is no class"),
         (["--prob_threshold", 1], UsageError, "--prob_threshold must lie"),
-        (["--n_samples", 0], UsageError, "n_samples must be 1 or more"),
+        (["--n_samples", 0], UsageError, "n_samples must be 2 or more"),
         (["--limit", -1], UsageError, "must not be negative"),
     ],
 )
@@ -271,3 +272,20 @@ def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
             "--result_dir", tmp_path / "r",
         )  # fmt: skip
     assert load_maps(tmp_path / "r").methods() == ["saliency"]
+
+
+def test_an_overwrite_that_is_killed_leaves_nothing_that_goes_on(study, tmp_path, monkeypatch):
+    words = ["--attr_method", "saliency", "--result_dir", tmp_path / "r"]
+    compute_small(study, *words)
+
+    def killed(*_args, **_arrays):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "write_npz", killed)
+        compute_small(study, *words, "--limit", 2, "--overwrite")
+    assert not list((tmp_path / "r" / "maps").iterdir())
+    with pytest.raises(UsageError, match="holds no maps"):
+        load_maps(tmp_path / "r")
+    compute_small(study, *words, "--limit", 2)
+    assert len(load_maps(tmp_path / "r").rows) == 2
