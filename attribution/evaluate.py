@@ -200,16 +200,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--truth", nargs="+", help="truths of the windows to compare with (default: all there are)")
     add("--top_k", type=int, default=0, help=f"k of top_k_intersection (default: {TOP_FRACTION} of the mask)")
-    add("--patch_ms", type=float, default=50.0, help="patch in milliseconds (default: %(default)s)")
+    usual = PerturbationSettings()
+    add("--patch_ms", type=float, help=f"patch in milliseconds (default: {usual.patch_ms:g})")
     add("--patch_size", type=int, default=0, help="patch in samples (default: by --patch_ms)")
     add("--perturb_order", choices=["morf", "lerf", "both"], default="both", help="default: %(default)s")
-    add("--coverage", type=float, default=0.5, help="part that region perturbation removes (default: 0.5)")
+    add("--coverage", type=float, help=f"part that region perturbation removes (default: {usual.coverage})")
     add(
         "--tolerance",
         type=float,
-        default=PerturbationSettings.tolerance,
         help="points of a curve are added while a stretch may hide more area; 0: all points "
-        "(default: %(default)s)",
+        f"(default: {usual.tolerance})",
     )
     add("--fill", choices=FILLS, default="zero", help="what removed samples become (default: %(default)s)")
     add("--subset_ratio", type=float, default=0.1, help="subsets of faithfulness (default: %(default)s)")
@@ -273,11 +273,19 @@ def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> ScorePlan:
         name: getattr(options, name) for name in ("fill", "subset_ratio", "runs", "seed", "batch_size")
     }
     changes |= {"random_orders": options.random_orders}
+    own = {name: getattr(options, name) for name in ("patch_ms", "coverage", "tolerance")}
+    own = {name: value for name, value in own.items() if value is not None}
+    if options.patch_size and "patch_ms" in own:
+        raise UsageError("--patch_ms and --patch_size both say how long a patch is: choose one")
     if options.reference:
+        if own:
+            raise UsageError(
+                f"--{next(iter(own))} does not go with the study's settings (patches in samples, 100 of "
+                "them, every point of a curve): leave it out, or add --reference False"
+            )
         settings = PerturbationSettings.of_reference(**changes, patch_samples=options.patch_size or 16)
     else:
-        changes |= {name: getattr(options, name) for name in ("patch_ms", "coverage", "tolerance")}
-        settings = PerturbationSettings(patch_samples=options.patch_size, **changes)
+        settings = PerturbationSettings(patch_samples=options.patch_size, **changes, **own)
     return ScorePlan(
         metrics=metrics,
         signs=SIGNS if options.absolute is None else [SIGNS[options.absolute]],

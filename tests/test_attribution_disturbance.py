@@ -21,6 +21,7 @@ from attribution.metrics.perturbation import (
     region_perturbation,
 )
 from attribution.metrics.regions import grid_order, grid_plan, sliding_plan
+from attribution.metrics.removal import draw_subsets
 from tests import attribution_golden as golden
 from utils.errors import UsageError
 
@@ -250,6 +251,17 @@ def test_the_reference_stream_goes_on_over_batches():
         np.testing.assert_allclose(rest[key], whole[key][1:], rtol=0, atol=1e-6)
 
 
+@given(st.permutations([(0, 3), (1, 2), (3, 5), (4, 1)]))
+@settings(max_examples=10)
+def test_the_reference_stream_is_the_same_in_any_order(parts):
+    options = PerturbationSettings.of_reference(runs=3, seed=8)
+    stream = np.random.RandomState(8)
+    wanted = [[stream.choice(40, 4, replace=False) for _ in range(3)] for _ in range(8)]
+    for skip, count in parts:
+        found = list(draw_subsets(40, options, np.arange(count), skip))
+        np.testing.assert_array_equal(found, wanted[skip : skip + count])
+
+
 def test_a_map_without_negative_values_is_removed_once():
     x, targets = windows(2), np.array([0, 1])
     maps = np.abs(windows(2, seed=4))
@@ -342,12 +354,14 @@ def test_controls_serve_all_methods(study):
     ("options", "text"),
     [
         ({"patch_ms": 0}, "patch_ms"),
+        ({"patch_ms": float("inf")}, "patch_ms"),
         ({"patch_samples": -1}, "patch_samples"),
         ({"coverage": 0}, "coverage"),
         ({"subset_ratio": 1.0}, "subset_ratio"),
         ({"fill": "noise"}, "unknown fill 'noise'"),
         ({"runs": 2}, "at least 3"),
         ({"tolerance": float("nan")}, "tolerance"),
+        ({"tolerance": float("inf")}, "tolerance"),
         ({"random_orders": 0}, "random_orders"),
     ],
 )

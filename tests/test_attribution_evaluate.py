@@ -149,7 +149,8 @@ def test_only_zero_maps(tmp_path, capsys):
 
 
 def test_the_reference_setting(maps):
-    run(maps, "--reference", "--eval_metric", "region_perturbation", "pointing_game", "--patch_size", "4")
+    words = ["--reference", "--eval_metric", "region_perturbation", "pointing_game", "--patch_size", "4"]
+    evaluate.main(["--attr_dir", str(maps), *words])
     how = read_json(maps / "scores" / "evaluate.json")["saliency"]["how"]
     assert how["pointing_game"] == {"ties": "reference"}
     assert how["region_perturbation_morf"]["regions"] == 100
@@ -318,6 +319,9 @@ def test_maps_of_another_model_are_refused(maps):
         (["--top_k", "128"], "between 1 and 127"),
         (["--patch_size", "129", "--eval_metric", "deletion"], "longer than the windows"),
         (["--threads", "-1"], "--threads"),
+        (["--patch_size", "4", "--patch_ms", "20"], "choose one"),
+        (["--patch_ms", "inf"], "patch_ms"),
+        (["--reference"], "--tolerance does not go with the study's settings"),
     ],
 )
 def test_flags_that_cannot_be_right(maps, words, text):

@@ -211,10 +211,11 @@ def test_wrong_input_is_refused(change, kind, message):
     [
         ({"batch_size": 0}, "batch_size must be 1 or more"),
         ({"ig_steps": 0}, "ig_steps must be 1 or more"),
-        ({"n_samples": -1}, "n_samples must be 1 or more"),
+        ({"n_samples": 1}, "n_samples must be 2 or more"),
         ({"seed": -1}, "seed must be 0 or more"),
         ({"segment_ms": 0.0}, "segments need a length"),
         ({"segment_ms": float("nan")}, "segments need a length"),
+        ({"segment_ms": float("inf")}, "segments need a length"),
         ({"segment_samples": -1}, "segments need a length"),
         ({"upsampling": "centred"}, "did you mean 'centered'"),
     ],

@@ -242,7 +242,7 @@ def test_a_silent_window_and_a_window_of_one_segment(method):
     assert not explain(subject, method, x, np.array([0]), STUDY_OF_TEN).any()
     one, _ = linear_classifier(leads=1)
     x = np.ones((1, 100, 1), np.float32)
-    for count in (1, 2, 7):
+    for count in (2, 7):
         map_ = explain(one, method, x, np.array([0]), Settings(n_samples=count, segment_ms=1000.0))
         assert len(np.unique(map_)) == 1
     if method == "kernel_shap":

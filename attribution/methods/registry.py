@@ -37,7 +37,7 @@ class Settings:
         How gradcam and guided_gradcam bring the coarse map to the samples: ``centered``, each column at the
         middle of its samples and a straight line between; ``nearest``, the reference's staircase.
     n_samples : int
-        Perturbed inputs of lime and kernel_shap.
+        Perturbed inputs of lime and kernel_shap, 2 at least: the whole and the silenced one.
     segment_ms : float
         Length of a segment of lime and kernel_shap in milliseconds.
     segment_samples : int
@@ -60,12 +60,12 @@ class Settings:
     n_baselines: int = 25
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "ig_steps", "n_samples", "n_baselines"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name, least in (("batch_size", 1), ("ig_steps", 1), ("n_samples", 2), ("n_baselines", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, not {self.seed}")
-        if self.segment_samples < 0 or not self.segment_ms > 0:
+        if self.segment_samples < 0 or not 0 < self.segment_ms < np.inf:
             raise UsageError(
                 f"segments need a length: segment_ms {self.segment_ms} or segment_samples "
                 f"{self.segment_samples}"

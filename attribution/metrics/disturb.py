@@ -75,15 +75,15 @@ class PerturbationSettings:
 
     def __post_init__(self) -> None:
         for name in ("patch_samples", "regions", "tolerance", "seed"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < np.inf:
                 raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
         for name in ("random_orders", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
         if self.runs < 3:
             raise UsageError(f"runs is {self.runs}: a correlation needs at least 3")
-        if not self.patch_ms > 0:
-            raise UsageError(f"patch_ms must be above 0, not {self.patch_ms}")
+        if not 0 < self.patch_ms < np.inf:
+            raise UsageError(f"patch_ms must be above 0 and finite, not {self.patch_ms}")
         if not 0 < self.coverage <= 1 or not 0 < self.subset_ratio < 1:
             raise UsageError(
                 f"coverage {self.coverage} must lie in (0, 1] and subset_ratio {self.subset_ratio} in (0, 1)"
