@@ -119,10 +119,13 @@ class ScoreFiles:
         table = table.iloc[np.argsort(table["metric"].map(order), kind="stable")]
         with atomic_path(self.file(method)) as temporary:
             table.to_csv(temporary, index=False, na_rep="nan")
-        entry["how"] |= {metric: plan.how(metric) for metric in metrics}
+        how = entry["how"] | {metric: plan.how(metric) for metric in metrics}
+        # in the order of the metrics, not in that in which a set gives them: the same scores, the same file
+        entry["how"] = {metric: how[metric] for metric in ALL_METRICS if metric in how}
         there = set(kept[["sign", "metric", "truth"]].itertuples(index=False, name=None))
         stays = [line for line in entry["undefined"] if tuple(line[:3]) in there]
-        entry["undefined"] = [*stays, *([*cell, reasons] for cell, reasons in new.undefined.items())]
+        lines = [*stays, *([*cell, reasons] for cell, reasons in new.undefined.items())]
+        entry["undefined"] = sorted(lines, key=lambda line: order[line[1]])
         self._record(method, entry)
 
     def _record(self, method: str, entry: dict[str, Any]) -> None:

@@ -157,6 +157,18 @@ def test_the_reference_setting(maps):
     assert how["region_perturbation_morf"]["tolerance"] == 0
 
 
+def test_the_same_scores_make_the_same_files(maps):
+    names = ("evaluate.json", "saliency.csv", "gradcam.csv")
+    run(maps)
+    whole = [(maps / "scores" / name).read_bytes() for name in names]
+    shutil.rmtree(maps / "scores")
+    run(maps, "--eval_metric", "deletion", "auc")
+    run(maps)
+    found = [(maps / "scores" / name).read_bytes() for name in names]
+    assert found == whole
+    assert list(json.loads(found[0])["saliency"]["how"]) == list(ALL_METRICS)
+
+
 # ---- resuming ------------------------------------------------------------------------------------
 
 
