@@ -244,6 +244,13 @@ def ranking_words(entry: dict[str, Any]) -> str:
     return words
 
 
+_APPROXIMATE = (
+    "These tests were made with the normal approximation of the signed-rank test, not with the exact one of "
+    "today: with so few patients and so many rows it can hardly find a difference, so that *not "
+    "distinguishable* may only mean that."
+)
+
+
 def tested_words(test: dict[str, Any]) -> str:
     """Say what the tests of a metric found.
 
@@ -359,6 +366,8 @@ def study_markdown(summary: dict[str, Any]) -> str:
         parts.append(f"**{family}.** {ranking_words(entry)}")
     if summary["tests"]:
         parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]
+        if summary.get("signed_rank") != "exact" and not all(test["reason"] for test in summary["tests"]):
+            parts.append(_APPROXIMATE)
     table = pd.DataFrame(summary["table"]).astype(dict.fromkeys(("mean", "low", "high", "sd"), float))
     for panel in panels(table):
         title = f"<details><summary>Table: {escape(panel.title)}</summary>"

@@ -121,8 +121,8 @@ class Study:
         Returns
         -------
         dict
-            JSON values: `counts`, ``table`` (a list of rows, rounded to 6 digits), ``rankings`` and ``tests``
-            (without the pairs, which are in ranks.json).
+            JSON values: `counts`, ``table`` (a list of rows, rounded to 6 digits), ``rankings``, ``tests``
+            (without the pairs, which are in ranks.json) and how their p-values were found.
         """
         lines = self.table.drop(columns=["dataset", "model"]).round(6)
         tests = []
@@ -144,6 +144,7 @@ class Study:
             **self.counts(),
             "table": lines.to_dict("records"),
             "rankings": [asdict(ranking) for ranking in self.rankings],
+            "signed_rank": "exact",
             "tests": tests,
         }
 
