@@ -199,7 +199,13 @@ def main() -> None:
         words = [w for i, w in enumerate(words) if w != "--gpu_num" and words[max(0, i - 1)] != "--gpu_num"]
     models = models_torch.list_models()
     config = parse_config(
-        __doc__, models, "resnet18", [_ALIASES.get(word, word) for word in words], StudyConfig, check_study
+        __doc__,
+        models,
+        "resnet18",
+        [_ALIASES.get(word, word) for word in words],
+        StudyConfig,
+        check_study,
+        "python -m attribution.train",
     )
     train_torch(config, prepare=prepare_study, load=load_study_data)
 

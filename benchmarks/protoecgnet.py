@@ -164,7 +164,7 @@ def main_table(runs: dict[str, dict[str, Any]]) -> str:
             lines.append([*cells, f"{fusion['prototypes']}", "–"])
     header = ["branch", "classes: all / scored / frequent", "black box, frequent", "prototypes, frequent"]
     header += ["black box, scored", "prototypes, scored", "black box, fold 9", "joint, fold 9", "projected"]
-    return markdown([*header, "classifier", "prototypes", "training ECGs"], lines)
+    return markdown([*header, "classifier", "prototypes", "training ECGs before pruning"], lines)
 
 
 def _changed(config: dict[str, Any], base: dict[str, Any]) -> str:

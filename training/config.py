@@ -226,6 +226,7 @@ def parse_config(
     args: Sequence[str] | None = None,
     kind: type[Config] = TrainConfig,
     checked: Callable[[Config, Sequence[str]], Config] | None = None,
+    prog: str | None = None,
 ) -> Config:
     """Read flags and the configuration file into a checked configuration.
 
@@ -243,6 +244,8 @@ def parse_config(
         `TrainConfig` or a configuration that has more.
     checked : callable
         Its check; default `check`.
+    prog : str, optional
+        The command as it is typed; default the script's name.
 
     Returns
     -------
@@ -254,7 +257,7 @@ def parse_config(
     UsageError
         Unknown model, key or impossible value.
     """
-    parser = Parser(description=description)
+    parser = Parser(prog=prog, description=description)
     add_options(parser, models, kind)
     parser.set_defaults(model=default_model)
     first, _ = parser.parse_known_args(args)
