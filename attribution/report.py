@@ -20,12 +20,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from attribution.figures import critical_difference, png, score_table
-from attribution.names import TITLES, metric
+from attribution.names import RANDOM, TITLES, metric
 from attribution.rating import BlindMap, rating_part, shuffled
 from attribution.report_html import page, report_page, study_part
 from attribution.report_maps import blind_maps, draw_windows, map_pictures
 from attribution.report_tables import study_markdown
 from attribution.results import ARGS, load_maps
+from attribution.sanity_files import cascade_similarity, flag
 from attribution.scores import COLUMNS, read_scores
 from attribution.study import Study, analyse
 from training.flags import Parser
@@ -126,7 +127,8 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     sources : list of dict
         For each folder what its args.json says of commands, settings and selection.
     notes : list of str
-        Methods that the model does not allow, and why; folders without an args.json.
+        Methods that the model does not allow, and why; folders without an args.json; methods whose maps
+        hardly follow the weights.
     """
     sources, notes = [], []
     for folder in dict.fromkeys(study.scores["folder"]):
@@ -137,6 +139,9 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
             notes.append(f"{folder} has no {ARGS}: how its maps were made is not known.")
         for method, reason in args.get("not_possible", {}).items():
             notes.append(f"{TITLES.get(method, method)} cannot explain this model: {reason}")
+    for method, scores in study.scores.groupby("method", sort=False):
+        if method != RANDOM and (told := flag(cascade_similarity(scores))):
+            notes.append(f"{TITLES.get(method, method)}: {told}.")
     return sources, list(dict.fromkeys(notes))
 
 

@@ -30,16 +30,13 @@ from attribution.sanity_checks import (
     randomization_columns,
     seed_columns,
 )
-from attribution.sanity_files import Column, score_file, tidy, write_scores
+from attribution.sanity_files import Column, cascade_similarity, flag, score_file, tidy, write_scores
 from attribution.scores import read_score_file
 from training.flags import Parser, true_or_false
 from utils.errors import DataError, UsageError, nearest, run_cli
 from utils.files import read_json, sha256, write_json
 
 RECORD = "sanity.json"
-# Mean similarity over the cascade, from the head at random to all weights at random: the early steps count,
-# where what speaks for a class is gone already, and the late ones, where nothing is left of the model.
-IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5
 
 
 def draw_evenly(patients: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -178,15 +175,9 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
         ]
         if missing:
             remarks.append(f"{method}: windows without score (a zero map, or none): {', '.join(missing)}")
-        cascade = [m for m in known.index if m.startswith("randomization_") and "_only_" not in m]
-        # a map that has gone with the weights is not alike, though it has no order to compare
-        similarity = scores[shown & scores["metric"].isin(cascade)]["score"].fillna(0).mean()
-        lines[method]["randomization"] = similarity
-        if similarity >= KEEPS_ORDER:
-            told = _IGNORES if similarity >= IGNORES_WEIGHTS else _KEEPS
-            remarks.append(
-                f"FLAG {method}: similarity {similarity:.2f} over the cascade of random weights: {told}"
-            )
+        lines[method]["randomization"] = similarity = cascade_similarity(scores)
+        if told := flag(similarity):
+            remarks.append(f"FLAG {method}: {told}")
     columns = dict.fromkeys(metric for line in lines.values() for metric in line.index)
     table = pd.DataFrame(lines).T[[*columns]]
     for metric, reason in _WITHOUT.items():
@@ -196,8 +187,6 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
     return table, remarks
 
 
-_IGNORES = "its maps do not depend on what the model has learned"
-_KEEPS = "its maps show the signal more than what the model has learned"
 _WITHOUT = {
     "seed_stability": "they draw no random numbers and repeat themselves",
     "completeness_error": "they promise no sum",

@@ -13,6 +13,10 @@ from attribution.results import ComputeResult
 from attribution.scores import COLUMNS
 from utils.files import atomic_path
 
+# Mean similarity over the cascade, from the head at random to all weights at random: the early steps count,
+# where what speaks for a class is gone already, and the late ones, where nothing is left of the model.
+IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5
+
 
 class Column(NamedTuple):
     """One number for each window.
@@ -99,3 +103,42 @@ def write_scores(path: Path, scores: pd.DataFrame) -> None:
     """
     with atomic_path(path) as temporary:
         scores.to_csv(temporary, index=False, na_rep="nan")
+
+
+def cascade_similarity(scores: pd.DataFrame) -> float:
+    """Mean similarity of a method's absolute maps to those of the model with more and more random weights.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Scores of one method, with ``metric``, ``sign`` and ``score``.
+
+    Returns
+    -------
+    float
+        NaN where the weights were not put at random. A map that has gone with the weights, and so has no
+        order to compare, counts as 0.
+    """
+    of_cascade = scores["metric"].str.startswith("randomization_") & ~scores["metric"].str.contains("_only_")
+    return float(scores[of_cascade & (scores["sign"] == "absolute")]["score"].fillna(0).mean())
+
+
+def flag(similarity: float) -> str:
+    """Say it where maps hardly follow the weights.
+
+    Parameters
+    ----------
+    similarity : float
+        From `cascade_similarity`.
+
+    Returns
+    -------
+    str
+        Empty where they follow, or where it is not known.
+    """
+    if not similarity >= KEEPS_ORDER:
+        return ""
+    told = "its maps show the signal more than what the model has learned"
+    if similarity >= IGNORES_WEIGHTS:
+        told = "its maps do not depend on what the model has learned"
+    return f"similarity {similarity:.2f} over the cascade of random weights: {told}"

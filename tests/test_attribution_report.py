@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from attribution.rating import BlindMap, rating_part, shuffled
-from attribution.report import main, write_report
+from attribution.report import main, read_sources, write_report
+from attribution.study import analyse
 from benchmarks import attribution as tables
 from benchmarks.tables import insert
-from tests.attribution_scores import METHODS, make_windows, write_maps, write_scores
+from tests.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
 from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, run_cli
@@ -225,3 +226,14 @@ def test_committed_page_and_readme_are_up_to_date():
     assert page == tables.page(studies), "run python -m benchmarks.attribution table"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme == insert(readme, tables.block(studies), "attribution")
+
+
+def test_maps_that_do_not_follow_the_weights_are_named():
+    steps = (("randomization_head", ""), ("randomization_layer1", ""), ("auc", "beats"))
+    methods = ("lime", "guided_gradcam", "random_baseline")  # about 0.2, 0.6 and 0 in all scores
+    scores = pd.concat([score_lines(method, metrics=steps) for method in methods])
+    (study,) = analyse(scores.assign(folder="nowhere"), resamples=20)
+    _, notes = read_sources(study)
+    (flagged,) = [note for note in notes if "random weights" in note]
+    assert flagged.startswith("Guided Grad-CAM: similarity 0.6")
+    assert flagged.endswith("its maps show the signal more than what the model has learned.")
