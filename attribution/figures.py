@@ -29,6 +29,12 @@ STRONG = "#4a2fc9"
 _SCORE_COLOURS = LinearSegmentedColormap.from_list("scores", ["#ffffff", "#b9aef0", STRONG])
 # millimetres
 _MARGIN, _NAMES, _CELL, _ROW, _GAP, _HEADER, _FOOT = 8, 46, 21, 8.5, 5, 21, 27
+_SCALE, _LEGEND_LINE = 50, 3.4
+_LEGEND = (
+    "Mean over windows (place, if among the best three). Below it: 95 % interval over patients, and how "
+    "many windows have no score (NaN). Arrows: the better direction (→ 0: nearest to it). The random "
+    "baseline does not compete."
+)
 
 
 def png(figure: Figure, few: Image.Quantize | None = None, dpi: float = DPI) -> bytes:
@@ -104,7 +110,9 @@ def score_table(
     wrapped = textwrap.wrap(title, max(20, int((left + _GAP) / 3)))
     under = textwrap.wrap(subtitle, max(30, int((left + _GAP) / 1.75)))
     head = 7 * len(wrapped) + 4.6 * len(under) + 6
-    size = (left + 2 * _MARGIN, _MARGIN + head + _HEADER + len(names) * _ROW + _GAP + _FOOT)
+    legend = textwrap.wrap(_LEGEND, max(20, int((left - _SCALE - 6) / 1.42)))
+    foot = max(_FOOT, 12 + _LEGEND_LINE * len(legend))
+    size = (left + 2 * _MARGIN, _MARGIN + head + _HEADER + len(names) * _ROW + _GAP + foot)
     figure, axes = _millimetre_page(size)
     top = size[1] - _MARGIN - head - _HEADER
     _titles(axes, size[1], wrapped, under)
@@ -121,7 +129,7 @@ def score_table(
         words = "\n".join(textwrap.wrap(header, 14)).replace("~", " ")
         axes.text(_MARGIN + x + _CELL / 2, top + 1.5, words, fontsize=8, ha="center", va="bottom", color=INK)
         _draw_column(axes, _MARGIN + x, heights, column.reindex(pd.MultiIndex.from_tuples(names)), what)
-    _scale(axes, size)
+    _scale(axes, size, foot - 9.5, legend)
     return figure
 
 
@@ -181,8 +189,8 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
         axes.text(middle, y + 2.3, below, fontsize=size, ha="center", va="center", color=ink)
 
 
-def _scale(axes: Axes, size: tuple[float, float]) -> None:
-    y, length = 17.5, 50
+def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str]) -> None:
+    length = _SCALE
     gradient = np.linspace(0, 1, 128)[None]
     axes.imshow(
         gradient, cmap=_SCORE_COLOURS, extent=(_MARGIN, _MARGIN + length, y, y + 3.2), aspect="auto", zorder=2
@@ -191,14 +199,9 @@ def _scale(axes: Axes, size: tuple[float, float]) -> None:
     axes.add_patch(Rectangle((_MARGIN, y), length, 3.2, fill=False, edgecolor=INK, linewidth=0.5, zorder=3))
     axes.text(_MARGIN, y - 0.8, "worst of the column", fontsize=7, va="top", color=INK)
     axes.text(_MARGIN + length, y - 0.8, "best", fontsize=7, va="top", ha="right", color=INK)
-    words = (
-        "Mean over windows (place, if among the best three). Below it: 95 % interval over patients, and how "
-        "many windows have no score (NaN). Arrows: the better direction (→ 0: nearest to it). The random "
-        "baseline does not compete."
-    )
-    room = max(20, int((size[0] - 2 * _MARGIN - length - 6) / 1.42))
-    for number, line in enumerate(textwrap.wrap(words, room)):
-        axes.text(_MARGIN + length + 6, y + 3.4 - 3.4 * number, line, fontsize=7, va="top", color=GREY)
+    for number, line in enumerate(legend):
+        at = (_MARGIN + length + 6, y + 3.4 - _LEGEND_LINE * number)
+        axes.text(*at, line, fontsize=7, va="top", color=GREY)
     axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GREY)
 
 

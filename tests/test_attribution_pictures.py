@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from attribution.figures import critical_difference, png, score_table
@@ -30,6 +31,15 @@ def test_score_table_shows_every_number_once_and_the_twin_metric_not():
     for mean in shown["mean"]:
         assert f"{mean:.3f}" in words
     assert score_table(table, "Title", ("sanity",)) is None
+
+
+def test_the_legend_of_a_narrow_table_stays_above_the_notice():
+    scores = pd.concat([score_lines(m, metrics=(("auc", "beats"),)) for m in METHODS], ignore_index=True)
+    figure = score_table(summarise(scores, resamples=20), "Title", ("localisation",))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
+    notice = boxes.pop(NOT_A_DEVICE)
+    assert not [words for words, box in boxes.items() if words and box.overlaps(notice)]
 
 
 def test_critical_difference_draws_each_row_and_bar():
