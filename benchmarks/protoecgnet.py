@@ -1,6 +1,7 @@
 """Collect runs of ProtoECGNet and generate their tables.
 
 python -m benchmarks.protoecgnet collect --run protoecgnet   # after torch_test.py has scored its stages
+python -m benchmarks.protoecgnet ablate --data_dir data/ptb  # trains, scores and collects every ablation
 python -m benchmarks.protoecgnet table                       # writes the page and README.md's block
 """
 
@@ -12,17 +13,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.protoecgnet_ablations import (
+    BASE,
+    PREFIX,
+    ablate,
+    ablation_page,
+    base_of,
+    read_ablations,
+    versus,
+)
 from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
 from training.flags import Parser
-from training.protoecgnet.config import ProtoConfig
 from training.provenance import portable
-from utils.errors import UsageError, run_cli
+from utils.errors import UsageError, nearest, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
 
 RUNS = ROOT / "benchmarks" / "protoecgnet"
-MAIN, SMALL, BLACK_BOX = "protoecgnet", "protoecgnet_small", "protoecgnet_black_box"
+MAIN, SMALL, BLACK_BOX = "protoecgnet", BASE, "protoecgnet_black_box"
 _STAGES = ("feature_extractor", "joint", "projection", "classifier")
 _CARD = ("task", "seed", "command", "git_commit", "projection", "pruning", "metrics", "made_from", "config")
 
@@ -48,7 +57,8 @@ def collect(run: str, output_dir: Path, runs: Path = RUNS) -> Path:
     Returns
     -------
     pathlib.Path
-        The file; predictions of the fusion lie beside it.
+        The file; predictions of the fusion lie beside it, except those of an ablation: that keeps the
+        difference from its base.
 
     Raises
     ------
@@ -90,10 +100,14 @@ def collect(run: str, output_dir: Path, runs: Path = RUNS) -> Path:
         data_dir = entry["config"]["data_dir"]
         if Path(data_dir).is_absolute():
             folders[data_dir.rstrip("/")] = "data/ptb"
+    fusion = stages.get("fusion", {})
+    if run.startswith(PREFIX) and "test" in fusion:
+        classes = fusion["test"]["frequent"]["classes"]
+        fusion["versus"] = versus(run, base_of(fusion["config"]), output_dir, classes)
     path = runs / f"{run}.json"
     write_json(path, portable({"run": run, "stages": stages}, folders))
     predictions = output_dir / "logs" / run / "fusion" / "predictions.npz"
-    if predictions.exists():
+    if predictions.exists() and not run.startswith(PREFIX):
         with atomic_path(runs / f"{run}_predictions.npz") as temporary:
             shutil.copyfile(predictions, temporary)
     return path
@@ -165,69 +179,6 @@ def main_table(runs: dict[str, dict[str, Any]]) -> str:
     header = ["branch", "classes: all / scored / frequent", "black box, frequent", "prototypes, frequent"]
     header += ["black box, scored", "prototypes, scored", "black box, fold 9", "joint, fold 9", "projected"]
     return markdown([*header, "classifier", "prototypes", "training ECGs before pruning"], lines)
-
-
-def _changed(config: dict[str, Any], base: dict[str, Any]) -> str:
-    """Flags in which a run differs from the base of the ablation."""
-    free = {"run", "data_dir", "threads", "output_dir", "overwrite", "resume"}
-    defaults = ProtoConfig().to_json()  # of a setting that did not exist when the run was made
-    config, base = defaults | config, defaults | base
-    names = [name for name in defaults if name not in free and config[name] != base[name]]
-    return ", ".join(f"`--{name} {config[name]}`" for name in names) or "(base)"
-
-
-def ablation_table(runs: dict[str, dict[str, Any]]) -> str:
-    """One correction on or off at a time, on the morphology branch.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-
-    Returns
-    -------
-    str
-        Markdown; empty where the base was not collected.
-    """
-    if SMALL not in runs:
-        return ""
-    joint = "morphology/joint"
-    first = runs[SMALL]["stages"]
-    base = {**first[joint]["config"], **_late(first["morphology/classifier"]["config"])}
-    header = ["changed", "joint, fold 9", "projected", "classifier", "fold 10 (95 % CI)", "cosine old/new"]
-    header += ["training ECGs", "after pruning"]
-    lines = []
-    for name in sorted(runs, key=lambda n: (n != SMALL, _losses(runs[n]) != base["loss_definition"], n)):
-        stages = runs[name]["stages"]
-        if (name != SMALL and not name.startswith("ablation_")) or "morphology/classifier" not in stages:
-            continue
-        projected, last = stages["morphology/projection"], stages["morphology/classifier"]
-        report = projected["projection"]
-        changed = _changed({**stages[joint]["config"], **_late(last["config"])}, base)
-        lines.append(
-            [
-                changed,
-                *(_fold9(entry) for entry in (stages[joint], projected, last)),
-                _score(last),
-                f"{report['cosine_old_new']['mean']:.2f}",
-                f"{report['distinct_records']} of {report['prototypes']}",
-                f"{last['prototypes']}",
-            ]
-        )
-    return markdown(header, lines)
-
-
-def _losses(run: dict[str, Any]) -> str:
-    """Definition of the clustering and separation losses of a run."""
-    stages = run["stages"]
-    return stages["morphology/joint"]["config"]["loss_definition"] if "morphology/joint" in stages else ""
-
-
-def _late(config: dict[str, Any]) -> dict[str, Any]:
-    """Settings that only the later stages read."""
-    return {
-        name: config[name] for name in ("one_to_one", "prune", "l1", "classifier_lr", "classifier_epochs")
-    }
 
 
 def read_runs(runs: Path = RUNS) -> dict[str, dict[str, Any]]:
@@ -304,17 +255,7 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
         "## Branches and fusion",
         main_table(runs),
     ]
-    ablations = ablation_table(runs)
-    if ablations:
-        parts += [
-            "## Ablations",
-            "Morphology branch, a trunk of half the width, seed 42; each line changes what its first "
-            "column says. *Cosine old/new*: mean cosine between a learned prototype and the training window "
-            "that replaced it; what the replacement costs is the step from *joint* to *projected*. Most "
-            "changes were measured with the corrected clustering and separation, then the default: compare "
-            "them with the row `--loss_definition corrected`, alone or with its seed.",
-            ablations,
-        ]
+    parts += ablation_page(runs)
     parts.append("## Commands")
     lines = []
     for name, run in sorted(runs.items()):
@@ -338,7 +279,7 @@ def main(args: Sequence[str] | None = None) -> None:
         README.md has no markers for the block.
     """
     parser = Parser(prog="python -m benchmarks.protoecgnet", description=__doc__)
-    parser.add_argument("command", choices=["collect", "table"])
+    parser.add_argument("command", choices=["collect", "ablate", "table"])
     parser.add_argument("--run", default=MAIN, help="run to collect (default: %(default)s)")
     parser.add_argument(
         "--output_dir", type=Path, default=Path("."), help="folder with checkpoints/ and logs/ (default: .)"
@@ -347,7 +288,26 @@ def main(args: Sequence[str] | None = None) -> None:
         "--runs", type=Path, default=RUNS, help="folder of the collected runs (default: %(default)s)"
     )
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="default: README.md")
+    group = parser.add_argument_group("ablate")
+    group.add_argument("--data_dir", default="data/ptb", help="PTB-XL (default: %(default)s)")
+    group.add_argument(
+        "--config",
+        type=Path,
+        default=ROOT / "configs" / "protoecgnet" / "small.yaml",
+        help="the base (default: %(default)s)",
+    )
+    group.add_argument("--only", nargs="+", metavar="NAME", help="these alone (default: all of the list)")
+    group.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
     options = parser.parse_args(args)
+    if options.command == "ablate":
+        listed = read_ablations()
+        for name in options.only or listed:
+            run = name if name in listed else PREFIX + name
+            if run not in listed:
+                raise UsageError(f"unknown ablation '{name}': {nearest(name, list(listed))}")
+            ablate(run, listed[run], options.config, options.data_dir, options.output_dir, options.threads)
+            print(f"wrote {collect(run, options.output_dir, options.runs)}")
+        return
     if options.command == "collect":
         print(f"wrote {collect(options.run, options.output_dir, options.runs)}")
         return

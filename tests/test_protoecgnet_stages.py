@@ -275,6 +275,51 @@ def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
     assert "wrote" in capsys.readouterr().out
 
 
+def test_the_references_fusion_can_be_had(copied, database):
+    def fusion(*flags):
+        train(database, copied, "--training_stage", "fusion", "--overwrite", "--classifier_lr", 1e-6, *flags)
+        state = load_predictor("protoecgnet", copied).model.state_dict()
+        card = read_card(folder(copied, "fusion"))
+        own = [(card["classes"].index(c), p["index"]) for p in card["prototypes"] for c in p["classes"]]
+        return state, torch.stack([state["head.weight"][at] for at in own])
+
+    state, own = fusion()
+    assert not torch.equal(state["spread"], torch.ones_like(state["spread"])) and (own >= 0).all()
+    others = state["head.weight"].abs() < 1e-4  # the branches give no weight to other classes
+    random, own = fusion("--fusion_start", "random")
+    drawn = (random["head.weight"][others].abs() > 1e-4).float().mean()
+    assert others.any() and drawn > 0.9 and (own >= 0).all()
+    _, own = fusion("--fusion_start", "random", "--positive_own_weights", False)
+    assert (own < 0).any()
+    state, _ = fusion("--fusion_standardise", False)
+    assert torch.equal(state["spread"], torch.ones_like(state["spread"])) and not state["centre"].any()
+
+
+def test_an_ablation_of_a_late_stage_starts_from_the_base(copied, database, tmp_path, capfd):
+    base, run = "protoecgnet_small", "ablation_fusion_l1_all"
+    shutil.move(folder(copied), folder(copied).with_name(base))
+    config = tmp_path / "small.yaml"
+    config.write_text(
+        "".join(f"{key[2:]}: {value}\n" for key, value in SMALL.items()) + "model: protoecgnet\n"
+    )
+    words = ["--config", str(config), "--data_dir", str(database), "--output_dir", str(copied)]
+    words += ["--runs", str(tmp_path / "runs"), "--only"]
+    with pytest.raises(UsageError, match="fusion_l1_all"):
+        tables.main(["ablate", *words, "fusion_l1"])
+    tables.main(["ablate", *words, "fusion_l1_all"])
+    for branch in BRANCHES:
+        made = [read_card(copied / "checkpoints" / name / branch / "classifier") for name in (base, run)]
+        assert made[0] == made[1]
+    collected = read_json(tmp_path / "runs" / f"{run}.json")["stages"]["fusion"]
+    assert collected["config"]["fusion_l1"] == "all" and collected["versus"] is None
+    call(torch_test.main, "torch_test.py", "--run", base, "--model", "protoecgnet", "--output_dir", copied)
+    capfd.readouterr()
+    tables.main(["ablate", *words, "fusion_l1_all"])  # nothing is done again
+    assert "trained and scored before" in capfd.readouterr().out
+    versus = read_json(tmp_path / "runs" / f"{run}.json")["stages"]["fusion"]["versus"]
+    assert versus["run"] == base and versus["low"] <= versus["difference"] <= versus["high"]
+
+
 def test_runs_become_tables(copied, tmp_path):
     test = ("--model", "protoecgnet", "--output_dir", copied, "--resamples", 10)
     for branch in ((), ("--branch", "rhythm"), ("--branch", "global")):

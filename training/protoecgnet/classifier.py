@@ -147,7 +147,7 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
     prototypes, report = card["prototypes"], None
     weights = positive_weights(config, data)
     if config.prune:
-        network, prototypes, scores, report = _prune(network, prototypes, scores, data, weights, config.l1)
+        network, prototypes, scores, report = _prune(network, prototypes, scores, data, weights, config)
     if network.head.bias is not None:
         with torch.no_grad():  # so that the mean record starts at the odds of its classes
             mean = network.logits_of(torch.from_numpy(scores["train"])).mean(dim=0)
@@ -170,7 +170,7 @@ def _keep_positive(head: nn.Module, own: Tensor) -> None:
 
 
 def _rough_fit(
-    network: nn.Module, scores: np.ndarray, labels: np.ndarray, weights: Tensor, l1: float
+    network: nn.Module, scores: np.ndarray, labels: np.ndarray, weights: Tensor, config: ProtoConfig
 ) -> None:
     """Train the last layer a little on all records at once, so that its weights say what matters."""
     x, y = torch.from_numpy(scores), torch.from_numpy(labels.astype(np.float32))
@@ -179,16 +179,17 @@ def _rough_fit(
     for _ in tqdm(range(_ROUGH_STEPS), desc="rough fit", unit="step", leave=False, disable=None):
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network.logits_of(x), y, pos_weight=weights)
-        (loss + l1 * off_class_l1(network.head.weight, network.identity)).backward()
+        (loss + config.l1 * off_class_l1(network.head.weight, network.identity)).backward()
         optimizer.step()
-        _keep_positive(network.head, own)
+        if config.positive_own_weights:
+            _keep_positive(network.head, own)
 
 
-def _prune(network, prototypes, scores, data, weights, l1):
+def _prune(network, prototypes, scores, data, weights, config):
     """Drop prototypes by what a roughly trained layer makes of them, and tell what it does to fold 9."""
     before = macro_auc(network, scores["val"], data.val)
     first = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
-    _rough_fit(network, scores["train"], data.train.labels, weights, l1)
+    _rough_fit(network, scores["train"], data.train.labels, weights, config)
     reasons = choose(network, prototypes, scores["train"], data.train.labels)
     network.head.load_state_dict(first)
     dropped = sorted({index for indices in reasons.values() for index in indices})
@@ -283,12 +284,14 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             present = data.train.labels[rows[entry["ecg_id"]]] > 0
             entry["all_labels"] = [name for name, there in zip(names, present, strict=True) if there]
     weights = positive_weights(config, data)
-    with torch.no_grad():
+    if config.fusion_standardise:
         model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
         model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-3))
-        model.head.weight.zero_()
-        model.head.bias.copy_(first_bias(data.train.labels, weights))
-    _start_as_branches(model, [card["classes"] for card in cards], names)
+    if config.fusion_start == "branches":
+        with torch.no_grad():
+            model.head.weight.zero_()
+            model.head.bias.copy_(first_bias(data.train.labels, weights))
+        _start_as_branches(model, [card["classes"] for card in cards], names)
     more = {
         "stage": "fusion",
         "records_fingerprint": records_fingerprint(data),
@@ -334,7 +337,8 @@ def _job(
     own = identity.T > 0
     whole = config.fusion_l1 == "all" and config.training_stage == "fusion"
 
-    optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own))
+    if config.positive_own_weights:
+        optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own))
 
     def loss(model, signals, labels):
         logits = model(signals).float()

@@ -130,6 +130,18 @@ class ProtoConfig(TrainConfig):
         "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
         choices=("others", "all"), group="losses",
     )  # fmt: skip
+    positive_own_weights: bool = option(
+        True, "classifier and fusion: no prototype speaks against its own class; False: as in the reference",
+        group="losses",
+    )  # fmt: skip
+    fusion_standardise: bool = option(
+        True, "fusion: similarities in units of their spread; False: as they are, as in the reference",
+        group="losses",
+    )  # fmt: skip
+    fusion_start: str = option(
+        "branches", "fusion: first weights are those of the branches, or random as in the reference",
+        choices=("branches", "random"), group="losses",
+    )  # fmt: skip
 
 
 def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
@@ -178,7 +190,7 @@ def translate(args: Sequence[str]) -> list[str]:
     """
     words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
     given = {
-        flag: value for flag, value in zip(words, [*words[1:], ""], strict=True) if flag.startswith("--")
+        flag: value for flag, value in zip(words, [*words, ""][1:], strict=True) if flag.startswith("--")
     }
     _refuse_elsewhere(given)
     branch = _published_branch(given)
@@ -208,8 +220,9 @@ def _refuse_elsewhere(given: dict[str, str]) -> None:
         raise UsageError(
             "--test_model: testing is a command of its own here: python torch_test.py --model protoecgnet"
         )
+    own = {f"--{field.name}" for field in dataclasses.fields(ProtoConfig)}
     for flag in given:
-        if flag.startswith("--fusion_") and flag != "--fusion_l1":
+        if flag.startswith("--fusion_") and flag not in own:
             raise UsageError(
                 f"{flag}: the fusion takes the branches of --run, whose cards say what they are; leave it out"
             )
