@@ -157,6 +157,10 @@ def test_separate_training_loads_the_feature_extractor(database, tmp_path, capsy
         if key.startswith("trunk."):  # statistics of batch norm, too
             assert torch.equal(whole[key], tensor), key
     train(database, tmp_path, *stage, "projection")
+    assert "instead" not in capsys.readouterr().out
+    train(database, tmp_path, *stage, "joint")
+    train(database, tmp_path, *stage, "projection", "--overwrite")
+    assert f"--init {folder(tmp_path, 'rhythm', 'prototypes')} projects" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("stage", ["projection", "classifier", "fusion"])
@@ -197,6 +201,15 @@ def test_other_branches_label_sets_and_records_are_refused(copied, database):
         train(database, copied, *overwrite, "fusion")
     with pytest.raises(UsageError, match="exists"):
         train(database, copied)
+
+
+def test_branches_whose_label_sets_overlap_in_part_are_refused(copied, database):
+    for stage in ("joint", "projection", "classifier"):
+        train(
+            database, copied, "--branch", "global", "--task", "all", "--overwrite", "--training_stage", stage
+        )
+    with pytest.raises(DataError, match=r"overlap in part \(rhythm: proto_rhythm.*global: all; NDT is in"):
+        train(database, copied, "--training_stage", "fusion", "--overwrite")
 
 
 def test_a_chain_from_given_weights_uses_what_it_trained(copied, database):
@@ -273,6 +286,16 @@ def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
     call(torch_test.main, "torch_test.py", *test, "--branch", "rhythm")
     assert read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")["task"] == "proto_rhythm"
     assert "wrote" in capsys.readouterr().out
+
+
+def test_the_gallery_alone_scores_nothing(copied, capsys):
+    test = ("--model", "protoecgnet", "--output_dir", copied, "--gallery")
+    call(torch_test.main, "torch_test.py", *test)
+    assert (copied / "results" / "protoecgnet" / "fusion" / "prototypes.html").exists()
+    assert "fold 10 was not scored" in capsys.readouterr().out
+    assert not (copied / "logs" / "protoecgnet" / "fusion" / "test.json").exists()
+    call(torch_test.main, "torch_test.py", *test, "--explain", 1, "--pictures", 0, "--resamples", 10)
+    assert (copied / "logs" / "protoecgnet" / "fusion" / "test.json").exists()
 
 
 def test_the_references_fusion_can_be_had(copied, database):

@@ -118,6 +118,16 @@ def main(
     data_dir = options.data_dir or config.get("data_dir")
     if not data_dir:
         raise UsageError("say where PTB-XL is: --data_dir FOLDER")
+    run = run_name(predictor.folder)
+    if getattr(options, "gallery", False):
+        from training.protoecgnet.gallery import write_gallery
+        from training.protoecgnet.sources import find_source_reader
+
+        path = Path(options.output_dir) / "results" / run / "prototypes.html"
+        print(f"wrote {write_gallery(predictor, find_source_reader(predictor, data_dir), path)}")
+        if not options.explain:
+            print("fold 10 was not scored: that is this command without --gallery")
+            return
     partial = config.get("partial", False) if options.partial is None else options.partial
     dataset = load_ptbxl(
         data_dir,
@@ -136,7 +146,6 @@ def main(
     probabilities = predict_dataset(predictor, test, options.batchsize)
     result = score(predictor, test, probabilities, options.resamples, options.seed)
 
-    run = run_name(predictor.folder)
     logs = Path(options.output_dir) / "logs" / run
     before = read_json(logs / "test.json") if (logs / "test.json").exists() else {}
     same_weights = before.get("checkpoint", {}).get("weights_sha256") == card["weights_sha256"]
@@ -182,12 +191,6 @@ def main(
         explanations = Path(options.output_dir) / "results" / run
         written = explain_split(predictor, test, explanations, options.explain, options.pictures, data_dir)
         print("wrote " + ", ".join(map(str, written)))
-    if getattr(options, "gallery", False):
-        from training.protoecgnet.gallery import write_gallery
-        from training.protoecgnet.sources import find_source_reader
-
-        path = Path(options.output_dir) / "results" / run / "prototypes.html"
-        print(f"wrote {write_gallery(predictor, find_source_reader(predictor, data_dir), path)}")
     sys.stdout.flush()
 
 
@@ -217,5 +220,5 @@ def _add_protoecgnet_options(parser: Parser) -> None:
         nargs="?",
         const=True,
         metavar="True|False",
-        help="write one page with all prototypes, to look through and to rate",
+        help="write one page with all prototypes, to look through and to rate; scores only with --explain",
     )

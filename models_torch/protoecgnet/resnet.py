@@ -142,7 +142,7 @@ class ResNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
         self.dropout = nn.Dropout(dropout)
-        self.flat, self.channels, self.stride = flat, channels, jump
+        self.backbone, self.flat, self.channels, self.stride = backbone, flat, channels, jump
         self.receptive_field, self.receptive_start = field, start
         if not flat:  # never called: the image network carries it along, and the reference counts it
             self.fc = nn.Linear(channels, _IMAGENET_CLASSES)

@@ -6,6 +6,7 @@ is trained on them: seconds instead of hours, and the same result.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -251,13 +252,19 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
         network, card = load_network(folder, branch, None)
         networks.append(network)
         cards.append(card)
-    known = {name for card in cards for name in card["classes"]}
+    known = Counter(name for card in cards for name in card["classes"])
+    tasks = ", ".join(f"{card['model']['branch']}: {card['task']}" for card in cards)
     unknown = [name for name in data.train.classes if name not in known]
     if unknown:
-        tasks = ", ".join(f"{card['model']['branch']}: {card['task']}" for card in cards)
         raise DataError(
             f"no branch knows {', '.join(unknown[:5])}{', ...' if unknown[5:] else ''} of task {config.task} "
             f"({tasks}): train the branches on label sets that make up the fusion's, or give its --task"
+        )
+    twice = [name for name in data.train.classes if known[name] > 1]
+    if twice and any(card["classes"] != cards[0]["classes"] for card in cards):
+        raise DataError(
+            f"the branches' label sets overlap in part ({tasks}; {twice[0]} is in more than one): train them "
+            "on label sets without a common class, or all on the same one"
         )
     _, samples, leads = data.train.signals.shape
     model = models_torch.create_model(

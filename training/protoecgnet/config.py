@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
@@ -66,6 +67,10 @@ class ProtoConfig(TrainConfig):
     backbone: str = option(
         "", f"trunk, one of {', '.join(BACKBONES)} (default: that of the paper)", group="prototypes"
     )
+    imagenet: str = option(
+        "", "first weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth",
+        group="prototypes",
+    )  # fmt: skip
     width: int = option(64, "channels of the trunk's first stage", group="prototypes")
     bounded: bool = option(
         False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s", group="prototypes"
@@ -285,6 +290,8 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         raise UsageError(f"--dropout must lie in 0..1 (below 1), not {config.dropout}")
     if config.proto_time_len and not config.branch:
         raise UsageError("--proto_time_len belongs to one branch: say which with --branch")
+    if config.imagenet:
+        _check_imagenet(config)
     task = canonical_task(config.task) if config.task else ""
     if task and not multilabel(task):
         raise UsageError(
@@ -292,6 +299,28 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         )
     checked = check(dataclasses.replace(config, task=task or FUSION_TASK), models)
     return dataclasses.replace(checked, task=task)
+
+
+def _check_imagenet(config: ProtoConfig) -> None:
+    if config.training_stage not in ("feature_extractor", "joint", "all"):
+        raise UsageError(
+            f"--imagenet is where a trunk begins: stage {config.training_stage} has a trained one"
+        )
+    if config.init:
+        raise UsageError("--imagenet and --init both say with which weights to begin: give one of them")
+    if config.width != ProtoConfig().width or config.bounded:
+        raise UsageError("--imagenet needs the trunk of an image network: leave out --width and --bounded")
+    backbone = config.backbone or BRANCHES[config.branch or "morphology"].backbone
+    if backbone.startswith("resnet1d"):
+        raise UsageError(
+            f"--imagenet: {backbone} is no image network, only resnet18 to resnet152 are; "
+            "choose one with --backbone"
+        )
+    if not Path(config.imagenet).is_file():
+        raise UsageError(
+            f"there is no file {config.imagenet}; timm's model.safetensors has the right names, e.g. "
+            "https://huggingface.co/timm/resnet18.tv_in1k"
+        )
 
 
 def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:

@@ -12,7 +12,12 @@ import models_torch
 from models_torch.protoecgnet.losses import LossWeights, PrototypeLoss, class_weights, label_cooccurrence
 from training.checkpoint import find_checkpoint
 from training.protoecgnet.config import ProtoConfig, model_options
-from training.protoecgnet.networks import records_fingerprint, source_of, start_from
+from training.protoecgnet.networks import (
+    records_fingerprint,
+    source_of,
+    start_from,
+    start_from_imagenet,
+)
 from training.setup import TrainingData
 from training.torch_loop import Job
 
@@ -119,6 +124,8 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     """
     options = {**sizes(data), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
+    if config.imagenet and not config.resume:
+        start_from_imagenet(config.imagenet, model.trunk)
     loss = partial(_binary_cross_entropy, positive_weights(config, data))
     return Job(model, adam(config, model), loss, card=_card(config, data))
 
@@ -159,6 +166,8 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
             start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
         elif config.init:
             start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
+        elif config.imagenet:
+            start_from_imagenet(config.imagenet, model.trunk)
     model.freeze(*_FROZEN[stage])
     lambdas = {name: getattr(config, f"lam_{name}") for name in ("clst", "sep", "spars", "div", "cnrst")}
     loss = PrototypeLoss(

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 from models_torch.protoecgnet import ProtoECGNet
+from models_torch.protoecgnet.imagenet import trunk_weights
+from models_torch.protoecgnet.resnet import ResNet
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
@@ -43,7 +45,7 @@ def stage_folder(config: ProtoConfig, branch: str, stage: str) -> Path:
 
 
 def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path:
-    """Find the earlier stage that a stage starts from: ``--init``, else the latest one of the same run.
+    """Find the earlier stage that a stage starts from: ``--init``, else one of the same run.
 
     Parameters
     ----------
@@ -201,6 +203,31 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
     model.load_state_dict(own | weights)
     rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start anew"
     print(f"{folder}: {len(part)} tensors loaded{rest}")
+
+
+def start_from_imagenet(path: str, trunk: ResNet) -> None:
+    """Start a trunk from an image network; one of another family is left as it is, and that is said.
+
+    Parameters
+    ----------
+    path : str
+        safetensors file with torchvision's names.
+    trunk : ResNet
+        Gets the weights.
+
+    Raises
+    ------
+    DataError
+        Weights of another network, or no safetensors file.
+    """
+    if trunk.backbone.startswith("resnet1d"):
+        print(f"note: --imagenet does not act on {trunk.backbone}, which is no image network")
+        return
+    try:
+        trunk.load_state_dict(trunk_weights(read_weights(Path(path)), trunk))
+    except DataError as error:
+        raise DataError(f"--imagenet {path} does not fit {trunk.backbone}: {error}") from error
+    print(f"{path}: the trunk {trunk.backbone} begins with ImageNet's weights")
 
 
 def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:

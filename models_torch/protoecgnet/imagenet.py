@@ -1,0 +1,88 @@
+"""Weights of an ImageNet ResNet for the trunks that are built like one."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from models_torch.protoecgnet.resnet import ResNet
+from utils.errors import DataError
+
+_UNUSED = ("fc.", "num_batches_tracked")  # the classes of ImageNet; counters that no layer here reads
+
+
+def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor]:
+    """Turn the weights of an image network into those of a trunk.
+
+    The trunk convolves over time alone. Of each square kernel it gets the middle row, the only one that meets
+    a signal on a map of height 1. The first kernel is summed over colours and rows and spread evenly over the
+    leads: leads that are all alike give what an image with equal colours and rows would. (The reference
+    averages its new, random layer instead, so that nothing of ImageNet's first kernel is left.)
+
+    Parameters
+    ----------
+    weights : dict of Tensor
+        State of a ResNet of the same depth, with torchvision's names: ``layer1.0.conv1.weight`` and so on.
+    trunk : ResNet
+        One of ``resnet18`` ... ``resnet152`` with ``width`` 64, not bounded.
+
+    Returns
+    -------
+    dict of Tensor
+        State for the trunk; what is not of ImageNet (counters, an unused layer) is the trunk's own.
+
+    Raises
+    ------
+    DataError
+        The weights are those of another network.
+
+    References
+    ----------
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
+    """
+    result = trunk.state_dict()
+    left = {key for key in weights if not key.startswith(_UNUSED[0]) and not key.endswith(_UNUSED[1])}
+    for own, there in result.items():
+        if own.startswith(_UNUSED[0]) or own.endswith(_UNUSED[1]):
+            continue
+        name = _image_name(own)
+        if name not in weights:
+            raise DataError(
+                f"they have no '{name}': take a ResNet of the same depth, with torchvision's names"
+            )
+        tensor = weights[name]
+        if own == "conv1.weight" and tensor.ndim == 4:
+            tensor = _first_kernel(tensor, there)
+        elif there.ndim == 3 and tensor.ndim == 4:
+            tensor = tensor[:, :, tensor.shape[2] // 2]
+        if tensor.shape != there.shape:
+            raise DataError(
+                f"'{name}' is {tuple(weights[name].shape)}, which does not fit {tuple(there.shape)}"
+            )
+        result[own] = tensor.to(there.dtype)
+        left.discard(name)
+    if left:
+        raise DataError(f"they have '{sorted(left)[0]}', which this depth does not have")
+    return result
+
+
+def _image_name(own: str) -> str:
+    """``stages.0.1.convs.0.weight`` is ``layer1.1.conv1.weight`` in an image network."""
+    words = own.split(".")
+    if words[0] != "stages":
+        return own
+    stage, block, kind, index, *rest = words[1:]
+    if kind == "downsample":
+        return ".".join([f"layer{int(stage) + 1}", block, kind, index, *rest])
+    layer = {"convs": "conv", "norms": "bn"}[kind]
+    return ".".join([f"layer{int(stage) + 1}", block, f"{layer}{int(index) + 1}", *rest])
+
+
+def _first_kernel(kernel: Tensor, there: Tensor) -> Tensor:
+    flat = there.ndim == 3
+    leads, size = (there.shape[1] if flat else there.shape[2]), there.shape[-1]
+    one = kernel.sum(dim=(1, 2))[:, None, :] / leads
+    if size != kernel.shape[3]:  # a wider kernel for 500 Hz, which sees the same stretch of time
+        one = functional.interpolate(one, size=size, mode="linear") * kernel.shape[3] / size
+    spread = one.expand(-1, leads, -1)
+    return (spread if flat else spread[:, None]).clone()
