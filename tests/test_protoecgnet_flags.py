@@ -1,9 +1,20 @@
 """The flags of ProtoECGNet: those of the published code, and values that cannot be."""
 
+import subprocess
+import sys
+
 import pytest
 
 from models_torch import create_model
-from training.protoecgnet.config import model_options, parse_proto_config, stage_config, translate
+from tests.training_files import ROOT
+from training.config import TrainConfig
+from training.protoecgnet.config import (
+    ProtoConfig,
+    model_options,
+    parse_proto_config,
+    stage_config,
+    translate,
+)
 from utils.errors import UsageError
 
 pytestmark = pytest.mark.torch
@@ -74,3 +85,13 @@ def test_what_the_published_flags_cannot_mean():
 def test_impossible_settings(flags, message):
     with pytest.raises(UsageError, match=message):
         parse_proto_config("", flags)
+
+
+def test_help_shows_the_flags_and_a_bad_one_ends_with_code_2():
+    command = [sys.executable, "torch_train.py", "--model", "protoecgnet"]
+    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
+    shown = subprocess.run([*command, "--help"], **how, check=True)
+    assert "--single_class_prototype_per_class" in shown.stdout and "--lam_cnrst" in shown.stdout
+    wrong = subprocess.run([*command, "--lam_clust", "1"], **how)
+    assert wrong.returncode == 2 and "--lam_clst" in wrong.stderr
+    assert set(ProtoConfig().to_json()) > set(TrainConfig().to_json())

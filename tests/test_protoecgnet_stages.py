@@ -4,8 +4,6 @@ import csv
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,12 +13,9 @@ import torch_test
 import torch_train
 from benchmarks import protoecgnet as tables
 from preprocessing import ECGDataset, load_ptbxl
-from tests.training_files import ROOT, call, interrupt_at, same_arrays, small_database
+from tests.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
 from training.checkpoint import load_state, read_card
-from training.config import TrainConfig
-from training.protoecgnet.config import ProtoConfig
-from training.schedule import learning_rate
 from training.scoring import score
 from utils.errors import DataError, UsageError
 from utils.files import read_json, write_json
@@ -384,30 +379,3 @@ def test_intervals_over_the_frequent_classes(chain):
     assert result["frequent"]["classes"] == ["c0", "c1", "c2"]
     bounds = result["frequent"]["bootstrap"]["intervals"]["macro_roc_auc"]
     assert bounds["low"] < result["frequent"]["metrics"]["macro_roc_auc"] < bounds["high"]
-
-
-def test_schedules_step_as_their_papers_say():
-    def config(schedule):
-        return TrainConfig(schedule=schedule, lr=1.0, epochs=10)
-
-    cyclic = [learning_rate(config("cyclic"), step, 10) for step in range(161)]
-    assert cyclic[0] == cyclic[80] == cyclic[160] == pytest.approx(0.1)
-    assert cyclic[40] == cyclic[120] == pytest.approx(10) and cyclic[20] == pytest.approx(5.05)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), factor=0.5, patience=5
-    )
-    losses = [5, 4, 4, 4, 4, 4, 4, 4, 4, 3.9, *[4] * 14, 3.8, *[3.79999] * 8]
-    for epoch, loss in enumerate(losses):
-        plateau.step(loss)
-        expected = plateau.optimizer.param_groups[0]["lr"]
-        assert learning_rate(config("plateau"), 0, 10, losses[: epoch + 1]) == expected
-
-
-def test_help_shows_the_flags_and_a_bad_one_ends_with_code_2():
-    command = [sys.executable, "torch_train.py", "--model", "protoecgnet"]
-    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
-    shown = subprocess.run([*command, "--help"], **how, check=True)
-    assert "--single_class_prototype_per_class" in shown.stdout and "--lam_cnrst" in shown.stdout
-    wrong = subprocess.run([*command, "--lam_clust", "1"], **how)
-    assert wrong.returncode == 2 and "--lam_clst" in wrong.stderr
-    assert set(ProtoConfig().to_json()) > set(TrainConfig().to_json())

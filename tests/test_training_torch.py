@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 import torch_train
@@ -23,7 +24,9 @@ from tests.training_files import (
 )
 from training import load_predictor
 from training.checkpoint import load_state, read_card
+from training.config import TrainConfig
 from training.recorder import Stopper
+from training.schedule import learning_rate
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import sha256
 
@@ -250,3 +253,20 @@ def test_the_second_signal_stops_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_schedules_step_as_their_papers_say():
+    def config(schedule):
+        return TrainConfig(schedule=schedule, lr=1.0, epochs=10)
+
+    cyclic = [learning_rate(config("cyclic"), step, 10) for step in range(161)]
+    assert cyclic[0] == cyclic[80] == cyclic[160] == pytest.approx(0.1)
+    assert cyclic[40] == cyclic[120] == pytest.approx(10) and cyclic[20] == pytest.approx(5.05)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0), factor=0.5, patience=5
+    )
+    losses = [5, 4, 4, 4, 4, 4, 4, 4, 4, 3.9, *[4] * 14, 3.8, *[3.79999] * 8]
+    for epoch, loss in enumerate(losses):
+        plateau.step(loss)
+        expected = plateau.optimizer.param_groups[0]["lr"]
+        assert learning_rate(config("plateau"), 0, 10, losses[: epoch + 1]) == expected
