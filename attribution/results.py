@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from attribution.methods import Settings
 from attribution.windows import Windows, load_windows
 from training.checkpoint import WEIGHTS
 from utils.errors import DataError, UsageError
-from utils.files import read_json, sha256
+from utils.files import read_json, read_npz, sha256
 
 ARGS = "args.json"
 SELECTION = "selection.npz"
@@ -237,13 +236,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     DataError
         Missing or damaged.
     """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path} cannot be read ({error}): delete it and run attribution.compute again"
-        ) from error
+    return read_npz(path, "delete it and run attribution.compute again")
 
 
 def weights_fingerprint(classifier: Classifier) -> str:

@@ -13,21 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.protoecgnet_ablations import (
-    BASE,
-    PREFIX,
-    ablate,
-    ablation_page,
-    base_of,
-    read_ablations,
-    versus,
-)
+from benchmarks.protoecgnet_ablation_tables import ablation_page
+from benchmarks.protoecgnet_ablations import BASE, ablate, choose, read_ablations
 from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
 from training.flags import Parser
 from training.provenance import portable
-from utils.errors import UsageError, nearest, run_cli
+from utils.errors import UsageError, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
 
 RUNS = ROOT / "benchmarks" / "protoecgnet"
@@ -57,8 +50,7 @@ def collect(run: str, output_dir: Path, runs: Path = RUNS) -> Path:
     Returns
     -------
     pathlib.Path
-        The file; predictions of the fusion lie beside it, except those of an ablation: that keeps the
-        difference from its base.
+        The file; predictions of the fusion lie beside it.
 
     Raises
     ------
@@ -100,14 +92,12 @@ def collect(run: str, output_dir: Path, runs: Path = RUNS) -> Path:
         data_dir = entry["config"]["data_dir"]
         if Path(data_dir).is_absolute():
             folders[data_dir.rstrip("/")] = "data/ptb"
-    fusion = stages.get("fusion", {})
-    if run.startswith(PREFIX) and "test" in fusion:
-        classes = fusion["test"]["frequent"]["classes"]
-        fusion["versus"] = versus(run, base_of(fusion["config"]), output_dir, classes)
+        if entry["config"].get("imagenet"):
+            folders[entry["config"]["imagenet"]] = Path(entry["config"]["imagenet"]).name
     path = runs / f"{run}.json"
     write_json(path, portable({"run": run, "stages": stages}, folders))
     predictions = output_dir / "logs" / run / "fusion" / "predictions.npz"
-    if predictions.exists() and not run.startswith(PREFIX):
+    if predictions.exists():
         with atomic_path(runs / f"{run}_predictions.npz") as temporary:
             shutil.copyfile(predictions, temporary)
     return path
@@ -235,13 +225,15 @@ def block(runs: dict[str, dict[str, Any]]) -> str:
     )
 
 
-def page(runs: dict[str, dict[str, Any]]) -> str:
+def page(runs: dict[str, dict[str, Any]], folder: Path = RUNS) -> str:
     """Make the page with everything.
 
     Parameters
     ----------
     runs : dict
         Collected runs.
+    folder : pathlib.Path
+        Where they are, with the predictions of their fusions.
 
     Returns
     -------
@@ -255,7 +247,7 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
         "## Branches and fusion",
         main_table(runs),
     ]
-    parts += ablation_page(runs)
+    parts += ablation_page(runs, folder)
     parts.append("## Commands")
     lines = []
     for name, run in sorted(runs.items()):
@@ -266,7 +258,7 @@ def page(runs: dict[str, dict[str, Any]]) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags, collect or write.
+    """Read the flags, then ablate, collect or write.
 
     Parameters
     ----------
@@ -276,35 +268,35 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises
     ------
     UsageError
-        README.md has no markers for the block.
+        An unknown ablation, or README.md has no markers for the block.
     """
     parser = Parser(prog="python -m benchmarks.protoecgnet", description=__doc__)
-    parser.add_argument("command", choices=["collect", "ablate", "table"])
-    parser.add_argument("--run", default=MAIN, help="run to collect (default: %(default)s)")
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("."), help="folder with checkpoints/ and logs/ (default: .)"
-    )
-    parser.add_argument(
-        "--runs", type=Path, default=RUNS, help="folder of the collected runs (default: %(default)s)"
-    )
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="default: README.md")
-    group = parser.add_argument_group("ablate")
-    group.add_argument("--data_dir", default="data/ptb", help="PTB-XL (default: %(default)s)")
-    group.add_argument(
-        "--config",
-        type=Path,
-        default=ROOT / "configs" / "protoecgnet" / "small.yaml",
-        help="the base (default: %(default)s)",
-    )
-    group.add_argument("--only", nargs="+", metavar="NAME", help="these alone (default: all of the list)")
-    group.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    made = commands.add_parser("collect", help="copy what the stages of a run left into one file")
+    made.add_argument("--run", default=MAIN, help="run to collect (default: %(default)s)")
+    every = commands.add_parser("ablate", help="train, score and collect the ablations")
+    every.add_argument("--data_dir", default="data/ptb", help="PTB-XL (default: %(default)s)")
+    small = ROOT / "configs" / "protoecgnet" / "small.yaml"
+    every.add_argument("--config", type=Path, default=small, help="the base (default: %(default)s)")
+    every.add_argument("--only", nargs="+", metavar="NAME", help="these alone (default: all of the list)")
+    every.add_argument("--threads", type=int, default=1, help="CPU threads (default: %(default)s)")
+    for command in (made, every):
+        command.add_argument(
+            "--output_dir",
+            type=Path,
+            default=Path("."),
+            help="folder with checkpoints/ and logs/ (default: .)",
+        )
+    table = commands.add_parser("table", help="write the page and README.md's block")
+    table.add_argument("--readme", type=Path, default=ROOT / "README.md", help="default: README.md")
+    for command in (made, every, table):
+        command.add_argument(
+            "--runs", type=Path, default=RUNS, help="folder of the collected runs (default: %(default)s)"
+        )
     options = parser.parse_args(args)
     if options.command == "ablate":
         listed = read_ablations()
-        for name in options.only or listed:
-            run = name if name in listed else PREFIX + name
-            if run not in listed:
-                raise UsageError(f"unknown ablation '{name}': {nearest(name, list(listed))}")
+        for run in choose(options.only, listed):
             ablate(run, listed[run], options.config, options.data_dir, options.output_dir, options.threads)
             print(f"wrote {collect(run, options.output_dir, options.runs)}")
         return
@@ -312,7 +304,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print(f"wrote {collect(options.run, options.output_dir, options.runs)}")
         return
     runs = read_runs(options.runs)
-    write_text(options.runs / "README.md", page(runs))
+    write_text(options.runs / "README.md", page(runs, options.runs))
     text = insert(options.readme.read_text(encoding="utf-8"), block(runs), "protoecgnet")
     if text is None:
         raise UsageError(

@@ -1,31 +1,29 @@
-"""Ablations of ProtoECGNet: train what configs/protoecgnet/ablations.yaml lists, and make its tables."""
+"""Train and score what configs/protoecgnet/ablations.yaml lists."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
-import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from benchmarks.tables import markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
-from training.protoecgnet.config import CHAIN, ProtoConfig
-from utils.bootstrap import paired_difference
-from utils.errors import UsageError, nearest
+from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
+from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import read_json
 
 ABLATIONS = ROOT / "configs" / "protoecgnet" / "ablations.yaml"
 BASE, PREFIX = "protoecgnet_small", "ablation_"
+LAST = (*(f"{branch}/classifier" for branch in BRANCHES), "fusion")  # the stages that are scored
 _PLAN = (*CHAIN, "fusion")
-_FIRST_READ = {  # options that no stage before this one reads; all others matter from the first on
+FIRST_READ = {  # options that no stage before this one reads; all others matter from the first on
     "one_to_one": "projection",
     "prune": "classifier",
     "l1": "classifier",
@@ -36,7 +34,7 @@ _FIRST_READ = {  # options that no stage before this one reads; all others matte
     "fusion_standardise": "fusion",
     "fusion_start": "fusion",
 }
-_OF_ONE_RUN = {"run", "data_dir", "threads", "output_dir", "overwrite", "resume"}
+OF_ONE_RUN = {"run", "data_dir", "threads", "output_dir", "overwrite", "resume", "loggr", "init"}
 
 
 def read_ablations(path: Path = ABLATIONS) -> dict[str, dict[str, Any]]:
@@ -54,23 +52,36 @@ def read_ablations(path: Path = ABLATIONS) -> dict[str, dict[str, Any]]:
 
     Raises
     ------
+    DataError
+        Not YAML, or not of that form.
     UsageError
-        An option that ProtoECGNet does not have.
+        An option that ProtoECGNet does not have, or a value that it cannot take.
     """
-    known = {field.name for field in fields(ProtoConfig)}
+    try:
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not YAML: {error}") from error
     found: dict[str, dict[str, Any]] = {BASE: {}}
-    for name, changes in yaml.safe_load(path.read_text(encoding="utf-8")).items():
-        for option in changes:
-            if option not in known:
-                raise UsageError(f"{path}, {name}: {nearest(option, sorted(known))}")
-        found[PREFIX + name] = changes
+    for name, changes in (listed if isinstance(listed, Mapping) else {"": None}).items():
+        if not isinstance(changes, Mapping) or OF_ONE_RUN & set(changes):
+            raise DataError(f"{path}: each line is 'name: {{option: value}}', not '{name}: {changes}'")
+        try:
+            parse_proto_config("", _words(changes))
+        except (UsageError, SystemExit) as error:  # argparse says itself what is wrong, and ends
+            said = "see above" if isinstance(error, SystemExit) else error
+            raise UsageError(f"{path}, {name}: {dict(changes)} cannot be: {said}") from error
+        found[PREFIX + name] = dict(changes)
     return found
 
 
-def ablate(
-    run: str, changes: dict[str, Any], config: Path, data_dir: str, output_dir: Path, threads: int
-) -> None:
+def _words(changes: Mapping[str, Any]) -> list[str]:
+    return [word for option, value in changes.items() for word in (f"--{option}", str(value))]
+
+
+def ablate(run: str, changes: dict[str, Any], config: Path, data_dir: str, output_dir: Path, threads: int):
     """Train and score one ablation, or what is missing of it.
+
+    A change that the first stages do not read starts from copies of the base's stages.
 
     Parameters
     ----------
@@ -90,270 +101,127 @@ def ablate(
     Raises
     ------
     UsageError
-        A stage failed, or the base is not there for a change that starts from its stages.
+        The base is not there for a change that starts from its stages, or a run of this name has other
+        options.
+    TwelveLeadError
+        A stage failed.
     """
-    if _scored(run, output_dir):
-        print(f"{run}: trained and scored before")
-        return
-    first = min((_PLAN.index(_FIRST_READ.get(option, "joint")) for option in changes), default=0)
-    own = ["--config", _shown(config), "--run", run]
-    own += [word for option, value in changes.items() for word in (f"--{option}", str(value))]
-    own += ["--data_dir", data_dir, "--threads", str(threads)]
-    where = [] if output_dir == Path(".") else ["--output_dir", str(output_dir.resolve())]
-    folder = output_dir / "checkpoints" / run
+    words = ["--config", _shown(config), "--run", run, *_words(changes)]
+    words += ["--data_dir", data_dir, "--threads", str(threads)]
+    expected = parse_proto_config("", ["--model", "protoecgnet", *words])
+    first = min((_PLAN.index(FIRST_READ.get(option, "joint")) for option in changes), default=0)
+    where = [] if output_dir == Path(".") else ["--output_dir", str(output_dir)]
+    folder, base = (output_dir / "checkpoints" / name for name in (run, BASE))
+    if first:
+        same = parse_proto_config("", ["--model", "protoecgnet", "--config", _shown(config), "--run", BASE])
+        _check_options(base, same)
+        if not _scored(base, output_dir):
+            raise UsageError(f"{run} starts from {base}, which is not trained and scored: --only {BASE}")
+    copied = [f"{branch}/{stage}" for branch in BRANCHES for stage in CHAIN[:first]]
+    current = all(_sha(folder / part) == _sha(base / part) for part in copied)
+    if current:
+        _check_options(folder, expected)
+        if _scored(folder, output_dir):
+            print(f"{run}: trained and scored before")
+            return
     if first == 0:
-        _call("torch_train.py", *own, *where, *(["--resume"] if folder.exists() else []))
+        _call(threads, "torch_train.py", *words, *where, *(["--resume"] if folder.exists() else []))
     else:
-        _copy_stages(output_dir / "checkpoints" / BASE, folder, CHAIN[:first])
-        steps = [(branch, stage) for branch in BRANCHES for stage in CHAIN[first:]]
-        for branch, stage in steps:
-            only = ["--branch", branch, "--training_stage", stage, "--overwrite"]
-            _call("torch_train.py", *own, *only, *where)
-        _call("torch_train.py", *own, "--training_stage", "fusion", "--overwrite", *where)
+        for part in copied:
+            shutil.rmtree(folder / part, ignore_errors=True)
+            shutil.copytree(base / part, folder / part)
+        for branch in BRANCHES:
+            for stage in CHAIN[first:]:
+                only = ["--branch", branch, "--training_stage", stage, "--overwrite"]
+                _call(threads, "torch_train.py", *words, *only, *where)
+        _call(threads, "torch_train.py", *words, "--training_stage", "fusion", "--overwrite", *where)
     for branch in (*BRANCHES, ""):
-        part = ["--branch", branch] if branch else []
-        _call("torch_test.py", "--model", "protoecgnet", "--run", run, *part, *where)
+        part_words = ["--branch", branch] if branch else []
+        test = ["--model", "protoecgnet", "--run", run, *part_words, "--data_dir", data_dir, *where]
+        _call(threads, "torch_test.py", *test)
 
 
-def _scored(run: str, output_dir: Path) -> bool:
-    """Whether the fusion, trained and scored last, is there with the score of its present weights."""
-    card = output_dir / "checkpoints" / run / "fusion" / "card.json"
-    test = output_dir / "logs" / run / "fusion" / "test.json"
-    if not (card.exists() and test.exists()):
-        return False
-    return read_json(test)["checkpoint"]["weights_sha256"] == read_card(card.parent)["weights_sha256"]
+def _sha(folder: Path) -> str | None:
+    return read_card(folder)["weights_sha256"] if (folder / "card.json").exists() else None
 
 
-def _copy_stages(base: Path, folder: Path, stages: Sequence[str]) -> None:
-    for branch in BRANCHES:
-        for stage in stages:
-            source, target = base / branch / stage, folder / branch / stage
-            if not (source / "card.json").exists():
-                raise UsageError(f"{source} is not there: run the base first (--only {BASE})")
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
+def _check_options(folder: Path, expected: ProtoConfig) -> None:
+    """Refuse stages that were trained with other options: their results would be reported as these."""
+    for number, stage in enumerate(_PLAN):
+        for branch in [""] if stage == "fusion" else BRANCHES:
+            place = folder / branch / stage
+            if not (place / "card.json").exists():
+                continue
+            has = ProtoConfig().to_json() | read_card(place)["config"]
+            for option, value in stage_config(expected, branch, stage).to_json().items():
+                read_later = _PLAN.index(FIRST_READ.get(option, "joint")) > number
+                if option not in OF_ONE_RUN and not read_later and has[option] != value:
+                    raise UsageError(
+                        f"{place} was trained with --{option} {has[option]}, not {value}: delete {folder}, "
+                        "or make another with --output_dir"
+                    )
+
+
+def _scored(folder: Path, output_dir: Path) -> bool:
+    """Whether branches and fusion are scored on all of fold 10 with the weights that they have now."""
+    for part in LAST:
+        test = output_dir / "logs" / folder.name / part / "test.json"
+        if _sha(folder / part) is None or not test.exists():
+            return False
+        report = read_json(test)
+        if report["limit"] or report["checkpoint"]["weights_sha256"] != _sha(folder / part):
+            return False
+    made_from = read_card(folder / "fusion").get("made_from")
+    return made_from == [_sha(folder / part) for part in LAST[:-1]]
 
 
 def _shown(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+    """The path as one would type it here."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _call(*words: str) -> None:
-    print(f"--- python {' '.join(words)}", flush=True)
-    done = subprocess.run([sys.executable, *words], cwd=ROOT)
-    if done.returncode:
-        raise UsageError(f"python {' '.join(words)} ended with code {done.returncode}: see above")
+def _call(threads: int, script: str, *words: str) -> None:
+    """Run a script of this repository; on Ctrl-C let it save what it has."""
+    shown = shlex.join(["python", script, *words])
+    print(f"--- {shown}", flush=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    interrupted = False
+    with subprocess.Popen([sys.executable, str(ROOT / script), *words], env=environment) as child:
+        while child.returncode is None:
+            try:
+                child.wait()
+            except KeyboardInterrupt:  # it has got the signal, too
+                interrupted = True
+    if interrupted or child.returncode == 130:
+        raise KeyboardInterrupt
+    if child.returncode:
+        kind = UsageError if child.returncode == UsageError.exit_code else TwelveLeadError
+        raise kind(f"{shown} ended with code {child.returncode}: see above")
 
 
-def versus(run: str, base: str, output_dir: Path, classes: Sequence[str]) -> dict[str, Any] | None:
-    """Compare the fusion of a run with that of the base, record by record of fold 10.
-
-    Parameters
-    ----------
-    run : str
-        The run.
-    base : str
-        What it is compared with.
-    output_dir : pathlib.Path
-        Folder with ``logs/``.
-    classes : sequence of str
-        Classes of the macro ROC-AUC.
-
-    Returns
-    -------
-    dict or None
-        ``run``, ``difference`` and its 95 % interval ``low``, ``high`` over patients; None where the base was
-        not scored.
-    """
-    paths = [output_dir / "logs" / name / "fusion" / "predictions.npz" for name in (run, base)]
-    if not paths[1].exists():
-        return None
-    with np.load(paths[0], allow_pickle=False) as file:
-        own = dict(file)
-    with np.load(paths[1], allow_pickle=False) as file:
-        other = dict(file)
-    if not np.array_equal(own["ecg_id"], other["ecg_id"]):
-        raise UsageError(f"{paths[0]} and {paths[1]} are about other records")
-    columns = [own["classes"].tolist().index(name) for name in classes]
-    result = paired_difference(
-        *(a[:, columns] for a in (own["label"], own["probability"], other["probability"])), own["patient_id"]
-    )
-    return {"run": base, **{key: round(result[key], 6) for key in ("difference", "low", "high")}}
-
-
-def base_of(config: dict[str, Any]) -> str:
-    """The run without changes that had the same seed.
+def choose(names: Sequence[str] | None, listed: Mapping[str, Any]) -> list[str]:
+    """Resolve the names of ``--only``.
 
     Parameters
     ----------
-    config : dict
-        Of an ablation.
-
-    Returns
-    -------
-    str
-        Name of the run.
-    """
-    return BASE if config["seed"] == ProtoConfig().seed else f"{PREFIX}seed{config['seed']}"
-
-
-def _changed(run: dict[str, Any], base: dict[str, Any]) -> str:
-    """Options in which a run differs from the base."""
-    defaults = ProtoConfig().to_json()  # of an option that did not exist when a stage was trained
-    mine, theirs = (_options(stages["stages"]) for stages in (run, base))
-    names = [name for name in defaults if name not in _OF_ONE_RUN and mine[name] != theirs[name]]
-    return ", ".join(f"`--{name} {mine[name]}`" for name in names) or "(base)"
-
-
-def _options(stages: dict[str, Any]) -> dict[str, Any]:
-    """Options of a whole chain: each as the first stage that reads it had it."""
-    parts = {stage: stages[f"{next(iter(BRANCHES))}/{stage}"]["config"] for stage in CHAIN}
-    parts["fusion"] = stages["fusion"]["config"]
-    defaults = ProtoConfig().to_json()
-    return {
-        name: parts[_FIRST_READ.get(name, "joint")].get(name, value)
-        for name, value in defaults.items()
-        if name not in _OF_ONE_RUN
-    }
-
-
-def _fold9(stages: dict[str, Any]) -> list[float]:
-    parts = [*(f"{branch}/classifier" for branch in BRANCHES), "fusion"]
-    return [stages[part]["metrics"]["val_macro_roc_auc"] for part in parts]
-
-
-def _fold10(stages: dict[str, Any]) -> list[float]:
-    parts = [*(f"{branch}/classifier" for branch in BRANCHES), "fusion"]
-    return [stages[part]["test"]["frequent"]["macro_roc_auc"] for part in parts]
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def score_table(runs: dict[str, dict[str, Any]]) -> str:
-    """What each change does to the branches and to their fusion.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    lines = []
-    for name, changed in _listed(runs):
-        stages = runs[name]["stages"]
-        other = stages["fusion"].get("versus")
-        difference = "–"
-        if other and changed != "(base)":
-            difference = f"{_signed(other['difference'])} [{_signed(other['low'])}, {_signed(other['high'])}]"
-        scores = [f"{value:.3f}" for value in (*_fold9(stages), *_fold10(stages))]
-        lines.append([changed, *scores, difference])
-    parts = [*BRANCHES, "fusion"]
-    header = ["changed", *(f"{p}, fold 9" for p in parts), *(f"{p}, fold 10" for p in parts)]
-    return markdown([*header, "fusion, difference (95 % CI)"], lines)
-
-
-def prototype_table(runs: dict[str, dict[str, Any]]) -> str:
-    """What each change does to the prototypes.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    lines = []
-    for name, changed in _listed(runs):
-        stages = runs[name]["stages"]
-        projections = [stages[f"{branch}/projection"] for branch in BRANCHES]
-        joints = [stages[f"{branch}/joint"] for branch in BRANCHES]
-        costs = [
-            _signed(after["metrics"]["val_macro_roc_auc"] - before["metrics"]["val_macro_roc_auc"])
-            for before, after in zip(joints, projections, strict=True)
-        ]
-        cosines = [f"{p['projection']['cosine_old_new']['mean']:.2f}" for p in projections]
-        sources = sum(p["projection"]["distinct_records"] for p in projections)
-        made = sum(p["projection"]["prototypes"] for p in projections)
-        lines.append([changed, *costs, *cosines, f"{sources} of {made}", f"{stages['fusion']['prototypes']}"])
-    header = ["changed", *(f"projection, {b}" for b in BRANCHES), *(f"cosine, {b}" for b in BRANCHES)]
-    return markdown([*header, "training ECGs", "after pruning"], lines)
-
-
-def _listed(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    """Names of the base and its ablations in the order of their list, with what they change."""
-    names = [name for name in read_ablations() if name in runs]
-    return [(name, _changed(runs[name], runs[BASE])) for name in names]
-
-
-def seed_table(runs: dict[str, dict[str, Any]]) -> str:
-    """Means over the seeds, of what was trained with several.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
-    groups: dict[str, list[str]] = {}
-    for name, _ in _listed(runs):
-        first = name.split("_seed")[0]
-        key = BASE if first in (BASE, "ablation") else first
-        groups.setdefault(key, []).append(name)
-    lines = []
-    for key, names in groups.items():
-        if len(names) > 1:
-            cells = [_changed(runs[key], runs[BASE])]
-            for scores in (_fold9, _fold10):
-                for values in zip(*(scores(runs[name]["stages"]) for name in names), strict=True):
-                    cells.append(f"{statistics.mean(values):.3f} ({min(values):.3f}–{max(values):.3f})")
-            lines.append(cells)
-    parts = [*BRANCHES, "fusion"]
-    header = ["changed", *(f"{p}, fold 9" for p in parts), *(f"{p}, fold 10" for p in parts)]
-    return markdown(header, lines)
-
-
-def ablation_page(runs: dict[str, dict[str, Any]]) -> list[str]:
-    """Make the part of the page that is about ablations.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
+    names : sequence of str or None
+        With or without ``ablation_``; None for all.
+    listed : mapping
+        From `read_ablations`.
 
     Returns
     -------
     list of str
-        Paragraphs in Markdown; none where the base was not collected.
+        Names of runs.
+
+    Raises
+    ------
+    UsageError
+        A name that is not in the list.
     """
-    if BASE not in runs or len(_listed(runs)) == 1:
-        return []
-    return [
-        "## Ablations",
-        "Whole chains with trunks of half the width (`configs/protoecgnet/small.yaml`); each line changes "
-        "what its first column says, by `python -m benchmarks.protoecgnet ablate`. Fold 9: all classes with "
-        "both outcomes, after the classifier stage. Fold 10: the frequent classes. *Difference*: the fusion "
-        "minus that of the base with the same seed, on the same records of fold 10; its interval is over "
-        "patients and does not know how much another seed would change. Options of late stages leave the "
-        "earlier ones as they are.",
-        score_table(runs),
-        "### Other seeds",
-        "Mean (smallest – largest) over seeds 42, 1 and 2.",
-        seed_table(runs),
-        "### Prototypes",
-        "*Projection*: step of the fold-9 score when learned prototypes are replaced by windows of training "
-        "ECGs; *cosine*: mean between the two; *training ECGs*: distinct source records of all prototypes.",
-        prototype_table(runs),
-    ]
+    runs = [name if name in listed else PREFIX + name for name in names or listed]
+    for name, run in zip(names or listed, runs, strict=True):
+        if run not in listed:
+            known = ", ".join(key.removeprefix(PREFIX) for key in listed)
+            raise UsageError(f"unknown ablation '{name}'; there are: {known}")
+    return runs

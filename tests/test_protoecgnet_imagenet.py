@@ -8,10 +8,12 @@ from torch.nn import functional
 import torch_train
 from models_torch.protoecgnet.imagenet import trunk_weights
 from models_torch.protoecgnet.resnet import ResNet
+from tests.test_protoecgnet_stages import CODES
 from tests.training_files import call, small_database
 from training.checkpoint import read_card
 from training.predictor import load_predictor
 from utils.errors import DataError, UsageError
+from utils.files import sha256
 
 pytestmark = pytest.mark.torch
 
@@ -111,10 +113,13 @@ def test_weights_of_other_networks_are_refused():
     wrong = {**image_weights(18), "layer1.0.conv1.weight": torch.zeros(64, 64, 5, 5)}
     with pytest.raises(DataError, match=r"layer1\.0\.conv1\.weight"):
         trunk_weights(wrong, ResNet("resnet18"))
+    small = {**image_weights(18), "conv1.weight": torch.zeros(64, 3, 3, 3)}  # as for images of 32 x 32
+    with pytest.raises(DataError, match=r"'conv1\.weight' is \(64, 3, 3, 3\)"):
+        trunk_weights(small, ResNet("resnet18"))
 
 
 def test_training_begins_with_them(tmp_path, capsys):
-    database, path = small_database(tmp_path / "ptbxl"), tmp_path / "model.safetensors"
+    database, path = small_database(tmp_path / "ptbxl", codes=CODES), tmp_path / "model.safetensors"
     save_file(image_weights(18), path)
     words = ["--model", "protoecgnet", "--data_dir", database, "--output_dir", tmp_path, "--epochs", 1]
     words += ["--training_stage", "feature_extractor", "--imagenet", path, "--threads", 1, "--lr", 1e-9]
@@ -123,11 +128,22 @@ def test_training_begins_with_them(tmp_path, capsys):
     predictor = load_predictor("protoecgnet/global/feature_extractor", tmp_path)
     expected = trunk_weights(image_weights(18), predictor.model.trunk)
     torch.testing.assert_close(predictor.model.trunk.conv1.weight, expected["conv1.weight"])
-    assert read_card(predictor.folder)["config"]["imagenet"] == str(path)
+    assert read_card(predictor.folder)["imagenet"] == {"file": path.name, "sha256": sha256(path)}
+    path.rename(tmp_path / "moved")  # a resumed run does not need it
+    call(torch_train.main, "torch_train.py", *words, "--branch", "global", "--resume", "--epochs", 2)
+    assert read_card(predictor.folder)["imagenet"]["file"] == path.name
+    (tmp_path / "moved").rename(path)
+    capsys.readouterr()
+    call(torch_train.main, "torch_train.py", *words, "--branch", "rhythm", "--width", 64)
+    assert "does not act on resnet1d18" in capsys.readouterr().out
+    assert "imagenet" not in read_card(tmp_path / "checkpoints/protoecgnet/rhythm/feature_extractor")
+    with pytest.raises(UsageError, match="there is no stage projection"):
+        call(
+            torch_train.main, "torch_train.py", *words, "--branch", "global", "--training_stage", "classifier"
+        )
+    assert "does not act in stage classifier" in capsys.readouterr().out
     for more, message in (
-        (["--branch", "rhythm"], "resnet1d18 is no image network"),
         (["--branch", "global", "--width", 32], "leave out --width"),
-        (["--branch", "global", "--training_stage", "classifier"], "has a trained one"),
         (["--branch", "global", "--init", "x"], "give one of them"),
         (["--branch", "global", "--imagenet", tmp_path / "none"], "huggingface.co/timm"),
     ):

@@ -63,6 +63,8 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
     if interval is None:
         raise UsageError(f"{report_path} has no confidence interval: too few records of a class to publish")
     folders = {card["config"]["data_dir"]: _PUBLIC_DATA_DIR, str(Path(output_dir).resolve()): "."}
+    if card["config"].get("imagenet"):
+        folders[card["config"]["imagenet"]] = Path(card["config"]["imagenet"]).name
     card = portable(card, folders)
     card["metrics"]["fold_10"] = {
         "records": report["records"],

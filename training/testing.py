@@ -126,7 +126,7 @@ def main(
         path = Path(options.output_dir) / "results" / run / "prototypes.html"
         print(f"wrote {write_gallery(predictor, find_source_reader(predictor, data_dir), path)}")
         if not options.explain:
-            print("fold 10 was not scored: that is this command without --gallery")
+            print("fold 10 was not scored; to score it, leave out --gallery")
             return
     partial = config.get("partial", False) if options.partial is None else options.partial
     dataset = load_ptbxl(

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,33 @@ def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
             raise TypeError(f"array '{name}' has dtype object and would need pickle")
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]
+
+
+def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
+    """Read an .npz file of plain arrays.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    remedy : str
+        What to do where it cannot be read, for the message.
+
+    Returns
+    -------
+    dict of ndarray
+        All of it.
+
+    Raises
+    ------
+    DataError
+        Missing or damaged.
+    """
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read ({error}): {remedy}") from error
 
 
 def sha256(path: str | os.PathLike) -> str:

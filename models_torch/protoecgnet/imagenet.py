@@ -8,6 +8,7 @@ from torch.nn import functional
 from models_torch.protoecgnet.resnet import ResNet
 from utils.errors import DataError
 
+_FIRST_KERNEL = (3, 7, 7)  # colours, rows, columns
 _UNUSED = ("fc.", "num_batches_tracked")  # the classes of ImageNet; counters that no layer here reads
 
 
@@ -48,10 +49,10 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
         name = _image_name(own)
         if name not in weights:
             raise DataError(
-                f"they have no '{name}': take a ResNet of the same depth, with torchvision's names"
+                f"the file has no '{name}': take a ResNet of the same depth, with torchvision's names"
             )
         tensor = weights[name]
-        if own == "conv1.weight" and tensor.ndim == 4:
+        if own == "conv1.weight" and tensor.shape == (len(there), *_FIRST_KERNEL):
             tensor = _first_kernel(tensor, there)
         elif there.ndim == 3 and tensor.ndim == 4:
             tensor = tensor[:, :, tensor.shape[2] // 2]
@@ -62,7 +63,7 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
         result[own] = tensor.to(there.dtype)
         left.discard(name)
     if left:
-        raise DataError(f"they have '{sorted(left)[0]}', which this depth does not have")
+        raise DataError(f"the file has '{sorted(left)[0]}', which this depth does not have")
     return result
 
 

@@ -263,8 +263,9 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     twice = [name for name in data.train.classes if known[name] > 1]
     if twice and any(card["classes"] != cards[0]["classes"] for card in cards):
         raise DataError(
-            f"the branches' label sets overlap in part ({tasks}; {twice[0]} is in more than one): train them "
-            "on label sets without a common class, or all on the same one"
+            f"more than one branch knows {', '.join(twice[:5])}{', ...' if twice[5:] else ''}, though their "
+            f"label sets differ ({tasks}): train them with --task on sets without a common class, or all on "
+            "the same one"
         )
     _, samples, leads = data.train.signals.shape
     model = models_torch.create_model(

@@ -303,20 +303,15 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
 
 def _check_imagenet(config: ProtoConfig) -> None:
     if config.training_stage not in ("feature_extractor", "joint", "all"):
-        raise UsageError(
-            f"--imagenet is where a trunk begins: stage {config.training_stage} has a trained one"
+        print(
+            f"note: --imagenet does not act in stage {config.training_stage}, whose trunk is trained already"
         )
+        return
     if config.init:
         raise UsageError("--imagenet and --init both say with which weights to begin: give one of them")
     if config.width != ProtoConfig().width or config.bounded:
         raise UsageError("--imagenet needs the trunk of an image network: leave out --width and --bounded")
-    backbone = config.backbone or BRANCHES[config.branch or "morphology"].backbone
-    if backbone.startswith("resnet1d"):
-        raise UsageError(
-            f"--imagenet: {backbone} is no image network, only resnet18 to resnet152 are; "
-            "choose one with --backbone"
-        )
-    if not Path(config.imagenet).is_file():
+    if not config.resume and not Path(config.imagenet).is_file():
         raise UsageError(
             f"there is no file {config.imagenet}; timm's model.safetensors has the right names, e.g. "
             "https://huggingface.co/timm/resnet18.tv_in1k"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 
 import models_torch
 from models_torch.protoecgnet.losses import LossWeights, PrototypeLoss, class_weights, label_cooccurrence
-from training.checkpoint import find_checkpoint
+from models_torch.protoecgnet.resnet import ResNet
+from training.checkpoint import find_checkpoint, read_card
 from training.protoecgnet.config import ProtoConfig, model_options
 from training.protoecgnet.networks import (
     records_fingerprint,
@@ -124,10 +126,9 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     """
     options = {**sizes(data), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
-    if config.imagenet and not config.resume:
-        start_from_imagenet(config.imagenet, model.trunk)
+    card = _card(config, data) | _begin_with_imagenet(config, model.trunk)
     loss = partial(_binary_cross_entropy, positive_weights(config, data))
-    return Job(model, adam(config, model), loss, card=_card(config, data))
+    return Job(model, adam(config, model), loss, card=card)
 
 
 def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
@@ -166,8 +167,7 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
             start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
         elif config.init:
             start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
-        elif config.imagenet:
-            start_from_imagenet(config.imagenet, model.trunk)
+    card = _card(config, data) | (_begin_with_imagenet(config, model.trunk) if stage == "joint" else {})
     model.freeze(*_FROZEN[stage])
     lambdas = {name: getattr(config, f"lam_{name}") for name in ("clst", "sep", "spars", "div", "cnrst")}
     loss = PrototypeLoss(
@@ -183,7 +183,15 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
         loss.to(scores.device)
         return loss(logits.float(), scores.float(), model.prototype_vectors, labels)
 
-    return Job(model, adam(config, model), weighted_terms, card=_card(config, data))
+    return Job(model, adam(config, model), weighted_terms, card=card)
+
+
+def _begin_with_imagenet(config: ProtoConfig, trunk: ResNet) -> dict[str, Any]:
+    """Load ImageNet's weights where they are asked for; a resumed run has its own, and what its card says."""
+    folder = Path(config.output_dir, "checkpoints", config.run)
+    if config.imagenet and config.resume and (folder / "card.json").exists():
+        return {key: value for key, value in read_card(folder).items() if key == "imagenet"}
+    return start_from_imagenet(config.imagenet, trunk) if config.imagenet else {}
 
 
 def _card(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
 from training.torch_io import load_torch, read_weights
 from utils.errors import DataError, UsageError
+from utils.files import sha256
 
 # what says which stage is run and how, not of what
 _OF_ONE_COMMAND = {"model", "branch", "training_stage", "init", "resume", "overwrite", "loggr", "devices"}
@@ -205,7 +206,7 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
     print(f"{folder}: {len(part)} tensors loaded{rest}")
 
 
-def start_from_imagenet(path: str, trunk: ResNet) -> None:
+def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
     """Start a trunk from an image network; one of another family is left as it is, and that is said.
 
     Parameters
@@ -215,6 +216,11 @@ def start_from_imagenet(path: str, trunk: ResNet) -> None:
     trunk : ResNet
         Gets the weights.
 
+    Returns
+    -------
+    dict
+        For the card: ``imagenet`` with the file's name and SHA-256; empty where it did not act.
+
     Raises
     ------
     DataError
@@ -222,12 +228,13 @@ def start_from_imagenet(path: str, trunk: ResNet) -> None:
     """
     if trunk.backbone.startswith("resnet1d"):
         print(f"note: --imagenet does not act on {trunk.backbone}, which is no image network")
-        return
+        return {}
     try:
         trunk.load_state_dict(trunk_weights(read_weights(Path(path)), trunk))
     except DataError as error:
         raise DataError(f"--imagenet {path} does not fit {trunk.backbone}: {error}") from error
     print(f"{path}: the trunk {trunk.backbone} begins with ImageNet's weights")
+    return {"imagenet": {"file": Path(path).name, "sha256": sha256(path)}}
 
 
 def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:

@@ -138,8 +138,11 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
         raise UsageError(f"{folder} exists: --overwrite projects anew")
     source = source_of(config, own.branch, ("joint", "prototypes"))
     other = stage_folder(config, own.branch, "prototypes")
-    if not config.init and other != source and other.exists():
-        print(f"note: this projects {source}; --init {other} projects the stage prototypes instead")
+    if not config.init and other != source and (other / "card.json").exists():
+        print(
+            f"note: this projects {source}; --branch {own.branch} --training_stage projection --init {other} "
+            "projects the stage prototypes instead"
+        )
     torch.set_num_threads(thread_count(own))
     data = load_training_data(own)
     network, card = load_network(source, own.branch, data.train.classes)

@@ -1,0 +1,293 @@
+"""Tables of ProtoECGNet's ablations, from collected runs and the predictions of their fusions."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.protoecgnet_ablations import BASE, FIRST_READ, LAST, OF_ONE_RUN, read_ablations
+from benchmarks.tables import markdown
+from models_torch.protoecgnet import BRANCHES
+from training.protoecgnet.config import CHAIN, ProtoConfig
+from utils.bootstrap import paired_difference
+from utils.errors import UsageError
+from utils.files import read_npz
+
+_NAMES = [*BRANCHES, "fusion"]
+_SCORES = [f"{name}, fold {fold}" for fold in (9, 10) for name in _NAMES]
+Runs = dict[str, dict[str, Any]]
+
+
+def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
+    """Compare the fusion of a run with that of its base, record by record of fold 10.
+
+    Parameters
+    ----------
+    run : str
+        The run.
+    base : str
+        What it is compared with.
+    runs : dict
+        Collected runs by name.
+    folder : pathlib.Path
+        Has ``<run>_predictions.npz``.
+
+    Returns
+    -------
+    dict
+        From `utils.bootstrap.paired_difference`, over the frequent classes.
+
+    Raises
+    ------
+    UsageError
+        Predictions of other records, labels or weights than the collected scores.
+    DataError
+        Missing or damaged predictions.
+    """
+    files = [folder / f"{name}_predictions.npz" for name in (run, base)]
+    tables = [read_npz(path, "collect the run again") for path in files]
+    for name in ("ecg_id", "patient_id", "label", "classes"):
+        if not np.array_equal(tables[0][name], tables[1][name]):
+            raise UsageError(f"{files[0]} and {files[1]} differ in {name}: score and collect both again")
+    scored = [runs[name]["stages"]["fusion"]["test"]["frequent"] for name in (run, base)]
+    columns = [tables[0]["classes"].tolist().index(name) for name in scored[0]["classes"]]
+    label, own, other = (
+        a[:, columns] for a in (tables[0]["label"], *(table["probability"] for table in tables))
+    )
+    result = paired_difference(label, own, other, tables[0]["patient_id"])
+    for path, side, score in zip(files, "ab", scored, strict=True):
+        if abs(result[side] - score["macro_roc_auc"]) > 1e-6:
+            raise UsageError(f"{path} is not what {path.parent} says its run scored: collect it again")
+    return result
+
+
+def options(stages: dict[str, Any]) -> dict[str, Any]:
+    """Options of a whole chain: each as the first stage that reads it had it.
+
+    Parameters
+    ----------
+    stages : dict
+        Of a collected run.
+
+    Returns
+    -------
+    dict
+        Option -> value, without those of one run.
+
+    Raises
+    ------
+    UsageError
+        The branches were trained with different options.
+    """
+    defaults = ProtoConfig().to_json()  # of an option that did not exist when a stage was trained
+    found: dict[str, Any] = {}
+    for name, default in defaults.items():
+        if name in OF_ONE_RUN or name in ("branch", "task", "training_stage"):
+            continue
+        stage = FIRST_READ.get(name, CHAIN[0])
+        parts = ["fusion"] if stage == "fusion" else [f"{branch}/{stage}" for branch in BRANCHES]
+        values = [stages[part]["config"].get(name, default) for part in parts]
+        if any(value != values[0] for value in values):
+            raise UsageError(f"--{name} was {values} in {', '.join(parts)}: these are no branches of one run")
+        found[name] = values[0]
+    return found
+
+
+def changes(run: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """Options in which a run differs from the base.
+
+    Parameters
+    ----------
+    run : dict
+        A collected run.
+    base : dict
+        The collected base.
+
+    Returns
+    -------
+    dict
+        Option -> value of the run.
+    """
+    mine, theirs = options(run["stages"]), options(base["stages"])
+    return {name: value for name, value in mine.items() if value != theirs[name]}
+
+
+def listed(runs: Runs) -> dict[str, dict[str, Any]]:
+    """The base and its ablations in the order of their list, with what they change.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+
+    Returns
+    -------
+    dict
+        Name of the run -> options that it changes.
+
+    Raises
+    ------
+    UsageError
+        A run lacks a stage or its score, or was made with other options than the list says.
+    """
+    found = {}
+    for name, wanted in read_ablations().items():
+        if name not in runs:
+            continue
+        stages = runs[name]["stages"]
+        needed = [f"{branch}/{stage}" for branch in BRANCHES for stage in CHAIN]
+        missing = [part for part in [*needed, "fusion"] if part not in stages]
+        missing += [f"the score of {part}" for part in LAST if "test" not in stages.get(part, {"test": None})]
+        again = f"run python -m benchmarks.protoecgnet ablate --only {name}"
+        if missing:
+            raise UsageError(f"{name} lacks {', '.join(missing)}: {again}")
+        found[name] = changes(runs[name], runs[BASE])
+        if found[name] != wanted:
+            raise UsageError(f"{name} was made with {found[name]}, the list has {wanted}: {again}")
+    return found
+
+
+def _shown(changed: dict[str, Any]) -> str:
+    return ", ".join(f"`--{name} {value}`" for name, value in changed.items()) or "(base)"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _scores(stages: dict[str, Any]) -> list[float]:
+    fold9 = [stages[part]["metrics"]["val_macro_roc_auc"] for part in LAST]
+    return fold9 + [stages[part]["test"]["frequent"]["macro_roc_auc"] for part in LAST]
+
+
+def score_table(runs: Runs, folder: Path) -> str:
+    """What each change does to the branches and to their fusion.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+    folder : pathlib.Path
+        Has their predictions.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    found = listed(runs)
+    bases = {
+        runs[name]["stages"]["fusion"]["seed"]: name for name, c in found.items() if not set(c) - {"seed"}
+    }
+    lines = []
+    for name, changed in found.items():
+        stages = runs[name]["stages"]
+        base = bases.get(stages["fusion"]["seed"])
+        cell = "(base of its seed)" if base == name else "no base of its seed"
+        if base and base != name:
+            result = difference(name, base, runs, folder)
+            low, high = _signed(result["low"]), _signed(result["high"])
+            cell = f"{_signed(result['difference'])} [{low}, {high}]"
+        lines.append([_shown(changed), *(f"{value:.3f}" for value in _scores(stages)), cell])
+    return markdown(["changed", *_SCORES, "fusion, difference (95 % CI)"], lines)
+
+
+def seed_table(runs: Runs) -> str:
+    """Means over the seeds, of what was trained with several.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+
+    Returns
+    -------
+    str
+        Markdown; empty where nothing was.
+    """
+    groups: dict[str, list[str]] = {}
+    for name, changed in listed(runs).items():
+        key = json.dumps({option: value for option, value in changed.items() if option != "seed"})
+        groups.setdefault(key, []).append(name)
+    lines = []
+    for key, names in groups.items():
+        if len(names) > 1:
+            seeds = ", ".join(str(runs[name]["stages"]["fusion"]["seed"]) for name in names)
+            columns = zip(*(_scores(runs[name]["stages"]) for name in names), strict=True)
+            cells = [f"{statistics.mean(v):.3f} ({min(v):.3f} – {max(v):.3f})" for v in columns]
+            lines.append([_shown(json.loads(key)), seeds, *cells])
+    return markdown(["changed", "seeds", *_SCORES], lines) if lines else ""
+
+
+def prototype_table(runs: Runs) -> str:
+    """What each change does to the prototypes.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    lines = []
+    for name, changed in listed(runs).items():
+        stages = runs[name]["stages"]
+        pairs = [(stages[f"{b}/joint"]["metrics"], stages[f"{b}/projection"]["metrics"]) for b in BRANCHES]
+        costs = [_signed(new["val_macro_roc_auc"] - old["val_macro_roc_auc"]) for old, new in pairs]
+        reports = [stages[f"{branch}/projection"]["projection"] for branch in BRANCHES]
+        cosines = [f"{report['cosine_old_new']['mean']:.2f}" for report in reports]
+        sources = " + ".join(f"{report['distinct_records']}" for report in reports)
+        made = sum(report["prototypes"] for report in reports)
+        lines.append(
+            [_shown(changed), *costs, *cosines, sources, f"{made}", f"{stages['fusion']['prototypes']}"]
+        )
+    header = ["changed", *(f"projection, {b}" for b in BRANCHES), *(f"cosine, {b}" for b in BRANCHES)]
+    return markdown([*header, "training ECGs", "prototypes", "after pruning"], lines)
+
+
+def ablation_page(runs: Runs, folder: Path) -> list[str]:
+    """Make the part of the page that is about ablations.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+    folder : pathlib.Path
+        Has their predictions.
+
+    Returns
+    -------
+    list of str
+        Paragraphs in Markdown; none where no ablation was collected.
+    """
+    if BASE not in runs or len(listed(runs)) == 1:
+        return []
+    parts = [
+        "## Ablations",
+        "Whole chains with trunks of half the width (`configs/protoecgnet/small.yaml`); each line changes "
+        "what its first column says ([the list](../../configs/protoecgnet/ablations.yaml)), by `python -m "
+        "benchmarks.protoecgnet ablate`. Macro ROC-AUC: on fold 9 over all classes with both outcomes, on "
+        "fold 10 over the frequent ones; of the branches after the stage classifier. *Difference*: the "
+        "fusion minus that of the base with the same seed, on the same records of fold 10; the interval is "
+        "over patients and does not include the variation between seeds. A change that only late stages read "
+        "starts from copies of the base's earlier stages, whose numbers therefore come again.",
+        score_table(runs, folder),
+    ]
+    seeds = seed_table(runs)
+    if seeds:
+        parts += ["### Other seeds", "Mean (smallest – largest).", seeds]
+    parts += [
+        "### Prototypes",
+        "*Projection*: step of the fold-9 score when learned prototypes are replaced by windows of training "
+        "ECGs; *cosine*: mean between the two; *training ECGs*: distinct source records of the rhythm + "
+        "morphology + global prototypes.",
+        prototype_table(runs),
+    ]
+    return parts
