@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.protoecgnet_ablation_tables import ablation_page
-from benchmarks.protoecgnet_ablations import BASE, ablate, choose, read_ablations
+from benchmarks.protoecgnet_ablation_tables import ablation_page, reference_sentence
+from benchmarks.protoecgnet_ablations import BASE, PREFIX, ablate, choose, read_ablations
 from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
@@ -195,13 +195,15 @@ def read_runs(runs: Path = RUNS) -> dict[str, dict[str, Any]]:
     return found
 
 
-def block(runs: dict[str, dict[str, Any]]) -> str:
+def block(runs: dict[str, dict[str, Any]], folder: Path = RUNS) -> str:
     """Make the block of the README.
 
     Parameters
     ----------
     runs : dict
         Collected runs.
+    folder : pathlib.Path
+        Where they are, with the predictions of their fusions.
 
     Returns
     -------
@@ -219,7 +221,7 @@ def block(runs: dict[str, dict[str, Any]]) -> str:
             "2,183 / 2,198; 0.8808 for its rhythm branch, about 0.906 for an independent fusion). *Scored*: "
             "classes with both outcomes in fold 10; *frequent*: those of them with 5 patients or more, for "
             "which resampling is possible. *Black box*: the same trunk with a linear layer, same data and "
-            "seed. Every stage, the ablations and the commands: "
+            f"seed.{reference_sentence(runs, folder)} Every stage, the ablations and the commands: "
             "[benchmarks/protoecgnet](benchmarks/protoecgnet/README.md).</sub>",
         ]
     )
@@ -251,6 +253,12 @@ def page(runs: dict[str, dict[str, Any]], folder: Path = RUNS) -> str:
     parts.append("## Commands")
     lines = []
     for name, run in sorted(runs.items()):
+        if name.startswith(PREFIX):  # its stages' own commands are in its file
+            short = name.removeprefix(PREFIX)
+            command = f"`python -m benchmarks.protoecgnet ablate --only {short}`"
+            commits = sorted({(entry["git_commit"] or "")[:12] for entry in run["stages"].values()})
+            lines.append([f"{name}/*", command, ", ".join(commits)])
+            continue
         for stage, entry in run["stages"].items():
             lines.append([f"{name}/{stage}", f"`{entry['command']}`", (entry["git_commit"] or "")[:12]])
     parts.append(markdown(["stage", "command", "commit"], lines))
@@ -305,7 +313,7 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     runs = read_runs(options.runs)
     write_text(options.runs / "README.md", page(runs, options.runs))
-    text = insert(options.readme.read_text(encoding="utf-8"), block(runs), "protoecgnet")
+    text = insert(options.readme.read_text(encoding="utf-8"), block(runs, options.runs), "protoecgnet")
     if text is None:
         raise UsageError(
             f"{options.readme} has no lines <!-- protoecgnet:begin --> and <!-- protoecgnet:end -->"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.protoecgnet_ablations import BASE, FIRST_READ, LAST, OF_ONE_RUN, read_ablations
+from benchmarks.protoecgnet_ablations import BASE, FIRST_READ, LAST, OF_ONE_RUN, PREFIX, read_ablations
 from benchmarks.tables import markdown
 from models_torch.protoecgnet import BRANCHES
 from training.protoecgnet.config import CHAIN, ProtoConfig
@@ -17,6 +17,7 @@ from utils.bootstrap import paired_difference
 from utils.errors import UsageError
 from utils.files import read_npz
 
+_MANY = 4  # options that fit into a cell
 _NAMES = [*BRANCHES, "fusion"]
 _SCORES = [f"{name}, fold {fold}" for fold in (9, 10) for name in _NAMES]
 Runs = dict[str, dict[str, Any]]
@@ -151,7 +152,9 @@ def listed(runs: Runs) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _shown(changed: dict[str, Any]) -> str:
+def _shown(changed: dict[str, Any], name: str = "") -> str:
+    if len(changed) > _MANY:
+        return f"`{name.removeprefix(PREFIX)}`: {len(changed)} options, see the list"
     return ", ".join(f"`--{name} {value}`" for name, value in changed.items()) or "(base)"
 
 
@@ -192,7 +195,7 @@ def score_table(runs: Runs, folder: Path) -> str:
             result = difference(name, base, runs, folder)
             low, high = _signed(result["low"]), _signed(result["high"])
             cell = f"{_signed(result['difference'])} [{low}, {high}]"
-        lines.append([_shown(changed), *(f"{value:.3f}" for value in _scores(stages)), cell])
+        lines.append([_shown(changed, name), *(f"{value:.3f}" for value in _scores(stages)), cell])
     return markdown(["changed", *_SCORES, "fusion, difference (95 % CI)"], lines)
 
 
@@ -246,10 +249,36 @@ def prototype_table(runs: Runs) -> str:
         sources = " + ".join(f"{report['distinct_records']}" for report in reports)
         made = sum(report["prototypes"] for report in reports)
         lines.append(
-            [_shown(changed), *costs, *cosines, sources, f"{made}", f"{stages['fusion']['prototypes']}"]
+            [_shown(changed, name), *costs, *cosines, sources, f"{made}", f"{stages['fusion']['prototypes']}"]
         )
     header = ["changed", *(f"projection, {b}" for b in BRANCHES), *(f"cosine, {b}" for b in BRANCHES)]
     return markdown([*header, "training ECGs", "prototypes", "after pruning"], lines)
+
+
+def reference_sentence(runs: Runs, folder: Path) -> str:
+    """Say what all definitions of the reference together do, for the README.
+
+    Parameters
+    ----------
+    runs : dict
+        Collected runs by name.
+    folder : pathlib.Path
+        Has their predictions.
+
+    Returns
+    -------
+    str
+        A sentence after a blank; empty where that was not measured.
+    """
+    run = f"{PREFIX}reference_all"
+    if run not in runs or BASE not in runs:
+        return ""
+    found = difference(run, BASE, runs, folder)
+    low, high = _signed(found["low"]), _signed(found["high"])
+    return (
+        f" With the reference's definitions instead of ours, trained alike, the fusion of half the width has "
+        f"{found['a']:.3f} instead of {found['b']:.3f} ({_signed(found['difference'])} [{low}, {high}])."
+    )
 
 
 def ablation_page(runs: Runs, folder: Path) -> list[str]:

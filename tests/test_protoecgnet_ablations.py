@@ -25,6 +25,7 @@ from utils.files import read_json, read_npz, write_json, write_npz
 
 pytestmark = pytest.mark.torch
 BASE, PREFIX = ablations.BASE, ablations.PREFIX
+_BASE_FILE = f"{BASE}_predictions.npz"
 SMALL = """
 width: 2
 proto_dim: 4
@@ -194,6 +195,10 @@ def test_tables_of_ablations(made):
     assert rows[2].endswith("(base of its seed) |") and rows[6].endswith("(base of its seed) |")
     seeds = ablation_tables.seed_table(runs).splitlines()
     assert len(seeds) == 3 and seeds[2].startswith("| (base) | 42, 1 | ")
+    assert ablation_tables.reference_sentence(runs, folder) == ""
+    many = {f"{PREFIX}reference_all": runs.pop(f"{PREFIX}sigmoid"), BASE: runs[BASE]}
+    write_npz(folder / f"{PREFIX}reference_all_predictions.npz", **read_npz(tables.RUNS / _BASE_FILE, ""))
+    assert "(+0.000 [+0.000, +0.000])" in ablation_tables.reference_sentence(many, folder)
     del runs[f"{PREFIX}seed1"]
     assert ablation_tables.seed_table(runs) == ""
     assert "Other seeds" not in "".join(ablation_tables.ablation_page(runs, folder))
