@@ -19,7 +19,7 @@ from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
 from training.flags import Parser
-from training.provenance import portable
+from training.provenance import machine_folders, portable
 from utils.errors import UsageError, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
 
@@ -87,13 +87,9 @@ def collect(run: str, output_dir: Path, runs: Path = RUNS) -> Path:
         stages[name] = entry
     if not stages:
         raise UsageError(f"there is no run '{run}' in {base.parent}: train it with torch_train.py")
-    folders = {str(Path(d).resolve()): "." for d in (output_dir, ROOT)}
+    folders: dict[str, str] = {}
     for entry in stages.values():
-        data_dir = entry["config"]["data_dir"]
-        if Path(data_dir).is_absolute():
-            folders[data_dir.rstrip("/")] = "data/ptb"
-        if entry["config"].get("imagenet"):
-            folders[entry["config"]["imagenet"]] = Path(entry["config"]["imagenet"]).name
+        folders |= machine_folders(entry["config"], output_dir)
     path = runs / f"{run}.json"
     write_json(path, portable({"run": run, "stages": stages}, folders))
     predictions = output_dir / "logs" / run / "fusion" / "predictions.npz"

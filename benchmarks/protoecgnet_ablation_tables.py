@@ -21,6 +21,7 @@ _MANY = 4  # options that fit into a cell
 _NAMES = [*BRANCHES, "fusion"]
 _SCORES = [f"{name}, fold {fold}" for fold in (9, 10) for name in _NAMES]
 Runs = dict[str, dict[str, Any]]
+Changes = dict[str, dict[str, Any]]  # run -> options that it changes
 
 
 def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def changes(run: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in mine.items() if value != theirs[name]}
 
 
-def listed(runs: Runs) -> dict[str, dict[str, Any]]:
+def listed(runs: Runs) -> Changes:
     """The base and its ablations in the order of their list, with what they change.
 
     Parameters
@@ -162,18 +163,24 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def _interval(result: dict[str, Any]) -> str:
+    return f"{_signed(result['difference'])} [{_signed(result['low'])}, {_signed(result['high'])}]"
+
+
 def _scores(stages: dict[str, Any]) -> list[float]:
     fold9 = [stages[part]["metrics"]["val_macro_roc_auc"] for part in LAST]
     return fold9 + [stages[part]["test"]["frequent"]["macro_roc_auc"] for part in LAST]
 
 
-def score_table(runs: Runs, folder: Path) -> str:
+def score_table(runs: Runs, found: Changes, folder: Path) -> str:
     """What each change does to the branches and to their fusion.
 
     Parameters
     ----------
     runs : dict
         Collected runs by name.
+    found : dict
+        From `listed`.
     folder : pathlib.Path
         Has their predictions.
 
@@ -182,7 +189,6 @@ def score_table(runs: Runs, folder: Path) -> str:
     str
         Markdown.
     """
-    found = listed(runs)
     bases = {
         runs[name]["stages"]["fusion"]["seed"]: name for name, c in found.items() if not set(c) - {"seed"}
     }
@@ -192,20 +198,20 @@ def score_table(runs: Runs, folder: Path) -> str:
         base = bases.get(stages["fusion"]["seed"])
         cell = "(base of its seed)" if base == name else "no base of its seed"
         if base and base != name:
-            result = difference(name, base, runs, folder)
-            low, high = _signed(result["low"]), _signed(result["high"])
-            cell = f"{_signed(result['difference'])} [{low}, {high}]"
+            cell = _interval(difference(name, base, runs, folder))
         lines.append([_shown(changed, name), *(f"{value:.3f}" for value in _scores(stages)), cell])
     return markdown(["changed", *_SCORES, "fusion, difference (95 % CI)"], lines)
 
 
-def seed_table(runs: Runs) -> str:
+def seed_table(runs: Runs, found: Changes) -> str:
     """Means over the seeds, of what was trained with several.
 
     Parameters
     ----------
     runs : dict
         Collected runs by name.
+    found : dict
+        From `listed`.
 
     Returns
     -------
@@ -213,7 +219,7 @@ def seed_table(runs: Runs) -> str:
         Markdown; empty where nothing was.
     """
     groups: dict[str, list[str]] = {}
-    for name, changed in listed(runs).items():
+    for name, changed in found.items():
         key = json.dumps({option: value for option, value in changed.items() if option != "seed"})
         groups.setdefault(key, []).append(name)
     lines = []
@@ -226,13 +232,15 @@ def seed_table(runs: Runs) -> str:
     return markdown(["changed", "seeds", *_SCORES], lines) if lines else ""
 
 
-def prototype_table(runs: Runs) -> str:
+def prototype_table(runs: Runs, found: Changes) -> str:
     """What each change does to the prototypes.
 
     Parameters
     ----------
     runs : dict
         Collected runs by name.
+    found : dict
+        From `listed`.
 
     Returns
     -------
@@ -240,7 +248,7 @@ def prototype_table(runs: Runs) -> str:
         Markdown.
     """
     lines = []
-    for name, changed in listed(runs).items():
+    for name, changed in found.items():
         stages = runs[name]["stages"]
         pairs = [(stages[f"{b}/joint"]["metrics"], stages[f"{b}/projection"]["metrics"]) for b in BRANCHES]
         costs = [_signed(new["val_macro_roc_auc"] - old["val_macro_roc_auc"]) for old, new in pairs]
@@ -273,11 +281,10 @@ def reference_sentence(runs: Runs, folder: Path) -> str:
     run = f"{PREFIX}reference_all"
     if run not in runs or BASE not in runs:
         return ""
-    found = difference(run, BASE, runs, folder)
-    low, high = _signed(found["low"]), _signed(found["high"])
+    result = difference(run, BASE, runs, folder)
     return (
-        f" With the reference's definitions instead of ours, trained alike, the fusion of half the width has "
-        f"{found['a']:.3f} instead of {found['b']:.3f} ({_signed(found['difference'])} [{low}, {high}])."
+        " With the reference's definitions instead of ours, trained alike, the fusion of half the width has "
+        f"{result['a']:.3f} instead of {result['b']:.3f} ({_interval(result)})."
     )
 
 
@@ -296,7 +303,8 @@ def ablation_page(runs: Runs, folder: Path) -> list[str]:
     list of str
         Paragraphs in Markdown; none where no ablation was collected.
     """
-    if BASE not in runs or len(listed(runs)) == 1:
+    found = listed(runs) if BASE in runs else {}
+    if len(found) < 2:
         return []
     parts = [
         "## Ablations",
@@ -307,9 +315,9 @@ def ablation_page(runs: Runs, folder: Path) -> list[str]:
         "fusion minus that of the base with the same seed, on the same records of fold 10; the interval is "
         "over patients and does not include the variation between seeds. A change that only late stages read "
         "starts from copies of the base's earlier stages, whose numbers therefore come again.",
-        score_table(runs, folder),
+        score_table(runs, found, folder),
     ]
-    seeds = seed_table(runs)
+    seeds = seed_table(runs, found)
     if seeds:
         parts += ["### Other seeds", "Mean (smallest – largest).", seeds]
     parts += [
@@ -317,6 +325,6 @@ def ablation_page(runs: Runs, folder: Path) -> list[str]:
         "*Projection*: step of the fold-9 score when learned prototypes are replaced by windows of training "
         "ECGs; *cosine*: mean between the two; *training ECGs*: distinct source records of the rhythm + "
         "morphology + global prototypes.",
-        prototype_table(runs),
+        prototype_table(runs, found),
     ]
     return parts

@@ -78,7 +78,9 @@ def _words(changes: Mapping[str, Any]) -> list[str]:
     return [word for option, value in changes.items() for word in (f"--{option}", str(value))]
 
 
-def ablate(run: str, changes: dict[str, Any], config: Path, data_dir: str, output_dir: Path, threads: int):
+def ablate(
+    run: str, changes: dict[str, Any], config: Path, data_dir: str, output_dir: Path, threads: int
+) -> None:
     """Train and score one ablation, or what is missing of it.
 
     A change that the first stages do not read starts from copies of the base's stages.

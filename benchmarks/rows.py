@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
-from training.provenance import portable
+from training.provenance import machine_folders, portable
 from utils.errors import DataError, UsageError
 from utils.files import atomic_path, read_json, write_json
 
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("superdiagnostic", "mi")  # the tables that exist
-PORTABLE_DATA_DIR = "data/ptb"
 # macro ROC-AUC, mean accuracy in %, max F1 on fold 10: Reddy et al., IMLE-Net, IEEE SMC 2021, pp. 1068-1074,
 # doi:10.1109/SMC52423.2021.9658706, trained and tested on the folds of the whole PTB-XL.
 PUBLISHED = {
@@ -140,10 +139,7 @@ def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS
     if card["task"] not in TASKS:
         raise UsageError(f"run '{run}' has task {card['task']}; tables exist for {' and '.join(TASKS)}")
 
-    folders = {str(Path(d).resolve()): "." for d in (output_dir, ROOT)}
-    data_dir = card["config"]["data_dir"]
-    if Path(data_dir).is_absolute():
-        folders[data_dir.rstrip("/")] = PORTABLE_DATA_DIR
+    folders = machine_folders(card["config"], output_dir)
     target = results / name
     write_json(target / "test.json", portable(test, folders))
     write_json(target / "card.json", portable(card, folders))

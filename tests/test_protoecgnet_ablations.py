@@ -2,7 +2,6 @@
 
 import copy
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -187,23 +186,23 @@ def made(tmp_path):
 
 def test_tables_of_ablations(made):
     runs, folder = made
-    rows = ablation_tables.score_table(runs, folder).splitlines()
+    rows = ablation_tables.score_table(runs, ablation_tables.listed(runs), folder).splitlines()
     assert [row.split(" | ")[0] for row in rows[2:]] == [
         "| (base)", "| `--lam_cnrst 0.0`", "| `--sigmoid True`", "| `--fusion_l1 all`", "| `--seed 1`",
     ]  # fmt: skip
     assert rows[3].endswith("| +0.000 [+0.000, +0.000] |")
     assert rows[2].endswith("(base of its seed) |") and rows[6].endswith("(base of its seed) |")
-    seeds = ablation_tables.seed_table(runs).splitlines()
+    seeds = ablation_tables.seed_table(runs, ablation_tables.listed(runs)).splitlines()
     assert len(seeds) == 3 and seeds[2].startswith("| (base) | 42, 1 | ")
     assert ablation_tables.reference_sentence(runs, folder) == ""
     many = {f"{PREFIX}reference_all": runs.pop(f"{PREFIX}sigmoid"), BASE: runs[BASE]}
     write_npz(folder / f"{PREFIX}reference_all_predictions.npz", **read_npz(tables.RUNS / _BASE_FILE, ""))
     assert "(+0.000 [+0.000, +0.000])" in ablation_tables.reference_sentence(many, folder)
     del runs[f"{PREFIX}seed1"]
-    assert ablation_tables.seed_table(runs) == ""
+    assert ablation_tables.seed_table(runs, ablation_tables.listed(runs)) == ""
     assert "Other seeds" not in "".join(ablation_tables.ablation_page(runs, folder))
     report = runs[BASE]["stages"]["rhythm/projection"]
-    row = ablation_tables.prototype_table(runs).splitlines()[2]
+    row = ablation_tables.prototype_table(runs, ablation_tables.listed(runs)).splitlines()[2]
     assert f"{report['projection']['distinct_records']} + " in row
 
 
@@ -245,7 +244,7 @@ def test_runs_that_are_not_what_the_list_says(made):
     kept = copy.deepcopy(runs[name])
     runs[name]["stages"]["morphology/joint"]["config"]["sigmoid"] = False
     with pytest.raises(UsageError, match="no branches of one run"):
-        ablation_tables.score_table(runs, folder)
+        ablation_tables.score_table(runs, ablation_tables.listed(runs), folder)
     runs[name] = copy.deepcopy(kept)
     for entry in runs[name]["stages"].values():
         entry["config"]["pooling"] = "mean"
@@ -260,4 +259,3 @@ def test_runs_that_are_not_what_the_list_says(made):
 def test_the_base_alone_makes_no_section(made):
     runs, folder = made
     assert ablation_tables.ablation_page({BASE: runs[BASE]}, folder) == []
-    shutil.rmtree(folder)

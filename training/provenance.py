@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+PUBLIC_DATA_DIR = "data/ptb"  # what stands for PTB-XL's folder on the machine of a training
 _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
 
 
@@ -67,6 +68,30 @@ def command() -> str:
     as_module = spec is not None and Path(sys.argv[0]).resolve() == Path(spec.origin or "").resolve()
     script = ["-m", spec.name.removesuffix(".__main__")] if as_module else [Path(sys.argv[0]).name]
     return prefix + shlex.join(["python", *script, *sys.argv[1:]])
+
+
+def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str, str]:
+    """Folders and files of one machine that a card may name, and what stands for them in public.
+
+    Parameters
+    ----------
+    config : dict
+        Configuration of the run.
+    output_dir : str or pathlib.Path
+        Folder with ``checkpoints/`` and ``logs/``.
+
+    Returns
+    -------
+    dict of str
+        For `portable`.
+    """
+    root = Path(__file__).resolve().parent.parent
+    found = {str(Path(output_dir).resolve()): ".", str(root): "."}
+    if Path(config["data_dir"]).is_absolute():
+        found[config["data_dir"].rstrip("/")] = PUBLIC_DATA_DIR
+    if config.get("imagenet"):
+        found[config["imagenet"]] = Path(config["imagenet"]).name
+    return found
 
 
 def portable(value: Any, folders: dict[str, str]) -> Any:

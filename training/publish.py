@@ -13,12 +13,11 @@ from typing import Any
 from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
 from training.flags import Parser
 from training.predictor import load_predictor
-from training.provenance import portable
+from training.provenance import PUBLIC_DATA_DIR, machine_folders, portable
 from utils.errors import UsageError, run_cli
 from utils.files import read_json, write_text
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
-_PUBLIC_DATA_DIR = "data/ptb"
 
 
 def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETRAINED) -> Path:
@@ -62,9 +61,8 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
     interval = report["bootstrap"]["intervals"].get("macro_roc_auc")
     if interval is None:
         raise UsageError(f"{report_path} has no confidence interval: too few records of a class to publish")
-    folders = {card["config"]["data_dir"]: _PUBLIC_DATA_DIR, str(Path(output_dir).resolve()): "."}
-    if card["config"].get("imagenet"):
-        folders[card["config"]["imagenet"]] = Path(card["config"]["imagenet"]).name
+    folders = machine_folders(card["config"], output_dir)
+    folders[card["config"]["data_dir"]] = PUBLIC_DATA_DIR  # a relative one, too
     card = portable(card, folders)
     card["metrics"]["fold_10"] = {
         "records": report["records"],

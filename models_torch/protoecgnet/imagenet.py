@@ -9,7 +9,6 @@ from models_torch.protoecgnet.resnet import ResNet
 from utils.errors import DataError
 
 _FIRST_KERNEL = (3, 7, 7)  # colours, rows, columns
-_UNUSED = ("fc.", "num_batches_tracked")  # the classes of ImageNet; counters that no layer here reads
 
 
 def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor]:
@@ -42,9 +41,9 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
     """
     result = trunk.state_dict()
-    left = {key for key in weights if not key.startswith(_UNUSED[0]) and not key.endswith(_UNUSED[1])}
+    left = {key for key in weights if _used(key)}
     for own, there in result.items():
-        if own.startswith(_UNUSED[0]) or own.endswith(_UNUSED[1]):
+        if not _used(own):
             continue
         name = _image_name(own)
         if name not in weights:
@@ -65,6 +64,11 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
     if left:
         raise DataError(f"the file has '{sorted(left)[0]}', which this depth does not have")
     return result
+
+
+def _used(key: str) -> bool:
+    """Not the layer for ImageNet's classes, nor a counter that no layer here reads."""
+    return not key.startswith("fc.") and not key.endswith("num_batches_tracked")
 
 
 def _image_name(own: str) -> str:
