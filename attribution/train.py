@@ -21,6 +21,7 @@ from attribution.windows import Windows, load_windows
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import ECGDataset
 from training.config import TrainConfig, check, option, parse_config
+from training.processes import together
 from training.setup import TrainingData, check_same_data
 from training.torch_loop import Job, prepare_classifier, train_torch
 from utils.errors import DataError, UsageError, nearest, run_cli
@@ -207,7 +208,8 @@ def main() -> None:
         check_study,
         "python -m attribution.train",
     )
-    train_torch(config, prepare=prepare_study, load=load_study_data)
+    with together():
+        train_torch(config, prepare=prepare_study, load=load_study_data)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from preprocessing.batches import Batches
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.predictor import forward_in_batches
+from training.processes import on_first
 from training.recorder import OnEpoch, Recorder, Stopper
 from training.schedule import learning_rate
 from training.setup import (
@@ -32,7 +33,7 @@ from training.setup import (
     thread_count,
 )
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
-from utils.errors import DataError, TwelveLeadError
+from utils.errors import DataError
 from utils.seeds import seed_everything
 
 LossFunction = Callable[
@@ -185,18 +186,6 @@ def _stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
     return stopper.requested
 
 
-def _on_first(fabric: Fabric, action: Callable[[], None]) -> None:
-    """Let the first process do something; where it fails, all processes end instead of waiting for it."""
-    failure: TwelveLeadError | None = None
-    if fabric.is_global_zero:
-        try:
-            action()
-        except TwelveLeadError as error:
-            failure = error
-    if fabric.broadcast(failure is not None):
-        raise failure or TwelveLeadError("the first process stopped; its message says why")
-
-
 def _train_epoch(
     fabric: Fabric,
     model: torch.nn.Module,
@@ -273,6 +262,23 @@ def train_torch(
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
     fabric.launch()
+    folder, interrupted = _train(fabric, config, on_epoch, prepare, data, arrays, progress)
+    fabric.barrier()  # a process that ends first would take the one that still writes with it
+    if interrupted:
+        raise KeyboardInterrupt
+    return folder
+
+
+def _train(
+    fabric: Fabric,
+    config: TrainConfig,
+    on_epoch: OnEpoch | None,
+    prepare: Callable[[TrainConfig, TrainingData], Job],
+    data: TrainingData,
+    arrays: dict[str, np.ndarray] | None,
+    progress: dict[str, Any] | None,
+) -> tuple[Path, bool]:
+    """Train on the devices of ``fabric``: the checkpoint folder, and whether it ended before its time."""
     job = prepare(config, data)
     if progress and progress.get("made_from") != job.card.get("made_from"):
         raise DataError(
@@ -284,7 +290,7 @@ def train_torch(
     if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
         restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
     first = fabric.is_global_zero  # the first process of several writes
-    _on_first(fabric, lambda: clear_run(config))
+    on_first(lambda: clear_run(config))
     config = dataclasses.replace(config, loggr=config.loggr and first)
     inputs, weights = job.inputs or data, job.weights or plain.state_dict
     batches, validation = inputs.batches(config), Batches(inputs.val, inputs.standardizer, config.batchsize)
@@ -301,14 +307,14 @@ def train_torch(
             recorder.introduce(sum(p.numel() for p in plain.parameters()), f"PyTorch on {fabric.device}")
         if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
             arrays, groups = torch_state(plain, optimizer)
-            _on_first(fabric, partial(recorder.save, arrays, {"groups": groups}))
+            on_first(partial(recorder.save, arrays, {"groups": groups}))
         while not recorder.finished and not _stop_requested(fabric, stopper):
             began = time.monotonic()
             whole = _train_epoch(fabric, model, optimizer, job.loss, batches, recorder, stopper)
             arrays, groups = torch_state(plain, optimizer)
             extra = {"groups": groups}
             if not whole:
-                _on_first(fabric, partial(recorder.save, arrays, extra))
+                on_first(partial(recorder.save, arrays, extra))
                 break
             seconds = time.monotonic() - began
             parts = [forward_in_batches(forward, x, config.crop, len(x)) for x, _ in validation.epoch(0)]
@@ -316,13 +322,8 @@ def train_torch(
             end = partial(
                 recorder.end_epoch, recorder.epoch, seconds, probabilities, save_weights, arrays, extra
             )
-            _on_first(fabric, end)
+            on_first(end)
             recorder.share(fabric.broadcast(recorder.standing))
     if first:
         recorder.conclude(stopper.requested)
-    fabric.barrier()  # a process that ends first would take the one that still writes with it
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # its threads must not outlive the interpreter
-    if stopper.requested and not recorder.finished:
-        raise KeyboardInterrupt
-    return recorder.folder
+    return recorder.folder, stopper.requested and not recorder.finished

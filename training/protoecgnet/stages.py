@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
+from training.processes import on_first
 from training.protoecgnet.classifier import macro_auc, prepare_fusion, prepare_head, score_records
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
@@ -63,7 +64,8 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     own = stage_config(config, "" if stage == "fusion" else config.branch, stage)
     print(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}", flush=True)
     if stage == "projection":
-        return _project(config, own)
+        on_first(lambda: _project(config, own))
+        return stage_folder(config, own.branch, stage)
     prepare = {
         "feature_extractor": prepare_trunk,
         "prototypes": partial(prepare_prototypes, chain=config),
@@ -131,7 +133,7 @@ def _current(config: ProtoConfig, branch: str, stage: str) -> bool:
     return read_card(folder).get("made_from") == [read_card(source)["weights_sha256"] for source in sources]
 
 
-def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
+def _project(config: ProtoConfig, own: ProtoConfig) -> None:
     """Replace each prototype by the most similar piece of a training ECG, and tell what that costs."""
     folder = stage_folder(config, own.branch, "projection")
     if (folder / "card.json").exists() and not config.overwrite:
@@ -185,7 +187,6 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> Path:
         f"another one shows); fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
     )
     print(f"wrote {folder}")
-    return folder
 
 
 def main(description: str, args: Sequence[str]) -> None:
