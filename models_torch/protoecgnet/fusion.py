@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from models_torch.protoecgnet.network import ProtoECGNet
+from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from models_torch.registry import register_model
 from utils.errors import UsageError
 
 
 @register_model
-class ProtoECGNet_Fusion(nn.Module):
+class ProtoECGNet_Fusion(PrototypeClassifier):
     """Branches of ProtoECGNet under one classifier; the branches are frozen.
 
     Takes standardised signals (B, samples, leads), returns logits (B, num_classes): ``bias`` + sum over the
@@ -118,36 +119,3 @@ class ProtoECGNet_Fusion(nn.Module):
             Centred and scaled.
         """
         return (scores - self.centre) / self.spread
-
-    def logits_of(self, scores: Tensor) -> Tensor:
-        """Logits from scores.
-
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes)
-            Logits.
-        """
-        return self.head(self.standardised(scores))
-
-    def contributions(self, scores: Tensor) -> Tensor:
-        """What each prototype adds to each logit; with the bias they sum to it.
-
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes, P)
-            Weight times standardised score.
-        """
-        return self.standardised(scores)[:, None, :] * self.head.weight
-
-    def forward(self, signals: Tensor) -> Tensor:
-        return self.logits_of(self.scores(signals)[0])

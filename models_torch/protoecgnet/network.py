@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models_torch.layers import channels_first
 from models_torch.protoecgnet.branches import BRANCHES, list_prototypes
+from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from models_torch.protoecgnet.resnet import ResNet
 from models_torch.protoecgnet.similarity import EPSILON, window_cosines, window_distances
 from models_torch.registry import register_model
@@ -33,7 +34,7 @@ def _choose(name: str, value: str, choices: Sequence[str]) -> None:
 
 
 @register_model
-class ProtoECGNet(nn.Module):
+class ProtoECGNet(PrototypeClassifier):
     """One branch of ProtoECGNet; 4,416,400 parameters as rhythm branch with 16 classes.
 
     Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
@@ -285,41 +286,6 @@ class ProtoECGNet(nn.Module):
             The best window of each prototype.
         """
         return self.pool(self.activations(self.features(signals)))
-
-    def logits_of(self, scores: Tensor) -> Tensor:
-        """Logits from scores.
-
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes)
-            Logits.
-        """
-        return self.head(scores)
-
-    def contributions(self, scores: Tensor) -> Tensor:
-        """What each prototype adds to each logit; with the bias they sum to it.
-
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes, P)
-            Weight times score.
-        """
-        return scores[:, None, :] * self.head.weight
-
-    def forward(self, signals: Tensor, details: bool = False) -> Tensor | tuple[Tensor, Tensor]:
-        scores, _ = self.scores(signals)
-        logits = self.logits_of(scores)
-        return (logits, scores) if details else logits
 
     def window_span(self, window: int) -> tuple[int, int]:
         """Samples that a window stands for in a picture.

@@ -1,0 +1,83 @@
+"""A classifier whose logits are sums over prototypes: what a branch and the fusion have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class PrototypeClassifier(nn.Module, ABC):
+    """Scores of prototypes and a linear layer over them: ``logit = bias + sum of weight x score``.
+
+    A subclass gives `scores` and has the linear layer, ``head``.
+    """
+
+    head: nn.Linear
+
+    @abstractmethod
+    def scores(self, signals: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all prototypes for records.
+
+        Parameters
+        ----------
+        signals : Tensor, shape (B, samples, leads)
+            Standardised signals.
+
+        Returns
+        -------
+        scores : Tensor, shape (B, P)
+            Similarities; those of a fusion branch after branch.
+        window : Tensor of int, shape (B, P)
+            The best window of each prototype.
+        """
+
+    def standardised(self, scores: Tensor) -> Tensor:
+        """Scores as the linear layer takes them; the fusion brings those of its branches to one scale.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (B, P)
+            See `scores`.
+
+        Returns
+        -------
+        Tensor, shape (B, P)
+            Here as they are.
+        """
+        return scores
+
+    def logits_of(self, scores: Tensor) -> Tensor:
+        """Logits from scores.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (B, P)
+            See `scores`.
+
+        Returns
+        -------
+        Tensor, shape (B, num_classes)
+            Logits.
+        """
+        return self.head(self.standardised(scores))
+
+    def contributions(self, scores: Tensor) -> Tensor:
+        """What each prototype adds to each logit; with the bias they sum to it.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (B, P)
+            See `scores`.
+
+        Returns
+        -------
+        Tensor, shape (B, num_classes, P)
+            Weight times standardised score.
+        """
+        return self.standardised(scores)[:, None, :] * self.head.weight
+
+    def forward(self, signals: Tensor, details: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        scores, _ = self.scores(signals)
+        logits = self.logits_of(scores)
+        return (logits, scores) if details else logits
