@@ -19,9 +19,11 @@ for _name, _value in {
 import pytest  # noqa: E402  (after the environment is set)
 from hypothesis import settings  # noqa: E402
 
-# A busy machine makes single examples slow; no test is about time.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# A busy machine makes single examples slow; no test is about time. The suite draws the same examples each
+# time, `pytest -m hypothesis --hypothesis-profile search` draws others, and many of them.
+settings.register_profile("fixed", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile("fixed")
 
 # A suite started in the background inherits an ignored Ctrl-C; the tests of interruption need the usual one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
