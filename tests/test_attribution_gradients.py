@@ -40,7 +40,7 @@ def assert_same(map_, golden, method, limit=1e-5):
     """
     golden = ours(golden)
     off = np.abs(map_ - golden) / np.abs(golden).max(axis=(1, 2), keepdims=True)
-    assert (off < limit).mean() > 0.8 and off.max() < 0.02, (method, off.max(), (off < limit).mean())
+    assert (off < limit).mean() > 0.8 and off.max() < 0.1, (method, off.max(), (off < limit).mean())
 
 
 # ---- goldens of the reference --------------------------------------------------------------------
