@@ -16,20 +16,19 @@ from utils.errors import run_cli
 def main() -> None:
     """Read the flags and train."""
     import models_torch
-    from training.processes import together
 
     args = sys.argv[1:]
     if chosen_model(args) == "protoecgnet":
         from training.protoecgnet.stages import main as train_stages
 
-        with together():
-            return train_stages(__doc__, args)
+        return train_stages(__doc__, args)
+    from training.processes import together
     from training.torch_loop import train_torch
 
     config = parse_config(__doc__, models_torch.list_models(), "ecgnet", args)
     if config.sub and not config.init:
         config = dataclasses.replace(config, init=config.model)
-    with together():
+    with together(config.devices):
         train_torch(config)
 
 

@@ -208,7 +208,7 @@ def main() -> None:
         check_study,
         "python -m attribution.train",
     )
-    with together():
+    with together(config.devices):
         train_torch(config, prepare=prepare_study, load=load_study_data)
 
 

@@ -20,7 +20,7 @@ import pytest  # noqa: E402  (after the environment is set)
 from hypothesis import settings  # noqa: E402
 
 # A busy machine makes single examples slow; no test is about time. The suite draws the same examples each
-# time, `pytest -m hypothesis --hypothesis-profile search` draws others, and many of them.
+# time; `pytest -m hypothesis --hypothesis-profile search` draws others, and many where a test sets no number.
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("fixed")

@@ -184,7 +184,7 @@ class Drawn(nn.Module):
         return self.head(x.mean(dim=-1))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(MORE_STEPS)), max_size=9), seed=st.integers(0, 99))
 def test_differences_add_up_whatever_the_network(names, seed):
     subject = plain(Drawn(names, seed), samples=8)
@@ -193,7 +193,7 @@ def test_differences_add_up_whatever_the_network(names, seed):
         assert_complete(subject, method, x, targets, baselines)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(STEPS)), max_size=9), seed=st.integers(0, 99))
 def test_relevance_adds_up_whatever_the_network(names, seed):
     subject = plain(Drawn(names, seed), samples=8)

@@ -61,7 +61,7 @@ import torch_train
 from utils.errors import run_cli
 
 def end(destroy=torch.distributed.destroy_process_group):
-    models = sum(isinstance(thing, DistributedDataParallel) for thing in gc.get_objects())
+    models = sum(type(thing) is DistributedDataParallel for thing in gc.get_objects())
     print(f"process {{os.environ['LOCAL_RANK']}} leaves, {{models}} models", file=sys.stderr, flush=True)
     destroy()
 

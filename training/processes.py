@@ -11,58 +11,73 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 import torch
 from lightning_fabric.utilities import rank_zero_only
 
-from utils.errors import TwelveLeadError
-
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks.
+    """Whether this is the process that writes, of those that train together.
 
     Returns
     -------
     bool
-        True where there is no other.
+        True where a process trains alone, whatever rank its environment names.
     """
-    return rank_zero_only.rank == 0
+    return not _several() or torch.distributed.get_rank() == 0
 
 
 def _several() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def end_others() -> None:
+    """End every process but the first, which says why the command ends.
+
+    With exit code 0: Fabric kills the first process where another one fails.
+
+    Raises
+    ------
+    SystemExit
+        In all processes but the first.
+    """
+    if not is_first():
+        raise SystemExit(0)
+
+
 def on_first(action: Callable[[], object]) -> None:
-    """Let the first process do something while the others wait.
+    """Let the first process do something while the others wait; where it fails, none goes on.
 
     Parameters
     ----------
     action : callable
-        Without arguments.
-
-    Raises
-    ------
-    TwelveLeadError
-        It failed: all processes end, none waits for another.
+        Without arguments. What it raises is raised in the first process; the others end.
     """
-    failure: TwelveLeadError | None = None
+    failure: BaseException | None = None
     if is_first():
         try:
             action()
-        except TwelveLeadError as error:
+        except BaseException as error:  # Ctrl-C too: the others must hear of it
             failure = error
     failed = [failure is not None]
     if _several():
         torch.distributed.broadcast_object_list(failed, src=0)
     if failed[0]:
-        raise failure or TwelveLeadError("the first process stopped; its message says why")
+        end_others()
+    if failure:
+        raise failure
 
 
 @contextmanager
-def together() -> Iterator[None]:
-    """What a command runs in that may train on several devices: its processes speak once, and end together.
+def together(devices: int) -> Iterator[None]:
+    """What a command runs in that may train on several devices: one process prints, and all of them end.
 
     The process group lives as long as the command, which may train several models one after the other. Its
-    threads must not outlive the interpreter, and they are joined where the last reference to the group goes.
-    Held by a model for several devices, that would be with Python's lock taken, for which a thread may be
-    waiting to drop a tensor: the process would never end. So every model has to be gone before.
+    threads must not outlive the interpreter, and Gloo's are joined by the destructor of the group. Where a
+    model for several devices (its reducer) has the last reference, that destructor runs with the
+    interpreter's lock held, for which such a thread may be waiting to free a tensor: the process would hang.
+    So every model has to be gone before the group.
+
+    Parameters
+    ----------
+    devices : int
+        Those of the command.
 
     Yields
     ------
@@ -70,16 +85,24 @@ def together() -> Iterator[None]:
         While the command runs.
     """
     with ExitStack() as stack:
-        if not is_first():
+        if devices > 1 and rank_zero_only.rank:  # known before the group is made
             silence = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(redirect_stdout(silence))
         try:
             yield
         except BaseException as error:
-            if _several():
-                traceback.clear_frames(error.__traceback__)  # they hold the model
+            # other groups are left to the end of the process: they may wait for processes that are gone
+            if _several() and torch.distributed.get_backend() == "gloo":
+                failure: BaseException | None = error
+                while failure:  # the frames of each hold the model
+                    traceback.clear_frames(failure.__traceback__)
+                    failure = failure.__context__
+                _end_group()
             raise
-        finally:
-            if _several():
-                gc.collect()  # those in reference cycles too
-                torch.distributed.destroy_process_group()
+        if _several():
+            _end_group()
+
+
+def _end_group() -> None:
+    gc.collect()  # models in reference cycles
+    torch.distributed.destroy_process_group()

@@ -21,7 +21,7 @@ from preprocessing.batches import Batches
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.predictor import forward_in_batches
-from training.processes import on_first
+from training.processes import end_others, on_first
 from training.recorder import OnEpoch, Recorder, Stopper
 from training.schedule import learning_rate
 from training.setup import (
@@ -265,6 +265,7 @@ def train_torch(
     folder, interrupted = _train(fabric, config, on_epoch, prepare, data, arrays, progress)
     fabric.barrier()  # a process that ends first would take the one that still writes with it
     if interrupted:
+        end_others()
         raise KeyboardInterrupt
     return folder
 

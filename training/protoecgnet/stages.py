@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
-from training.processes import on_first
+from training.processes import on_first, together
 from training.protoecgnet.classifier import macro_auc, prepare_fusion, prepare_head, score_records
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
@@ -200,5 +200,6 @@ def main(description: str, args: Sequence[str]) -> None:
         The words after the script's name.
     """
     config = parse_proto_config(description, args)
-    folder = (run_chain if config.training_stage == "all" else run_stage)(config)
-    print(f"the trained network is in {folder}")
+    with together(config.devices):
+        folder = (run_chain if config.training_stage == "all" else run_stage)(config)
+        print(f"the trained network is in {folder}")
