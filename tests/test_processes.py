@@ -34,13 +34,13 @@ def model():
     return DistributedDataParallel(torch.nn.Linear(2, 1))
 
 
-def test_a_model_in_a_reference_cycle_is_gone_before_its_group(ending):
+def test_a_model_in_a_reference_cycle_is_gone_before_its_group(ending, request):
+    request.addfinalizer(gc.enable)
+    gc.disable()
     with together(1):
-        gc.disable()
         cycle = [model()]
         cycle.append(cycle)
         del cycle
-    gc.enable()
     assert ending == [0] and not torch.distributed.is_initialized()
 
 

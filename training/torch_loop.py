@@ -21,7 +21,7 @@ from preprocessing.batches import Batches
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.config import TrainConfig
 from training.predictor import forward_in_batches
-from training.processes import end_others, on_first
+from training.processes import end_others, is_first, on_first
 from training.recorder import OnEpoch, Recorder, Stopper
 from training.schedule import learning_rate
 from training.setup import (
@@ -198,7 +198,7 @@ def _train_epoch(
     """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it."""
     config, epoch = recorder.config, recorder.epoch
     model.train()
-    with recorder.bar(len(batches), shown=fabric.is_global_zero) as bar:
+    with recorder.bar(len(batches), shown=is_first()) as bar:
         for index in range(recorder.batch, len(batches)):
             step = epoch * len(batches) + index
             for group in optimizer.param_groups:
@@ -262,24 +262,6 @@ def train_torch(
     precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
     fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
     fabric.launch()
-    folder, interrupted = _train(fabric, config, on_epoch, prepare, data, arrays, progress)
-    fabric.barrier()  # a process that ends first would take the one that still writes with it
-    if interrupted:
-        end_others()
-        raise KeyboardInterrupt
-    return folder
-
-
-def _train(
-    fabric: Fabric,
-    config: TrainConfig,
-    on_epoch: OnEpoch | None,
-    prepare: Callable[[TrainConfig, TrainingData], Job],
-    data: TrainingData,
-    arrays: dict[str, np.ndarray] | None,
-    progress: dict[str, Any] | None,
-) -> tuple[Path, bool]:
-    """Train on the devices of ``fabric``: the checkpoint folder, and whether it ended before its time."""
     job = prepare(config, data)
     if progress and progress.get("made_from") != job.card.get("made_from"):
         raise DataError(
@@ -290,7 +272,7 @@ def _train(
     model, optimizer = fabric.setup(plain, job.optimizer)
     if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
         restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
-    first = fabric.is_global_zero  # the first process of several writes
+    first = is_first()  # of several processes, the one that writes
     on_first(lambda: clear_run(config))
     config = dataclasses.replace(config, loggr=config.loggr and first)
     inputs, weights = job.inputs or data, job.weights or plain.state_dict
@@ -327,4 +309,8 @@ def _train(
             recorder.share(fabric.broadcast(recorder.standing))
     if first:
         recorder.conclude(stopper.requested)
-    return recorder.folder, stopper.requested and not recorder.finished
+    fabric.barrier()  # a process that ends first would take the one that still writes with it
+    if stopper.requested and not recorder.finished:
+        end_others()
+        raise KeyboardInterrupt
+    return recorder.folder

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 
-class PrototypeClassifier(nn.Module, ABC):
+class PrototypeClassifier(nn.Module):
     """Scores of prototypes and a linear layer over them: ``logit = bias + sum of weight x score``.
 
-    A subclass gives `scores` and has the linear layer, ``head``.
+    A subclass has the linear layer, ``head``, and the method ``scores``, which turns signals into scores and
+    best windows, (B, P) each.
     """
 
     head: nn.Linear
-
-    @abstractmethod
-    def scores(self, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of all prototypes for records.
-
-        Parameters
-        ----------
-        signals : Tensor, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        scores : Tensor, shape (B, P)
-            Similarities; those of a fusion branch after branch.
-        window : Tensor of int, shape (B, P)
-            The best window of each prototype.
-        """
+    scores: Callable[[Tensor], tuple[Tensor, Tensor]]
 
     def standardised(self, scores: Tensor) -> Tensor:
         """Scores as the linear layer takes them; the fusion brings those of its branches to one scale.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models_torch.protoecgnet import ProtoECGNet, ProtoECGNet_Fusion
+from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from training.predictor import Predictor
 from training.protoecgnet.projected import branches_of, prototype_list
 from utils.errors import DataError, UsageError, nearest
@@ -275,7 +275,7 @@ def _columns(predictor: Predictor, names: Sequence[str]) -> list[int]:
     return [predictor.classes.index(name) for name in names]
 
 
-def _classifier(model: ProtoECGNet | ProtoECGNet_Fusion) -> tuple[np.ndarray, np.ndarray]:
+def _classifier(model: PrototypeClassifier) -> tuple[np.ndarray, np.ndarray]:
     """Weights (C, P) and biases (C,) as float64."""
     weight = model.head.weight.detach().cpu().double().numpy()
     bias = model.head.bias
@@ -289,7 +289,7 @@ def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     model.eval()
     with torch.inference_mode():
         scores, windows = model.scores(torch.from_numpy(batch).to(model.head.weight.device))
-        inputs = model.standardised(scores) if isinstance(model, ProtoECGNet_Fusion) else scores
+        inputs = model.standardised(scores)
         logits = model.logits_of(scores).float()
         multilabel = predictor.card.get("multilabel", True)
         probabilities = torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)
