@@ -1,7 +1,10 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 # Before any framework is imported, and for every subprocess: quiet, on the CPU, one thread a worker.
@@ -39,3 +42,45 @@ def shared_data() -> Path:
     if not (folder / "ptbxl" / "ptbxl_database.csv").exists():
         pytest.skip(f"no real recordings at {folder} (set TWELVELEAD_DATA to their folder)")
     return folder
+
+
+def unpacked_folder(config: pytest.Config) -> Path:
+    """Folder of the databases that a test session unpacks: one for all its workers, in pytest's own."""
+    base = config._tmp_path_factory.getbasetemp()
+    return (base.parent if hasattr(config, "workerinput") else base) / "unpacked"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the unpacked databases, 1 GB, at the end of the session, when every worker is done."""
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(unpacked_folder(config), ignore_errors=True)
+
+
+def unpack(config: pytest.Config, shared_data: Path, database: str) -> Path:
+    """Write all records of a database in its official layout, once a session."""
+    tool = shared_data.parent / "tools" / "unpack-data"
+    if not (shared_data / "packed").is_dir() or not tool.is_file():
+        pytest.skip(f"no packed databases in {shared_data}")
+    folder = unpacked_folder(config)
+    folder.mkdir(exist_ok=True)
+    complete = folder / f"{database}.complete"
+    fcntl = pytest.importorskip("fcntl")
+    with open(folder / f"{database}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        if not complete.exists():
+            command = [sys.executable, str(tool), str(folder / database), "--database", database]
+            subprocess.run(command, check=True, capture_output=True)
+            complete.touch()
+    return folder / database
+
+
+@pytest.fixture(scope="session")
+def whole_ptbxl(pytestconfig, shared_data) -> Path:
+    """All of PTB-XL 1.0.3 at 100 Hz; its array cache, beside it, is shared by the session's workers."""
+    return unpack(pytestconfig, shared_data, "ptbxl")
+
+
+@pytest.fixture(scope="session")
+def whole_mitdb(pytestconfig, shared_data) -> Path:
+    """The 44 records of MIT-BIH that DS1 and DS2 name."""
+    return unpack(pytestconfig, shared_data, "mitdb")

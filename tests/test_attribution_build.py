@@ -284,8 +284,8 @@ def test_options_that_do_not_apply(tmp_path):
         build("synthetic", tmp_path, BuildOptions(task="form"))
 
 
-def test_real_mitdb_has_the_references_counts(shared_data):
-    windows = build("mitdb", shared_data / "mitdb", REFERENCE)
+def test_real_mitdb_has_the_references_counts(whole_mitdb):
+    windows = build("mitdb", whole_mitdb, REFERENCE)
     counts = windows.counts()
     assert counts["train"]["windows"] == counts["test"]["windows"] == 4950 and len(counts) == 2
     assert windows.spans(int(np.flatnonzero(windows.records == "100")[0]))["N"][:2] == [(0, 47), (47, 223)]

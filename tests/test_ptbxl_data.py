@@ -66,38 +66,50 @@ def test_sample_record_and_the_shipped_scaler_give_the_reference_values(shared_d
     assert scaled.std(dtype=np.float64) == pytest.approx(0.8734692485949703, abs=1e-6)
 
 
-def test_real_counts_splits_and_scaler(shared_data, real_cache):
-    dataset = load_ptbxl(shared_data / "ptbxl", cache_dir=real_cache)
-    every = load_ptbxl(shared_data / "ptbxl", task="all", cache_dir=real_cache)
-    assert [len(every.split(name)) for name in ("train", "val", "test")] == [2067, 297, 303]
-    # 51 of the 2,667 records have no diagnostic superclass and are left out
-    assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [2032, 288, 296]
-    train = dataset.split("train")
-    assert dict(zip(dataset.classes, train.labels.sum(axis=0).tolist(), strict=True)) == {
-        "CD": 433,
-        "HYP": 252,
-        "MI": 477,
-        "NORM": 978,
-        "STTC": 483,
+def test_real_counts_splits_and_scaler(whole_ptbxl):
+    dataset = load_ptbxl(whole_ptbxl)
+    every = load_ptbxl(whole_ptbxl, task="all")
+    assert dataset.version == every.version == "1.0.3"
+    assert [len(every.split(name)) for name in ("train", "val", "test")] == [17418, 2183, 2198]
+    # 411 of the 21,799 records have no diagnostic superclass and are left out
+    assert [len(dataset.split(name)) for name in ("train", "val", "test")] == [17084, 2146, 2158]
+    assert dict(zip(dataset.classes, dataset.labels.sum(axis=0).tolist(), strict=True)) == {
+        "CD": 4898,
+        "HYP": 2649,
+        "MI": 5469,
+        "NORM": 9514,
+        "STTC": 5235,
     }
-    assert dataset.signals.shape == (2616, 1000, 12)
+    assert dataset.signals.shape == (21388, 1000, 12)
     assert dataset.signals[5].dtype == np.float32
+    train = dataset.split("train")
     scale = fit_standardizer(train)
-    plain = train.signals.raw(slice(None)).astype(np.float64) / 1000
-    assert scale.mean == pytest.approx(plain.mean(), rel=1e-9)
-    assert scale.std == pytest.approx(plain.std(), rel=1e-12)
+    total = squares = 0
+    for start in range(0, len(train), 2048):
+        plain = train.signals.raw(slice(start, start + 2048)).astype(np.int64)
+        total, squares = total + int(plain.sum()), squares + int((plain**2).sum())
+    mean = total / (len(train) * 12000)
+    assert scale.mean == pytest.approx(mean / 1000, rel=1e-9)
+    assert scale.std == pytest.approx((squares / (len(train) * 12000) - mean**2) ** 0.5 / 1000, rel=1e-12)
+    # the scaler that IMLE-Net ships was fitted on an earlier release: equal to five digits
+    assert scale.mean == pytest.approx(SHIPPED_SCALER.mean, abs=2e-7)
+    assert scale.std == pytest.approx(SHIPPED_SCALER.std, abs=5e-6)
 
 
-def test_real_label_sets_have_the_published_sizes_and_order(shared_data, real_cache):
+def test_real_label_sets_have_the_published_sizes_and_order(whole_ptbxl):
     sizes = {"superdiagnostic": 5, "subdiagnostic": 23, "diagnostic": 44, "form": 19, "rhythm": 12, "all": 71}
     sizes |= {"proto_rhythm": 16, "proto_morphology": 52, "proto_global": 3}
-    order = list(read_statements(shared_data / "ptbxl").index)
+    with_a_statement = {"superdiagnostic": 21388, "diagnostic": 21388, "form": 8978, "rhythm": 21030}
+    order = list(read_statements(whole_ptbxl).index)
     for task, size in sizes.items():
-        dataset = load_ptbxl(shared_data / "ptbxl", task=task, cache_dir=real_cache)
+        dataset = load_ptbxl(whole_ptbxl, task=task)
         assert len(dataset.classes) == dataset.labels.shape[1] == size
+        assert dataset.split("train").labels.any(axis=0).all()
+        if task in with_a_statement:
+            assert dataset.labels.any(axis=1).sum() == with_a_statement[task]
         if task not in ("superdiagnostic", "subdiagnostic"):
             assert dataset.classes == sorted(dataset.classes, key=order.index)
-            assert len(dataset) == 2667
+            assert len(dataset) == 21799
         if task == "subdiagnostic":
             assert dataset.classes[:5] == ["STTC", "NST_", "NORM", "IMI", "AMI"]
             assert dataset.classes[-3:] == ["ILBBB", "SEHYP", "PMI"]
@@ -131,17 +143,20 @@ def test_real_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
     assert np.median(np.abs(right - (one - three) / 2).max(axis=1)) > 0.1  # aVR in the place of aVL is seen
 
 
-def test_partial_download_at_500_hz(shared_data, tmp_path, capsys):
+def test_partial_download_at_500_hz(shared_data, whole_ptbxl, tmp_path, capsys):
+    partial = tmp_path / "ptb"  # all rows of the table, 60 of the recordings
+    partial.mkdir()
+    for name in ("ptbxl_database.csv", "scp_statements.csv"):
+        shutil.copy(whole_ptbxl / name, partial)
+    (partial / "records500").symlink_to(shared_data / "ptbxl" / "records500")
     with pytest.raises(
-        DataError, match=r"(?s)2607 of 2667 records.*use --partial \(Python: on_missing='drop'\)"
+        DataError, match=r"(?s)21739 of 21799 records.*use --partial \(Python: on_missing='drop'\)"
     ) as error:
-        load_ptbxl(shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path)
-    assert "... and 2597 more" in str(error.value)
-    dataset = load_ptbxl(
-        shared_data / "ptbxl", sampling_rate=500, cache_dir=tmp_path, on_missing="drop", task="all"
-    )
+        load_ptbxl(partial, sampling_rate=500)
+    assert "... and 21729 more" in str(error.value)
+    dataset = load_ptbxl(partial, sampling_rate=500, on_missing="drop", task="all")
     assert dataset.signals.shape == (60, 5000, 12)
-    assert "2607 of 2667 records" in capsys.readouterr().out
+    assert "21739 of 21799 records" in capsys.readouterr().out
 
 
 # ---------------------------------------------------------------- the small written database
