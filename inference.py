@@ -21,10 +21,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.flags import Parser
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError, run_cli
 from utils.files import write_text
+from utils.flags import Parser
 
 
 def _parser() -> Parser:
@@ -64,10 +64,10 @@ def _summary(rows: list[dict]) -> str:
 def main() -> int:
     """Read the flags, predict every recording and say what was written."""
     options = _parser().parse_args()
-    from preprocessing.own_ecg import find_recordings, prepare, read_recording
+    from explain.attention import explain_recording, predict_recording
+    from preprocessing.recordings.external import find_recordings, prepare, read_recording
     from training import load_predictor
     from training.checkpoint import run_name
-    from training.explain import explain_recording, predict_recording
     from utils.files import write_json
 
     sources = find_recordings(options.dir)

@@ -13,7 +13,7 @@ from utils.errors import run_cli
 def main() -> None:
     """Read the flags and score."""
     import models_tf
-    from training.testing import main as score
+    from twelvelead.commands.test import main as score
 
     score("keras", models_tf.list_models(), "imle_net")
 

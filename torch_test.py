@@ -9,7 +9,7 @@ from utils.errors import run_cli
 def main() -> None:
     """Read the flags and score."""
     import models_torch
-    from training.testing import main as score
+    from twelvelead.commands.test import main as score
 
     score("torch", models_torch.list_models(), "ecgnet")
 

@@ -22,8 +22,8 @@ def main() -> None:
         from training.protoecgnet.stages import main as train_stages
 
         return train_stages(__doc__, args)
-    from training.processes import together
-    from training.torch_loop import train_torch
+    from training.loops.processes import together
+    from training.loops.torch_loop import train_torch
 
     config = parse_config(__doc__, models_torch.list_models(), "ecgnet", args)
     if config.sub and not config.init:

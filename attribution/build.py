@@ -18,7 +18,7 @@ from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
 from attribution.sources.synthetic import build_synthetic
-from attribution.windows import Windows
+from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError, nearest, run_cli
 
 BUILDERS: dict[str, Callable[[str | os.PathLike, BuildOptions], Windows]] = {

@@ -18,10 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attribution.classifier import Classifier, load_classifier
-from attribution.fast import speed_up
-from attribution.methods import CannotExplain, Settings, explain, get_method, list_methods
-from attribution.results import (
+from attribution.engine.results import (
     ARGS,
     SELECTION,
     ComputeResult,
@@ -30,12 +27,15 @@ from attribution.results import (
     read_arrays,
     weights_fingerprint,
 )
-from attribution.selection import THRESHOLDS, check_fit, select_windows
-from attribution.windows import load_windows
-from training.flags import Parser, true_or_false
-from training.provenance import command, git_commit, versions
+from attribution.engine.selection import THRESHOLDS, check_fit, select_windows
+from explain.engine.classifier import Classifier, load_classifier
+from explain.engine.fast import speed_up
+from explain.methods import CannotExplain, Settings, explain, get_method, list_methods
+from preprocessing.windows import load_windows
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import read_json, write_json, write_npz
+from utils.flags import Parser, true_or_false
+from utils.provenance import command, git_commit, versions
 
 _SAVE_EVERY = 30.0  # seconds
 _CHUNK = 8  # windows explained together; where each needs hundreds of forward passes: one

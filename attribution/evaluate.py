@@ -19,17 +19,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from attribution.engine.results import ComputeResult, load_maps
 from attribution.metrics.disturb import FILLS
 from attribution.metrics.localisation import REFERENCE_TOP_K, TOP_FRACTION
 from attribution.metrics.perturbation import SIGNS, PerturbationSettings
-from attribution.results import ComputeResult, load_maps
-from attribution.score_files import RECORD, ScoreFiles
-from attribution.score_plan import ALL_METRICS, LOCALISATION, Cell, ScorePlan, resolve_metrics
-from attribution.scores import read_score_file
-from attribution.scoring import Scores, Subject, localisation_columns
-from training.flags import Parser, true_or_false
+from attribution.scores.compute import Scores, Subject, localisation_columns
+from attribution.scores.files import RECORD, ScoreFiles
+from attribution.scores.plan import ALL_METRICS, LOCALISATION, Cell, ScorePlan, resolve_metrics
+from attribution.scores.summary import read_score_file
 from utils.errors import DataError, UsageError, nearest, run_cli
 from utils.files import read_json
+from utils.flags import Parser, true_or_false
 
 
 def evaluate(
@@ -45,7 +45,7 @@ def evaluate(
     Parameters
     ----------
     result : ComputeResult
-        From `attribution.results.load_maps`.
+        From `attribution.engine.results.load_maps`.
     methods : sequence of str
         Which.
     plan : ScorePlan
@@ -78,7 +78,7 @@ def evaluate(
     disturbing = [metric for metric in plan.metrics if metric in metrics and metric not in LOCALISATION]
     subject = controls = None
     if disturbing:
-        from attribution.fast import speed_up
+        from explain.engine.fast import speed_up
 
         classifier = result.classifier(options)
         speed_up(classifier)

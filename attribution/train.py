@@ -17,13 +17,13 @@ import numpy as np
 
 import models_torch
 from attribution.build import BUILDERS
-from attribution.windows import Windows, load_windows
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import ECGDataset
+from preprocessing.windows import Windows, load_windows
 from training.config import TrainConfig, check, option, parse_config
-from training.processes import together
+from training.loops.processes import together
+from training.loops.torch_loop import Job, prepare_classifier, train_torch
 from training.setup import TrainingData, check_same_data
-from training.torch_loop import Job, prepare_classifier, train_torch
 from utils.errors import DataError, UsageError, nearest, run_cli
 
 _ALIASES = {"--batch_size": "--batchsize", "--learning_rate": "--lr", "--result_dir": "--output_dir"}

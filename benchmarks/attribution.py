@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from attribution.names import RANDOM, metric, row_title
-from attribution.ranks import FEWEST_PATIENTS
-from attribution.report_tables import SOURCE, claim_lines, study_markdown
+from attribution.report.ranks import FEWEST_PATIENTS
+from attribution.report.tables import SOURCE, claim_lines, study_markdown
 from benchmarks.tables import insert, markdown
+from explain.names import RANDOM, metric, row_title
 from training.checkpoint import ROOT
-from training.flags import Parser
-from training.provenance import portable
 from utils.errors import DataError, UsageError, run_cli
 from utils.files import read_json, write_json, write_text
+from utils.flags import Parser
+from utils.provenance import portable
 
 STUDIES = ROOT / "benchmarks" / "attribution"
 _NEEDED = (
@@ -48,7 +48,7 @@ def collect(report: Path, studies: Path = STUDIES) -> list[Path]:
     Parameters
     ----------
     report : pathlib.Path
-        Output folder of attribution.report.
+        Output folder of attribution.report.command.
     studies : pathlib.Path
         Folder of the collected studies.
 

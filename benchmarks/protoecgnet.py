@@ -18,10 +18,10 @@ from benchmarks.protoecgnet_ablations import BASE, PREFIX, ablate, choose, read_
 from benchmarks.tables import insert, markdown
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
-from training.flags import Parser
-from training.provenance import machine_folders, portable
 from utils.errors import UsageError, run_cli
 from utils.files import atomic_path, read_json, write_json, write_text
+from utils.flags import Parser
+from utils.provenance import machine_folders, portable
 
 RUNS = ROOT / "benchmarks" / "protoecgnet"
 MAIN, SMALL, BLACK_BOX = "protoecgnet", BASE, "protoecgnet_black_box"

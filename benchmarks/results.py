@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.rows import PUBLISHED, RESULTS, Row, collect, limits, read_rows, recipe
 from training.checkpoint import ROOT
-from training.flags import Parser
 from utils.errors import UsageError, run_cli
 from utils.files import write_text
+from utils.flags import Parser
 
 
 def to_csv(rows: Sequence[Row]) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
-from training.provenance import machine_folders, portable
 from utils.errors import DataError, UsageError
 from utils.files import atomic_path, read_json, write_json
+from utils.provenance import machine_folders, portable
 
 RESULTS = ROOT / "benchmarks" / "results"
 TASKS = ("superdiagnostic", "mi")  # the tables that exist

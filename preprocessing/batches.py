@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from preprocessing.augmentation import Augmentation
 from preprocessing.dataset import ECGDataset
-from preprocessing.standardize import Standardizer
+from preprocessing.transforms.augmentation import Augmentation
+from preprocessing.transforms.standardize import Standardizer
 
 
 class Batches:

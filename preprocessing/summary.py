@@ -10,9 +10,9 @@ import argparse
 import numpy as np
 
 from preprocessing.dataset import SPLITS, ECGDataset
-from preprocessing.labels import tasks
-from preprocessing.load import load_ptbxl
-from preprocessing.standardize import fit_standardizer
+from preprocessing.ptbxl import load_ptbxl
+from preprocessing.targets.ptbxl import tasks
+from preprocessing.transforms.standardize import fit_standardizer
 from utils.errors import run_cli
 
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from preprocessing.augmentation import Augmentation
-from preprocessing.labels import canonical_task, tasks
-from training.flags import Parser, json_object, true_or_false
+from preprocessing.targets.ptbxl import canonical_task, tasks
+from preprocessing.transforms.augmentation import Augmentation
 from utils.errors import UsageError, nearest
+from utils.flags import Parser, json_object, true_or_false
 
 
 def option(default: Any, text: str, choices: Sequence[Any] | None = None, group: str = "run") -> Any:

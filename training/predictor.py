@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.standardize import Standardizer
+from preprocessing.transforms.standardize import Standardizer
 from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from utils.calibration import Calibrator
 from utils.errors import DataError

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
-from training.flags import Parser
 from training.predictor import load_predictor
-from training.provenance import PUBLIC_DATA_DIR, machine_folders, portable
 from utils.errors import UsageError, run_cli
 from utils.files import read_json, write_text
+from utils.flags import Parser
+from utils.provenance import PUBLIC_DATA_DIR, machine_folders, portable
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from preprocessing import ECGDataset, Standardizer, fit_standardizer, load_ptbxl
 from preprocessing.batches import Batches
-from preprocessing.labels import multilabel
+from preprocessing.targets.ptbxl import multilabel
 from training.checkpoint import find_checkpoint, load_state, read_card
 from training.config import TrainConfig
 from utils.errors import DataError, UsageError

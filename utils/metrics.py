@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from utils.auc import sort_scores, weighted_roc_auc
 from utils.errors import DataError
 from utils.files import jsonable
-from utils.ranking import sort_scores, weighted_roc_auc
 from utils.scorer import Scorer, check_labels, check_probabilities
 
 

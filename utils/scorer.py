@@ -10,8 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from utils.auc import sort_scores, weighted_auprc, weighted_roc_auc
 from utils.errors import DataError
-from utils.ranking import sort_scores, weighted_auprc, weighted_roc_auc
 
 ECE_BINS = 15
 REFERENCE_THRESHOLDS = np.linspace(0, 1, 10)

@@ -15,7 +15,7 @@ from utils.errors import UsageError, nearest
 if TYPE_CHECKING:
     import torch
 
-    from attribution.classifier import Classifier
+    from explain.engine.classifier import Classifier
 
 FILLS = ("zero", "linear")
 _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches; curves bend early

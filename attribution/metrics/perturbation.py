@@ -37,7 +37,7 @@ from attribution.metrics.disturb import PerturbationSettings
 from attribution.metrics.removal import METRICS, SIGNS, Controls, measure_controls, perturbation_scores
 
 if TYPE_CHECKING:
-    from attribution.classifier import Classifier
+    from explain.engine.classifier import Classifier
 
 __all__ = [
     "METRICS",

@@ -13,7 +13,7 @@ from attribution.metrics.regions import Plan, grid_order, grid_plan, sliding_pla
 from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from attribution.classifier import Classifier
+    from explain.engine.classifier import Classifier
 
 METRICS = (
     "region_perturbation_morf",

@@ -9,12 +9,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from attribution.beats import AAMI_CLASSES, AAMI_SYMBOLS, FLUTTER_SYMBOLS, REFERENCE_SYMBOLS, classify
-from attribution.sources.beat_tables import INCARTDB, MITDB, SVDB, BeatSet
 from attribution.sources.collect import BeatWindows, cut_beats
 from attribution.sources.options import BuildOptions, spread
-from attribution.sources.records import check_folder, read_annotations, read_header, read_leads
-from attribution.windows import Windows
+from databases.beat_tables import INCARTDB, MITDB, SVDB, BeatSet
+from databases.wfdb_reader import check_folder, read_annotations, read_header, read_leads
+from preprocessing.targets.beats import (
+    AAMI_CLASSES,
+    AAMI_SYMBOLS,
+    FLUTTER_SYMBOLS,
+    REFERENCE_SYMBOLS,
+    classify,
+)
+from preprocessing.windows import Windows
 from utils.errors import DataError
 
 SECONDS = 8

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from attribution.beats import window_label
-from attribution.windows import Beats, Windows
 from databases.wfdb_files import UNITS_PER_MV, to_int16
 from preprocessing.signals import ScaledSignals
+from preprocessing.targets.beats import window_label
+from preprocessing.windows import Beats, Windows
 from utils.errors import DataError
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from attribution.beats import classify
 from attribution.sources.collect import BeatWindows, cut_beats
 from attribution.sources.options import BuildOptions, spread
-from attribution.sources.records import check_folder, read_annotations, read_header, read_leads
-from attribution.windows import Windows
+from databases.wfdb_reader import check_folder, read_annotations, read_header, read_leads
+from preprocessing.targets.beats import classify
+from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError
 
 SAMPLING_RATE = 250

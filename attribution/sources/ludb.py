@@ -15,11 +15,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from attribution.sources.options import BuildOptions, spread
-from attribution.sources.records import Annotations, check_folder, read_annotations, read_header, read_leads
-from attribution.windows import Regions, Windows
 from databases.wfdb_files import UNITS_PER_MV, to_int16
-from preprocessing.resample import resample
+from databases.wfdb_reader import Annotations, check_folder, read_annotations, read_header, read_leads
 from preprocessing.signals import ScaledSignals
+from preprocessing.transforms.resample import resample
+from preprocessing.windows import Regions, Windows
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 

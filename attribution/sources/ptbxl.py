@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from attribution.sources.options import BuildOptions, spread
-from attribution.windows import Windows
 from databases.ptbxl import DATABASE_CSV
 from preprocessing import ECGDataset, load_ptbxl
-from preprocessing.labels import multilabel
+from preprocessing.targets.ptbxl import multilabel
+from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError
 
 # The Challenge's copy maps SCP codes to SNOMED CT. Its counts in PTB-XL tell how, and agree with the codes

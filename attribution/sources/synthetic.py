@@ -10,10 +10,10 @@ import numpy as np
 
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import limited, windows_of
-from attribution.windows import Regions, Windows
-from databases.synthetic import load_truth
-from databases.synthetic_ecg.recording import FOLDERS, TRUTH_RATE
+from databases.synthetic.command import load_truth
+from databases.synthetic.recording import FOLDERS, TRUTH_RATE
 from preprocessing import load_ptbxl
+from preprocessing.windows import Regions, Windows
 from utils.errors import DataError, UsageError
 
 TASK = "superdiagnostic"

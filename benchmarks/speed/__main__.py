@@ -24,9 +24,9 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.large_dataset import PTBXL_RECORDS
 from benchmarks.speed.report import BENCHMARKS, page
-from training.flags import Parser
 from utils.errors import UsageError, nearest, run_cli
 from utils.files import read_json, write_json, write_text
+from utils.flags import Parser
 
 FOLDER = Path(__file__).resolve().parent
 

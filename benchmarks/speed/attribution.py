@@ -26,8 +26,8 @@ def _subject() -> tuple[Any, np.ndarray, int]:
     """Classifier with a fast copy, standardised window (T, 1) and target."""
     import torch
 
-    from attribution.fast import speed_up
-    from tests import attribution_golden as golden
+    from explain.engine.fast import speed_up
+    from tests.helpers import attribution_golden as golden
 
     torch.set_num_threads(1)
     classifier = golden.classifier(golden.full_model(4, 2880, 1, seed=0), _RATE)
@@ -90,7 +90,7 @@ def times(method: str, masks: int, plain_masks: int, rounds: int) -> dict[str, A
     """
     import torch
 
-    from attribution.methods import Settings, explain
+    from explain.methods import Settings, explain
 
     classifier, x, target = _subject()
     segment_of = torch.arange(len(x))[None, :, None] // _SEGMENT
@@ -135,7 +135,7 @@ def agreement(method: str, masks: int) -> dict[str, Any]:
     """
     import torch
 
-    from attribution.methods import perturbation as ours
+    from explain.methods import perturbation as ours
 
     classifier, x, target = _subject()
     ids = ours.segments(len(x), 1, _SEGMENT)

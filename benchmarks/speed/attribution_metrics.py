@@ -65,7 +65,7 @@ def _subject(
     """Classifier, standardised windows, targets and maps."""
     import torch
 
-    from tests import attribution_golden as golden
+    from tests.helpers import attribution_golden as golden
 
     torch.set_num_threads(1)
     model = golden.narrow_model()
@@ -99,8 +99,8 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
     dict
         ``seconds`` (CPU, a curve), ``passes`` (a curve) and ``scores`` (method, sign, order, window).
     """
-    from attribution.fast import speed_up
     from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+    from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
     settings = PerturbationSettings.of_reference() if reference else PerturbationSettings()
@@ -153,8 +153,8 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
     dict
         ``seconds`` (CPU, a window and map), ``passes`` (the same) and ``scores`` (method, sign, window).
     """
-    from attribution.fast import speed_up
     from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+    from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
     maps = {name: maps[name] for name in methods}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from training.provenance import git_commit, versions
+from utils.provenance import git_commit, versions
 
 
 def cpu_seconds(job: Callable[[], Any]) -> float:

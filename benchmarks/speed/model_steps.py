@@ -41,7 +41,7 @@ def _keras_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
     from benchmarks.speed import plain_keras
     from training.config import TrainConfig
     from training.keras_io import keras_forward
-    from training.keras_loop import build_model
+    from training.loops.keras_loop import build_model
 
     clip_norm = 1.0 if model == "rajpurkar" else 0.0
     data = _dataset(batch_size)
@@ -63,7 +63,7 @@ def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
 
     from benchmarks.speed import plain_torch
     from training.config import TrainConfig
-    from training.torch_loop import build_model, build_optimizer
+    from training.loops.torch_loop import build_model, build_optimizer
 
     torch.set_num_threads(1)
     data = _dataset(batch_size)

@@ -52,7 +52,7 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
 
     import models_tf
     from training.config import parse_config
-    from training.keras_loop import build_model
+    from training.loops.keras_loop import build_model
     from training.setup import load_training_data
 
     config = parse_config("", models_tf.list_models(), "imle_net", ["--data_dir", data_dir, *words])

@@ -186,7 +186,7 @@ def explanation(records: int) -> dict[str, Any]:
     import torch
 
     import models_torch
-    from training.protoecgnet.contributions import explain_records
+    from explain.prototypes.contributions import explain_records
 
     branches = [_network(branch, False) for branch in BRANCHES]
     fusion = models_torch.create_model(

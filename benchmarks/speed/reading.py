@@ -11,7 +11,7 @@ from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured
 from databases.ptbxl import read_database
 from databases.ptbxl_signals import RecordReader, file_states, import_wfdb
-from databases.synthetic import write_dataset
+from databases.synthetic.command import write_dataset
 from preprocessing.cache import open_signals
 from preprocessing.signals import ScaledSignals
 

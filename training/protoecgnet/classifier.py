@@ -20,6 +20,7 @@ from models_torch.protoecgnet import BRANCHES
 from models_torch.protoecgnet.losses import full_l1, off_class_l1
 from preprocessing import ECGDataset, Standardizer
 from training.checkpoint import read_card
+from training.loops.torch_loop import Job
 from training.protoecgnet.config import ProtoConfig
 from training.protoecgnet.joint import adam, first_bias, positive_weights
 from training.protoecgnet.networks import (
@@ -31,7 +32,6 @@ from training.protoecgnet.networks import (
 )
 from training.protoecgnet.pruning import choose, prune
 from training.setup import TrainingData
-from training.torch_loop import Job
 from utils.errors import DataError, UsageError
 from utils.metrics import evaluate
 
@@ -126,7 +126,7 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
     Returns
     -------
     Job
-        For `training.torch_loop.train_torch`.
+        For `training.loops.torch_loop.train_torch`.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     Returns
     -------
     Job
-        For `training.torch_loop.train_torch`.
+        For `training.loops.torch_loop.train_torch`.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
-from preprocessing.labels import canonical_task, multilabel
+from preprocessing.targets.ptbxl import canonical_task, multilabel
 from training.config import TrainConfig, check, option, parse_config
 from utils.errors import UsageError, nearest
 

@@ -13,6 +13,7 @@ import models_torch
 from models_torch.protoecgnet.losses import LossWeights, PrototypeLoss, class_weights, label_cooccurrence
 from models_torch.protoecgnet.resnet import ResNet
 from training.checkpoint import find_checkpoint, read_card
+from training.loops.torch_loop import Job
 from training.protoecgnet.config import ProtoConfig, model_options
 from training.protoecgnet.networks import (
     records_fingerprint,
@@ -21,7 +22,6 @@ from training.protoecgnet.networks import (
     start_from_imagenet,
 )
 from training.setup import TrainingData
-from training.torch_loop import Job
 
 # what a stage leaves as it is; the rest learns
 _FROZEN = {"joint": ("head",), "prototypes": ("trunk", "head")}
@@ -122,7 +122,7 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     Returns
     -------
     Job
-        For `training.torch_loop.train_torch`.
+        For `training.loops.torch_loop.train_torch`.
     """
     options = {**sizes(data), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
@@ -146,7 +146,7 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     Returns
     -------
     Job
-        For `training.torch_loop.train_torch`.
+        For `training.loops.torch_loop.train_torch`.
 
     Raises
     ------

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
-from training.processes import on_first, together
+from training.loops.processes import on_first, together
+from training.loops.recorder import OnEpoch
+from training.loops.torch_loop import train_torch
 from training.protoecgnet.classifier import macro_auc, prepare_fusion, prepare_head, score_records
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
@@ -28,13 +30,11 @@ from training.protoecgnet.networks import (
     stage_folder,
 )
 from training.protoecgnet.projection import project
-from training.provenance import command, git_commit, versions
-from training.recorder import OnEpoch
 from training.setup import load_training_data, thread_count
-from training.torch_loop import train_torch
 from utils.calibration import fit_calibrator
 from utils.errors import UsageError
 from utils.metrics import choose_thresholds
+from utils.provenance import command, git_commit, versions
 from utils.seeds import seed_everything
 
 
@@ -56,7 +56,7 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     Raises
     ------
     TwelveLeadError
-        An earlier stage is missing, or whatever `training.torch_loop.train_torch` raises.
+        An earlier stage is missing, or whatever `training.loops.torch_loop.train_torch` raises.
     """
     stage = config.training_stage
     if stage == "fusion" and (config.branch or config.init):

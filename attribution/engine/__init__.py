@@ -1,0 +1,1 @@
+"""Folders of maps and the work that fills them."""

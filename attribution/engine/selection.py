@@ -1,0 +1,177 @@
+"""Which windows are explained, and for which class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from explain.engine.classifier import Classifier
+from preprocessing.windows import Windows
+from utils.errors import DataError, UsageError, nearest
+
+# Probability above which a window is explained: the study's values, and 0.5 where it has none.
+THRESHOLDS = {"mitdb": 0.75, "ptbxl": 0.75, "svdb": 0.9, "incartdb": 0.9, "icentia11k": 0.9}
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Explained windows.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Rows of the windows' file.
+    targets : ndarray of int64, shape (n,)
+        Explained class of each.
+    probability : ndarray of float32, shape (n,)
+        The model's probability of that class.
+    """
+
+    rows: np.ndarray
+    targets: np.ndarray
+    probability: np.ndarray
+
+
+def check_fit(windows: Windows, classifier: Classifier) -> None:
+    """Refuse a model that cannot read these windows.
+
+    Parameters
+    ----------
+    windows : Windows
+        The windows.
+    classifier : Classifier
+        The model.
+
+    Raises
+    ------
+    DataError
+        Other classes, leads, sampling rate or length; the message names both sides.
+    """
+    both = {
+        "classes": (list(windows.classes), list(classifier.classes)),
+        "leads": (list(windows.leads), list(classifier.leads)),
+        "sampling rate": (windows.sampling_rate, classifier.sampling_rate),
+        "samples": (windows.signals.shape[1], classifier.samples),
+    }
+    for what, (have, wanted) in both.items():
+        if have != wanted:
+            have, wanted = (", ".join(v) if isinstance(v, list) else v for v in (have, wanted))
+            raise DataError(
+                f"model '{classifier.name}' does not read windows of '{windows.dataset}': their {what}: "
+                f"{have}; the model's: {wanted}. Build the windows to fit, or take another model"
+            )
+
+
+def select_windows(
+    windows: Windows,
+    classifier: Classifier,
+    threshold: float,
+    target: str = "",
+    limit: int = 0,
+    seed: int = 0,
+) -> Selection:
+    """Choose test windows that the model recognises: one entry for each label it is sure of.
+
+    Says which of the wanted classes it recognises in none of their windows.
+
+    Parameters
+    ----------
+    windows : Windows
+        All windows; those of the test split are looked at.
+    classifier : Classifier
+        The model.
+    threshold : float
+        The probability of the label must be greater.
+    target : str
+        A class, by name or number; by default all but ``windows.normal``.
+    limit : int
+        At most so many, evenly over patients and classes; 0 for all.
+    seed : int
+        Of that draw.
+
+    Returns
+    -------
+    Selection
+        Sorted by row and class.
+
+    Raises
+    ------
+    UsageError
+        Unknown class.
+    DataError
+        No window qualifies; the message says the largest probability of each class.
+    """
+    wanted = [_class_number(windows, target)] if target else _abnormal(windows)
+    labelled = (windows.splits == "test")[:, None] & (windows.labels == 1)
+    rows, targets = np.nonzero(labelled & np.isin(np.arange(len(windows.classes)), wanted))
+    names = ", ".join(windows.classes[c] for c in wanted)
+    if not len(rows):
+        raise DataError(f"'{windows.dataset}' has no test window labelled {names}: nothing to explain")
+    probability = _probabilities(windows, classifier, rows, targets)
+    sure = probability > threshold
+    missed = [c for c in wanted if (targets == c).any() and not sure[targets == c].any()]
+    largest = [
+        f"{windows.classes[c]} {probability[targets == c].max():.3f} ({(targets == c).sum()} windows)"
+        for c in missed
+    ]
+    if not sure.any():
+        raise DataError(
+            f"model '{classifier.name}' gives no window of '{windows.dataset}' a probability of its label "
+            f"above {threshold:g}; the largest: {', '.join(largest)}. Lower --prob_threshold or train longer"
+        )
+    if missed:
+        print(f"not explained, the probability is never above {threshold:g}; at most: {', '.join(largest)}")
+    rows, targets, probability = rows[sure], targets[sure], probability[sure]
+    if limit and limit < len(rows):
+        kept = _evenly(windows.patients[rows], targets, limit, seed)
+        rows, targets, probability = rows[kept], targets[kept], probability[kept]
+    return Selection(rows.astype(np.int64), targets.astype(np.int64), probability)
+
+
+def _class_number(windows: Windows, target: str) -> int:
+    if target in windows.classes:
+        return windows.classes.index(target)
+    if target.isdecimal() and int(target) < len(windows.classes):
+        return int(target)
+    raise UsageError(f"--target_label '{target}' is no class: {nearest(target, windows.classes)}")
+
+
+def _abnormal(windows: Windows) -> list[int]:
+    return [i for i, name in enumerate(windows.classes) if name not in windows.normal]
+
+
+def _probabilities(
+    windows: Windows, classifier: Classifier, rows: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Probability of its target for each entry; every window passes the model once."""
+    needed, place = np.unique(rows, return_inverse=True)
+    parts = []
+    for start in tqdm(
+        range(0, len(needed), _BATCH), desc="classifying", unit="batch", leave=False, disable=None
+    ):
+        x = classifier.standardize(windows.signals[needed[start : start + _BATCH]])
+        parts.append(classifier.probabilities(classifier.logits(x, _BATCH)))
+    return np.concatenate(parts)[place, targets].astype(np.float32)
+
+
+def _evenly(patients: np.ndarray, targets: np.ndarray, limit: int, seed: int) -> np.ndarray:
+    """Places of `limit` entries: classes and patients take turns, the order within each is drawn."""
+    order = np.random.default_rng([seed, 2]).permutation(len(patients))
+    turn_of_patient: dict[tuple[str, int], int] = {}
+    entries = []
+    for place in order:
+        pair = (str(patients[place]), int(targets[place]))
+        turn_of_patient[pair] = turn_of_patient.get(pair, -1) + 1
+        entries.append((turn_of_patient[pair], pair[1], place))
+    by_class = {
+        c: [e[2] for e in sorted(entries, key=lambda e: e[0]) if e[1] == c] for c in set(targets.tolist())
+    }
+    taken: list[int] = []
+    for turn in range(len(patients)):
+        taken += [places[turn] for _, places in sorted(by_class.items()) if turn < len(places)]
+        if len(taken) >= limit:
+            break
+    return np.sort(taken[:limit])

@@ -1,0 +1,197 @@
+"""One data set and one model: means, tests, rankings and what the published study said, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from attribution.report.published import published_claims, rankings
+from attribution.report.ranks import Comparison, compare_methods
+from attribution.scores.summary import in_order, summarise
+from explain.names import metric
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The tests of one metric.
+
+    Parameters
+    ----------
+    truth : str
+        Truth of a localisation metric, otherwise empty.
+    metric : str
+        Name of the metric.
+    comparison : Comparison
+        All rows against each other.
+    random : dict of dict
+        Each row against random maps, from `ranks.against_random`.
+    """
+
+    truth: str
+    metric: str
+    comparison: Comparison
+    random: dict[str, dict]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The ranking over the metrics of a family and the published statements about it.
+
+    Parameters
+    ----------
+    family : str
+        ``localisation`` or ``perturbation``.
+    truth : str
+        Truth of the localisation metrics, otherwise empty.
+    ranking : dict
+        One entry of `published.rankings`.
+    claims : list of dict
+        From `published.published_claims`.
+    """
+
+    family: str
+    truth: str
+    ranking: dict[str, Any]
+    claims: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that is said about one data set and model.
+
+    Parameters
+    ----------
+    dataset, model : str
+        Which.
+    scores : pandas.DataFrame
+        Tidy scores.
+    table : pandas.DataFrame
+        From `scores.summarise`, in the order of tables.
+    tests : list of Tested
+        One a truth and metric, localisation and perturbation only.
+    rankings : list of Ranking
+        One a family and truth.
+    """
+
+    dataset: str
+    model: str
+    scores: pd.DataFrame
+    table: pd.DataFrame
+    tests: list[Tested]
+    rankings: list[Ranking]
+
+    @property
+    def name(self) -> str:
+        """Data set and model, for headings."""
+        return f"{self.dataset}, {self.model}"
+
+    @property
+    def slug(self) -> str:
+        """Data set and model, for names of files."""
+        return "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{self.dataset}-{self.model}")
+
+    @property
+    def truths(self) -> list[str]:
+        """Truths of the localisation metrics."""
+        return sorted({r.truth for r in self.rankings if r.family == "localisation"})
+
+    def counts(self) -> dict[str, Any]:
+        """Count what was explained.
+
+        Returns
+        -------
+        dict
+            ``windows`` (window and class, each once whatever the seeds), ``patients``, ``records``, ``seeds``
+            (their numbers) and ``classes`` (explanations of each, all seeds together).
+        """
+        once = self.scores.drop_duplicates(["seed", "window", "target"])
+        return {
+            "windows": len(once.drop_duplicates(["window", "target"])),
+            "patients": int(once["patient"].nunique()),
+            "records": int(once["record"].nunique()),
+            "seeds": sorted(once["seed"].unique().tolist()),
+            "classes": dict(sorted(once["target"].value_counts().to_dict().items())),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Give what tables are made of, small enough to be kept.
+
+        Returns
+        -------
+        dict
+            JSON values: `counts`, ``table`` (a list of rows, rounded to 6 digits), ``rankings``, ``tests``
+            (without the pairs, which are in ranks.json) and how their p-values were found.
+        """
+        lines = self.table.drop(columns=["dataset", "model"]).round(6)
+        tests = []
+        for test in self.tests:
+            entry = asdict(test.comparison)
+            pairs = entry.pop("pairs")
+            best = entry["rows"][0] if entry["rows"] else ""
+            entry["not_different_from_best"] = [
+                pair["b"] if pair["a"] == best else pair["a"]
+                for pair in pairs
+                if best in (pair["a"], pair["b"]) and not pair["differ"]
+            ]
+            entry["average_ranks"] = [round(rank, 4) for rank in entry["average_ranks"]]
+            better = [name for name, found in test.random.items() if found["better"]]
+            tests.append({"truth": test.truth, "metric": test.metric, **entry, "better_than_random": better})
+        return {
+            "dataset": self.dataset,
+            "model": self.model,
+            **self.counts(),
+            "table": lines.to_dict("records"),
+            "rankings": [asdict(ranking) for ranking in self.rankings],
+            "signed_rank": "exact",
+            "tests": tests,
+        }
+
+
+def analyse(
+    scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95, alpha: float = 0.05
+) -> list[Study]:
+    """Compute means, intervals, tests and rankings of every data set and model.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        From `scores.read_scores`.
+    resamples : int
+        Of the bootstrap, see `scores.summarise`.
+    seed : int
+        Likewise.
+    level : float
+        Likewise.
+    alpha : float
+        Level of the tests.
+
+    Returns
+    -------
+    list of Study
+        In alphabetical order.
+    """
+    table = summarise(scores, resamples, seed, level)
+    studies = []
+    for (dataset, model), part in scores.groupby(["dataset", "model"], sort=True):
+        here = table[(table["dataset"] == dataset) & (table["model"] == model)]
+        studies.append(_study(str(dataset), str(model), part, in_order(here), alpha))
+    return studies
+
+
+def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame, alpha: float) -> Study:
+    tests, found = [], []
+    family = table["metric"].map(lambda name: metric(name).family)
+    tested = table[family.isin(["localisation", "perturbation"])]
+    for (truth, name), _ in tested.groupby(["truth", "metric"], sort=False):
+        twin = (table["truth"] == truth) & (table["metric"] == "attribution_localization")
+        if name == "relevance_mass_accuracy" and twin.any():
+            continue  # the same number by another name
+        part = scores[(scores["truth"] == truth) & (scores["metric"] == name)]
+        tests.append(Tested(truth, name, *compare_methods(part, alpha)))
+    for kind in ("localisation", "perturbation"):
+        for truth, part in table[family == kind].groupby("truth", sort=False):
+            for which, ranking in rankings(part).items():
+                found.append(Ranking(which, str(truth), ranking, published_claims({which: ranking})))
+    return Study(dataset, model, scores, table, tests, found)

@@ -1,0 +1,267 @@
+"""Pictures of maps: over the trace of one lead, a row for each method, or one map over the 12-lead ECG."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from utils.errors import DataError
+from utils.plotting.ecg import plot_ecg
+from utils.plotting.ecg_paper import (
+    GREY,
+    GUTTER,
+    INK,
+    LEFT,
+    MM_PER_MV,
+    MM_PER_SECOND,
+    NARROWEST,
+    PAPER,
+    new_paper,
+    row_offsets,
+    time_axis,
+)
+
+FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
+# clear in the middle, so that paper and truth show where a map says nothing
+MAP_COLOURS = LinearSegmentedColormap.from_list(
+    "map", [(0, (AGAINST, 0.8)), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, (FOR, 0.8))], N=255
+)
+_NORM = Normalize(-1, 1)
+_PIXELS_PER_SECOND = 5 * MM_PER_SECOND
+_HALF_GAIN = MM_PER_MV / 2  # so that a dozen rows fit on a page
+_BAND = 6.0  # half of its height, mm; rows are 15 mm apart or more
+_FAINTEST = 5e-4  # of the largest magnitude: below one step of the colours
+_PULSE = np.array([0, 0, 1, 1, 0, 0]) * _HALF_GAIN  # 1 mV for 0.2 s
+_FOOT = 4.5  # the scale of the paper is written there, mm
+
+
+def runs_of(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Find the stretches of a mask.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (T,)
+        Of one lead.
+
+    Returns
+    -------
+    list of tuple of int
+        First sample and the one after the last of each stretch.
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    largest = np.abs(values).max()
+    return values / largest if largest > 0 else values
+
+
+def draw_methods(
+    signal_mv: np.ndarray,
+    sampling_rate: float,
+    maps: Mapping[str, np.ndarray],
+    title: str,
+    subtitle: str = "",
+    truth: np.ndarray | None = None,
+    truth_name: str = "",
+    notes: Mapping[str, str] | None = None,
+    start: int = 0,
+) -> Figure:
+    """Draw one lead on paper once for each method, with the method's map as a band behind the trace.
+
+    The paper runs at 25 mm/s and 5 mm/mV, so that a dozen rows fit on a page. Every map is divided by its
+    largest magnitude, as the scores do. Where several samples share a pixel it shows the one of the largest
+    magnitude, so that no narrow peak is lost.
+
+    Parameters
+    ----------
+    signal_mv : ndarray, shape (T,)
+        One lead of the window, in mV.
+    sampling_rate : float
+        In Hz.
+    maps : mapping of str to ndarray, shape (T,)
+        Title of the row -> signed map of that lead; from top to bottom.
+    title : str
+        First line.
+    subtitle : str
+        Below the title, for example the prediction.
+    truth : ndarray of bool, shape (T,), optional
+        Shaded.
+    truth_name : str
+        What is shaded, for the legend.
+    notes : mapping of str to str, optional
+        Title of the row -> short text under it, such as a score.
+    start : int
+        First sample of the window in its record; the time axis counts from the record's start.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture, in millimetres of paper.
+
+    Raises
+    ------
+    DataError
+        No map, or a map that does not fit the signal or holds NaN.
+    """
+    signal = np.asarray(signal_mv, dtype=np.float64)
+    if not maps:
+        raise DataError("no map to draw")
+    for name, values in maps.items():
+        if np.shape(values) != signal.shape or not np.isfinite(values).all():
+            raise DataError(
+                f"the map {name} is {np.shape(values)}, finite numbers of shape {signal.shape} are needed"
+            )
+    millimetres = (signal - np.median(signal)) * _HALF_GAIN
+    span = (start, start + len(signal))
+    offsets, height = row_offsets(
+        np.tile(millimetres[:, None], len(maps)), sampling_rate, len(maps), [(0, len(signal))]
+    )
+    column = GUTTER + 5 * math.ceil(len(signal) / sampling_rate * MM_PER_SECOND / 5)
+    figure, axes = new_paper(max(column + 5, NARROWEST), height, title, subtitle, True)
+    x = GUTTER + np.arange(len(signal)) / sampling_rate * MM_PER_SECOND
+    if truth is not None:
+        for first, last in runs_of(truth):
+            _shade(axes, x[0], sampling_rate, first, last, _FOOT, height)
+    for (name, values), offset in zip(maps.items(), offsets, strict=True):
+        _band(axes, x, offset, _scaled(np.asarray(values, dtype=np.float64)), sampling_rate)
+        axes.plot(x, offset + millimetres, color=INK, linewidth=0.7, solid_joinstyle="round", zorder=4)
+        axes.plot([3, 5, 5, 10, 10, 12], offset + _PULSE, color=INK, linewidth=0.7, zorder=4)
+        words = "\n".join(textwrap.wrap(name, 11))
+        axes.text(-1.5, offset, words, ha="right", va="center", fontsize=7.5, weight="bold")
+        note = "map is zero" if not np.any(values) else (notes or {}).get(name, "")
+        below = offset - 2.2 - 1.6 * words.count("\n")
+        axes.text(-1.5, below, note, ha="right", va="top", fontsize=6.5, color=GREY)
+    next(t for t in axes.texts if "mm/mV" in t.get_text()).set_text("25 mm/s   5 mm/mV")
+    time_axis(axes, sampling_rate, [span], column)
+    words = (
+        "attribution (violet: for the class, orange: against it), each map divided by its largest magnitude"
+    )
+    _legend(figure, words, truth_name if truth is not None else "")
+    return figure
+
+
+def _shade(
+    axes: Axes, left: float, sampling_rate: float, first: int, last: int, bottom: float, top: float
+) -> None:
+    x = left + first / sampling_rate * MM_PER_SECOND
+    width = (last - first) / sampling_rate * MM_PER_SECOND
+    height = top - bottom
+    axes.add_patch(
+        Rectangle((x, bottom), width, height, facecolor=TRUTH, alpha=0.16, linewidth=0, zorder=1.5)
+    )
+    axes.add_patch(
+        Rectangle((x, bottom), width, height, fill=False, edgecolor=TRUTH, linewidth=0.9, zorder=1.6)
+    )
+
+
+def _band(axes: Axes, x: np.ndarray, offset: float, heat: np.ndarray, sampling_rate: float) -> None:
+    step = max(1, math.ceil(sampling_rate / _PIXELS_PER_SECOND))
+    cuts = np.arange(0, len(heat), step)
+    edges = np.interp(np.append(cuts, len(heat)) - 0.5, np.arange(len(x)), x)
+    strongest = np.array([part[np.abs(part).argmax()] for part in np.split(heat, cuts[1:])])
+    heights = [offset - _BAND, offset + _BAND]
+    axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLOURS, norm=_NORM, zorder=2)
+
+
+def _legend(figure: Figure, words: str, truth_name: str) -> None:
+    width, height = figure.get_size_inches() * 25.4
+    bar_axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
+    bar_axes.set_facecolor(PAPER)
+    bar = figure.colorbar(ScalarMappable(_NORM, MAP_COLOURS), cax=bar_axes, orientation="horizontal")
+    ticks = (-1, -0.5, 0, 0.5, 1)
+    bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks], fontsize=8)
+    bar.minorticks_off()
+    bar.outline.set_linewidth(0.5)
+    figure.text(LEFT / width, 20.5 / height, words, fontsize=9, va="center", color=INK)
+    _truth_legend(figure, truth_name)
+
+
+def _truth_legend(figure: Figure, truth_name: str) -> None:
+    if not truth_name:
+        return
+    width, height = figure.get_size_inches() * 25.4
+    box = figure.add_axes(((LEFT + 88) / width, 15 / height, 8 / width, 3 / height))
+    box.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], facecolor=PAPER)
+    box.add_patch(Rectangle((0, 0), 1, 1, facecolor=TRUTH, alpha=0.16, linewidth=0))
+    for spine in box.spines.values():
+        spine.set(color=TRUTH, linewidth=0.9)
+    lines = textwrap.wrap(f"truth: {truth_name}", max(20, int((width - LEFT - 100) / 1.7)))
+    figure.text((LEFT + 98) / width, 16.5 / height, "\n".join(lines[:2]), fontsize=9, va="center", color=INK)
+
+
+def draw_twelve_leads(
+    signals_mv: np.ndarray,
+    sampling_rate: float,
+    values: np.ndarray,
+    title: str,
+    subtitle: str = "",
+    truth: np.ndarray | None = None,
+    truth_name: str = "",
+    start: int = 0,
+) -> Figure:
+    """Draw the 12-lead ECG on paper with one map as a ribbon under the traces.
+
+    The ribbon shows magnitudes: for and against the class look alike. The % beside a lead is its share of the
+    summed magnitude.
+
+    Parameters
+    ----------
+    signals_mv : ndarray, shape (T, 12)
+        Leads in the order of `utils.ecg.LEADS`, in mV.
+    sampling_rate : float
+        In Hz.
+    values : ndarray, shape (T, 12)
+        The map.
+    title : str
+        First line.
+    subtitle : str
+        Below the title.
+    truth : ndarray of bool, shape (T, 12), optional
+        Shaded in its leads.
+    truth_name : str
+        What is shaded, for the legend.
+    start : int
+        First sample of the window in its record.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture.
+    """
+    magnitude = np.abs(_scaled(np.asarray(values, dtype=np.float64)))
+    magnitude[magnitude < _FAINTEST] = 0  # for a colour bar that starts at 0
+    total = magnitude.sum()
+    figure = plot_ecg(
+        signals_mv,
+        sampling_rate,
+        None,
+        title,
+        magnitude,
+        "magnitude of the attribution, 1 = largest of the window",
+        subtitle,
+        magnitude.sum(axis=0) / total if total > 0 else None,
+    )
+    axes = figure.axes[0]
+    seconds = len(magnitude) / sampling_rate
+    column = GUTTER + 5 * math.ceil(seconds * MM_PER_SECOND / 5)
+    time_axis(axes, sampling_rate, [(start, start + len(magnitude))], column)
+    if truth is not None and truth.any():
+        millimetres = (signals_mv - np.median(signals_mv, axis=0)) * MM_PER_MV
+        offsets, height = row_offsets(millimetres, sampling_rate, 12, [(0, len(magnitude))])
+        middles = (offsets[:-1] + offsets[1:]) / 2
+        tops, bottoms = np.concatenate([[height], middles]), np.concatenate([middles, [_FOOT]])
+        for lead in range(12):
+            for first, last in runs_of(truth[:, lead]):
+                _shade(axes, GUTTER, sampling_rate, first, last, bottoms[lead] + 0.4, tops[lead] - 0.4)
+        _truth_legend(figure, truth_name)
+    return figure

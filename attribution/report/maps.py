@@ -1,0 +1,233 @@
+"""The map pictures of a report: a few windows drawn at random, never chosen for their looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from attribution.engine.results import ComputeResult
+from attribution.report.analysis import Study
+from attribution.report.figures import png
+from attribution.report.map_figures import draw_methods, draw_twelve_leads
+from attribution.report.rating import BlindMap
+from explain.names import RANDOM, TITLES
+from utils.ecg import LEADS, display_name
+
+_RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
+
+
+class MapPicture(NamedTuple):
+    """A picture and its name.
+
+    Parameters
+    ----------
+    stem : str
+        Of the file.
+    figure : matplotlib.figure.Figure
+        The picture.
+    words : str
+        What it shows.
+    """
+
+    stem: str
+    figure: Figure
+    words: str
+
+
+def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
+    """Draw windows at random, the explained classes in turn.
+
+    Parameters
+    ----------
+    targets : ndarray of int, shape (n,)
+        Class that is explained in each.
+    count : int
+        How many.
+    seed : int
+        The same seed draws the same ones, and more with a larger `count` after them.
+
+    Returns
+    -------
+    list of int
+        Positions; fewer than `count` where there are not so many.
+    """
+    order = np.random.default_rng(seed).permutation(len(targets))
+    turn = np.empty(len(targets), dtype=np.int64)
+    for target in np.unique(targets):
+        own = order[targets[order] == target]
+        turn[own] = np.arange(len(own))
+    return sorted(order.tolist(), key=lambda i: (turn[i], targets[i]))[:count]
+
+
+def method_order(names: list[str]) -> list[str]:
+    """Sort methods as tables show them.
+
+    Parameters
+    ----------
+    names : list of str
+        Methods.
+
+    Returns
+    -------
+    list of str
+        The random baseline last.
+    """
+    known = list(TITLES)
+    return sorted(names, key=lambda n: (n == RANDOM, known.index(n) if n in known else len(known), n))
+
+
+def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> Iterator[MapPicture]:
+    """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map.
+
+    Parameters
+    ----------
+    study : Study
+        Gives the scores beside the rows and the best method.
+    result : ComputeResult
+        Maps of one result folder.
+    positions : list of int
+        Windows in the order of the folder's selection.
+
+    Yields
+    ------
+    MapPicture
+        One or two a window.
+    """
+    windows, methods = result.windows, method_order(list(result.methods()))
+    all_maps = {name: result.maps(name)[positions] for name in methods}
+    for place, position in enumerate(positions):
+        row, target = int(result.rows[position]), int(result.targets[position])
+        truth = windows.truths[0] if windows.truths else ""
+        mask = windows.mask(row, target, truth) if truth else None
+        maps = {name: values[place] for name, values in all_maps.items()}
+        lead = _lead(maps, mask)
+        class_name = windows.classes[target]
+        name = f"{windows.dataset} record {windows.records[row]}"
+        answer = f"{study.model}: {class_name}, probability {result.probability[position]:.2f}."
+        truth_name = _truth_name(truth, class_name)
+        shown = "" if mask is None or mask[:, lead].any() else " The truth lies in no part of this lead."
+        figure = draw_methods(
+            windows.signals[row][:, lead],
+            windows.sampling_rate,
+            {TITLES.get(n, n): values[:, lead] for n, values in maps.items()},
+            f"{name}, lead {_lead_name(windows.leads[lead])}",
+            f"{answer} Signed maps of its logit.{shown}",
+            None if mask is None else mask[:, lead],
+            truth_name,
+            _notes(study, result.seed, row, class_name, truth),
+            int(windows.starts[row]),
+        )
+        stem = f"maps_{windows.records[row]}_{windows.starts[row]}_{class_name}"
+        words = f"{name}: the maps of {len(methods)} methods for {class_name}"
+        yield MapPicture(_file_name(stem), figure, words)
+        if tuple(windows.leads) == LEADS:
+            best = _best_method(study, methods)
+            figure = draw_twelve_leads(
+                windows.signals[row],
+                windows.sampling_rate,
+                maps[best],
+                f"{name}: {TITLES.get(best, best)}",
+                answer,
+                mask,
+                truth_name,
+                int(windows.starts[row]),
+            )
+            words = f"{name}: 12 leads with the map of {TITLES.get(best, best)} for {class_name}"
+            yield MapPicture(_file_name(f"{stem}_{best}"), figure, words)
+
+
+def blind_maps(study: Study, result: ComputeResult, positions: list[int]) -> list[BlindMap]:
+    """Draw maps without names and without the truth, for rating.
+
+    Parameters
+    ----------
+    study : Study
+        Gives the names that go into the CSV.
+    result : ComputeResult
+        Maps of one result folder.
+    positions : list of int
+        Windows in the order of the folder's selection.
+
+    Returns
+    -------
+    list of BlindMap
+        One a window and method, in the order of the methods: shuffle them.
+    """
+    windows, found = result.windows, []
+    all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
+    for place, position in enumerate(positions):
+        row, target = int(result.rows[position]), int(result.targets[position])
+        class_name, start = windows.classes[target], int(windows.starts[row])
+        words = f"explains {class_name}, probability {result.probability[position]:.2f}"
+        maps = {name: values[place] for name, values in all_maps.items()}
+        lead = _lead(maps, None)
+        for name, values in maps.items():
+            signal, rate, title = windows.signals[row], windows.sampling_rate, f"The map {words}"
+            if tuple(windows.leads) == LEADS:
+                figure = draw_twelve_leads(signal, rate, values, title, start=start)
+            else:
+                figure = draw_methods(signal[:, lead], rate, {"map": values[:, lead]}, title, start=start)
+            facts = {
+                "dataset": study.dataset,
+                "model": study.model,
+                "seed": result.seed,
+                "method": name,
+                "sign": "absolute" if tuple(windows.leads) == LEADS else "signed",
+                "record": str(windows.records[row]),
+                "window": row,
+                "target": class_name,
+            }
+            picture = png(figure, Image.Quantize.MAXCOVERAGE, _RATING_DPI)
+            found.append(BlindMap(picture, words, facts))
+    return found
+
+
+def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:
+    """The lead with most of the truth; among equals, or without truth, the one the maps point at most."""
+    shares = sum(np.abs(m).sum(axis=0) / (np.abs(m).sum() or 1) for n, m in maps.items() if n != RANDOM)
+    shares = np.broadcast_to(shares, next(iter(maps.values())).shape[1])
+    covered = np.zeros(len(shares)) if mask is None else mask.sum(axis=0)
+    return max(range(len(shares)), key=lambda lead: (covered[lead], shares[lead]))
+
+
+def _lead_name(lead: str) -> str:
+    return display_name(lead) if lead in LEADS else lead
+
+
+def _truth_name(truth: str, class_name: str) -> str:
+    named = {
+        "beats": f"beats of {class_name}",
+        "planted": f"planted sign of {class_name}",
+        "QRS": "QRS complex",
+    }
+    return named.get(truth, f"{truth} wave" if truth else "")
+
+
+def _notes(study: Study, seed: int, row: int, class_name: str, truth: str) -> dict[str, str]:
+    s = study.scores
+    here = s[
+        (s["seed"] == seed)
+        & (s["window"] == row)
+        & (s["target"] == class_name)
+        & (s["truth"] == truth)
+        & (s["metric"] == "auc")
+        & (s["sign"] == "signed")
+    ].dropna(subset=["score"])
+    scores = zip(here["method"], here["score"], strict=True)
+    return {TITLES.get(name, name): f"AUC {score:.2f}" for name, score in scores}
+
+
+def _best_method(study: Study, methods: list[str]) -> str:
+    for ranking in study.rankings:
+        for row in ranking.ranking["rows"]:
+            if row["method"] in methods:
+                return str(row["method"])
+    return methods[0]
+
+
+def _file_name(stem: str) -> str:
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in stem)

@@ -1,0 +1,140 @@
+"""The ranking of methods over the metrics of a family, beside the one that the published study found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from explain.names import RANDOM, metric, row_title
+
+# What the study's own scripts measured; the first of each tuple that is there counts.
+COUNTED = {
+    "localisation": (
+        ("attribution_localization", "relevance_mass_accuracy"),
+        ("auc",),
+        ("pointing_game",),
+        ("relevance_rank_accuracy",),
+    ),
+    "perturbation": (
+        ("region_perturbation_morf",),
+        ("region_perturbation_lerf",),
+        ("faithfulness_correlation",),
+    ),
+}
+# Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088
+PUBLISHED = {
+    "localisation": (
+        ("guided_gradcam", "absolute"),
+        ("guided_backprop", "absolute"),
+        ("gradcam", "signed"),
+    ),
+    "perturbation": (
+        ("lime", "signed"),
+        ("deep_shap", "signed"),
+        ("integrated_gradients", "absolute"),
+    ),
+}
+
+
+def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Rank methods over the metrics of a family, as the published study's overview does.
+
+    Localisation counts attribution_localization, auc, pointing_game and relevance_rank_accuracy (higher is
+    better in all); perturbation counts region_perturbation_morf and faithfulness_correlation (higher is
+    better) and region_perturbation_lerf (lower is better): what the study's scripts ran.
+    attribution_localization and relevance_mass_accuracy are one number by two names and count once.
+    top_k_intersection, deletion, insertion and the sanity checks stand in the tables but do not count.
+
+    For each metric the rows (method and sign) are ranked by their means, 1 the best, equal means share their
+    ranks; a row's average rank over the metrics decides its place. The random baseline is not ranked, nor is
+    a row without a mean in one of the metrics.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `scores.summarise`, one dataset, model and truth (with the perturbation metrics, which know no
+        truth).
+
+    Returns
+    -------
+    dict
+        Family -> ``metrics`` (those counted), ``absent``, ``rows`` (best first: ``method``, ``sign``,
+        ``average_rank``, ``place``), ``unranked`` (titles of rows that lack a mean). Families without any
+        metric here are absent.
+    """
+    here = set(table["metric"])
+    found: dict[str, dict[str, Any]] = {}
+    for family, wanted in COUNTED.items():
+        names = [next((n for n in choice if n in here), None) for choice in wanted]
+        used = [n for n in names if n]
+        if not used:
+            continue
+        rows = table[(table["method"] != RANDOM) & table["metric"].isin(used)]
+        means = rows.pivot(index=["method", "sign"], columns="metric", values="mean")[used]
+        ranked = means.dropna()
+        signs = np.array([-1 if metric(n).higher_is_better else 1 for n in used])
+        ranks = (
+            rankdata(ranked.to_numpy().round(12) * signs, axis=0).mean(axis=1)
+            if len(ranked)
+            else np.array([])
+        )
+        places = rankdata(ranks.round(9), method="min").astype(int) if len(ranked) else ranks
+        order = np.argsort(ranks, kind="stable")
+        found[family] = {
+            "metrics": used,
+            "absent": [choice[0] for choice, n in zip(wanted, names, strict=True) if n is None],
+            "rows": [
+                {
+                    "method": ranked.index[i][0],
+                    "sign": ranked.index[i][1],
+                    "average_rank": float(ranks[i]),
+                    "place": int(places[i]),
+                }
+                for i in order
+            ],
+            "unranked": [row_title(*row) for row in means.index[means.isna().any(axis=1)]],
+        }
+    return found
+
+
+def published_claims(ranking: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Hold the published study's statements against a ranking.
+
+    Parameters
+    ----------
+    ranking : dict
+        From `rankings`.
+
+    Returns
+    -------
+    list of dict
+        ``family``, ``row``, ``published`` (rank), ``here`` (place, None where the row was not ranked), ``of``
+        (ranked rows) and ``holds`` (the places are equal; None where the row was not ranked). Families
+        that were not ranked are absent.
+
+    References
+    ----------
+    Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088.
+    """
+    claims = []
+    for family, said in PUBLISHED.items():
+        if family not in ranking:
+            continue
+        rows = ranking[family]["rows"]
+        places = {(row["method"], row["sign"]): row["place"] for row in rows}
+        for rank, row in enumerate(said, 1):
+            here = places.get(row)
+            claims.append(
+                {
+                    "family": family,
+                    "row": row_title(*row),
+                    "published": rank,
+                    "here": here,
+                    "of": len(rows),
+                    "holds": None if here is None else here == rank,
+                }
+            )
+    return claims

@@ -1,0 +1,380 @@
+"""The tables of a report as Markdown and as HTML, made from a study's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from attribution.report.ranks import can_differ
+from attribution.scores.summary import in_order, without_twin
+from explain.names import FAMILIES, RANDOM, metric, row_title
+
+SOURCE = (
+    "Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088"
+)
+
+
+class Cell(NamedTuple):
+    """One mean with what belongs to it.
+
+    Parameters
+    ----------
+    mean : str
+        The number, with its standard deviation over seeds where there are several.
+    interval : str
+        95 % interval over patients; empty without one.
+    windows : str
+        Windows, and those without a score.
+    place : int
+        1 to 3 for the best three of the column, otherwise 0.
+    """
+
+    mean: str
+    interval: str
+    windows: str
+    place: int
+
+
+class Panel(NamedTuple):
+    """A table of one family and truth.
+
+    Parameters
+    ----------
+    title : str
+        Such as ``localisation, truth: beats``.
+    header : list of str
+        Titles of the columns after the first.
+    rows : list of tuple of (str, list of Cell)
+        Title of the row and its cells; None where there is no score.
+    """
+
+    title: str
+    header: list[str]
+    rows: list[tuple[str, list[Cell | None]]]
+
+
+def panels(table: pd.DataFrame) -> Iterator[Panel]:
+    """Cut the table of one study into panels.
+
+    relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns as from `scores.summarise`; one dataset and model.
+
+    Yields
+    ------
+    Panel
+        Localisation for each truth, perturbation, sanity checks.
+    """
+    table = without_twin(table)
+    families = table["metric"].map(lambda name: metric(name).family)
+    for family in FAMILIES:
+        for truth, part in in_order(table[families == family]).groupby("truth", sort=False):
+            names = list(dict.fromkeys(part["metric"]))
+            places = {name: _best_three(part[part["metric"] == name]) for name in names}
+            order = in_order(part.drop_duplicates(["method", "sign"]).assign(metric=names[0]))
+            cells = {(line.method, line.sign, line.metric): line for line in part.itertuples()}
+            rows = []
+            for method, sign in zip(order["method"], order["sign"], strict=True):
+                lines = [cells.get((method, sign, name)) for name in names]
+                made = [
+                    None if line is None else _cell(line, places[name].get((method, sign), 0))
+                    for name, line in zip(names, lines, strict=True)
+                ]
+                rows.append((row_title(method, sign), made))
+            title = f"{family}, truth: {truth}" if truth else family
+            yield Panel(title, [metric(name).header for name in names], rows)
+
+
+def _best_three(part: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Places of the rows that are among the best three; equal means share a place."""
+    what = metric(part["metric"].iloc[0])
+    ranked = part[(part["method"] != RANDOM) & part["mean"].notna()]
+    if what.higher_is_better is None:
+        return {}
+    goodness = pd.Series(what.goodness(ranked["mean"].to_numpy(dtype=float)), index=ranked.index)
+    places = goodness.rank(ascending=False, method="min").astype(int)
+    rows = zip(ranked["method"], ranked["sign"], places, strict=True)
+    return {(method, sign): int(place) for method, sign, place in rows if place <= 3}
+
+
+def _cell(line: Any, place: int) -> Cell:
+    without = f", {line.nan:.0f} NaN" if line.nan else ""
+    count = f"{line.windows:.0f}{without}"
+    if not np.isfinite(line.mean):
+        return Cell("–", "", count, 0)
+    spread = f" ± {line.sd:.3f}" if np.isfinite(line.sd) else ""
+    interval = f"[{line.low:z.3f}, {line.high:z.3f}]" if np.isfinite(line.low) else ""
+    return Cell(f"{line.mean:z.3f}{spread}", interval, count, place)
+
+
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Make a Markdown table whose first column is text and the others numbers.
+
+    Parameters
+    ----------
+    header : sequence of str
+        Column titles.
+    lines : sequence of sequence of str
+        Cells.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    rule = ["---" if i == 0 else "---:" for i in range(len(header))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
+
+
+def panel_markdown(panel: Panel) -> str:
+    """Write a panel as Markdown.
+
+    Parameters
+    ----------
+    panel : Panel
+        The panel.
+
+    Returns
+    -------
+    str
+        A table; the best three of each column are bold and numbered.
+    """
+
+    def text(cell: Cell | None) -> str:
+        if cell is None:
+            return ""
+        mean = f"**{cell.mean}** ({cell.place})" if cell.place else cell.mean
+        return f"{mean} {cell.interval}<br><sub>{cell.windows}</sub>".replace(" <br>", "<br>")
+
+    return markdown(
+        ["method", *panel.header], [[name, *(text(cell) for cell in cells)] for name, cells in panel.rows]
+    )
+
+
+def panel_html(panel: Panel) -> str:
+    """Write a panel as HTML.
+
+    Parameters
+    ----------
+    panel : Panel
+        The panel.
+
+    Returns
+    -------
+    str
+        A ``table`` element.
+    """
+    head = "".join(f"<th>{escape(title)}</th>" for title in ["method", *panel.header])
+    body = []
+    for name, cells in panel.rows:
+        columns = [f"<td>{escape(name)}</td>"]
+        for cell in cells:
+            if cell is None:
+                columns.append("<td></td>")
+                continue
+            mean = f"<b>{cell.mean}</b> ({cell.place})" if cell.place else cell.mean
+            columns.append(
+                f'<td class="number">{mean}<br><small>{cell.interval}<br>{cell.windows}</small></td>'
+            )
+        body.append(f"<tr>{''.join(columns)}</tr>")
+    return f'<table class="scores"><tr>{head}</tr>{"".join(body)}</table>'
+
+
+def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Lines of the table of published ranks.
+
+    Parameters
+    ----------
+    rankings : sequence of dict
+        ``rankings`` of a study's summary.
+
+    Returns
+    -------
+    list of list of str
+        Family (with truth), row, published rank, rank here, holds or not.
+    """
+    lines = []
+    for entry in rankings:
+        family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
+        for claim in entry["claims"]:
+            here, holds = "not ranked", "–"
+            if claim["here"] is not None:
+                here, holds = (
+                    f"{claim['here']} of {claim['of']}",
+                    "holds" if claim["holds"] else "does not hold",
+                )
+            lines.append([family, claim["row"], f"{claim['published']}", here, holds])
+    return lines
+
+
+CLAIM_HEADER = ["ranking", "row", "published rank", "rank here", "statement"]
+
+
+def ranking_words(entry: dict[str, Any]) -> str:
+    """Say over which metrics a ranking goes and who leads it.
+
+    Parameters
+    ----------
+    entry : dict
+        One of the ``rankings`` of a study's summary.
+
+    Returns
+    -------
+    str
+        One or two sentences.
+    """
+    ranking = entry["ranking"]
+    used = ", ".join(metric(name).header for name in ranking["metrics"])
+    first = [
+        f"{row['place']} {row_title(row['method'], row['sign'])} ({row['average_rank']:.1f})"
+        for row in ranking["rows"][:3]
+    ]
+    words = f"Average rank over {used}: {'; '.join(first) or 'no row has all of them'}."
+    if ranking["absent"]:
+        words += f" Not measured here: {', '.join(metric(name).title for name in ranking['absent'])}."
+    if ranking["unranked"]:
+        words += f" Not ranked, as a mean is missing: {', '.join(ranking['unranked'])}."
+    return words
+
+
+_APPROXIMATE = (
+    "These tests were made with the normal approximation of the signed-rank test, not with the exact one of "
+    "today: with so few patients and so many rows it can hardly find a difference, so that *not "
+    "distinguishable* may only mean that."
+)
+
+
+def tested_words(test: dict[str, Any]) -> str:
+    """Say what the tests of a metric found.
+
+    Parameters
+    ----------
+    test : dict
+        One of the ``tests`` of a study's summary.
+
+    Returns
+    -------
+    str
+        A sentence or two.
+    """
+    name = metric(test["metric"]).title + (f" ({test['truth']})" if test["truth"] else "")
+    if test["reason"]:
+        return f"{name}: no test, {test['reason']}."
+    words = f"{name}: {test['patients']} patients"
+    words += f" ({test['left_out']} left out, as a row has no score there)" if test["left_out"] else ""
+    if test["friedman"]:
+        p = test["friedman"][1]
+        words += f", Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
+    alike, others = test["not_different_from_best"], len(test["rows"]) - 1
+    words += f". Best average rank: {test['rows'][0]}"
+    if not can_differ(test["patients"], others + 1):
+        return f"{words}; so few patients cannot show a difference between so many rows."
+    if not alike or len(alike) == others:
+        return f"{words}, {'not distinguishable' if alike else 'different'} from all others."
+    return f"{words}, not distinguishable from {len(alike)} of {others} others: {', '.join(alike)}."
+
+
+def counted_words(summary: dict[str, Any]) -> str:
+    """Say how much was explained.
+
+    Parameters
+    ----------
+    summary : dict
+        From `study.Study.summary`.
+
+    Returns
+    -------
+    str
+        A sentence.
+    """
+    seeds = ", ".join(str(seed) for seed in summary["seeds"])
+    classes = ", ".join(f"{name} {count}" for name, count in summary["classes"].items())
+    together = " (all seeds together)" if len(summary["seeds"]) > 1 else ""
+    return (
+        f"{summary['windows']} explanations of {summary['records']} records, {summary['patients']} patients; "
+        f"explained classes{together}: {classes}; seeds of the model: {seeds}."
+    )
+
+
+def made_words(summary: dict[str, Any]) -> list[str]:
+    """Say which windows were explained, how thoroughly, and which resamples of patients did not count.
+
+    Parameters
+    ----------
+    summary : dict
+        From `study.Study.summary`, with ``sources``.
+
+    Returns
+    -------
+    list of str
+        A sentence for each result folder whose making is known, and one for the resamples where it matters.
+    """
+    methods = {row["method"] for row in summary["table"]}
+    found = []
+    for source in (source for source in summary["sources"] if "settings" in source):
+        made = source["settings"]
+        limit = source.get("limit")
+        sample = f"a sample of at most {limit}" if limit else "all"
+        parts = [
+            f"Seed {source['seed']}: {sample} of the test windows whose true class "
+            f"has a probability above {source['prob_threshold']:g}"
+        ]
+        segments = (
+            f"{made['segment_samples']} samples" if made["segment_samples"] else f"{made['segment_ms']:g} ms"
+        )
+        parts += [f"integrated gradients: {made['ig_steps']} steps"] * ("integrated_gradients" in methods)
+        sampled = f"LIME and KernelSHAP: {made['n_samples']} perturbations of segments of {segments}"
+        parts += [sampled] * bool({"lime", "kernel_shap"} & methods)
+        baselines = f"DeepSHAP: {made['n_baselines']} baselines ({made['baselines']})"
+        parts += [baselines] * ("deep_shap" in methods)
+        found.append("; ".join(parts) + ".")
+    rejected = max((row.get("rejected", 0) for row in summary["table"]), default=0)
+    if rejected:
+        found.append(
+            f"Resamples of patients without a score are left out of the intervals: at most {rejected}."
+        )
+    return found
+
+
+def study_markdown(summary: dict[str, Any]) -> str:
+    """Write all tables of a study as Markdown.
+
+    Parameters
+    ----------
+    summary : dict
+        From `study.Study.summary`, with ``notes`` and ``sources``.
+
+    Returns
+    -------
+    str
+        From a heading of the second level on.
+    """
+    parts = [f"## {summary['dataset']}, {summary['model']}", counted_words(summary), *made_words(summary)]
+    parts += [f"Note: {note}" for note in summary["notes"]]
+    claims = claim_lines(summary["rankings"])
+    if claims:
+        parts += ["### What the published study said", markdown(CLAIM_HEADER, claims), f"Source: {SOURCE}."]
+    for entry in summary["rankings"]:
+        family = entry["family"] + (f", truth: {entry['truth']}" if entry["truth"] else "")
+        parts.append(f"**{family}.** {ranking_words(entry)}")
+    if summary["tests"]:
+        parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]
+        if summary.get("signed_rank") != "exact" and not all(test["reason"] for test in summary["tests"]):
+            parts.append(_APPROXIMATE)
+    table = pd.DataFrame(summary["table"]).astype(dict.fromkeys(("mean", "low", "high", "sd"), float))
+    for panel in panels(table):
+        title = f"<details><summary>Table: {escape(panel.title)}</summary>"
+        parts += [title, panel_markdown(panel), "</details>"]
+    parts.append(
+        "In the tables: mean over windows [95 % interval over patients]; below: windows, and those without a "
+        "score (NaN). Bold and numbered: the best three; the random baseline does not compete. → 0: nearest "
+        "to 0 is best. Relevance mass accuracy is attribution localization by another name and has no column."
+    )
+    return "\n\n".join(parts)

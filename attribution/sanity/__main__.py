@@ -1,0 +1,7 @@
+"""``python -m attribution.sanity``."""
+
+from attribution.sanity.command import main
+from utils.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,253 @@
+"""What a map must do before it is looked at: follow the weights, repeat itself, add up."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from attribution.metrics.agreement import correlation
+from attribution.sanity.files import Column
+from attribution.sanity.randomization import Group, randomized
+from explain.engine.classifier import Classifier
+from explain.engine.fast import speed_up
+from explain.methods import Settings, explain, get_method
+from explain.methods.deep_lift import _draw
+from utils.errors import DataError, TwelveLeadError
+
+Progress = Callable[[Iterable], Iterable]
+_SMALLEST = 1e-3  # a promise below it counts as this much
+_ALIKE = 0.99  # rank correlation of maps that should be the same but for rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A method's maps of some windows, with everything to make them again.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The trained model.
+    method : str
+        Name of the method.
+    x : ndarray of float32, shape (n, T, leads)
+        Standardised windows.
+    targets : ndarray of int64, shape (n,)
+        Class that each map explains.
+    settings : Settings
+        Those the maps were made with, keys included.
+    maps : ndarray of float32, shape (n, T, leads)
+        The maps.
+    """
+
+    classifier: Classifier
+    method: str
+    x: np.ndarray
+    targets: np.ndarray
+    settings: Settings
+    maps: np.ndarray
+
+    def explain(
+        self, classifier: Classifier | None = None, rows: slice = slice(None), **changes
+    ) -> np.ndarray:
+        """Make the maps again.
+
+        Parameters
+        ----------
+        classifier : Classifier, optional
+            Another state of the model.
+        rows : slice
+            Which windows.
+        **changes : object
+            Settings that differ.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, T, leads)
+            Maps.
+        """
+        settings = replace(self.settings, keys=np.asarray(self.settings.keys)[rows], **changes)
+        return explain(classifier or self.classifier, self.method, self.x[rows], self.targets[rows], settings)
+
+
+def check_reproducible(subject: Subject) -> None:
+    """Make the first window's map again: all that follows compares with the stored maps.
+
+    Parameters
+    ----------
+    subject : Subject
+        What to check.
+
+    Raises
+    ------
+    DataError
+        The stored map is another one: the model or the settings are not those it was made with.
+    """
+    again, stored = subject.explain(rows=slice(1)), subject.maps[:1]
+    alike = correlation(again, stored)[0]
+    if not (alike > _ALIKE or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
+        row = np.asarray(subject.settings.keys)[0]
+        raise DataError(
+            f"the stored {subject.method} map of window {row} is not what the model gives now "
+            f"(rank correlation {alike:.3f}): model or settings have changed since; run attribution.compute "
+            "again with --overwrite"
+        )
+
+
+def randomization_columns(
+    subject: Subject,
+    groups: Sequence[Group],
+    seed: int = 0,
+    independent: bool = False,
+    progress: Progress = iter,
+) -> list[Column]:
+    """Similarity of the trained model's maps with those of the model with randomised weights.
+
+    Parameters
+    ----------
+    subject : Subject
+        The trained model and its maps.
+    groups : sequence of Group
+        From `layer_groups`, of ``subject.classifier.module``.
+    seed : int
+        Seed of the permutations. Random methods keep their own seed, so that only the weights differ.
+    independent : bool
+        Also randomise each group alone, all others as trained.
+    progress : callable
+        Wraps the steps, one for each state of the weights.
+
+    Returns
+    -------
+    list of Column
+        ``randomization_<group>``: everything from the head down to that group is randomised;
+        ``randomization_only_<group>``: nothing but it. Spearman's correlation of the absolute maps (sign
+        ``absolute``) and of the maps as they are (``signed``). NaN where a map is zero everywhere, or where
+        the method gives none: random weights may leave float32's range.
+
+    References
+    ----------
+    Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292.
+    """
+    states = [(group.name, groups[: depth + 1]) for depth, group in enumerate(groups)]
+    if independent:  # the head alone is the first step of the cascade
+        states += [(f"only_{group.name}", [group]) for group in groups[1:]]
+    classifier = copy.copy(subject.classifier)
+    classifier.fast = classifier.module  # a fast copy holds other weights
+    many_passes = "n_samples" in get_method(subject.method).uses
+    columns = []
+    for name, changed in progress(states):
+        with randomized(changed, seed):
+            if many_passes:
+                speed_up(classifier)
+            try:
+                maps = subject.explain(classifier)
+            except TwelveLeadError:  # the reason are the weights: the trained model could be explained
+                maps = np.zeros_like(subject.maps)
+        columns += _similarity(f"randomization_{name}", subject.maps, maps)
+    return columns
+
+
+def _similarity(metric: str, first: np.ndarray, second: np.ndarray) -> list[Column]:
+    return [
+        Column(metric, "absolute", correlation(np.abs(first), np.abs(second))),
+        Column(metric, "signed", correlation(first, second)),
+    ]
+
+
+def seed_columns(subject: Subject, seeds: int = 2, progress: Progress = iter) -> list[Column]:
+    """Agreement of the maps that a method gives with other random numbers.
+
+    Parameters
+    ----------
+    subject : Subject
+        The maps of the first seed.
+    seeds : int
+        How many more; the seeds after the first one's are taken.
+    progress : callable
+        Wraps the seeds.
+
+    Returns
+    -------
+    list of Column
+        ``seed_stability`` (Spearman) and ``seed_stability_pearson``, means over all pairs of seeds, signed
+        and absolute. Empty for a method that draws no random numbers: it repeats itself by construction.
+    """
+    if "seed" not in get_method(subject.method).uses:
+        return []
+    first = subject.settings.seed
+    maps = [subject.maps]
+    maps += [subject.explain(seed=seed) for seed in progress(range(first + 1, first + 1 + seeds))]
+    columns = []
+    for metric, ranks in (("seed_stability", True), ("seed_stability_pearson", False)):
+        for sign, of in (("absolute", np.abs), ("signed", np.asarray)):
+            pairs = [correlation(of(a), of(b), ranks) for a, b in combinations(maps, 2)]
+            columns.append(Column(metric, sign, np.mean(pairs, axis=0)))
+    return columns
+
+
+def _baseline_zero(subject: Subject) -> np.ndarray:
+    """f(x) - f(0): zero is the mean, for standardised windows."""
+    return _explained(subject, subject.x) - _explained(subject, np.zeros_like(subject.x))
+
+
+def _baseline_drawn(subject: Subject) -> np.ndarray:
+    """f(x) less the mean of f over the very baselines that deep_shap drew for that window."""
+    settings, shape = subject.settings, subject.x.shape[1:]
+    means = []
+    for row in range(len(subject.x)):
+        logits = subject.classifier.logits(_draw(settings, row, shape), settings.batch_size)
+        means.append(logits[:, subject.targets[row]].mean(dtype=np.float64))
+    return _explained(subject, subject.x) - np.array(means)
+
+
+def _no_baseline(subject: Subject) -> np.ndarray:
+    """f(x) itself."""
+    return _explained(subject, subject.x)
+
+
+def _explained(subject: Subject, x: np.ndarray) -> np.ndarray:
+    """Logit of each window's target."""
+    logits = subject.classifier.logits(x, subject.settings.batch_size).astype(np.float64)
+    return np.take_along_axis(logits, subject.targets[:, None], axis=1)[:, 0]
+
+
+PROMISES = {
+    "integrated_gradients": _baseline_zero,
+    "deep_lift": _baseline_zero,
+    "deep_shap": _baseline_drawn,
+    "kernel_shap": _baseline_zero,
+    "lrp": _no_baseline,
+}
+
+
+def completeness_columns(subject: Subject) -> list[Column]:
+    """How far a map's sum is from what the method promises, relative to it.
+
+    ``|sum - promise| / max(|promise|, 0.001)``, where f is the target's logit and the promise is f(x) - f(0)
+    for integrated_gradients, deep_lift and kernel_shap (zero is the mean voltage of standardised windows);
+    f(x) less the mean of f over the very baselines that were drawn for that window for deep_shap; f(x) for
+    lrp. The sum of kernel_shap is that of its segments' coefficients.
+
+    Parameters
+    ----------
+    subject : Subject
+        The maps.
+
+    Returns
+    -------
+    list of Column
+        ``completeness_error``, sign ``signed``. Empty for a method that promises no sum.
+    """
+    if subject.method not in PROMISES:
+        return []
+    promise = PROMISES[subject.method](subject)
+    maps = subject.maps
+    if subject.method == "kernel_shap":  # a map repeats each coefficient over its segment: take it once
+        settings, rate = subject.settings, subject.classifier.sampling_rate
+        maps = maps[:, :: settings.segment_samples or max(1, round(settings.segment_ms * rate / 1000))]
+    sums = maps.sum(axis=(1, 2), dtype=np.float64)
+    error = np.abs(sums - promise) / np.maximum(np.abs(promise), _SMALLEST)
+    return [Column("completeness_error", "signed", error)]

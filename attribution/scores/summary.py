@@ -1,0 +1,286 @@
+"""Scores of attribution maps: reading and checking tidy files, means with intervals over patients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explain.names import FAMILIES, METRICS, RANDOM, SIGNS, TITLES, metric
+from utils.errors import DataError, UsageError, nearest
+from utils.files import read_error
+
+COLUMNS = ["dataset", "model", "seed", "method", "sign", "metric", "truth"]
+COLUMNS += ["record", "patient", "window", "target", "score"]
+_STUDY = ["dataset", "model"]
+_CELL = ["truth", "method", "sign", "metric"]
+_NUMERIC = {"score": np.float64, "seed": np.int64, "window": np.int64}
+_ONE_SCORE = [*_STUDY, "seed", *_CELL, "window", "target"]
+
+
+def read_scores(folders: Sequence[str | os.PathLike]) -> pd.DataFrame:
+    """Read ``scores/*.csv`` of several result folders into one tidy table.
+
+    Parameters
+    ----------
+    folders : sequence of path-like
+        Result folders; each holds scores of one data set, one model and one seed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `COLUMNS` and ``folder``; ``seed`` and ``window`` integers, ``score`` float (NaN: the metric is
+        undefined there), all else text.
+
+    Raises
+    ------
+    UsageError
+        A folder is named twice or holds no scores.
+    DataError
+        A file is damaged or lacks columns, an unknown metric or sign, a folder of mixed studies, a score
+        that is there twice, or a window that belongs to two patients.
+    """
+    paths = [Path(folder).resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise UsageError("a result folder is named twice: name each once")
+    table = pd.concat([_read_folder(Path(f)).assign(folder=str(f)) for f in folders], ignore_index=True)
+    _check_duplicates(table)
+    owners = table.groupby(["dataset", "record"], sort=False)["patient"].nunique()
+    if (owners > 1).any():
+        dataset, record = owners.index[owners > 1][0]
+        raise DataError(f"record {record} of {dataset} belongs to several patients: evaluate again")
+    return table.drop(columns="file")
+
+
+def _read_folder(folder: Path) -> pd.DataFrame:
+    files = sorted((folder / "scores").glob("*.csv"))
+    if not files:
+        raise UsageError(
+            f"{folder} has no scores/*.csv: make them with python -m attribution.evaluate --attr_dir {folder}"
+        )
+    parts = [read_score_file(file).assign(file=str(file)) for file in files]
+    table = pd.concat(parts, ignore_index=True)
+    for column in ("dataset", "model", "seed"):
+        found = table.groupby(column)["file"].first()
+        if len(found) > 1:
+            told = ", ".join(f"{value} ({Path(file).name})" for value, file in list(found.items())[:3])
+            raise DataError(
+                f"{folder} mixes scores of several values of {column}: {told}. A result folder holds one "
+                "data set, model and seed: move the foreign files out"
+            )
+    return table
+
+
+def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
+    """Read one tidy file of scores and check every cell.
+
+    Parameters
+    ----------
+    path : path-like
+        CSV with `COLUMNS`; others are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `read_scores`.
+
+    Raises
+    ------
+    DataError
+        The file is no CSV, lacks columns or rows, or holds what cannot be a score.
+    """
+    remedy = "make it again with --overwrite"
+    text = {name: str for name in COLUMNS if name not in _NUMERIC}
+    empty = {"score": ["", "nan", "NaN"]}
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty, encoding="utf-8")
+    except OSError as error:
+        raise read_error(path, error) from error
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a table of scores ({error}): {remedy}") from error
+    absent = [column for column in COLUMNS if column not in table]
+    if absent:
+        raise DataError(f"{path} lacks the columns {', '.join(absent)}: {remedy}")
+    if table.empty:
+        raise DataError(f"{path} holds no score: {remedy}")
+    table = table[COLUMNS].copy()
+    for column, kind in _NUMERIC.items():
+        values = pd.to_numeric(table[column], errors="coerce")
+        undefined = table[column].isna() if column == "score" else False
+        whole = column == "score" or values % 1 == 0
+        bad = ~((np.isfinite(values) & whole) | undefined)
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            found = table[column].iloc[row]
+            raise DataError(f"{path}, line {row + 2}: {column} '{found}' is no number it can be: {remedy}")
+        table[column] = values.astype(kind)
+    for name in table["metric"].unique():
+        try:
+            metric(name)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    for sign in table["sign"].unique():
+        if sign not in SIGNS:
+            raise DataError(f"{path}: unknown sign '{sign}': {nearest(sign, SIGNS)}")
+    return table
+
+
+def _check_duplicates(table: pd.DataFrame) -> None:
+    again = table.duplicated(_ONE_SCORE, keep=False)
+    if not again.any():
+        return
+    first = table[again].iloc[0]
+    same = table[again & (table[_ONE_SCORE] == first[_ONE_SCORE]).all(axis=1)]
+    where = " and ".join(dict.fromkeys(same["file"]))
+    what = ", ".join(f"{column} {first[column]}" for column in _ONE_SCORE if str(first[column]))
+    raise DataError(
+        f"{int(table.duplicated(_ONE_SCORE).sum())} scores are there twice, the first in {where}: {what}. "
+        "Leave one of the files out, or evaluate anew with --overwrite"
+    )
+
+
+def summarise(
+    scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> pd.DataFrame:
+    """Mean of every row and metric, with a percentile interval from resampling patients.
+
+    Windows of one patient resemble each other, so patients are drawn with replacement and bring all their
+    windows; all methods are scored on the same draws. Windows without a score (NaN) are counted and left out
+    of the mean, as are resamples that hold no score at all. With several seeds the mean is that of the
+    seeds' means, and so is each resample's.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        From `read_scores`.
+    resamples : int
+        Number of resamples.
+    seed : int
+        The same seed gives the same intervals.
+    level : float
+        Share of resamples inside the interval.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One line per dataset, model, truth, method, sign and metric: ``mean``, ``low``, ``high`` (NaN with
+        fewer than two patients), ``sd`` (over seeds; NaN with one), ``seeds``, ``windows`` (scored or not,
+        all seeds together), ``nan`` (those without a score), ``patients`` (with a score), ``rejected``
+        (resamples without a score in some seed, left out of the interval).
+
+    Raises
+    ------
+    UsageError
+        Fewer than two resamples, or a level outside (0, 1).
+
+    References
+    ----------
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1007/978-1-4899-4541-9.
+    """
+    if resamples < 2 or not 0 < level < 1:
+        raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
+    parts = []
+    for study, part in scores.groupby(_STUDY, sort=True):
+        lines = _summarise_study(part, resamples, seed, level)
+        parts.append(lines.assign(**dict(zip(_STUDY, study, strict=True))))
+    return pd.concat(parts, ignore_index=True)[[*_STUDY, *_CELL, *_NUMBERS]]
+
+
+_NUMBERS = ["mean", "low", "high", "sd", "seeds", "windows", "nan", "patients", "rejected"]
+
+
+def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float) -> pd.DataFrame:
+    names, patient = np.unique(part["patient"].to_numpy(dtype=str), return_inverse=True)
+    runs = part.groupby([*_CELL, "seed"], sort=False)  # layers stay in their own order
+    run, columns = runs.ngroup().to_numpy(), runs.size()
+    shape = (len(names), len(columns))
+    place = patient * shape[1] + run
+    known = np.isfinite(part["score"].to_numpy())
+    sums = np.bincount(place, np.where(known, part["score"], 0), minlength=shape[0] * shape[1]).reshape(shape)
+    counts = np.bincount(place, known, minlength=shape[0] * shape[1]).reshape(shape)
+    total = columns.to_numpy()
+    draws = np.random.default_rng(seed).multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=resamples)
+    means = _divide(sums.sum(axis=0), counts.sum(axis=0))
+    drawn = _divide(draws @ sums, draws @ counts)
+    frame = columns.index.to_frame(index=False)
+    lines = []
+    for cell, group in frame.groupby(_CELL, sort=False):
+        at = group.index.to_numpy()
+        defined = at[np.isfinite(means[at])]
+        line: dict[str, Any] = dict(zip(_CELL, cell, strict=True))
+        patients = int((counts[:, at].sum(axis=1) > 0).sum())
+        low = high = np.nan
+        rejected = 0
+        if patients > 1:
+            values = drawn[:, defined].mean(axis=1)  # NaN where a seed's patients were not drawn
+            kept = values[np.isfinite(values)]
+            rejected = resamples - len(kept)
+            if len(kept):
+                low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+        line |= {
+            "mean": means[defined].mean() if defined.size else np.nan,
+            "low": low,
+            "high": high,
+            "sd": means[defined].std(ddof=1) if defined.size > 1 else np.nan,
+            "seeds": len(at),
+            "windows": int(total[at].sum()),
+            "nan": int(total[at].sum() - counts[:, at].sum()),
+            "patients": patients,
+            "rejected": rejected,
+        }
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def without_twin(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns ``truth`` and ``metric``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The other lines.
+    """
+    twice = set(table["truth"][table["metric"] == "attribution_localization"])
+    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["truth"].isin(twice)]
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort lines as tables show them: family, truth, metric, method in their usual order, signed first.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With the columns ``truth``, ``metric``, ``method`` and ``sign``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same lines; methods that are not known come before the random baseline.
+    """
+    methods = [m for m in TITLES if m != RANDOM]
+    methods += [*sorted(set(table["method"]) - set(TITLES)), RANDOM]
+    layers = [m for m in dict.fromkeys(table["metric"]) if m not in METRICS]
+    metrics = [*METRICS, *layers]
+    keys = pd.DataFrame(
+        {
+            "family": table["metric"].map(lambda name: FAMILIES.index(metric(name).family)),
+            "truth": table["truth"],
+            "metric": table["metric"].map(metrics.index),
+            "method": table["method"].map(methods.index),
+            "sign": table["sign"].map(SIGNS.index),
+        }
+    )
+    return table.loc[keys.sort_values(list(keys), kind="stable").index]

@@ -1,0 +1,7 @@
+"""``python -m databases.synthetic``."""
+
+from databases.synthetic.command import main
+from utils.errors import run_cli
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,1 @@
+"""Everything that gives a reason for one prediction."""

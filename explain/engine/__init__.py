@@ -1,0 +1,1 @@
+"""How attribution methods see a trained model."""

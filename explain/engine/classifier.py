@@ -1,0 +1,343 @@
+"""A trained model as the attribution methods see it: standardised signals in, logits out, both frameworks.
+
+Keras models run on Keras' PyTorch backend, so that one implementation of each method serves every model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from explain.engine.feature_maps import FeatureLayer, feature_layers
+from training.checkpoint import find_checkpoint, read_card, run_name
+from training.predictor import Predictor, crop_starts, load_predictor
+from utils.errors import TwelveLeadError
+
+if TYPE_CHECKING:
+    import keras
+
+
+class _MeanOverCrops(nn.Module):
+    """Mean of the logits over the windows of a model that was trained on crops.
+
+    Parameters
+    ----------
+    model : nn.Module
+        (B, length, leads) -> logits.
+    starts : sequence of int
+        First samples of the windows.
+    length : int
+        Samples of a window.
+    """
+
+    def __init__(self, model: nn.Module, starts: Sequence[int], length: int):
+        super().__init__()
+        self.model, self.starts, self.length = model, list(starts), length
+
+    def forward(self, signals: Tensor) -> Tensor:
+        windows = torch.stack([signals[:, s : s + self.length] for s in self.starts], dim=1)
+        return self.model(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]).mean(dim=1)
+
+
+class _KerasLogits(nn.Module):
+    """A Keras model on the PyTorch backend without its last activation.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Its last layer is the dense head.
+    layers : sequence of FeatureLayer
+        Their tensors come with the logits.
+    """
+
+    def __init__(self, model: keras.Model, layers: Sequence[FeatureLayer]):
+        super().__init__()
+        import keras
+
+        head = model.layers[-1]
+        linear = keras.layers.Dense(head.units, dtype="float32", name="head")
+        logits = linear(head.input)
+        for new, old in zip(linear.weights, head.weights, strict=True):
+            new.assign(old.value)
+        self.network = keras.Model(model.input, [logits, *(layer.source for layer in layers)])
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.with_features(signals)[0]
+
+    def with_features(self, signals: Tensor) -> list[Tensor]:
+        """Logits, then the maps of the feature layers."""
+        return self.network(signals, training=False)
+
+
+class Classifier:
+    """A trained model of either framework, ready to be explained.
+
+    A model that was trained on crops reads a record window by window, and the predictor averages the
+    windows' probabilities. What is explained here is the mean of the windows' *logits*, which is not bounded.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The model with its card. It is set to evaluation mode and its weights need no gradients any more.
+    name : str
+        Name of the run.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        Standardised signals (B, samples, leads) -> logits (B, C), on ``device``.
+    fast : torch.nn.Module
+        The same function to 1e-5, for many forward passes without gradients; `module` unless replaced.
+    attention : callable or None
+        Standardised signals (B, samples, leads) ndarray -> attention of IMLE-Net, an ndarray of that shape.
+    name, model_name, framework : str
+        Run, architecture, and ``torch`` or ``keras``.
+    classes, leads : list of str
+        Of the model.
+    samples, sampling_rate, crop : int
+        Of its records; crop is 0 where the model reads them whole.
+    multilabel : bool
+        Sigmoid for independent labels, softmax for exclusive ones.
+    card : dict
+        The card of the checkpoint.
+    """
+
+    def __init__(self, predictor: Predictor, name: str):
+        self.name, self.card, self.predictor = name, predictor.card, predictor
+        self.model_name: str = predictor.card["model"]["name"]
+        self.framework: str = predictor.card["framework"]
+        self.classes, self.leads = predictor.classes, predictor.leads
+        self.samples, self.sampling_rate = predictor.samples, predictor.sampling_rate
+        self.multilabel: bool = predictor.card.get("multilabel", True)
+        self.crop = predictor.crop if predictor.crop < predictor.samples else 0
+        self._starts = crop_starts(self.samples, self.crop)
+        self._length = self.crop or self.samples
+
+        model = predictor.model
+        self.feature_layers: tuple[FeatureLayer, ...] = feature_layers(predictor.card["model"], model)
+        self._model = _KerasLogits(model, self.feature_layers) if self.framework == "keras" else model
+        self.module: nn.Module = self._model
+        if self.crop:
+            self.module = _MeanOverCrops(self._model, self._starts, self._length)
+        self.module.eval()
+        if isinstance(self._model, _KerasLogits):
+            for variable in self._model.network.variables:
+                variable.value.requires_grad_(False)
+        else:
+            self._model.requires_grad_(False)
+        self.fast: nn.Module = self.module
+        divisible = self.samples % self._length == 0
+        is_imle = self.model_name == "imle_net" and divisible
+        self.attention: Callable[[np.ndarray], np.ndarray] | None = self._attention if is_imle else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self._model.parameters()).device
+
+    def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
+        """Check records and standardise them as in training.
+
+        Parameters
+        ----------
+        signals_mv : array_like, shape (N, samples, leads)
+            Millivolts.
+
+        Returns
+        -------
+        ndarray, shape (N, samples, leads), float32
+            What `module` takes.
+
+        Raises
+        ------
+        DataError
+            Wrong shape, or values that are not finite.
+        """
+        return self.predictor.standardize(signals_mv)
+
+    def tensor(self, x: np.ndarray) -> Tensor:
+        """Copy signals to the model's device.
+
+        Parameters
+        ----------
+        x : array_like, shape (B, samples, leads)
+            Standardised signals.
+
+        Returns
+        -------
+        Tensor, float32
+            A copy, never a view: the array may be read-only.
+        """
+        return torch.tensor(np.asarray(x, dtype=np.float32), device=self.device)
+
+    def logits(self, x: np.ndarray, batch_size: int = 32) -> np.ndarray:
+        """Logits of standardised signals.
+
+        Parameters
+        ----------
+        x : array_like, shape (B, samples, leads)
+            Standardised signals.
+        batch_size : int
+            Rows of one forward pass.
+
+        Returns
+        -------
+        ndarray, shape (B, C), float32
+            Logits.
+        """
+        rows = [np.zeros((0, len(self.classes)), np.float32)]
+        with torch.no_grad(), self.exact_arithmetic():
+            for start in range(0, len(x), batch_size):
+                rows.append(self.fast(self.tensor(x[start : start + batch_size])).float().cpu().numpy())
+        return np.concatenate(rows)
+
+    def probabilities(self, logits: Any) -> Any:
+        """Probabilities of logits.
+
+        Parameters
+        ----------
+        logits : Tensor or ndarray, shape (B, C)
+            From `module` or `logits`.
+
+        Returns
+        -------
+        Tensor or ndarray, shape (B, C)
+            Sigmoid for independent labels, softmax for exclusive ones; a Tensor for a Tensor.
+        """
+        values = torch.as_tensor(logits)
+        result = torch.sigmoid(values) if self.multilabel else torch.softmax(values, dim=1)
+        return result if isinstance(logits, Tensor) else result.numpy()
+
+    @contextlib.contextmanager
+    def exact_arithmetic(self) -> Iterator[None]:
+        """Whole float32 products on a GPU, and LSTMs that can be differentiated in evaluation mode.
+
+        Yields
+        ------
+        None
+            While the block runs. On the CPU nothing changes.
+        """
+        # cuDNN's LSTM refuses a backward pass in evaluation mode; PyTorch's own does not
+        recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
+        products = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            with torch.backends.cudnn.flags(enabled=not recurrent, deterministic=True, allow_tf32=False):
+                yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = products
+
+    def feature_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Maps of the layers that Grad-CAM looks at, in one forward pass that gradients flow through.
+
+        Parameters
+        ----------
+        x : Tensor, shape (B, samples, leads)
+            Standardised signals that require a gradient.
+
+        Returns
+        -------
+        maps : list of Tensor
+            One for each of ``feature_layers``, as the layer gives it.
+        logits : Tensor, shape (B, C)
+            Logits.
+        """
+        if isinstance(self._model, _KerasLogits):
+            windows = torch.stack([x[:, s : s + self._length] for s in self._starts], dim=1)
+            logits, *maps = self._model.with_features(windows.flatten(0, 1))
+            return maps, logits.unflatten(0, windows.shape[:2]).mean(dim=1)
+        found: dict[int, Tensor] = {}
+        with contextlib.ExitStack() as hooks:
+            for index, layer in enumerate(self.feature_layers):
+                handle = layer.source.register_forward_hook(
+                    lambda _module, _inputs, output, index=index: found.__setitem__(index, output)
+                )
+                hooks.callback(handle.remove)
+            logits = self.module(x)
+        return [found[index] for index in range(len(found))], logits
+
+    def lay_out(self, layer: FeatureLayer, values: Tensor, upsampling: str = "centered") -> Tensor:
+        """Bring a coarse map to the samples it stands for.
+
+        Parameters
+        ----------
+        layer : FeatureLayer
+            One of ``feature_layers``.
+        values : Tensor, shape (rows, H, windows, columns)
+            One number for each position of the layer; a row is a window of a model trained on crops.
+        upsampling : str
+            See `Settings`.
+
+        Returns
+        -------
+        Tensor, shape (B, samples, leads)
+            Where windows overlap, their maps are added: the logit is their logits' mean.
+        """
+        rows = layer.lay_out(values, self._length, len(self.leads), upsampling)
+        rows = rows.unflatten(0, (-1, len(self._starts)))
+        result = rows.new_zeros(len(rows), self.samples, len(self.leads))
+        for index, start in enumerate(self._starts):
+            result[:, start : start + self._length] += rows[:, index]
+        return result
+
+    def _attention(self, x: np.ndarray) -> np.ndarray:
+        from models_tf.imle_net import attention_maps
+        from utils.plotting.ecg import attention_heat
+
+        levels = attention_maps(self.predictor.model, x)
+        return np.stack([attention_heat(*level, x.shape[1]) for level in zip(*levels, strict=True)])
+
+
+def use_torch_backend() -> None:
+    """Make Keras run on PyTorch; Keras must not have been imported on another backend.
+
+    Raises
+    ------
+    TwelveLeadError
+        It has: a process cannot change Keras' backend.
+    """
+    if "keras" in sys.modules:
+        backend = sys.modules["keras"].backend.backend()
+        if backend != "torch":
+            raise TwelveLeadError(
+                f"Keras is already running on {backend} here, and Keras models are explained on its PyTorch "
+                "backend: set KERAS_BACKEND=torch before Keras is imported"
+            )
+    os.environ["KERAS_BACKEND"] = "torch"
+
+
+def load_classifier(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Classifier:
+    """Load a trained model of either framework for attribution.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Checkpoint folder, name of a run, or name of weights that come with the repository.
+    output_dir : path-like
+        Folder that holds ``checkpoints/``.
+
+    Returns
+    -------
+    Classifier
+        On the GPU where there is one.
+
+    Raises
+    ------
+    UsageError
+        No such checkpoint.
+    DataError
+        A damaged checkpoint or weights that do not fit the card's model.
+    TwelveLeadError
+        A Keras model, and Keras is already running on another backend than PyTorch.
+    """
+    folder = find_checkpoint(path, output_dir)
+    if read_card(folder)["framework"] == "keras":
+        use_torch_backend()
+    return Classifier(load_predictor(folder, output_dir), run_name(folder))

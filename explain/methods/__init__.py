@@ -1,0 +1,19 @@
+"""Attribution methods: which samples of which lead speak for a class."""
+
+from explain.methods import attention as _attention  # noqa: F401  (the methods register themselves)
+from explain.methods import baselines as _baselines  # noqa: F401
+from explain.methods import deep_lift as _deep_lift  # noqa: F401
+from explain.methods import gradcam as _gradcam  # noqa: F401
+from explain.methods import gradients as _gradients  # noqa: F401
+from explain.methods import lrp as _lrp  # noqa: F401
+from explain.methods import perturbation as _perturbation  # noqa: F401
+from explain.methods.registry import (
+    CannotExplain,
+    Settings,
+    explain,
+    get_method,
+    list_methods,
+    register_method,
+)
+
+__all__ = ["CannotExplain", "Settings", "explain", "get_method", "list_methods", "register_method"]

@@ -1,0 +1,52 @@
+"""IMLE-Net's own attention as an attribution map."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explain.engine.classifier import Classifier
+from explain.methods.registry import CannotExplain, Settings, register_method
+
+
+@register_method("attention", signed=False)
+def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
+    """Beat x rhythm x channel attention of every sample, see `utils.plotting.ecg.attention_heat`.
+
+    The network attends once for all classes: the map is the same for every target.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        An IMLE-Net.
+    x : ndarray, shape (B, T, leads)
+        Standardised signals.
+    targets : ndarray of int64, shape (B,)
+        Not used.
+    settings : Settings
+        Not used.
+
+    Returns
+    -------
+    ndarray, shape (B, T, leads)
+        Maps that are not negative and sum to 1.
+
+    Raises
+    ------
+    CannotExplain
+        Another architecture, or one trained on crops that do not divide the record.
+
+    References
+    ----------
+    Reddy et al., IMLE-Net, IEEE SMC 2021, doi:10.1109/SMC52423.2021.9658706.
+    """
+    if classifier.model_name != "imle_net":
+        raise CannotExplain(
+            f"attention is what IMLE-Net computes on its way; '{classifier.model_name}' has none of "
+            "that kind: take integrated_gradients or gradcam"
+        )
+    if classifier.attention is None:
+        raise CannotExplain(
+            f"'{classifier.name}' reads crops of {classifier.crop} samples, which do not divide the record's "
+            f"{classifier.samples}: its attention has no share of every sample; take another method"
+        )
+    return classifier.attention(x)

@@ -1,0 +1,33 @@
+"""What a method has to beat: a map that knows nothing of the model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explain.engine.classifier import Classifier
+from explain.methods.registry import Settings, register_method
+
+
+@register_method("random_baseline", uses=("seed",))
+def random_baseline(
+    classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """Standard normal noise.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Not used.
+    x : ndarray, shape (B, T, leads)
+        Standardised signals, for their shape.
+    targets : ndarray of int64, shape (B,)
+        Not used.
+    settings : Settings
+        ``seed`` and ``keys``: a window keeps its noise whatever the batch.
+
+    Returns
+    -------
+    ndarray, shape (B, T, leads)
+        Maps.
+    """
+    return np.stack([settings.generator(i).standard_normal(x.shape[1:], np.float32) for i in range(len(x))])

@@ -1,0 +1,295 @@
+"""LIME and KernelSHAP: what happens to the logit when stretches of a lead are silenced.
+
+Both switch segments of every lead off (to zero, the mean of a standardised signal), read the logit of the
+target for several hundred such inputs and fit a linear model to which segments were on. A coefficient stands
+for all samples of its segment; it is not divided by their number.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.linalg import lstsq
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
+from torch import Tensor, nn
+
+from explain.engine.classifier import Classifier
+from explain.engine.fast import FastCopy
+from explain.engine.shared_layers import SharedLayers, share_layers
+from explain.methods.registry import Settings, register_method
+
+LASSO_ALPHA = 0.01  # of scikit-learn's objective, with intercept
+KERNEL_WIDTH = 1.0  # of LIME's exponential kernel on the cosine distance
+_CUT_OFF = 1e-10  # of singular values, relative to the largest
+ANCHOR_WEIGHT = 1e6  # of the whole and the silenced input in KernelSHAP: the sum of the map is f(x) - f(0)
+
+
+def segments(samples: int, leads: int, length: int) -> np.ndarray:
+    """Cut every lead into segments.
+
+    Parameters
+    ----------
+    samples, leads : int
+        Of a window.
+    length : int
+        Samples of a segment; the last one of a lead may be shorter.
+
+    Returns
+    -------
+    ndarray of int, shape (samples, leads)
+        Number of the segment of each sample, lead after lead.
+    """
+    each = -(-samples // length)
+    return (np.arange(samples) // length)[:, None] + each * np.arange(leads)
+
+
+def lime_masks(count: int, number: int, random: np.random.Generator) -> np.ndarray:
+    """Draw LIME's perturbations: a fair coin for each segment.
+
+    Parameters
+    ----------
+    count : int
+        Perturbations.
+    number : int
+        Segments.
+    random : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray of bool, shape (count, number)
+        True where a segment stays.
+    """
+    return random.integers(0, 2, (count, number)).astype(bool)
+
+
+def kernel_shap_masks(count: int, number: int, random: np.random.Generator) -> np.ndarray:
+    """Draw KernelSHAP's perturbations: everything, nothing, then sets whose sizes follow the Shapley kernel.
+
+    Parameters
+    ----------
+    count : int
+        Perturbations, with the first two.
+    number : int
+        Segments.
+    random : numpy.random.Generator
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray of bool, shape (count, number)
+        True where a segment stays.
+
+    References
+    ----------
+    Lundberg and Lee, "A unified approach to interpreting model predictions", 2017, arXiv:1705.07874.
+    """
+    masks = np.zeros((count, number), bool)
+    masks[:1] = True
+    if number < 2 or count < 3:
+        return masks
+    sizes = np.arange(1, number)
+    share = 1 / (sizes * (number - sizes))
+    drawn = random.choice(sizes, count - 2, p=share / share.sum())
+    order = random.random((count - 2, number)).argsort(axis=1).argsort(axis=1)
+    masks[2:] = order < drawn[:, None]
+    return masks
+
+
+def similarity_weights(x: np.ndarray, masks: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Weights of LIME's perturbations, by the cosine of the angle to the whole input.
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, leads)
+        The input.
+    masks : ndarray of bool, shape (n, segments)
+        Which segments stay.
+    ids : ndarray of int, shape (T, leads)
+        From `segments`.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        1 where everything stays.
+    """
+    energy = np.bincount(ids.ravel(), (x.astype(np.float64) ** 2).ravel(), masks.shape[1])
+    # the cosine of x and z*x is |z*x| / |x|: both hold the same samples, or zero
+    cosine = np.sqrt(masks @ energy / max(energy.sum(), np.finfo(float).tiny))
+    return np.exp(-((1 - cosine) ** 2) / (2 * KERNEL_WIDTH**2))
+
+
+def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Fit LIME's linear model, a weighted lasso.
+
+    Parameters
+    ----------
+    masks : ndarray of bool, shape (n, segments)
+        Which segments stay.
+    outputs : ndarray, shape (n,)
+        Logit of the target.
+    weights : ndarray, shape (n,)
+        From `similarity_weights`.
+
+    Returns
+    -------
+    ndarray of float64, shape (segments,)
+        Coefficients; many are zero.
+
+    References
+    ----------
+    Ribeiro et al., "Why should I trust you?", KDD 2016, doi:10.1145/2939672.2939778.
+    """
+    if np.ptp(outputs) == 0:  # a model that does not care: nothing to fit
+        return np.zeros(masks.shape[1])
+    model = Lasso(alpha=LASSO_ALPHA, max_iter=10_000)
+    with warnings.catch_warnings():
+        # logits of thousands with fewer perturbations than segments: the 10,000th step is as good as any
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(masks.astype(np.float64), outputs.astype(np.float64), weights).coef_
+
+
+def fit_kernel_shap(masks: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Fit KernelSHAP's linear model, weighted least squares through the whole and the silenced input.
+
+    Parameters
+    ----------
+    masks : ndarray of bool, shape (n, segments)
+        From `kernel_shap_masks`: everything, nothing, then random sets.
+    outputs : ndarray, shape (n,)
+        Logit of the target.
+
+    Returns
+    -------
+    ndarray of float64, shape (segments,)
+        Coefficients; of all solutions the one of least norm where there are too few perturbations.
+    """
+    weights = np.ones(len(masks))
+    weights[:2] = ANCHOR_WEIGHT
+    root = np.sqrt(weights)
+    outputs = outputs.astype(np.float64)
+    # centred, so that the intercept does not count where the solution of least norm is wanted
+    design = (masks - np.average(masks, axis=0, weights=weights)) * root[:, None]
+    # below the cut-off nothing is left of a direction but what the large weights rounded away
+    return lstsq(design, (outputs - np.average(outputs, weights=weights)) * root, cond=_CUT_OFF)[0]
+
+
+_SHARED: weakref.WeakKeyDictionary[nn.Module, dict[tuple, SharedLayers | None]] = weakref.WeakKeyDictionary()
+
+
+def _shared_layers(classifier: Classifier, ids: Tensor, count: int) -> SharedLayers | None:
+    """Where to cut the fast copy of a model: found once for each copy, segments and number of masks."""
+    copy = classifier.fast
+    if not isinstance(copy, FastCopy):
+        return None
+    known = _SHARED.setdefault(copy, {})
+    key = (*ids.shape, int(ids.max()), count)
+    if key not in known:
+        known[key] = share_layers(classifier.module, copy.model, ids, count)
+    return known[key]
+
+
+def _outputs(
+    classifier: Classifier, x: np.ndarray, target: int, masks: np.ndarray, ids: np.ndarray, batch_size: int
+) -> np.ndarray:
+    """Logit of the target for each perturbed input."""
+    signal, places = classifier.tensor(x), torch.from_numpy(ids).to(classifier.device)
+    shared = _shared_layers(classifier, places, len(masks))
+    rows = []
+    with torch.inference_mode():
+        table = shared.table(signal, places, batch_size) if shared else None
+        for kept in torch.from_numpy(masks).to(signal.device).split(batch_size):
+            if shared and table is not None:
+                logits = shared.logits(table, signal[None], kept)
+            else:
+                logits = classifier.fast(signal * kept[:, places])
+            rows.append(logits[:, target].float().cpu().numpy())
+    return np.concatenate(rows)
+
+
+def _maps(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    settings: Settings,
+    draw: Callable[[int, int, np.random.Generator], np.ndarray],
+    fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    length = settings.segment_samples or round(settings.segment_ms * classifier.sampling_rate / 1000)
+    ids = segments(x.shape[1], x.shape[2], max(1, length))
+    maps = np.empty(x.shape, np.float32)
+    for index, (signal, target) in enumerate(zip(x, targets, strict=True)):
+        masks = draw(settings.n_samples, int(ids.max()) + 1, settings.generator(index))
+        outputs = _outputs(classifier, signal, int(target), masks, ids, settings.batch_size)
+        maps[index] = fit(signal, masks, outputs, ids)[ids]
+    return maps
+
+
+_USES = ("seed", "n_samples", "segment_ms", "segment_samples")
+
+
+@register_method("lime", uses=_USES)
+def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
+    """LIME with a lasso on silenced segments.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (B, T, leads)
+        Standardised signals.
+    targets : ndarray of int, shape (B,)
+        Explained classes.
+    settings : Settings
+        ``n_samples`` and the length of a segment.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, T, leads)
+        Each sample has its segment's coefficient.
+
+    References
+    ----------
+    Ribeiro et al., "Why should I trust you?", KDD 2016, doi:10.1145/2939672.2939778.
+    """
+
+    def fit(signal: np.ndarray, masks: np.ndarray, outputs: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        return fit_lime(masks, outputs, similarity_weights(signal, masks, ids))
+
+    return _maps(classifier, x, targets, settings, lime_masks, fit)
+
+
+@register_method("kernel_shap", uses=_USES)
+def kernel_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
+    """KernelSHAP on silenced segments.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model.
+    x : ndarray of float32, shape (B, T, leads)
+        Standardised signals.
+    targets : ndarray of int, shape (B,)
+        Explained classes.
+    settings : Settings
+        ``n_samples`` and the length of a segment.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, T, leads)
+        Each sample has its segment's coefficient; the coefficients add up to f(x) - f(0).
+
+    References
+    ----------
+    Lundberg and Lee, "A unified approach to interpreting model predictions", 2017, arXiv:1705.07874.
+    """
+
+    def fit(_signal: np.ndarray, masks: np.ndarray, outputs: np.ndarray, _ids: np.ndarray) -> np.ndarray:
+        return fit_kernel_shap(masks, outputs)
+
+    return _maps(classifier, x, targets, settings, kernel_shap_masks, fit)

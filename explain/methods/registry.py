@@ -1,0 +1,265 @@
+"""The register of attribution methods: a name gives a function, and every map is checked on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from utils.errors import DataError, TwelveLeadError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from explain.engine.classifier import Classifier
+
+
+class CannotExplain(TwelveLeadError):
+    """A method that does not apply to a model; the message says why and what to take instead."""
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What a method may be told. Every method takes what it `uses` and ignores the rest.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of everything random.
+    keys : ndarray of int64, shape (B,), optional
+        One number for each window, its row in the file: a window's random numbers come from (seed, key), so
+        that its map does not depend on the windows beside it. `explain` fills in 0, 1, 2, ... where missing.
+    batch_size : int
+        Rows of one forward pass. It changes speed and memory, not the maps.
+    ig_steps : int
+        Gauss-Legendre nodes of integrated_gradients.
+    upsampling : str
+        How gradcam and guided_gradcam bring the coarse map to the samples: ``centered``, each column at the
+        middle of its samples and a straight line between; ``nearest``, the reference's staircase.
+    n_samples : int
+        Perturbed inputs of lime and kernel_shap, 2 at least: the whole and the silenced one.
+    segment_ms : float
+        Length of a segment of lime and kernel_shap in milliseconds.
+    segment_samples : int
+        The same in samples (the reference's way); 0 takes `segment_ms`.
+    baselines : ndarray of float32, shape (n, T, leads), optional
+        Standardised training windows that deep_shap averages over; None takes white noise, as the reference.
+    n_baselines : int
+        Baselines that deep_shap draws for a window.
+    """
+
+    seed: int = 0
+    keys: np.ndarray | None = None
+    batch_size: int = 32
+    ig_steps: int = 50
+    upsampling: str = "centered"
+    n_samples: int = 500
+    segment_ms: float = 64.0
+    segment_samples: int = 0
+    baselines: np.ndarray | None = None
+    n_baselines: int = 25
+
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("ig_steps", 1), ("n_samples", 2), ("n_baselines", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, not {self.seed}")
+        if self.segment_samples < 0 or not 0 < self.segment_ms < np.inf:
+            raise UsageError(
+                f"segments need a length: segment_ms {self.segment_ms} or segment_samples "
+                f"{self.segment_samples}"
+            )
+        if self.upsampling not in UPSAMPLING:
+            raise UsageError(
+                f"unknown upsampling '{self.upsampling}': {nearest(self.upsampling, UPSAMPLING)}"
+            )
+
+    def generator(self, index: int) -> np.random.Generator:
+        """Random numbers of one window.
+
+        Parameters
+        ----------
+        index : int
+            Place of the window in the batch.
+
+        Returns
+        -------
+        numpy.random.Generator
+            The same for the same seed and key, whatever the batch.
+        """
+        key = index if self.keys is None else int(self.keys[index])
+        return np.random.default_rng([self.seed, key])
+
+
+UPSAMPLING = ("centered", "nearest")
+
+
+@dataclass(frozen=True)
+class Method:
+    """An attribution method.
+
+    Parameters
+    ----------
+    name : str
+        Its name on the command line and in files.
+    function : callable
+        ``f(classifier, x, targets, settings)`` -> (B, T, leads), the signed map of each target's logit.
+    signed : bool
+        Whether a negative value speaks against the class; otherwise maps are never negative.
+    uses : tuple of str
+        Names of the `Settings` that change the maps.
+    """
+
+    name: str
+    function: Callable[..., np.ndarray]
+    signed: bool
+    uses: tuple[str, ...]
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register_method(name: str, signed: bool = True, uses: Sequence[str] = ()) -> Callable[..., Any]:
+    """Register a method under its name (use as a decorator).
+
+    Parameters
+    ----------
+    name : str
+        Name on the command line and in files.
+    signed : bool
+        Whether a negative value speaks against the class.
+    uses : sequence of str
+        Names of the `Settings` that change the maps.
+
+    Returns
+    -------
+    callable
+        The decorator. The function gets the classifier, x (B, T, leads) standardised float32 with B up to
+        ``settings.batch_size``, targets (B,) int64 and settings whose keys are filled in; it returns
+        (B, T, leads).
+    """
+
+    def decorate(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        _METHODS[name] = Method(name, function, signed, tuple(uses))
+        return function
+
+    return decorate
+
+
+def list_methods() -> list[str]:
+    """Names that `explain` knows.
+
+    Returns
+    -------
+    list of str
+        Sorted names.
+    """
+    return sorted(_METHODS)
+
+
+def get_method(name: str) -> Method:
+    """A method by name.
+
+    Parameters
+    ----------
+    name : str
+        One of `list_methods()`.
+
+    Returns
+    -------
+    Method
+        The method.
+
+    Raises
+    ------
+    UsageError
+        Unknown method; the message names the nearest valid one.
+    """
+    if name not in _METHODS:
+        raise UsageError(f"unknown attribution method '{name}': {nearest(name, list_methods())}")
+    return _METHODS[name]
+
+
+def explain(
+    classifier: Classifier, name: str, x: np.ndarray, targets: np.ndarray, settings: Settings | None = None
+) -> np.ndarray:
+    """Maps of a classifier's logits: how much every sample of every lead speaks for the target class.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        From `explain.engine.classifier.load_classifier`.
+    name : str
+        One of `list_methods()`.
+    x : array_like, shape (B, T, leads)
+        Standardised signals (``classifier.standardize``); read only.
+    targets : array_like of int, shape (B,)
+        Index of the explained class of each window.
+    settings : Settings, optional
+        Defaults where absent.
+
+    Returns
+    -------
+    ndarray of float32, shape (B, T, leads)
+        Signed maps.
+
+    Raises
+    ------
+    CannotExplain
+        The method does not apply to this model.
+    DataError
+        x has another shape than the model takes, or values that are not finite.
+    UsageError
+        Unknown method, targets that are no classes of the model, or keys that do not fit.
+    TwelveLeadError
+        The method gave something that is no map: a finite number for each sample.
+    """
+    method = get_method(name)
+    settings = settings or Settings()
+    x = np.ascontiguousarray(x, dtype=np.float32)
+    targets = np.asarray(targets)
+    _check(classifier, x, targets)
+    keys = np.arange(len(x)) if settings.keys is None else np.asarray(settings.keys)
+    if keys.shape != (len(x),) or keys.dtype.kind not in "iu" or (keys < 0).any():
+        raise UsageError(f"keys must be one number >= 0 for each of {len(x)} windows, not {keys.shape}")
+
+    maps = np.empty(x.shape, np.float32)
+    for start in range(0, len(x), settings.batch_size):
+        part = slice(start, start + settings.batch_size)
+        rows = x[part].copy()  # a method that writes into its input must not reach the caller's array
+        part_settings = replace(settings, keys=keys[part])
+        with classifier.exact_arithmetic():
+            maps_here = method.function(classifier, rows, targets[part].astype(np.int64), part_settings)
+        values = np.asarray(maps_here)
+        if values.shape != rows.shape:
+            raise TwelveLeadError(f"{name} gave maps of shape {values.shape} for windows of {rows.shape}")
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
+        if len(bad):
+            raise TwelveLeadError(
+                f"{name} gave values that are not finite for window {keys[part][bad[0]]}: look at that "
+                "window's signal and at the model's weights"
+            )
+        maps[part] = values
+    return maps
+
+
+def _check(classifier: Classifier, x: np.ndarray, targets: np.ndarray) -> None:
+    """Refuse windows and targets that the classifier cannot take."""
+    samples, leads = classifier.samples, len(classifier.leads)
+    if x.ndim != 3 or x.shape[1:] != (samples, leads):
+        raise DataError(
+            f"{classifier.name} explains windows of shape (B, {samples} samples, {leads} leads), not "
+            f"{x.shape}: bring them to the model's length, sampling rate and leads"
+        )
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
+    if len(bad):
+        raise DataError(f"window {bad[0]} has values that are not finite: leave it out, or repair the record")
+    if targets.shape != (len(x),) or targets.dtype.kind not in "iu":
+        raise UsageError(f"targets must be {len(x)} whole numbers, not {targets.shape} of {targets.dtype}")
+    classes = len(classifier.classes)
+    if len(targets) and (targets.min() < 0 or targets.max() >= classes):
+        raise UsageError(
+            f"targets must be classes 0 to {classes - 1} of {classifier.name}, not "
+            f"{sorted(set(targets.tolist()))}"
+        )

@@ -1,0 +1,171 @@
+"""Explanations of one recording (`inference.py`) and of a split (`torch_test.py --explain`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from explain.prototypes.contributions import Explanation, explain_records
+from explain.prototypes.explanation_csv import RowMaker, write_rows
+from explain.prototypes.report import write_report
+from explain.prototypes.source_records import find_source_reader
+from preprocessing import ECGDataset
+from preprocessing.recordings.external import Recording
+from training.predictor import Predictor
+from utils.errors import UsageError
+from utils.files import write_json, write_npz
+
+
+def explain_recording(
+    predictor: Predictor,
+    recording: Recording,
+    folder: str | os.PathLike,
+    prediction: dict[str, Any],
+    data_dir: str | os.PathLike | None = None,
+    top: int = 5,
+) -> list[Path]:
+    """Write prediction, report, pictures and arrays of one recording.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        A ProtoECGNet with projected prototypes, or a fusion.
+    recording : Recording
+        At the model's rate and length.
+    folder : path-like
+        Gets ``prediction.json`` (with the explanation in it), ``explanation.html``, ``explanation.npz``,
+        ``ecg.png`` and a PNG for each window and prototype.
+    prediction : dict
+        From `explain.attention.predict_recording`.
+    data_dir : path-like, optional
+        PTB-XL, where the prototypes' ECGs are; default: where they were at the training, if that is here.
+    top : int
+        Prototypes for each class.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The files.
+
+    Raises
+    ------
+    UsageError
+        Prototypes that were never projected.
+    DataError
+        `data_dir` is not a PTB-XL folder, or a record there is damaged.
+    """
+    folder = Path(folder)
+    (explanation,) = explain_records(predictor, recording.signals[None], top)
+    reader = find_source_reader(predictor, data_dir)
+    written = write_report(predictor, explanation, recording.signals, folder, recording.name, reader)
+    arrays, facts = folder / "explanation.npz", folder / "prediction.json"
+    write_npz(
+        arrays,
+        similarities=explanation.similarities,
+        windows=explanation.windows,
+        probabilities=explanation.probabilities,
+        classes=np.array(predictor.classes),
+        explained=np.array([part.name for part in explanation.classes]),
+        logits=np.array([part.logit for part in explanation.classes]),
+        bias=np.array([part.bias for part in explanation.classes]),
+        contributions=np.array([part.contributions for part in explanation.classes]),
+    )
+    write_json(facts, prediction | {"explanation": [_facts(part) for part in explanation.classes]})
+    return [facts, *written, arrays]
+
+
+def _facts(part: Any) -> dict[str, Any]:
+    values = dataclasses.asdict(part)
+    values["class"] = values.pop("name")
+    del values["contributions"]  # all of them are in explanation.npz
+    return values
+
+
+def explain_split(
+    predictor: Predictor,
+    dataset: ECGDataset,
+    folder: str | os.PathLike,
+    count: int = -1,
+    pictures: int = 5,
+    data_dir: str | os.PathLike | None = None,
+    top: int = 5,
+    batch_size: int = 32,
+) -> list[Path]:
+    """Explain the records of a split: one CSV for all, a report with pictures for the first ones.
+
+    The CSV comes first and is written whole; then each report as it is finished, so that Ctrl-C loses only
+    the one in work.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        A ProtoECGNet with projected prototypes, or a fusion.
+    dataset : ECGDataset
+        The split, in mV.
+    folder : path-like
+        Gets ``explanations.csv`` and a folder for each record with a report, named by its ecg_id.
+    count : int
+        Records to explain, from the first; -1 for all.
+    pictures : int
+        How many of them get a report; -1 for all.
+    data_dir : path-like, optional
+        PTB-XL, where the prototypes' ECGs are; default: where they were at the training, if that is here.
+    top : int
+        Prototypes for each class and branch.
+    batch_size : int
+        Records of one forward pass.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The CSV and the pages.
+
+    Raises
+    ------
+    UsageError
+        Other classes than the model's, a count below -1, or prototypes that were never projected.
+    DataError
+        `data_dir` is not a PTB-XL folder, or a record there is damaged.
+    """
+    for name, value in {"records to explain": count, "reports": pictures}.items():
+        if value < -1:
+            raise UsageError(f"the number of {name} must be -1 (all) or not negative, got {value}")
+    if list(dataset.classes) != predictor.classes:
+        raise UsageError(f"{predictor.folder} knows {predictor.classes}, but the data has {dataset.classes}")
+    folder = Path(folder)
+    total = len(dataset) if count < 0 else min(count, len(dataset))
+    reports = total if pictures < 0 else min(pictures, total)
+    reader = find_source_reader(predictor, data_dir)
+    kept: list[Explanation] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        maker = RowMaker(predictor, top)
+        starts = tqdm(range(0, total, batch_size), desc="explain", unit="batch", leave=False, disable=None)
+        for first in starts:
+            signals = dataset.signals[first : min(first + batch_size, total)]
+            for offset, explanation in enumerate(
+                explain_records(predictor, signals, top, batch_size=batch_size)
+            ):
+                k = first + offset
+                if k < reports:
+                    kept.append(explanation)
+                yield maker.row(int(dataset.ecg_ids[k]), explanation, _labels(dataset, k))
+
+    written = [write_rows(folder / "explanations.csv", rows())]
+    for k, explanation in enumerate(tqdm(kept, desc="reports", unit="ECG", leave=False, disable=None)):
+        ecg_id = str(dataset.ecg_ids[k])
+        files = write_report(
+            predictor, explanation, dataset.signals[k], folder / ecg_id, ecg_id, reader, _labels(dataset, k)
+        )
+        written.append(files[0])
+    return written
+
+
+def _labels(dataset: ECGDataset, row: int) -> list[str]:
+    return [name for name, present in zip(dataset.classes, dataset.labels[row], strict=True) if present]

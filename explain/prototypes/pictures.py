@@ -1,0 +1,236 @@
+"""Pictures of explanations: 12-lead ECGs on paper with the window that a prototype looked at."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from utils.plotting.ecg import plot_ecg
+from utils.plotting.ecg_paper import GUTTER, INK, MM_PER_SECOND, time_axis
+
+DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
+WINDOW_COLOUR = "#4a2fc9"
+# Okabe and Ito's palette, which colour-blind readers can tell apart too (without its yellow, faint on paper)
+CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SHORTEST_VIEW_S = 5
+_COLOURS = (256, 48)  # as many as fit into the size
+_LARGEST_BYTES = 150_000
+_FOOT_MM = 4.5  # the scale is written there
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stretch of time to shade.
+
+    Parameters
+    ----------
+    start_ms, end_ms : float
+        Where it lies.
+    label : str
+        Short text at its upper end.
+    colour : str
+        Of the shade.
+    """
+
+    start_ms: float
+    end_ms: float
+    label: str = ""
+    colour: str = WINDOW_COLOUR
+
+
+def seconds(start_ms: float, end_ms: float) -> str:
+    """Write a stretch of time in seconds.
+
+    Parameters
+    ----------
+    start_ms, end_ms : float
+        Where it lies.
+
+    Returns
+    -------
+    str
+        Such as ``3.20–4.16 s``.
+    """
+    return f"{start_ms / 1000:.2f}–{end_ms / 1000:.2f} s"
+
+
+def view_of(
+    span_ms: tuple[float, float], field_ms: tuple[float, float], duration_ms: float
+) -> tuple[float, float]:
+    """Choose the part of a record that a picture shows: at least 5 s, with the whole receptive field.
+
+    Parameters
+    ----------
+    span_ms : tuple of float
+        The window.
+    field_ms : tuple of float
+        Its receptive field.
+    duration_ms : float
+        Of the record.
+
+    Returns
+    -------
+    tuple of float
+        Start and end in ms, inside the record.
+    """
+    shortest = max(SHORTEST_VIEW_S * 1000, math.ceil((field_ms[1] - field_ms[0]) / 1000) * 1000)
+    length = min(shortest, duration_ms)
+    start = min(max(0, sum(span_ms) / 2 - length / 2), duration_ms - length)
+    start = min(start, field_ms[0])  # a field cut off by one end of the record is not centred on its window
+    end = max(start + length, field_ms[1])
+    return start, min(end, duration_ms)
+
+
+def draw_window(
+    signals_mv: np.ndarray,
+    sampling_rate: float,
+    span_ms: tuple[float, float],
+    field_ms: tuple[float, float],
+    title: str,
+    subtitle: str,
+) -> bytes:
+    """Draw the surroundings of a window: shaded the window, bracketed all that can influence it.
+
+    A window that is the whole record is not shaded.
+
+    Parameters
+    ----------
+    signals_mv : ndarray, shape (T, 12)
+        The whole record.
+    sampling_rate : float
+        In Hz.
+    span_ms : tuple of float
+        The window.
+    field_ms : tuple of float
+        Its receptive field.
+    title : str
+        First line.
+    subtitle : str
+        Second line.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    duration = len(signals_mv) / sampling_rate * 1000
+    view = view_of(span_ms, field_ms, duration)
+    first, last = (round(t / 1000 * sampling_rate) for t in view)
+    figure = plot_ecg(signals_mv[first:last], sampling_rate, None, title=title, subtitle=subtitle)
+    column_width = GUTTER + 5 * math.ceil((last - first) / sampling_rate * MM_PER_SECOND / 5)
+    time_axis(figure.axes[0], sampling_rate, [(first, last)], column_width)  # the record's own seconds
+    if span_ms[1] - span_ms[0] < duration:
+        start = first / sampling_rate * 1000
+        _shade(figure, [Mark(*span_ms)], start)
+        _bracket(figure, field_ms, start)
+    return to_png(figure)
+
+
+def draw_record(
+    signals_mv: np.ndarray, sampling_rate: float, marks: Sequence[Mark], title: str, subtitle: str
+) -> bytes:
+    """Draw a whole record with several windows in it.
+
+    Parameters
+    ----------
+    signals_mv : ndarray, shape (T, 12)
+        The record.
+    sampling_rate : float
+        In Hz.
+    marks : sequence of Mark
+        The windows.
+    title : str
+        First line.
+    subtitle : str
+        Second line: what the labels mean.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle)
+    _shade(figure, marks, 0)
+    return to_png(figure)
+
+
+def _millimetres(time_ms: float, start_ms: float) -> float:
+    return GUTTER + (time_ms - start_ms) / 1000 * MM_PER_SECOND
+
+
+def _shade(figure: Figure, marks: Sequence[Mark], start_ms: float) -> None:
+    """Shade stretches over all leads; those of the same time share one shade and join their labels."""
+    axes = figure.axes[0]
+    foot = _FOOT_MM / axes.get_ylim()[1]
+    places: dict[tuple[float, float], list[Mark]] = {}
+    for mark in marks:
+        places.setdefault((mark.start_ms, mark.end_ms), []).append(mark)
+    for place, here in places.items():
+        left, right = (_millimetres(t, start_ms) for t in place)
+        axes.axvspan(left, right, foot, facecolor=here[0].colour, alpha=0.14, linewidth=0, zorder=2)
+        axes.axvspan(left, right, foot, fill=False, edgecolor=here[0].colour, linewidth=1.2, zorder=3)
+        label = " ".join(mark.label for mark in here)
+        if label:
+            box = {"facecolor": here[0].colour, "edgecolor": "none", "pad": 1.2}
+            top = axes.get_ylim()[1] - 0.9
+            axes.text(
+                left + 0.9,
+                top,
+                label,
+                fontsize=7.5,
+                weight="bold",
+                color="white",
+                va="top",
+                bbox=box,
+                zorder=6,
+            )
+
+
+def _bracket(figure: Figure, field_ms: tuple[float, float], start_ms: float) -> None:
+    """Mark the receptive field by a faint band and a bracket along the upper edge."""
+    axes = figure.axes[0]
+    left, right = (_millimetres(t, start_ms) for t in field_ms)
+    top = axes.get_ylim()[1] - 1.2
+    axes.axvspan(
+        left,
+        right,
+        _FOOT_MM / axes.get_ylim()[1],
+        facecolor=WINDOW_COLOUR,
+        alpha=0.045,
+        linewidth=0,
+        zorder=1.5,
+    )
+    axes.plot([left, left, right, right], [top - 2, top, top, top - 2], color=INK, linewidth=1.0, zorder=5)
+
+
+def to_png(figure: Figure) -> bytes:
+    """Turn a figure into a small PNG of few colours, the same bytes for the same figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure.
+
+    Returns
+    -------
+    bytes
+        PNG.
+    """
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    for colours in _COLOURS:
+        content = io.BytesIO()
+        few = picture.quantize(colours, dither=Image.Dither.NONE)
+        few.save(content, "PNG", dpi=(DPI, DPI), optimize=True)
+        if content.tell() <= _LARGEST_BYTES:
+            break
+    return content.getvalue()

@@ -1,0 +1,1 @@
+"""ECG files of any format."""

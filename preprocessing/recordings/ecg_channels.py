@@ -1,0 +1,309 @@
+"""From the channels of a file to the twelve leads: names, one sampling rate, millivolts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.recordings.ecg_files import Channel, RawFile
+from preprocessing.transforms.resample import resample
+from utils.ecg import DISPLAY_NAMES, LEADS, display_name, unit_in_millivolts
+from utils.errors import DataError, UsageError, nearest
+
+# Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5. Beyond
+# PLAUSIBLE_MV a recording is refused; beyond LIKELY_MV, where a factor of ten leads, mV are never guessed.
+PLAUSIBLE_MV = (0.05, 20.0)
+LIKELY_MV = (0.25, 7.0)
+REAL_MV = "real ECGs have 0.4 to 4.5"
+_RATES_HZ = (10.0, 100_000.0)
+UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)"
+
+
+def lead_name(text: str) -> str | None:
+    """Standard lead that a channel name means.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``aVR``, ``Lead II``, ``lead_ii``, ``ECG V1`` or ``MDC_ECG_LEAD_V1``.
+
+    Returns
+    -------
+    str or None
+        A name of `utils.ecg.LEADS`; None where the name is no standard lead (``-aVR``, ``MLII``, ``V7``).
+    """
+    plain = re.sub(r"^(?:(?:MDC|ECG|EKG|LEAD)(?:[ _:.]+|-(?! ))?)*", "", text.strip().upper())
+    return plain if plain in LEADS else None
+
+
+def select_leads(
+    source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
+) -> tuple[dict[str, Channel], list[str]]:
+    """Choose the channels that are standard leads.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    raw : RawFile
+        All its channels.
+    names : sequence of str or None
+        True names of the channels in file order; ``-`` leaves one out.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    channels : dict of str to Channel
+        By standard lead.
+    derived : list of str
+        Leads to derive from I and II.
+
+    Raises
+    ------
+    DataError
+        Leads are missing or doubled, or there are no samples.
+    UsageError
+        `names` does not fit the file.
+    """
+    labels = [channel.name for channel in raw.channels]
+    mapped = _map_names(source, labels, names, notes)
+    chosen: dict[str, Channel] = {}
+    for lead, channel in zip(mapped, raw.channels, strict=True):
+        if lead in chosen:
+            raise DataError(
+                f"{source}: '{chosen[lead].name}' and '{channel.name}' both name lead {display_name(lead)}; "
+                "rename one, or name all channels with --leads (- leaves one out)"
+            )
+        if lead:
+            chosen[lead] = channel
+    ignored = [label for label, lead in zip(labels, mapped, strict=True) if lead is None]
+    if ignored:
+        notes.append(f"Channels that are none of the 12 leads were ignored: {', '.join(ignored)}.")
+    if any(len(channel.values) == 0 for channel in chosen.values()):
+        raise DataError(f"{source}: holds no samples")
+    missing = [lead for lead in LEADS if lead not in chosen]
+    derived = (
+        [lead for lead in missing if lead in ("III", "AVR", "AVL", "AVF")]
+        if {"I", "II"} <= set(chosen)
+        else []
+    )
+    if set(missing) - set(derived):
+        shown = ", ".join(display_name(lead) for lead in missing if lead not in derived)
+        raise DataError(
+            f"{source}: lead {shown} missing; the channels are: {', '.join(labels)}. All 12 leads are needed "
+            "(III, aVR, aVL, aVF are derived from I and II); where they are there under other names, "
+            "give the names of all channels in file order with --leads"
+        )
+    if derived:
+        shown = ", ".join(display_name(lead) for lead in derived)
+        notes.append(f"Derived exactly from I and II, because the file lacks them: {shown}.")
+    if [lead for lead in mapped if lead] != [lead for lead in LEADS if lead in chosen]:
+        order = ", ".join(display_name(lead) for lead in mapped if lead)
+        notes.append(f"Leads were brought from the order of the file ({order}) into the standard order.")
+    return chosen, derived
+
+
+def _map_names(
+    source: Path, labels: list[str], names: Sequence[str] | None, notes: list[str]
+) -> list[str | None]:
+    """Standard lead of each channel, None for those to ignore."""
+    if names is not None:
+        if len(names) != len(labels):
+            raise UsageError(
+                f"{source}: --leads names {len(names)} channels, but there are {len(labels)}: "
+                f"{', '.join(labels)} (- leaves one out)"
+            )
+        for name in names:
+            if name != "-" and lead_name(name) is None:
+                raise UsageError(
+                    f"--leads: '{name}' is no lead: {nearest(name, DISPLAY_NAMES)}, or - to leave it out"
+                )
+        notes.append(f"Channels were named by --leads: {', '.join(names)}.")
+        return [None if name == "-" else lead_name(name) for name in names]
+    numbers = [re.fullmatch(r"lead[ _-]?(\d+)", label, re.IGNORECASE) for label in labels]
+    found = [int(match[1]) for match in numbers if match]
+    if sorted(found) == list(range(12)):
+        raise DataError(
+            f"{source}: the leads are numbered from 0, but lead1 to lead12 are counted from 1: rename the "
+            f"columns, or name them with --leads {','.join(DISPLAY_NAMES)}"
+        )
+    if sorted(found) == list(range(1, 13)):
+        notes.append(
+            f"Leads are numbered, not named: the order {', '.join(DISPLAY_NAMES)} (PTB-XL's) is assumed."
+        )
+        return [LEADS[int(match[1]) - 1] if match else None for match in numbers]
+    return [lead_name(label) for label in labels]
+
+
+def common_rate(
+    source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
+) -> float:
+    """Find the one sampling rate of all leads; slower channels of a WFDB record are brought to the highest.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    raw : RawFile
+        What was read.
+    channels : dict of str to Channel
+        By standard lead; slower ones are replaced in it.
+    asked : float or None
+        Rate the user gives, in Hz.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    float
+        Rate in Hz.
+
+    Raises
+    ------
+    DataError
+        The rate in the file is impossible, or differs between leads.
+    UsageError
+        The rate is needed, or contradicts the file.
+    """
+    stated = {channel.rate for channel in channels.values()} - {None}
+    if asked is not None and not (math.isfinite(asked) and _RATES_HZ[0] <= asked <= _RATES_HZ[1]):
+        raise UsageError(
+            f"--sampling_rate {asked:g}: must lie between {_RATES_HZ[0]:g} and {_RATES_HZ[1]:g} Hz"
+        )
+    if not stated:
+        if asked is None:
+            unknown = any(
+                channel.unit and unit_in_millivolts(channel.unit) is None for channel in channels.values()
+            )
+            raise UsageError(
+                f"{source}: the file does not say its sampling rate; give it in Hz with --sampling_rate, for "
+                f"example --sampling_rate 500{f'. Its units are needed too: {UNIT_HELP}' if unknown else ''}"
+            )
+        notes.append(f"Sampling rate {asked:g} Hz as given with --sampling_rate.")
+        return float(asked)
+    rate = max(value for value in stated if value is not None)
+    if not _RATES_HZ[0] <= rate <= _RATES_HZ[1]:
+        raise DataError(
+            f"{source}: states a sampling rate of {rate:g} Hz, which no ECG has; correct the file"
+        )
+    if len(stated) > 1:
+        if raw.kind != "WFDB":
+            shown = ", ".join(
+                f"{display_name(lead)} {channel.rate:g} Hz" for lead, channel in channels.items()
+            )
+            raise DataError(
+                f"{source}: the leads have different sampling rates: {shown}; export them at one rate"
+            )
+        slower = [lead for lead, channel in channels.items() if channel.rate != rate]
+        for lead in slower:
+            values = resample(channels[lead].values, channels[lead].rate or rate, rate)
+            channels[lead] = replace(channels[lead], values=values)
+        shown = ", ".join(map(display_name, slower))
+        notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}.")
+    if asked is not None and abs(asked - rate) > 1e-3 * rate:
+        raise UsageError(
+            f"{source}: --sampling_rate {asked:g} contradicts the file, which says {rate:g} Hz; "
+            "leave the option out, or correct the file"
+        )
+    notes.append(f"Sampling rate {rate:g} Hz, {len(next(iter(channels.values())).values) / rate:.6g} s.")
+    return rate
+
+
+def to_millivolts(
+    source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Convert to mV: by the units asked for, else by those of the file, else as mV if the amplitude agrees.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The file, for messages.
+    channels : dict of str to Channel
+        By standard lead.
+    asked : str or None
+        Units or gain the user gives.
+    notes : list of str
+        Takes a sentence for every assumption.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Signals (T,) in mV by standard lead.
+
+    Raises
+    ------
+    UsageError
+        The units are needed, or are none of voltage.
+    """
+    stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
+    shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
+    if asked is not None:
+        gain = re.fullmatch(r"([\d.]+)\s*/\s*mV", asked.strip(), re.IGNORECASE)
+        if gain and (value := _positive(gain[1])):
+            notes.append(
+                f"Gain {value:g} ADC units per mV as given with --units; units in the file: {shown}."
+            )
+            return {lead: channel.values * channel.gain / value for lead, channel in channels.items()}
+        if (factor := unit_in_millivolts(asked)) is None:
+            raise UsageError(f"--units '{asked}' is not known: give {UNIT_HELP}")
+        notes.append(f"Units {asked} as given with --units; units in the file: {shown}.")
+        return {lead: channel.values * factor for lead, channel in channels.items()}
+    if not any(stated.values()):
+        _guess_millivolts(source, channels, notes)
+        return {lead: channel.values for lead, channel in channels.items()}
+    result = {}
+    for lead, channel in channels.items():
+        if (factor := unit_in_millivolts(stated[lead])) is None:
+            raise UsageError(
+                f"{source}, lead {display_name(lead)}: the unit '{stated[lead] or 'none'}' is not one of "
+                f"voltage; give {UNIT_HELP}"
+            )
+        result[lead] = channel.values * factor
+    if set(stated.values()) != {"mV"}:
+        notes.append(f"Units in the file ({shown}) were converted to mV.")
+    else:
+        notes.append("Units are mV, as the file says.")
+    return result
+
+
+def _positive(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if value > 0 else None
+
+
+def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[str]) -> None:
+    """Note that mV are assumed where the amplitude fits them alone; raise where it does not."""
+    size = median_peak_to_peak(np.stack([channel.values for channel in channels.values()], axis=1))
+    if not LIKELY_MV[0] <= size <= LIKELY_MV[1]:
+        guess = "looks like microvolts or ADC units" if size > PLAUSIBLE_MV[1] else "fits no unit of voltage"
+        guess = "looks like volts" if size < PLAUSIBLE_MV[0] else guess
+        raise UsageError(
+            f"{source}: the file does not say its units, and a median peak-to-peak of {size:.4g} {guess}, "
+            f"not mV ({REAL_MV}); give {UNIT_HELP}"
+        )
+    notes.append(f"Units not given: mV assumed because the median peak-to-peak is {size:.2g} mV.")
+
+
+def median_peak_to_peak(signals: np.ndarray) -> float:
+    """Median over the leads of the peak-to-peak amplitude.
+
+    Parameters
+    ----------
+    signals : ndarray, shape (T, leads)
+        Signals, any unit.
+
+    Returns
+    -------
+    float
+        In the unit of the signals.
+    """
+    return float(np.median(np.ptp(signals, axis=0)))

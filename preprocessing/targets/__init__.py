@@ -1,0 +1,1 @@
+"""Targets: label sets, beats and regions as arrays."""

@@ -1,0 +1,291 @@
+"""Computing maps: which windows, which settings, interruption, and everything that can be wrong."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from attribution import compute as module
+from attribution.engine.results import load_maps
+from attribution.engine.selection import _evenly
+from explain.methods import list_methods
+from preprocessing.windows import load_windows
+from tests.helpers.attribution_files import bumps, compute_small, compute_words, run_module, train_small
+from tests.helpers.training_files import call
+from utils.errors import DataError, TwelveLeadError, UsageError
+
+pytestmark = pytest.mark.torch
+QUICK = ["saliency", "gradcam", "integrated_gradients", "deep_shap", "lime", "kernel_shap", "random_baseline"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    bumps().save(folder / "mitdb.npz")
+    train_small(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(study):
+    compute_small(study, "--attr_method", *QUICK, "--result_dir", study / "whole")
+    return load_maps(study / "whole")
+
+
+def test_all_methods_that_apply_and_a_reason_for_the_others(study, tmp_path, capsys):
+    compute_small(study, "--attr_method", "all", "--limit", 4, "--result_dir", tmp_path / "r")
+    told = capsys.readouterr().out
+    result = load_maps(tmp_path / "r")
+    assert set(result.methods()) == set(list_methods()) - {"attention"}
+    assert "attention was left out" in told and "attention" in result.args["not_possible"]
+    assert "s each" in told and f"wrote {tmp_path / 'r'}" in told
+    for name in result.methods():
+        maps = result.maps(name)
+        assert maps.shape == (4, 200, 1) and np.isfinite(maps).all()
+        assert maps.any() or name == "lime", name  # its lasso may find nothing worth a coefficient
+
+
+def test_only_recognised_abnormal_test_windows_are_explained(whole):
+    windows = load_windows(whole.args["dataset_path"])
+    assert set(windows.splits[whole.rows]) == {"test"}
+    assert (whole.targets == 1).all() and windows.labels[whole.rows, 1].all()
+    assert (whole.probability > 0.1).all()
+    logits = whole.classifier().logits(whole.classifier().standardize(windows.signals[whole.rows]))
+    np.testing.assert_allclose(whole.classifier().probabilities(logits)[:, 1], whole.probability, atol=1e-5)
+    assert whole.args["model"] == "small" and whole.seed == 42
+
+
+def test_a_normal_class_is_explained_where_asked(study, tmp_path):
+    compute_small(study, "--attr_method", "saliency", "--target_label", "N", "--result_dir", tmp_path / "r")
+    assert set(load_maps(tmp_path / "r").targets) == {0}
+    compute_small(study, "--attr_method", "saliency", "--target_label", 0, "--result_dir", tmp_path / "s")
+    assert set(load_maps(tmp_path / "s").targets) == {0}
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_window_has_the_same_map_whatever_is_explained_beside_it(study, whole, tmp_path, name):
+    compute_small(
+        study, "--attr_method", name, "--limit", 3, "--batch_size", 3, "--result_dir", tmp_path / "few"
+    )
+    few = load_maps(tmp_path / "few")
+    places = [whole.rows.tolist().index(row) for row in few.rows]
+    np.testing.assert_allclose(
+        few.maps(name), whole.maps(name)[places], rtol=0, atol=1e-5 * abs(whole.maps(name)).max()
+    )
+
+
+def test_limit_draws_evenly_over_patients_and_classes():
+    patients = np.array(["a"] * 50 + ["b"] * 5 + ["c"])
+    targets = np.array(([1] * 40 + [2] * 10) + [1] * 5 + [2])
+    kept = _evenly(patients, targets, 6, seed=0)
+    pairs = sorted(zip(patients[kept].tolist(), targets[kept].tolist(), strict=True))
+    assert pairs == [("a", 1), ("a", 1), ("a", 2), ("a", 2), ("b", 1), ("c", 2)] or pairs.count(("b", 1)) == 2
+    assert len(set(kept.tolist())) == 6
+    assert (_evenly(patients, targets, 6, seed=0) == kept).all()
+
+
+def test_the_references_settings(study, tmp_path):
+    options = module.parse(["--model_path", "x", "--dataset", "mitdb", "--reference"])
+    settings = module.make_settings(options, leads=1)
+    assert (settings["segment_samples"], settings["n_baselines"], settings["n_samples"]) == (24, 250, 500)
+    assert settings["baselines"] == "noise" and settings["upsampling"] == "nearest"
+    assert options.prob_threshold == 0.75
+    assert (
+        module.make_settings(module.parse(["--model_path", "x", "--dataset", "ptbxl", "--reference"]), 12)[
+            "n_samples"
+        ]
+        == 5000
+    )
+    assert module.parse(["--model_path", "x", "--dataset", "svdb"]).prob_threshold == 0.9
+
+
+def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
+    study, whole, tmp_path, monkeypatch
+):
+    words = ["--attr_method", *QUICK, "--result_dir", tmp_path / "parts"]
+    real, calls = module.explain, []
+
+    def interrupted(*args):
+        calls.append(args[1])
+        if calls.count("integrated_gradients") == 3 and args[1] == "integrated_gradients":
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "explain", interrupted)
+        compute_small(study, *words)
+    assert (tmp_path / "parts" / "maps" / "integrated_gradients.part.npz").exists()
+    assert load_maps(tmp_path / "parts").methods() == ["saliency", "gradcam"]
+    compute_small(study, *words)
+    again = load_maps(tmp_path / "parts")
+    assert again.methods() == QUICK and not list((tmp_path / "parts" / "maps").glob("*.part.npz"))
+    for name in QUICK:
+        assert again.maps(name).tobytes() == whole.maps(name).tobytes()
+        assert again.map_file(name).read_bytes() == whole.map_file(name).read_bytes()
+
+
+def test_a_real_kill_leaves_a_folder_that_goes_on(study, whole, tmp_path):
+    words = compute_words(
+        study, "--attr_method", "saliency", "lime", "--n_samples", 40, "--result_dir", tmp_path / "k"
+    )
+    for stop in (signal.SIGKILL, signal.SIGINT):
+        process = run_module("attribution.compute", *words)
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "k" / "maps" / "saliency.npz").exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+    compute_small(study, "--attr_method", "saliency", "lime", "--result_dir", tmp_path / "k")
+    result = load_maps(tmp_path / "k")
+    for name in ("saliency", "lime"):
+        assert result.maps(name).tobytes() == whole.maps(name).tobytes()
+
+
+def test_one_window(study, tmp_path):
+    compute_small(study, "--attr_method", "gradcam", "--limit", 1, "--result_dir", tmp_path / "r")
+    assert load_maps(tmp_path / "r").maps("gradcam").shape == (1, 200, 1)
+
+
+def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, capsys):
+    compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
+    compute_small(study, "--attr_method", "saliency", "gradcam", "--result_dir", tmp_path / "r")
+    assert "there already" in capsys.readouterr().out
+    assert load_maps(tmp_path / "r").methods() == ["saliency", "gradcam"]
+    with pytest.raises(UsageError, match=r"made otherwise .seed was 0, is 5.*--overwrite"):
+        compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r")
+    compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r", "--overwrite")
+    assert load_maps(tmp_path / "r").methods() == ["lime"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (
+            ["--prob_threshold", 0.9999999],
+            DataError,
+            r"above 1; the largest: VEB 0\.\d+ \(12 windows\)|largest: VEB",
+        ),
+        (["--dataset", "svdb"], DataError, "holds 'mitdb', not --dataset svdb"),
+        (["--dataset_path", "nowhere.npz"], TwelveLeadError, "nowhere.npz"),
+        (["--model_path", "nothing"], UsageError, "nothing"),
+        (["--attr_method", "salience"], UsageError, "did you mean 'saliency'"),
+        (["--attr_method", "attention"], TwelveLeadError, "none of these methods"),
+        (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is no class"),
+        (["--prob_threshold", 1], UsageError, "--prob_threshold must lie"),
+        (["--n_samples", 0], UsageError, "n_samples must be 2 or more"),
+        (["--limit", -1], UsageError, "must not be negative"),
+    ],
+)
+def test_wrong_words_say_so(study, tmp_path, words, error, message):
+    words = words if "--attr_method" in words else ["--attr_method", "saliency", *words]
+    with pytest.raises(error, match=message):
+        compute_small(study, *words, "--result_dir", tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"leads": ("V1",)}, "their leads: V1; the model's: II"),
+        ({"sampling_rate": 50}, "their sampling rate: 50; the model's: 25"),
+        ({"classes": ["N", "SVEB"]}, "their classes: N, SVEB; the model's: N, VEB"),
+    ],
+)
+def test_windows_that_the_model_does_not_read(study, tmp_path, change, message):
+    windows = bumps()
+    for name, value in change.items():
+        setattr(windows, name, value)
+    windows.save(tmp_path / "mitdb.npz")
+    with pytest.raises(DataError, match=message):
+        compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
+
+
+def test_a_class_that_is_not_in_the_test_split(study, tmp_path):
+    windows = bumps()
+    windows.labels[windows.splits == "test"] = [1, 0]
+    windows.save(tmp_path / "mitdb.npz")
+    with pytest.raises(DataError, match="no test window labelled VEB"):
+        compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
+
+
+def test_damaged_maps_and_other_weights_are_refused(study, whole, tmp_path):
+    compute_small(study, "--attr_method", "saliency", "--limit", 2, "--result_dir", tmp_path / "r")
+    result = load_maps(tmp_path / "r")
+    path = result.map_file("saliency")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"saliency.npz cannot be read"):
+        result.maps("saliency")
+    args = json.loads((tmp_path / "r" / "args.json").read_text())
+    (tmp_path / "r" / "args.json").write_text(json.dumps({**args, "model_fingerprint": "0" * 64}))
+    with pytest.raises(DataError, match="is not the model whose maps"):
+        load_maps(tmp_path / "r").classifier()
+    (tmp_path / "r" / "args.json").write_text(json.dumps({**args, "fingerprint": "0" * 64}))
+    with pytest.raises(DataError, match="is not the file whose windows"):
+        _ = load_maps(tmp_path / "r").windows
+    with pytest.raises(UsageError, match="holds no maps"):
+        load_maps(tmp_path)
+
+
+def test_the_published_flags_are_understood(study, tmp_path, capsys):
+    words = ["--attr_method", "lime", "--feature_mask_size", 16, "--gpu_num", 0, "--multi_label"]
+    compute_small(study, *words, "--limit", 2, "--result_dir", tmp_path / "r")
+    assert "--gpu_num has no meaning here" in capsys.readouterr().out
+    assert load_maps(tmp_path / "r").args["settings"]["segment_samples"] == 16
+    assert len(np.unique(load_maps(tmp_path / "r").maps("lime")[0])) <= 13
+
+
+def test_help_is_worth_reading(capsys):
+    with pytest.raises(SystemExit) as stop:
+        call(module.main, "attribution.compute", "--help")
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and "guided_gradcam" in text and "goes on where it was interrupted" in text
+
+
+def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, capsys):
+    """As LUDB has none."""
+    bumps("xx").save(tmp_path / "mitdb.npz")
+    words = ["--dataset_path", tmp_path / "mitdb.npz", "--attr_method", "deep_shap", "gradcam"]
+    compute_small(study, *words, "--result_dir", tmp_path / "r")
+    assert "--baselines noise" in capsys.readouterr().out
+    assert load_maps(tmp_path / "r").methods() == ["gradcam"]
+
+
+def test_a_continued_folder_keeps_its_windows(study, tmp_path):
+    words = ["--limit", 3, "--result_dir", tmp_path / "r"]
+    compute_small(study, "--attr_method", "saliency", *words)
+    before = load_maps(tmp_path / "r")
+    places = np.array([2, 0, 1])
+    arrays = {name: getattr(before, name)[places] for name in ("rows", "targets", "probability")}
+    np.savez(tmp_path / "r" / "selection.npz", **arrays)
+    compute_small(study, "--attr_method", "gradcam", *words)
+    assert load_maps(tmp_path / "r").rows.tolist() == arrays["rows"].tolist()
+
+
+def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
+    compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
+    with pytest.raises(DataError, match="above"):
+        compute_small(
+            study, "--attr_method", "saliency", "--prob_threshold", 0.9999999, "--overwrite",
+            "--result_dir", tmp_path / "r",
+        )  # fmt: skip
+    assert load_maps(tmp_path / "r").methods() == ["saliency"]
+
+
+def test_an_overwrite_that_is_killed_leaves_nothing_that_goes_on(study, tmp_path, monkeypatch):
+    words = ["--attr_method", "saliency", "--result_dir", tmp_path / "r"]
+    compute_small(study, *words)
+
+    def killed(*_args, **_arrays):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "write_npz", killed)
+        compute_small(study, *words, "--limit", 2, "--overwrite")
+    assert not list((tmp_path / "r" / "maps").iterdir())
+    with pytest.raises(UsageError, match="holds no maps"):
+        load_maps(tmp_path / "r")
+    compute_small(study, *words, "--limit", 2)
+    assert len(load_maps(tmp_path / "r").rows) == 2

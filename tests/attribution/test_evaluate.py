@@ -1,0 +1,368 @@
+"""Scoring of maps as a command: tidy files, what is missing, going on after a kill, foreign maps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from attribution import evaluate
+from attribution.engine import journal
+from attribution.engine.results import load_maps
+from attribution.metrics import localisation
+from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+from attribution.scores import compute as scoring
+from attribution.scores.plan import ALL_METRICS, LOCALISATION, resolve_metrics
+from attribution.scores.summary import COLUMNS, read_score_file
+from tests.helpers.attribution_maps import COUNT, SAMPLES, checkpoint, noise, some_windows, write_maps
+from utils.errors import DataError, UsageError
+from utils.files import read_json, write_json, write_npz
+
+pytestmark = pytest.mark.torch
+ROOT = Path(__file__).resolve().parents[2]
+PERTURBATION = [name for name in ALL_METRICS if name not in LOCALISATION]
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Two methods; one of them has a zero map and one without a positive value."""
+    first, second = noise(1), np.abs(noise(2))
+    first[2], first[4] = 0, -np.abs(first[4])
+    return write_maps(tmp_path / "maps_of_small", {"saliency": first, "gradcam": second})
+
+
+FAST = ["--runs", "5", "--random_orders", "1", "--tolerance", "0.05"]
+
+
+def command(*words):
+    words = [sys.executable, "-W", "error", "-m", "attribution.evaluate", *map(str, words)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run(folder, *words):
+    evaluate.main(["--attr_dir", str(folder), *FAST, *map(str, words)])
+
+
+# ---- what is written -----------------------------------------------------------------------------
+
+
+def test_the_command_scores_everything(maps):
+    said = command("--attr_dir", maps, *FAST)
+    table = pd.concat([read_score_file(maps / "scores" / f"{m}.csv") for m in ("saliency", "gradcam")])
+    assert list(pd.read_csv(maps / "scores" / "saliency.csv").columns) == COLUMNS
+    cells = 2 * 2 * len(LOCALISATION) + 2 * len(PERTURBATION)
+    assert len(table) == 2 * cells * COUNT
+    assert set(table["metric"]) == set(ALL_METRICS) and set(table["sign"]) == {"signed", "absolute"}
+    local = table["metric"].isin(list(LOCALISATION))
+    assert set(table["truth"][local]) == {"beats", "QRS"} and set(table["truth"][~local]) == {""}
+    one = table.iloc[0]
+    assert (one["dataset"], one["model"], one["seed"], one["target"]) == ("mitdb", "small", 3, "VEB")
+    assert (one["record"], one["patient"]) == ("100", "p0")
+    # the numbers are those of the functions
+    result = load_maps(maps)
+    values, masks = (
+        result.maps("saliency"),
+        np.stack([result.windows.mask(i, 1, "QRS") for i in range(COUNT)]),
+    )
+    chosen = table[
+        (table["method"] == "saliency") & (table["sign"] == "absolute") & (table["truth"] == "QRS")
+    ]
+    np.testing.assert_allclose(
+        chosen[chosen["metric"] == "auc"]["score"], localisation.auc(values, masks, True)
+    )
+    settings = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
+    x = result.classifier().standardize(result.windows.signals[result.rows])
+    found = perturbation_scores(
+        result.classifier(), x, result.targets, {"saliency": values}, settings=settings, keys=result.rows
+    )
+    for (method, sign, metric), scores in found.items():
+        chosen = table[(table["method"] == method) & (table["sign"] == sign) & (table["metric"] == metric)]
+        np.testing.assert_allclose(chosen["score"], scores, rtol=0, atol=1e-5)
+    # zero map: no score anywhere; no positive value: none where only these count
+    zero = table[(table["method"] == "saliency") & (table["window"] == 2)]
+    assert zero["score"].isna().all() and len(zero) == cells
+    assert table[table["score"].isna()].groupby("window").size().to_dict() == {2: cells, 4: 2 * 2}
+    for text in (
+        "Means, truth 'beats' (8 windows)",
+        "Means, by disturbing the input",
+        "no score: saliency, signed, relevance_mass_accuracy, QRS: 1 x no positive value, 1 x zero map",
+        "no score: saliency, absolute, deletion: 1 x zero map",
+        "(2 NaN)",
+        f"wrote {maps / 'scores'}",
+    ):
+        assert text in said
+    assert not list((maps / "scores").glob("*.part.npz"))
+
+
+def test_one_metric_sign_and_truth(maps):
+    run(maps, "--eval_metric", "auc", "--absolute", "True", "--truth", "QRS", "--attr_method", "gradcam")
+    assert [path.name for path in (maps / "scores").glob("*.csv")] == ["gradcam.csv"]
+    table = read_score_file(maps / "scores" / "gradcam.csv")
+    assert len(table) == COUNT and set(table["sign"]) == {"absolute"} and set(table["truth"]) == {"QRS"}
+    # more is added; what is there stays as it is
+    run(maps, "--eval_metric", "auc", "deletion", "--attr_method", "gradcam")
+    more = read_score_file(maps / "scores" / "gradcam.csv")
+    assert len(more) == COUNT * (4 + 2)
+    again = more[(more["metric"] == "auc") & (more["sign"] == "absolute") & (more["truth"] == "QRS")]
+    np.testing.assert_array_equal(again["score"], table["score"])
+
+
+def test_localisation_alone_needs_no_model(maps):
+    shutil.rmtree(maps.parent / "checkpoints")
+    run(maps, "--eval_metric", "localisation")
+    assert len(read_score_file(maps / "scores" / "saliency.csv")) == COUNT * 2 * 2 * len(LOCALISATION)
+    with pytest.raises(UsageError):
+        run(maps, "--eval_metric", "deletion")
+
+
+def test_windows_without_truth_are_disturbed_only(tmp_path):
+    folder = write_maps(tmp_path / "m", {"saliency": noise()}, some_windows(truths=False))
+    run(folder, "--perturb_order", "morf")
+    found = set(read_score_file(folder / "scores" / "saliency.csv")["metric"])
+    assert found == set(PERTURBATION) - {"region_perturbation_lerf"}
+    with pytest.raises(UsageError, match="no truth that auc could compare with"):
+        run(folder, "--eval_metric", "auc")
+
+
+def test_one_window_is_enough(tmp_path):
+    folder = write_maps(tmp_path / "m", {"saliency": noise(count=1)}, some_windows(1), count=1)
+    run(folder)
+    assert read_score_file(folder / "scores" / "saliency.csv")["score"].notna().all()
+
+
+def test_only_zero_maps(tmp_path, capsys):
+    folder = write_maps(tmp_path / "m", {"lime": np.zeros((COUNT, SAMPLES, 1))})
+    run(folder)
+    table = read_score_file(folder / "scores" / "lime.csv")
+    assert table["score"].isna().all() and len(table) == COUNT * (
+        4 * len(LOCALISATION) + 2 * len(PERTURBATION)
+    )
+    assert "8 x zero map" in capsys.readouterr().out
+
+
+def test_the_reference_setting(maps):
+    words = ["--reference", "--eval_metric", "region_perturbation", "pointing_game", "--patch_size", "4"]
+    evaluate.main(["--attr_dir", str(maps), *words])
+    how = read_json(maps / "scores" / "evaluate.json")["saliency"]["how"]
+    assert how["pointing_game"] == {"ties": "reference"}
+    assert how["region_perturbation_morf"]["regions"] == 100
+    assert how["region_perturbation_morf"]["tolerance"] == 0
+
+
+def test_the_same_scores_make_the_same_files(maps):
+    names = ("evaluate.json", "saliency.csv", "gradcam.csv")
+    run(maps)
+    whole = [(maps / "scores" / name).read_bytes() for name in names]
+    shutil.rmtree(maps / "scores")
+    run(maps, "--eval_metric", "deletion", "auc")
+    run(maps)
+    found = [(maps / "scores" / name).read_bytes() for name in names]
+    assert found == whole
+    assert list(json.loads(found[0])["saliency"]["how"]) == list(ALL_METRICS)
+
+
+# ---- resuming ------------------------------------------------------------------------------------
+
+
+def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
+    run(maps)
+    before = {path: path.read_bytes() for path in (maps / "scores").glob("*.csv")}
+    monkeypatch.setattr(evaluate, "localisation_columns", lambda *_: pytest.fail("scored again"))
+    run(maps)
+    assert "2 of 2 methods are scored already" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_other_settings_are_not_mixed(maps):
+    run(maps, "--eval_metric", "deletion", "auc")
+    with pytest.raises(
+        UsageError, match=r"has deletion with patch_ms 50\.0, now 30\.0: replace it with --overwrite"
+    ):
+        run(maps, "--eval_metric", "deletion", "--patch_ms", "30")
+    old = read_score_file(maps / "scores" / "saliency.csv")
+    run(maps, "--eval_metric", "deletion", "--patch_ms", "30", "--overwrite")
+    new = read_score_file(maps / "scores" / "saliency.csv")
+    assert len(new) == len(old)
+    auc = new["metric"] == "auc"
+    np.testing.assert_array_equal(new["score"][auc], old["score"][old["metric"] == "auc"])
+    assert (
+        new["score"][~auc].to_numpy() != old["score"][old["metric"] == "deletion"].to_numpy()
+    ).mean() > 0.5
+
+
+def test_new_maps_are_scored_anew(maps, capsys):
+    run(maps, "--eval_metric", "auc")
+    write_npz(maps / "maps" / "saliency.npz", maps=np.abs(noise(5)), seconds=np.array(1.0))
+    run(maps, "--eval_metric", "auc")
+    said = capsys.readouterr().out
+    assert "saliency: its scores are of other maps" in said and "1 of 2 methods" in said
+    assert read_score_file(maps / "scores" / "saliency.csv")["score"].notna().all()
+
+
+def test_lines_without_a_record_are_made_again(maps):
+    run(maps, "--eval_metric", "auc", "pointing_game")
+    expected = (maps / "scores" / "gradcam.csv").read_bytes()
+    path = maps / "scores" / "evaluate.json"
+    record = json.loads(path.read_text())
+    record["gradcam"]["how"].pop("auc")  # as if the command had been killed between the two files
+    write_json(path, record)
+    table = pd.read_csv(maps / "scores" / "gradcam.csv")
+    table.loc[table["metric"] == "auc", "score"] = 7.0
+    table.to_csv(maps / "scores" / "gradcam.csv", index=False)
+    run(maps, "--eval_metric", "auc", "pointing_game")
+    assert (maps / "scores" / "gradcam.csv").read_bytes() == expected
+
+
+KILLED = """
+import os, signal, sys
+from attribution import evaluate
+from attribution.engine import journal
+from attribution.scores import compute as scoring
+journal._SAVE_SECONDS = 0.0
+scoring._CHUNK = 2
+add = journal.Journal.add
+def killed(self, stop, values):
+    add(self, stop, values)
+    if self.path.name == "saliency.part.npz" and stop == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+journal.Journal.add = killed
+evaluate.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_command_goes_on(maps):
+    whole = maps.parent / "whole"
+    run(maps, "--result_dir", whole)
+    words = [sys.executable, "-c", KILLED, "--attr_dir", str(maps), *FAST]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (maps / "scores" / "saliency.csv").exists()
+    # what was finished is not asked again: its numbers are taken as they stand
+    change(maps / "scores" / "saliency.part.npz", "absolute insertion", 1, 0.123)
+    run(maps)
+    assert differing(maps, whole, "saliency")["score"].tolist() == [0.123]
+    assert differing(maps, whole, "gradcam").empty
+    assert not list((maps / "scores").glob("*.part.npz"))
+
+
+def test_an_interrupted_command_goes_on(maps, monkeypatch):
+    whole = maps.parent / "whole"
+    run(maps, "--result_dir", whole)
+    add = journal.Journal.add
+
+    def interrupted(self, stop, values):
+        add(self, stop, values)
+        if self.path.name == "controls_subsets.npz" and stop == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_CHUNK", 2)
+        patch.setattr(journal.Journal, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(maps)
+    change(maps / "scores" / "controls_subsets.npz", "losses", 1, np.arange(5))
+    run(maps)
+    other = differing(maps, whole, "gradcam")
+    assert set(other["window"]) == {1} and set(other["metric"]) == {"faithfulness_correlation"}
+
+
+def change(path, name, row, value):
+    """Change what a journal kept of four windows."""
+    with np.load(path) as file:
+        assert int(file["done"]) == 4
+        kept = {key: file[key] for key in file.files}
+    kept[name][row] = value
+    write_npz(path, **kept)
+
+
+def differing(folder, other, method):
+    """Lines of a method's scores that differ between two folders."""
+    ours, theirs = (read_score_file(place / "scores" / f"{method}.csv") for place in (folder, other))
+    assert ours.drop(columns="score").equals(theirs.drop(columns="score"))
+    return ours[~np.isclose(ours["score"], theirs["score"], rtol=0, atol=1e-5, equal_nan=True)]
+
+
+def test_a_damaged_journal_is_begun_anew(tmp_path):
+    path = tmp_path / "j.npz"
+    first = journal.Journal(path, {"a": 1}, {"x": np.zeros(4)})
+    first.add(3, {"x": np.ones(3)})
+    first.save()
+    assert journal.Journal(path, {"a": 1}, {"x": np.zeros(4)}).done == 3
+    assert journal.Journal(path, {"a": 2}, {"x": np.zeros(4)}).done == 0
+    assert journal.Journal(path, {"a": 1}, {"y": np.zeros(4)}).done == 0
+    content = path.read_bytes()
+    for damaged in (content[:-30], b"", b"not a zip file"):
+        path.write_bytes(damaged)
+        again = journal.Journal(path, {"a": 1}, {"x": np.zeros(4)})
+        assert again.done == 0
+
+
+# ---- what does not fit ---------------------------------------------------------------------------
+
+
+def test_maps_of_another_dataset_are_refused(maps):
+    some_windows(COUNT + 1).save(maps.parent / "windows.npz")
+    with pytest.raises(DataError, match="is not the file whose windows"):
+        run(maps)
+
+
+def test_maps_of_another_model_are_refused(maps):
+    other = checkpoint(maps.parent / "checkpoints" / "other", seed=9)
+    with pytest.raises(DataError, match="is not the model whose maps"):
+        run(maps, "--model_path", other, "--eval_metric", "deletion")
+    moved = maps.parent / "elsewhere"
+    os.rename(maps.parent / "checkpoints" / "small_seed3", moved)
+    run(maps, "--model_path", moved, "--eval_metric", "deletion")  # the same weights in another place
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--eval_metric", "acu"], "did you mean 'auc'"),
+        (["--attr_method", "salency"], "did you mean 'saliency'"),
+        (["--truth", "beat"], "did you mean 'beats'"),
+        (["--subset_ratio", "2"], "subset_ratio"),
+        (["--top_k", "128"], "between 1 and 127"),
+        (["--patch_size", "129", "--eval_metric", "deletion"], "longer than the windows"),
+        (["--threads", "-1"], "--threads"),
+        (["--patch_size", "4", "--patch_ms", "20"], "choose one"),
+        (["--patch_ms", "inf"], "patch_ms"),
+        (["--reference"], "--tolerance does not go with the study's settings"),
+    ],
+)
+def test_flags_that_cannot_be_right(maps, words, text):
+    with pytest.raises(UsageError, match=text):
+        run(maps, *words)
+
+
+def test_folders_without_maps(tmp_path, maps):
+    with pytest.raises(UsageError, match="holds no maps"):
+        run(tmp_path / "nowhere")
+    shutil.rmtree(maps / "maps")
+    with pytest.raises(DataError, match="no complete maps"):
+        run(maps)
+
+
+def test_a_damaged_record(maps):
+    run(maps, "--eval_metric", "auc")
+    (maps / "scores" / "evaluate.json").write_text("[1]")
+    with pytest.raises(DataError, match="holds no record"):
+        run(maps, "--eval_metric", "auc")
+
+
+def test_names_of_metrics():
+    assert resolve_metrics(["all"]) == list(ALL_METRICS)
+    assert resolve_metrics(["region_perturbation"], ["lerf"]) == ["region_perturbation_lerf"]
+    assert resolve_metrics(["perturbation"], ["morf"])[0] == "region_perturbation_morf"
+    assert resolve_metrics(["insertion", "auc", "auc"]) == ["auc", "insertion"]
+    assert "region_perturbation_lerf" in resolve_metrics(["region_perturbation_lerf"], ["morf"])

@@ -1,0 +1,239 @@
+"""Reports of the attribution study: the command, the pages, blind rating and the generated tables."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from attribution.report.analysis import analyse
+from attribution.report.command import main, read_sources, write_report
+from attribution.report.rating import BlindMap, rating_part, shuffled
+from benchmarks import attribution as tables
+from benchmarks.tables import insert
+from tests.helpers.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
+from training.checkpoint import ROOT
+from utils.ecg import LEADS, NOT_A_DEVICE
+from utils.errors import DataError, UsageError, run_cli
+
+
+class Page(HTMLParser):
+    """Collects what a page would load, what it shows, and whether its tags close."""
+
+    VOID = ("meta", "img", "br", "input", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.loads, self.text, self.policy, self.images = [], [], [], "", 0
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.loads += [v for k, v in attrs if k in ("src", "href", "action", "srcset", "data", "poster")]
+        self.images += tag == "img"
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def check_alone(text):
+    """The page needs nothing, sends nothing, and says what it is not."""
+    page = Page(text)
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert "default-src 'none'" in page.policy and "connect-src" not in page.policy
+    assert not re.search(r"https?://|@import|url\(", text)
+    assert NOT_A_DEVICE in " ".join(page.text)
+    return page
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The command, once, on two seeds of a study with maps and another study without."""
+    base = tmp_path_factory.mktemp("report")
+    write_maps(base / "a", make_windows())
+    write_scores(base / "a")
+    write_scores(base / "b", seed=2)
+    write_scores(base / "c", methods=["lime"], dataset="svdb", patients=2)
+    command = [sys.executable, "-W", "error", "-m", "attribution.report", *(str(base / n) for n in "abc")]
+    command += ["--output_dir", str(base / "out"), "--resamples", "50", "--maps", "1", "--rated", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return base / "out", done
+
+
+def test_the_command_writes_what_it_says(report):
+    out, done = report
+    written = [line.removeprefix("wrote ") for line in done.stdout.splitlines() if line.startswith("wrote ")]
+    files = sorted(str(path) for path in out.rglob("*") if path.is_file())
+    assert sorted(written) == files
+    names = {path[len(str(out)) + 1 :] for path in files}
+    assert {"scores.csv", "table.csv", "table.md", "ranks.json", "report.html", "rate_maps.html"} <= names
+    assert {
+        "mitdb-net/score_table.png",
+        "mitdb-net/critical_difference_auc.png",
+        "svdb-net/summary.json",
+    } <= names
+    assert any(re.fullmatch(r"mitdb-net/maps_1\d\d_\d+_(SVEB|VEB)\.png", name) for name in names)
+    assert "note: Attention cannot explain this model: it has none" in done.stderr + done.stdout
+    assert re.search(r"note: No pictures of maps from \S+c: .*holds no maps", done.stderr + done.stdout)
+    table = pd.read_csv(out / "table.csv")
+    lime = table[(table["dataset"] == "mitdb") & (table["method"] == "lime") & (table["metric"] == "auc")]
+    assert lime["seeds"].tolist() == [2, 2] and lime["sd"].notna().all()
+    assert len(pd.read_csv(out / "scores.csv")) == 2 * 4 * 2 * 3 * 14 + 2 * 3 * 4
+    ranks = json.loads((out / "ranks.json").read_text())
+    assert [entry["dataset"] for entry in ranks] == ["mitdb", "svdb"]
+    assert len(ranks[0]["tests"][0]["comparison"]["pairs"]) == 15
+
+
+def test_the_page_stands_alone_and_speaks_of_everything(report):
+    text = (report[0] / "report.html").read_text(encoding="utf-8")
+    page = check_alone(text)
+    words = " ".join(page.text)
+    for said in (
+        "mitdb, net",
+        "svdb, net",
+        "Guided Grad-CAM (abs)",
+        "published rank",
+        "Friedman",
+        "seeds of the model: 1, 2",
+    ):
+        assert said in words
+    assert "2 patients: no test can be made with fewer than 6" in words
+    assert "explained classes (all seeds together)" in words and "explained classes: " in words
+    assert page.images >= 4 + 4
+
+
+def test_raters_see_no_name_of_a_method(report):
+    text = (report[0] / "rate_maps.html").read_text(encoding="utf-8")
+    page = check_alone(text)
+    words = " ".join(page.text)
+    assert not re.search("lime|cam|random_baseline|beats", words, re.IGNORECASE)
+    assert not re.search(
+        "lime|gradcam|random_baseline", text, re.IGNORECASE
+    )  # nor in the source as it stands
+    assert page.images == len(METHODS) and words.count("very helpful") == len(METHODS)
+    facts = json.loads(re.search(r'id="facts">(.*?)</script>', text)[1])
+    hidden = [json.loads(base64.b64decode(secret)) for secret in facts["maps"]]
+    assert {fact["method"] for fact in hidden} == set(METHODS)
+    assert len({fact["window"] for fact in hidden}) == 1
+    columns = re.search(r"const columns = (\[.*?\]);", text)[1]
+    assert set(json.loads(columns)) == set(hidden[0])
+    # the rated window is none of those that are drawn with names
+    named = next(report[0].glob("mitdb-net/maps_*.png")).name
+    start = make_windows().starts[hidden[0]["window"]]
+    assert f"_{start}_" not in named
+
+
+def test_maps_are_shuffled_and_words_are_escaped():
+    maps = [BlindMap(b"png", f"<b>{n}</b>", {"method": n}) for n in range(9)]
+    order = [item.facts["method"] for item in shuffled(maps, 0)]
+    assert sorted(order) == list(range(9)) != order
+    assert order == [item.facts["method"] for item in shuffled(maps, 0)]
+    part = rating_part(maps)
+    assert "<b>3</b>" not in part and "&lt;b&gt;3&lt;/b&gt;" in part
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nowhere"], 2, "has no scores/*.csv"),
+        (["nowhere", "--maps", "-1"], 2, "--maps must not be negative"),
+        (["nowhere", "--map", "1"], 2, "unknown argument '--map'"),
+        ([], 2, "result_dir"),
+    ],
+)
+def test_usage_errors_are_one_line(tmp_path, capsys, words, code, message):
+    words = [str(tmp_path / w) if w == "nowhere" else w for w in words]
+    with pytest.raises(SystemExit) as end:
+        run_cli(lambda: main(words))
+    assert end.value.code == code and message in capsys.readouterr().err
+
+
+def test_twelve_lead_windows_get_a_picture_of_the_best_method(tmp_path):
+    folder = write_maps(tmp_path / "a", make_windows(leads=LEADS, patients=1), METHODS[1:3])
+    write_scores(folder, methods=METHODS[1:3], patients=1)
+    written = write_report([folder], tmp_path / "out", resamples=20, maps=1, rated=0)
+    names = sorted(path.name for path in written if path.name.startswith("maps_"))
+    assert len(names) == 2 and names[1].endswith("_guided_gradcam.png")
+    assert "rate_maps.html" not in {path.name for path in written}
+
+
+def test_maps_of_other_windows_are_said_and_do_not_stop_the_report(tmp_path):
+    folder = write_maps(tmp_path / "a", make_windows(patients=1), ["gradcam"])
+    write_scores(folder, methods=["gradcam"], patients=1)
+    make_windows(patients=1, rate=50).save(folder / "windows.npz")
+    write_report([folder], tmp_path / "out", resamples=20)
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "No pictures of maps" in text and "is not the file whose windows" in text
+
+
+# ---- generated tables ----------------------------------------------------------------------------
+
+
+def test_collected_studies_become_a_page_and_a_block(report, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- attribution:begin -->\nstale\n<!-- attribution:end -->\nafter\n")
+    command = [sys.executable, "-W", "error", "-m", "benchmarks.attribution"]
+    where = ["--studies", str(tmp_path / "studies")]
+    for words in (
+        ["collect", "--report", str(report[0]), *where],
+        ["table", "--readme", str(readme), *where],
+    ):
+        done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+    studies = tables.read_studies(tmp_path / "studies")
+    assert [study["dataset"] for study in studies] == ["mitdb", "svdb"]
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
+    assert text == insert(text, tables.block(studies), "attribution")
+    assert "Guided Grad-CAM (abs)" in text and "| 2 | not ranked |" in text  # guided backprop was not run
+    page = (tmp_path / "studies" / "README.md").read_text()
+    assert page == tables.page(studies)
+    assert "`python -m attribution.compute --dataset mitdb`" in page
+
+
+def test_collecting_nothing_and_foreign_files_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"holds no summary\.json"):
+        tables.collect(tmp_path, tmp_path / "studies")
+    (tmp_path / "summary.json").write_text('{"dataset": "mitdb"}')
+    with pytest.raises(DataError, match="is no summary of a report, it lacks model"):
+        tables.collect(tmp_path, tmp_path / "studies")
+    with pytest.raises(UsageError, match="no study in"):
+        tables.read_studies(tmp_path / "studies")
+    with pytest.raises(UsageError, match="collect needs --report"):
+        tables.main(["collect"])
+
+
+def test_committed_page_and_readme_are_up_to_date():
+    if not list(tables.STUDIES.glob("*.json")):
+        pytest.skip("no study has been collected yet")
+    studies = tables.read_studies()
+    page = (tables.STUDIES / "README.md").read_text(encoding="utf-8")
+    assert page == tables.page(studies), "run python -m benchmarks.attribution table"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == insert(readme, tables.block(studies), "attribution")
+
+
+def test_maps_that_do_not_follow_the_weights_are_named():
+    steps = (("randomization_head", ""), ("randomization_layer1", ""), ("auc", "beats"))
+    methods = ("lime", "guided_gradcam", "random_baseline")  # about 0.2, 0.6 and 0 in all scores
+    scores = pd.concat([score_lines(method, metrics=steps) for method in methods])
+    (study,) = analyse(scores.assign(folder="nowhere"), resamples=20)
+    _, notes = read_sources(study)
+    (flagged,) = [note for note in notes if "random weights" in note]
+    assert flagged.startswith("Guided Grad-CAM: similarity 0.6")
+    assert flagged.endswith("its maps show the signal more than what the model has learned.")

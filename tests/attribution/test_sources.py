@@ -1,0 +1,223 @@
+"""Windows of icentia11k and of 12-lead records: PTB-XL, synthetic, LUDB."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from attribution.build import build, describe_counts
+from attribution.sources.icentia11k import share
+from attribution.sources.ludb import CLASSES, superclasses, whole_waves
+from attribution.sources.options import BuildOptions
+from attribution.sources.ptbxl import CINC_TARGETS
+from databases.synthetic.command import load_truth, write_dataset
+from databases.wfdb_reader import Annotations
+from preprocessing.windows import load_windows
+from tests.helpers.ptbxl_files import write_small_ptbxl
+from tests.helpers.window_files import LUDB_COLUMNS, write_beat_record, write_ludb
+from utils.errors import DataError
+
+REFERENCE = BuildOptions(reference=True)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=5), st.integers(1, 60))
+def test_share_is_fair(available, total):
+    given_places = share(available, total)
+    assert sum(given_places) == min(total, sum(available))
+    largest = max(given_places)
+    for got, there in zip(given_places, available, strict=True):
+        assert got <= there
+        assert got == there or got >= largest - 1  # who gets less has no more
+
+
+# --- icentia11k ------------------------------------------------------------------------------------------
+
+
+def write_icentia(folder: Path) -> Path:
+    """Patients p00003, p00004, p00005 with two segments of 80 s: N everywhere, a PAC, and two PVCs."""
+    for patient in ("p00003", "p00004", "p00005"):
+        for segment in ("s00", "s01"):
+            marks = [(0, "+"), *((250 * second, "N") for second in range(1, 79))]
+            marks += [(4100, "S"), (6100, "V"), (8050, "Q")]
+            marks += [(10100, "V")] if segment == "s01" else []
+            write_beat_record(
+                folder / "p00" / patient, f"{patient}_{segment}", 250, sorted(marks), ("ECG",), seconds=80
+            )
+    return folder
+
+
+def test_icentia(tmp_path, capsys):
+    windows = build("icentia11k", write_icentia(tmp_path), BuildOptions(windows_per_patient=9))
+    assert windows.classes == ["normal", "pac", "pvc"] and windows.samples == 2000
+    assert describe_counts(windows).splitlines() == [
+        f"{split:5}  9 windows of 1 patients: normal 4, pac 2, pvc 3" for split in ("train", "val", "test")
+    ]
+    assert windows.settings["dropped"] == {"most ectopic beats are paced or unclassifiable": 6}
+    assert "3 of 11,000 patients" in capsys.readouterr().out
+    pvc = windows.select(rows=windows.labels[:, 2] == 1)
+    assert set(zip(pvc.records.tolist(), pvc.starts.tolist(), strict=True)) == {
+        *((f"p0000{n}_{s}", 6000) for n in (3, 4, 5) for s in ("s00", "s01")),
+        *((f"p0000{n}_s01", 10000) for n in (3, 4, 5)),
+    }
+    row = pvc.starts.tolist().index(6000)
+    assert pvc.spans(row)["pvc"] == [(50, 175)]  # beats at 0 (N), 100 (V), 250 (N), ...
+    assert pvc.spans(row)["normal"][:2] == [(0, 50), (175, 375)]
+    ramp = (np.arange(6000, 8000) % 997 / 1000).astype(np.float32)
+    np.testing.assert_array_equal(pvc.signals[row][:, 0], ramp)
+
+
+def test_icentia_limit_counts_patients(tmp_path):
+    windows = build("icentia11k", write_icentia(tmp_path), BuildOptions(limit=2, windows_per_patient=2))
+    assert set(windows.patients) == {"p00003", "p00005"} and len(windows) == 4
+
+
+# --- records of 12 leads ---------------------------------------------------------------------------------
+
+
+def test_ptbxl(tmp_path):
+    folder = write_small_ptbxl(tmp_path / "ptbxl")
+    windows = build("ptbxl", folder)
+    assert windows.classes == ["CD", "HYP", "MI", "NORM", "STTC"] and windows.multilabel
+    assert windows.signals.shape == (60, 1000, 12) and windows.truths == () and windows.normal == ["NORM"]
+    assert windows.records[:2].tolist() == ["00001", "00002"]
+    assert {split: c["windows"] for split, c in windows.counts().items()} == {
+        "train": 48,
+        "val": 6,
+        "test": 6,
+    }
+    windows.save(tmp_path / "w.npz")
+    again = load_windows(tmp_path / "w.npz")
+    np.testing.assert_array_equal(again.signals[7], windows.signals[7])
+    few = build("ptbxl", folder, BuildOptions(limit=6, task="rhythm"))
+    assert len(few) == 6 and few.classes == ["SR", "AFIB"] and set(few.splits) == {"train", "val", "test"}
+
+
+def test_ptbxl_reference_targets(tmp_path):
+    folder = write_small_ptbxl(tmp_path / "ptbxl", records=40, sampling_rate=500)
+    with pytest.raises(DataError, match="no column heart_axis"):
+        build("ptbxl", folder, REFERENCE)
+    table = pd.read_csv(folder / "ptbxl_database.csv")
+    table["heart_axis"] = [("MID", "LAD", "ALAD", "RAD", "ARAD", None, "AXL")[k % 7] for k in range(40)]
+    table.loc[3, "scp_codes"] = "{'LVH': 100.0}"  # with RAD
+    table.loc[7, "scp_codes"] = "{'LVH': 100.0}"  # with MID: none of the 22
+    table.loc[8, "scp_codes"] = "{'NORM': 100.0}"  # normal without a statement on rhythm
+    table.to_csv(folder / "ptbxl_database.csv", index=False)
+    windows = build("ptbxl", folder, REFERENCE)
+    assert windows.classes == list(CINC_TARGETS) and len(windows.classes) == 22
+    assert windows.signals.shape == (39, 5000, 12) and windows.sampling_rate == 500
+    found = {
+        record: {name for name, there in zip(windows.classes, row, strict=True) if there}
+        for record, row in zip(windows.records.tolist(), windows.labels.tolist(), strict=True)
+    }
+    assert "00008" not in found
+    assert found["00001"] == {"NSR"} and found["00002"] == {"LAD", "NSR"} == found["00003"]
+    assert found["00004"] == {"RAD"} and found["00005"] == {"AF", "LAnFB", "TAb", "RAD"}
+    assert (
+        found["00006"] == {"NSR"} and found["00007"] == {"LBBB", "NSR"} and found["00009"] == {"NSR", "LAD"}
+    )
+
+
+def test_synthetic_rates_are_those_written(tmp_path):
+    folder = write_dataset(tmp_path / "synthetic", records=4, rates=(100,))
+    with pytest.raises(DataError, match="was written without 500 Hz"):
+        build("synthetic", folder, BuildOptions(sampling_rate=500))
+
+
+def test_synthetic_truth(tmp_path):
+    folder = write_dataset(tmp_path / "synthetic", records=60, rates=(100, 500))
+    windows = build("synthetic", folder)
+    assert windows.truths == ("planted",) and windows.multilabel
+    ids, _, _ = load_truth(folder)
+    seen = 0
+    for target, name in enumerate(windows.classes):
+        truth = load_truth(folder, name)[1]
+        for row, record in enumerate(windows.records.tolist()):
+            expected = truth[ids.tolist().index(int(record))]
+            np.testing.assert_array_equal(windows.mask(row, target, "planted"), expected)
+            seen += int(expected.any())
+    assert seen > 20
+    fast = build("synthetic", folder, BuildOptions(sampling_rate=500, limit=6))
+    row = windows.records.tolist().index(fast.records[2])
+    for target in range(5):
+        np.testing.assert_array_equal(
+            fast.mask(2, target, "planted"), windows.mask(row, target, "planted").repeat(5, axis=0)
+        )
+
+
+AXIS = "Electric axis of the heart"
+LUDB_ROWS = [
+    f'"F\n","51\n",Sinus rhythm,{AXIS}: normal,,,,,,,',
+    f"M,60,Sinus rhythm,{AXIS}: left axis deviation,,,,,,,",
+    f'M,60,Sinus rhythm,{AXIS}: normal,I degree AV block,,"Left atrial hypertrophy\nother",,,,',
+    f'M,60,Atrial fibrillation,{AXIS}: normal,,,,,"STEMI: apical\nIschemia: septal",,',
+    f"M,60,Sinus rhythm,{AXIS}: normal,,,Left ventricular overload,,Scar formation: apical,,",
+    f"M,60,Sinus rhythm,{AXIS}: vertical,,,,,Undefined ischemia/scar/supp.NSTEMI: apical,,",
+    f"M,60,Sinus arrhythmia,{AXIS}: horizontal,,,,,,Non-specific repolarization abnormalities: apical,",
+]
+LUDB_LABELS = [{"NORM"}, set(), {"CD", "HYP"}, {"MI", "STTC"}, {"MI"}, set(), {"STTC"}]
+LUDB_MARKS = [(1000, "("), (1020, "p"), (1039, ")"), (1100, "("), (1125, "N"), (1150, ")")]
+LUDB_MARKS += [(1300, "t"), (1350, ")"), (4990, "("), (4995, "t"), (4999, ")")]
+
+
+def test_ludb(tmp_path, capsys):
+    windows = build("ludb", write_ludb(tmp_path / "ludb", LUDB_ROWS, LUDB_MARKS))
+    assert windows.truths == ("P", "QRS", "T") and windows.signals.shape == (7, 1000, 12)
+    assert windows.sampling_rate == 100 and set(windows.splits) == {"test"}
+    found = [{n for n, there in zip(CLASSES, row, strict=True) if there} for row in windows.labels.tolist()]
+    assert found == LUDB_LABELS
+    for target in range(5):
+        waves = windows.mask(0, target, "P")
+        assert np.flatnonzero(waves[:, 0]).tolist() == list(range(200, 209))  # 1000 to 1039 at 500 Hz
+        assert np.flatnonzero(waves[:, 1]).tolist() == list(range(201, 210))  # lead II, 5 samples later
+        assert np.flatnonzero(windows.mask(0, target, "QRS")[:, 2]).tolist() == list(range(220, 231))
+    assert np.flatnonzero(windows.mask(0, 0, "T")[:, 0]).tolist() == [998, 999]
+    assert windows.settings["incomplete_waves"] == 7 * 12  # a T wave without an onset
+    assert "84 waves without an onset or offset are left out" in capsys.readouterr().out
+    steady = windows.signals[0][100:900, 0]
+    np.testing.assert_allclose(steady, np.arange(100, 900) / 1000, atol=0.002)
+    raw = build("ludb", tmp_path / "ludb", BuildOptions(sampling_rate=500, limit=1))
+    assert raw.signals.shape == (1, 5000, 12)
+    assert np.flatnonzero(raw.mask(0, 0, "QRS")[:, 0]).tolist() == list(range(1100, 1151))
+
+
+def test_ludb_damage(tmp_path):
+    folder = write_ludb(tmp_path / "ludb", LUDB_ROWS[:2], LUDB_MARKS)
+    (folder / "data" / "2.v3").unlink()
+    with pytest.raises(DataError, match=r"data/2: file 2\.v3 is missing"):
+        build("ludb", folder)
+    header = folder / "data" / "2.hea"
+    header.write_text(header.read_text().replace(" avl", " xyz"))
+    with pytest.raises(DataError, match="data/2 has no lead AVL"):
+        build("ludb", folder)
+    header.unlink()
+    assert len(build("ludb", folder)) == 1
+    (folder / "ludb.csv").write_text("ID,Sex\n1,F\n")
+    with pytest.raises(DataError, match="not the table of LUDB"):
+        build("ludb", folder)
+
+
+def test_waves_need_both_ends():
+    def waves(symbols: str) -> tuple[list[tuple[int, int, str]], int]:
+        return whole_waves(Annotations(np.arange(len(symbols)), np.array(list(symbols), dtype="<U1")))
+
+    assert waves("(p)(N)(t)") == ([(0, 2, "P"), (3, 5, "QRS"), (6, 8, "T")], 0)
+    assert waves("N)(N)") == ([(2, 4, "QRS")], 1)
+    assert waves("()()N") == ([], 1)
+    assert waves("(N") == ([], 1)
+    assert waves("") == ([], 0)
+
+
+def test_real_ludb(shared_data):
+    windows = build("ludb", shared_data / "ludb", BuildOptions(limit=5))
+    table = pd.read_csv(shared_data / "ludb" / "ludb.csv", index_col="ID")
+    assert list(table.columns) == LUDB_COLUMNS.split(",")[1:]
+    assert superclasses(table).shape == (len(table), 5)
+    for row in range(5):
+        qrs, p = windows.mask(row, 0, "QRS"), windows.mask(row, 0, "P")
+        assert 0.02 < qrs.mean() < 0.25 and not (qrs & p).any()
+        slope = np.abs(np.diff(windows.signals[row], axis=0))
+        inside = qrs[1:] & qrs[:-1]
+        assert slope[inside].mean() > 2 * slope[~inside].mean()  # the steep part is where the QRS is

@@ -1,0 +1,119 @@
+"""Training on windows: the study's model on the loop of all PyTorch models."""
+
+import numpy as np
+import pytest
+
+from attribution import train as study
+from preprocessing.windows import load_windows
+from tests.helpers.attribution_files import WIDTHS, bumps
+from tests.helpers.training_files import call, interrupt_at
+from training import load_predictor
+from training.checkpoint import read_card
+from utils.errors import DataError, UsageError
+from utils.metrics import roc_auc
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def path(tmp_path):
+    bumps("ttttvvxx").save(tmp_path / "mitdb.npz")
+    return tmp_path / "mitdb.npz"
+
+
+def run(path, out, *more):
+    words = ["--dataset_path", path, "--output_dir", out, "--epochs", 3, "--batch_size", 8, "--threads", 1]
+    call(study.main, "attribution.train", *words, "--model_config", WIDTHS, "--learning_rate", 0.01, *more)
+
+
+def test_a_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsys):
+    run(path, tmp_path, "--seed", 3)
+    told = capsys.readouterr().out
+    assert "validation patients: 24 windows: N 12, VEB 12" in told and "on validation patients" in told
+    card = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed3")
+    assert card["task"] == "mitdb" and card["leads"] == ["II"] and card["windows"] == "mitdb.npz"
+    assert not card["multilabel"] and card["standardization"]["per_record"]
+    assert "validation patients" in card["chosen_on"] and "fold" not in card["chosen_on"]
+    test = load_windows(path).select(split="test")
+    predictor = load_predictor(tmp_path / "checkpoints" / "mitdb_resnet18_seed3")
+    probabilities = predictor.predict(test.signals[:])
+    assert roc_auc(test.labels, probabilities).min() > 0.9
+    # offset and gain of a recorder do not matter
+    np.testing.assert_allclose(predictor.predict(3 * test.signals[:] - 2), probabilities, atol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(path, tmp_path, monkeypatch):
+    run(path, tmp_path, "--run", "one")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(patch, 1, 2)
+        run(path, tmp_path, "--run", "two")
+    run(path, tmp_path, "--run", "two", "--resume")
+    first, second = (tmp_path / "checkpoints" / name / "model.safetensors" for name in ("one", "two"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
+    run(path, tmp_path, "--model", "resnet18_7", "--epochs", 1)
+    assert (tmp_path / "checkpoints" / "mitdb_resnet18_seed42" / "card.json").exists()
+    with pytest.raises(SystemExit):
+        run(path, tmp_path, "--help")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "name of the run (default: DATASET_MODEL_seedSEED)" in told
+    assert "fold-9" not in told and "--sub" not in told
+
+
+def test_dataset_level_standardisation_keeps_amplitudes(path, tmp_path):
+    run(path, tmp_path, "--standardize", "dataset", "--epochs", 1)
+    numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42")["standardization"]
+    train = load_windows(path).select(split="train").signals[:]
+    assert numbers["std"] == pytest.approx(float(train.std()), rel=1e-5) and "per_record" not in numbers
+
+
+def test_without_validation_patients_a_part_of_the_training_windows_is_kept_in_view(tmp_path, capsys):
+    bumps("ttttxx").save(tmp_path / "mitdb.npz")
+    run(tmp_path / "mitdb.npz", tmp_path, "--epochs", 1)
+    assert "training windows kept in view" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (["--dataset", "svdb"], DataError, "holds 'mitdb', not --dataset svdb"),
+        (["--dataset", "mitbd", "--dataset_path", ""], UsageError, "did you mean 'mitdb'"),
+        (["--model", "protoecgnet"], UsageError, "trained by torch_train.py"),
+        (["--crop", 500], UsageError, "longer than the windows"),
+        (["--resume"], UsageError, "nothing to resume|no run"),
+    ],
+)
+def test_wrong_words_say_so(path, tmp_path, words, error, message):
+    with pytest.raises(error, match=message):
+        run(path, tmp_path, *words)
+
+
+def test_flags_of_ptbxl_are_refused(path, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(path, tmp_path, "--task", "rhythm")
+    assert stop.value.code == 2
+    assert "--task" in capsys.readouterr().err
+
+
+def test_one_class_and_empty_splits_are_refused(tmp_path):
+    windows = bumps("ttvvxx")
+    windows.labels[windows.splits == "val"] = [1, 0]
+    windows.save(tmp_path / "mitdb.npz")
+    with pytest.raises(DataError, match="only one class"):
+        run(tmp_path / "mitdb.npz", tmp_path)
+    bumps("xx").save(tmp_path / "mitdb.npz")
+    with pytest.raises(UsageError, match="no train split"):
+        run(tmp_path / "mitdb.npz", tmp_path)
+
+
+def test_the_last_epoch_is_kept_unless_asked_otherwise(path, tmp_path, monkeypatch):
+    aucs = iter([0.9, 0.8, 0.7] * 2)
+    monkeypatch.setattr(
+        "training.loops.recorder.evaluate", lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5}
+    )
+    run(path, tmp_path, "--run", "last")
+    run(path, tmp_path, "--run", "best", "--keep", "best")
+    kept = {name: read_card(tmp_path / "checkpoints" / name)["metrics"]["epoch"] for name in ("last", "best")}
+    assert kept == {"last": 3, "best": 1}

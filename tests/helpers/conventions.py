@@ -1,0 +1,153 @@
+"""Checkers that read Python source, for test_house.py."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from numpydoc.hooks.validate_docstrings import DocstringVisitor
+
+# Methods whose meaning and signature a framework lays down.
+FRAMEWORK_METHODS = {"build", "call", "compute_output_shape", "compute_output_spec", "forward", "get_config"}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+UNSAFE_KEYWORDS = {("allow_pickle", True), ("weights_only", False), ("safe_mode", False)}
+IMPORTING_CALLS = {"import_module", "__import__", "importorskip"}
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def imported_modules(text: str) -> set[str]:
+    """Top-level names of everything a file imports, anywhere in it."""
+    return {name.split(".")[0] for _, name in _imports(ast.parse(text))}
+
+
+def import_problems(text: str, forbidden: set[str]) -> list[str]:
+    """Imports of forbidden top-level names."""
+    return [
+        f"line {line}: imports {n}" for line, n in _imports(ast.parse(text)) if n.split(".")[0] in forbidden
+    ]
+
+
+def unsafe_loading(text: str) -> list[str]:
+    """Imports, calls and arguments with which reading a file can run what the file holds."""
+    tree = ast.parse(text)
+    found = [f"line {line}: imports {n}" for line, n in _imports(tree) if n.split(".")[0] in UNSAFE_MODULES]
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        if ast.unparse(node.func) in UNSAFE_CALLS:
+            found.append(f"line {node.lineno}: {ast.unparse(node.func)}")
+        for keyword in node.keywords:
+            value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+            if (keyword.arg, value) in UNSAFE_KEYWORDS:
+                found.append(f"line {node.lineno}: {keyword.arg}={value}")
+    return found
+
+
+def _imports(tree: ast.AST) -> list[tuple[int, str]]:
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.append((node.lineno, node.module))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in IMPORTING_CALLS:
+            found += [(node.lineno, a.value) for a in node.args[:1] if isinstance(a, ast.Constant)]
+    return found
+
+
+def exports(path: Path) -> dict[str, str]:
+    """Names in the ``__all__`` of a package's ``__init__.py``, with the module that each comes from."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    sources = {
+        a.asname or a.name: n.module for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names
+    }
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names = ast.literal_eval(node.value)
+            return {name: sources.get(name) or path.parent.name for name in names}
+    return {}
+
+
+def docstring_problems(path: Path, checks: set[str], names: set[str] | None = None) -> list[str]:
+    """What numpydoc has to say on the public functions, classes and methods of a file, or on those named."""
+    visitor = _PublicDocstrings(str(path), {"checks": checks, "exclude": None, "overrides": None})
+    visitor.names = names
+    visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return [
+        f"line {where.rsplit(':', 1)[1]}: {name} {code} {text}"
+        for where, name, code, text in visitor.findings
+    ]
+
+
+class _PublicDocstrings(DocstringVisitor):
+    """numpydoc's own visitor, for public names, that knows properties, generators and dataclasses."""
+
+    names: set[str] | None = None
+
+    def visit(self, node: ast.AST) -> None:
+        if isinstance(node, (ast.ClassDef, *FUNCTIONS)):
+            if self.names is not None and len(self.stack) == 1 and node.name not in self.names:
+                return
+            nested = isinstance(self.stack[-1], FUNCTIONS)
+            if (
+                nested
+                or node.name.startswith("_")
+                or node.name in FRAMEWORK_METHODS
+                or _decorated(node, "overload")
+            ):
+                return
+        super().visit(node)
+
+    def _get_numpydoc_issues(self, node: ast.AST) -> None:
+        super()._get_numpydoc_issues(node)
+        doc = ast.get_docstring(node) or ""
+        if isinstance(node, FUNCTIONS) and doc and "Yields\n---" not in doc and _yields(node):
+            self._add(node, "YD01", "No Yields section found")
+        if _decorated(node, "dataclass") and doc:
+            documented = {
+                name for names in re.findall(r"^(\w+(?:, \w+)*) : ", doc, re.M) for name in names.split(", ")
+            }
+            for field in node.body:
+                if isinstance(field, ast.AnnAssign) and not _carries_help(field.value):
+                    name = ast.unparse(field.target)
+                    if not name.startswith("_") and name not in documented:
+                        self._add(field, "PR01", f"field {name} is not documented")
+
+    def _ignore_issue(self, node: ast.AST, check: str) -> bool:
+        # A property is described like a value. A class without __init__ inherits one or is a dataclass, whose
+        # fields are checked above, as is YD01: numpydoc sees only the yields at the top of a function.
+        if check == "RT01" and _decorated(node, "property", "cached_property"):
+            return True
+        if check == "PR02" and isinstance(node, ast.ClassDef):
+            return not any(getattr(child, "name", "") == "__init__" for child in node.body)
+        return check == "YD01" or super()._ignore_issue(node, check)
+
+    def _add(self, node: ast.AST, code: str, text: str) -> None:
+        self.findings.append([f"{self.filepath}:{node.lineno}", self.node_name, code, text])
+
+
+def _decorated(node: ast.AST, *names: str) -> bool:
+    decorators = [d.func if isinstance(d, ast.Call) else d for d in getattr(node, "decorator_list", [])]
+    return any(ast.unparse(d).split(".")[-1] in names for d in decorators)
+
+
+def _carries_help(default: ast.AST | None) -> bool:
+    """Whether a field says in its default what it is for, as the options of a command line do."""
+    if not isinstance(default, ast.Call):
+        return False
+    said = [ast.unparse(argument).startswith(("'", '"', "f'", 'f"')) for argument in default.args[1:]]
+    return any(said) or "'help'" in ast.unparse(default)
+
+
+def _yields(function: ast.AST) -> bool:
+    """Whether the function itself, not one inside it, is a generator."""
+    waiting = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, (ast.ClassDef, ast.Lambda, *FUNCTIONS)):
+            waiting += ast.iter_child_nodes(node)
+    return False

@@ -1,0 +1,385 @@
+"""The rules of the house, checked on the tree itself.
+
+Every checker is a function from text to problems; beside the tree each one is shown a small bad example,
+so that a checker that has gone blind is noticed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.conventions import (
+    docstring_problems,
+    exports,
+    import_problems,
+    imported_modules,
+    unsafe_loading,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = PYPROJECT["tool"]["importlinter"]["root_packages"]
+MAX_LINES = 400
+MAX_BYTES = 10_000_000
+
+# Pinned although no file imports them, and why.
+USED_WITHOUT_IMPORT = {
+    "h5py": "Keras reads and writes .weights.h5 with it",
+    "tensorboard": "torch.utils.tensorboard and the TensorBoard command",
+    "tensorflow": "Keras' default backend",
+    "pytest-xdist": "make test runs on two processes",
+    "pytest-timeout": "a test that hangs is named and stopped",
+    "ruff": "style",
+    "mypy": "types",
+    "import-linter": "the one-way import contract",
+}
+DISTRIBUTION = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow"}
+
+
+@pytest.fixture(scope="module")
+def files() -> list[Path]:
+    """Files that are, or would be, committed."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip(f"not a git checkout: {listed.stderr.strip()}")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return sorted({path for path in paths if path.is_file()})
+
+
+def texts(files: list[Path], *suffixes: str) -> Iterator[tuple[str, str]]:
+    """Name and content of the text files, or of those that end with one of the suffixes."""
+    for path in files:
+        if suffixes and path.suffix not in suffixes:
+            continue
+        try:
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            assert path.suffix not in (".py", ".md", ".yaml", ".toml", ".json"), f"{path} is not UTF-8"
+
+
+def problems_in(
+    files: list[Path], check: Callable[[str], list[str]], *suffixes: str, tests: bool = True
+) -> list[str]:
+    """Every problem of the tree as ``file: problem``."""
+    return [
+        f"{name}: {problem}"
+        for name, text in texts(files, *suffixes)
+        if tests or not name.startswith("tests/")
+        for problem in check(text)
+    ]
+
+
+def run_tool(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=cwd, capture_output=True, text=True, timeout=600
+    )
+
+
+# ---- tools ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])
+def test_tools_are_content(arguments):
+    done = run_tool(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_configuration_of_the_tools_bites(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "utils").mkdir()
+    (tmp_path / "preprocessing").mkdir()
+    (tmp_path / "preprocessing" / "__init__.py").write_text("")
+    (tmp_path / "utils" / "__init__.py").write_text("import os\n\ndef f()->int:\n    return 'one'\n")
+    assert "F401" in run_tool("ruff", "check", "--no-cache", ".", cwd=tmp_path).stdout
+    assert run_tool("ruff", "format", "--no-cache", "--check", ".", cwd=tmp_path).returncode == 1
+    assert "Incompatible return value" in run_tool("mypy", "--no-incremental", cwd=tmp_path).stdout
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess:
+    code = "from importlinter.cli import lint_imports_command as main; main()"
+    command = [sys.executable, "-c", code, "--no-cache", "--no-logo"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+
+
+def test_imports_point_one_way():
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_import_contract_bites(tmp_path):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+        (tmp_path / package / "module.py").write_text("")
+    assert lint_imports(tmp_path).returncode == 0
+    wrong = [
+        ("utils", "databases"),
+        ("databases", "training"),
+        ("preprocessing", "models_torch"),
+        ("models_tf", "tensorflow"),
+        ("models_torch", "models_tf"),
+        ("models_torch", "keras"),
+        ("models_torch", "preprocessing"),
+    ]
+    for where, what in wrong:
+        with open(tmp_path / where / "module.py", "a") as file:
+            file.write(f"import {what}\n")
+    broken = lint_imports(tmp_path)
+    assert broken.returncode == 1, broken.stderr
+    for where, what in wrong:
+        assert f"{where} is not allowed to import {what}" in broken.stdout
+
+
+def test_every_package_is_under_the_contract(files):
+    packages = {
+        path.parent.name for path in files if path.name == "__init__.py" and path.parent.parent == ROOT
+    }
+    assert packages - {"tests"} == set(PACKAGES)
+
+
+def test_no_package_imports_a_script(files):
+    scripts = {path.stem for path in files if path.suffix == ".py" and path.parent == ROOT}
+    inside = [path for path in files if path.relative_to(ROOT).parts[0] in PACKAGES]
+    found = problems_in(inside, lambda text: import_problems(text, scripts), ".py")
+    assert not found, "\n".join(found)
+    assert import_problems("import json\nfrom train import main\n", {"train"}) == ["line 2: imports train"]
+
+
+def test_data_layers_import_no_framework():
+    code = (
+        "import importlib, pkgutil, sys\n"
+        "for package in ('utils', 'databases', 'preprocessing'):\n"
+        "    found = importlib.import_module(package)\n"
+        "    for module in pkgutil.walk_packages(found.__path__, package + '.'):\n"
+        "        importlib.import_module(module.name)\n"
+        "print(*sorted({'keras', 'tensorflow', 'torch', 'wandb'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+# ---- docstrings ----------------------------------------------------------------------------------
+
+
+def test_exported_names_are_documented(files):
+    checks = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"])
+    found, exported = [], 0
+    for init in files:
+        if init.name != "__init__.py" or init.relative_to(ROOT).parts[0] not in PACKAGES:
+            continue
+        by_module: dict[str, set[str]] = {}
+        for name, module in exports(init).items():
+            by_module.setdefault(module, set()).add(name)
+            exported += 1
+        for module, names in by_module.items():
+            path = (ROOT / module.replace(".", "/")).with_suffix(".py")
+            if path.exists():
+                found += [f"{module}: {problem}" for problem in docstring_problems(path, checks, names)]
+    assert not found, "\n".join(found)
+    assert exported > 10
+
+
+def docstring_lines(text: str) -> int:
+    """Lines that the docstrings of a file take."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [
+        n.body[0]
+        for n in ast.walk(ast.parse(text))
+        if isinstance(n, kinds) and n.body and ast.get_docstring(n)
+    ]
+    return sum((node.end_lineno or 0) - node.lineno + 1 for node in nodes)
+
+
+def test_docstrings_are_at_most_22_percent_of_the_source(files):
+    source = [text for name, text in texts(files, ".py") if not name.startswith("tests/")]
+    share = sum(map(docstring_lines, source)) / sum(text.count("\n") for text in source)
+    assert share <= 0.22
+    assert docstring_lines('"""Module."""\n\ndef f():\n    """One.\n\n    Two.\n    """\n') == 5
+
+
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("def f(a):\n    return a\n", "GL08"),
+        ('def f(a):\n    """Summary."""\n', "PR01"),
+        (
+            'def f():\n    """Sum.\n\n    Parameters\n    ----------\n    a : int\n        It.\n    """\n',
+            "PR02",
+        ),
+        ('def f():\n    """Summary."""\n    return 1\n', "RT01"),
+        ('def f():\n    """Summary."""\n    for i in range(3):\n        yield i\n', "YD01"),
+        ('class A:\n    """Summary."""\n\n    def f(self):\n        pass\n', "GL08"),
+        (
+            'import dataclasses\n\n@dataclasses.dataclass\nclass A:\n    """Summary."""\n\n    width: int\n',
+            "field width",
+        ),
+    ],
+)
+def test_the_docstring_check_bites(tmp_path, code, finding):
+    (tmp_path / "module.py").write_text('"""Module."""\n\n' + code)
+    checks = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"])
+    found = docstring_problems(tmp_path / "module.py", checks)
+    assert len(found) == 1, found
+    assert finding in found[0]
+
+
+# ---- nothing that is loaded can run code ---------------------------------------------------------
+
+
+def test_nothing_that_is_loaded_can_run_code(files):
+    found = problems_in(files, unsafe_loading, ".py", tests=False)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from joblib import load",
+        "np.load(path, allow_pickle=True)",
+        "torch.load(path)",
+        "torch.save(state, path)",
+        "value = eval(text)",
+        "exec(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "keras.saving.load_model(path, safe_mode=False)",
+    ],
+)
+def test_the_unsafe_loading_check_bites(line):
+    assert len(unsafe_loading(line)) == 1
+    assert unsafe_loading("model.eval()\nyaml.safe_load(text)\nnp.load(path, allow_pickle=False)\n") == []
+
+
+# ---- the tree ------------------------------------------------------------------------------------
+
+
+def machine_paths(text: str) -> list[str]:
+    """Absolute paths that exist on one machine only."""
+    pattern = r"(?<![\w.])/(?:work|root|scratch|Users|home/(?!twelvelead))/?[\w.-]*|[A-Z]:\\Users"
+    return [f"machine path {found}" for found in re.findall(pattern, text)]
+
+
+def test_no_paths_of_one_machine(files):
+    found = problems_in(files, machine_paths)
+    assert not found, "\n".join(found)
+    home = "/".join(["", "home", "anna"])
+    assert machine_paths(f"data in {home}/ptb") == [f"machine path {home}"]
+    assert machine_paths("see https://site.org/work/1 and data/root") == []
+
+
+def unfinished(text: str) -> list[str]:
+    """Marks of unfinished work."""
+    return re.findall(r"\b(?:TODO|FIXME|XXX|raise NotImplementedError)\b", text)
+
+
+def test_nothing_is_unfinished(files):
+    found = problems_in(files, unfinished, ".py", tests=False)
+    assert not found, "\n".join(found)
+    assert unfinished("raise NotImplementedError  # TODO") == ["raise NotImplementedError", "TODO"]
+    assert unfinished("except NotImplementedError:") == []
+
+
+def test_files_are_of_readable_size(files):
+    lines = {name: text.count("\n") for name, text in texts(files, ".py")}
+    assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
+    assert {str(path): path.stat().st_size for path in files if path.stat().st_size > MAX_BYTES} == {}
+
+
+# ---- requirements --------------------------------------------------------------------------------
+
+
+def pins(text: str) -> dict[str, str]:
+    """Name and exact version of every requirement."""
+    found = {}
+    for line in text.splitlines():
+        requirement = line.split("#")[0].strip()
+        if requirement:
+            match = re.fullmatch(r"([A-Za-z0-9._-]+)==(\d[\w.]*)", requirement)
+            assert match, f"not an exact pin: {requirement}"
+            found[match[1]] = match[2]
+    return found
+
+
+def test_requirements_are_what_is_imported(files):
+    pinned = set(pins((ROOT / "requirements.txt").read_text()))
+    local = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in files if path.suffix == ".py"}
+    modules = {module for _, text in texts(files, ".py") for module in imported_modules(text)}
+    imported = {DISTRIBUTION.get(m, m.replace("_", "-")) for m in modules - local - sys.stdlib_module_names}
+    assert imported - pinned == set(), "imported but not pinned"
+    assert pinned - imported - set(USED_WITHOUT_IMPORT) == set(), "pinned but not used"
+    assert set(USED_WITHOUT_IMPORT) - pinned == set(), "said to be used but not pinned"
+
+
+def test_pins_are_exact():
+    assert pins("torch==2.13.0  # why\n\n# text\n") == {"torch": "2.13.0"}
+    for loose in ("torch", "torch>=2", "torch==2.*", "torch~=2.13"):
+        with pytest.raises(AssertionError, match="not an exact pin"):
+            pins(loose)
+
+
+def test_pre_commit_runs_the_pinned_ruff():
+    version = pins((ROOT / "requirements.txt").read_text())["ruff"]
+    assert f"rev: v{version}" in (ROOT / ".pre-commit-config.yaml").read_text()
+
+
+# ---- documents -----------------------------------------------------------------------------------
+
+
+def dead_links(text: str, folder: Path) -> list[str]:
+    """Relative links and pictures of a Markdown text that lead nowhere."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)[^)]*\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    local = [t.split("#")[0] for t in targets if not re.match(r"[a-z]+:", t)]
+    return [f"dead link {target}" for target in local if target and not (folder / target).exists()]
+
+
+def test_links_and_pictures_exist(files):
+    found = []
+    for name, text in texts(files, ".md"):
+        found += [f"{name}: {problem}" for problem in dead_links(text, (ROOT / name).parent)]
+    assert not found, "\n".join(found)
+    assert dead_links('[a](Makefile) [b](https://x.org) ![c](no.png) <img src="no.svg">', ROOT) == [
+        "dead link no.png",
+        "dead link no.svg",
+    ]
+
+
+WRITTEN_BY_COMMANDS = {"table.md"}  # in a folder that the user names
+
+
+def absent_documents(text: str, folder: Path) -> list[str]:
+    """Markdown files that a text refers to and that are not in the tree."""
+    names = set(re.findall(r"(?<![\w./:-])(?!//)([A-Za-z][\w/-]*\.md)\b", text)) - WRITTEN_BY_COMMANDS
+    return [
+        f"speaks of {n}, which is absent" for n in names if not any((p / n).exists() for p in (ROOT, folder))
+    ]
+
+
+def test_documents_that_are_named_exist(files):
+    found = []
+    for name, text in texts([f for f in files if not f.name.startswith(".")]):
+        found += [f"{name}: {problem}" for problem in absent_documents(text, (ROOT / name).parent)]
+    assert not found, "\n".join(found)
+
+
+def test_the_changelog_knows_the_version():
+    version = re.search(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
+    assert version
+    assert f"## [{version[1]}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_python_files_parse_on_the_oldest_python(files):
+    for _, text in texts(files, ".py"):
+        ast.parse(text, feature_version=(3, 11))

@@ -1,0 +1,231 @@
+"""Checkpoint folders: whole after any kill, and refused in words when anything in them is wrong."""
+
+import errno
+import json
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.helpers.training_files import SAMPLES, card_of
+from training.checkpoint import find_checkpoint, load_state, read_card, save_state, write_checkpoint
+from utils.errors import DataError, TwelveLeadError, UsageError
+
+MODEL = {"name": "ecgnet", "num_classes": 5, "samples": SAMPLES, "leads": 12}
+
+
+def save(folder, version, size=8, framework="torch"):
+    weights = {"w": np.full(size, version, np.float32)}
+    card = card_of(MODEL, framework, seed=version)
+    write_checkpoint(folder, card, lambda path: save_file(weights, path))
+
+
+def loaded_version(folder):
+    """The version of card and weights; they must be of one piece."""
+    card = read_card(find_checkpoint(folder))
+    weights = load_file(folder / card["weights"])["w"]
+    assert set(weights) == {card["seed"]}
+    return card["seed"]
+
+
+def test_round_trip_and_the_keys_a_card_must_have(tmp_path):
+    save(tmp_path / "run", 1)
+    assert loaded_version(tmp_path / "run") == 1
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["weights"] == "model.safetensors" and len(card["weights_sha256"]) == 64
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_state_keeps_every_bit_and_shape(tmp_path):
+    arrays = {
+        "scalar": np.array(3, np.int64),
+        "empty": np.zeros((0, 2), np.float32),
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "bytes": np.arange(256, dtype=np.uint8),
+        "nan": np.array([np.nan, np.inf, -0.0], np.float32),
+    }
+    progress = {"epoch": 2, "best": 0.1 + 0.2, "history": [{"epoch": 1, "loss": 1 / 3}], "nan": float("nan")}
+    save_state(tmp_path, arrays, progress)
+    back, told = load_state(tmp_path)
+    assert back.keys() == arrays.keys()
+    for key, array in arrays.items():
+        assert back[key].dtype == array.dtype and back[key].shape == array.shape
+        np.testing.assert_array_equal(back[key], array)
+    assert told == {**progress, "nan": None}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs, no clean-up either."""
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("moment", [1, 2, 3, 4])
+def test_a_kill_at_any_rename_leaves_best_or_last(tmp_path, monkeypatch, before, moment):
+    folder, rename, count = tmp_path / "run", os.replace, 0
+    if before:
+        save(folder, 1)
+        save_state(folder, {"w": np.ones(3)}, {"epoch": 1})
+
+    def replace(a, b):
+        nonlocal count
+        count += 1
+        if count == moment:
+            monkeypatch.setattr(Path, "unlink", lambda *a, **k: (_ for _ in ()).throw(Killed()))
+            raise Killed
+        rename(a, b)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(Killed):
+        save(folder, 2)
+        save_state(folder, {"w": np.full(3, 2.0)}, {"epoch": 2})
+        save(folder, 3)
+    monkeypatch.undo()
+    if before or moment > 2:  # before the first weights are in place there is nothing to load
+        assert loaded_version(folder) == (2 if moment > 2 else 1)
+    else:
+        with pytest.raises(TwelveLeadError):
+            loaded_version(folder)
+    if before:
+        assert load_state(folder)[1]["epoch"] == 1
+    save(folder, 4)  # whatever was left behind is in nobody's way
+    assert loaded_version(folder) == 4
+
+
+@pytest.fixture
+def no_room():
+    """Files above 4 kB cannot be written: what a full disk is like, without being root."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_the_weights_keeps_the_checkpoint_before(tmp_path, no_room):
+    save(tmp_path, 1)
+    with pytest.raises(TwelveLeadError, match=r"cannot write .*model\.safetensors: File too large"):
+        save(tmp_path, 2, size=5000)
+    assert loaded_version(tmp_path) == 1
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_no_room_for_the_state_keeps_the_state_before(tmp_path, no_room):
+    save_state(tmp_path, {"w": np.ones(3)}, {"epoch": 1})
+    with pytest.raises(TwelveLeadError, match=r"cannot write .*state\.safetensors.*Nothing was overwritten"):
+        save_state(tmp_path, {"w": np.ones(5000)}, {"epoch": 2})
+    assert load_state(tmp_path)[1] == {"epoch": 1}
+
+
+def test_full_disk_on_a_real_small_one(tmp_path):
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], capture_output=True)
+    if mount.returncode:
+        pytest.skip("only root may mount a small disk")
+    try:
+        save(tmp_path, 1)
+        with pytest.raises(TwelveLeadError, match="the disk is full: free some space"):
+            save(tmp_path, 2, size=100_000)
+        assert loaded_version(tmp_path) == 1
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, code):
+    save(tmp_path, 1)
+
+    def refuse(*_args, **_options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(TwelveLeadError, match="choose another output folder"):
+        save(tmp_path, 2)
+    assert loaded_version(tmp_path) == 1
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(TwelveLeadError, match="choose another output folder"):
+        save(tmp_path / "checkpoints" / "run", 1)
+
+
+def edit_card(folder, **changes):
+    card = json.loads((folder / "card.json").read_text()) | changes
+    (folder / "card.json").write_text(json.dumps({k: v for k, v in card.items() if v != "removed"}))
+
+
+def flip_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: flip_byte(f / "model.safetensors"), "SHA-256 differs"),
+        (lambda f: os.truncate(f / "model.safetensors", 20), "SHA-256 differs"),
+        (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+        (lambda f: edit_card(f, classes="removed"), "lacks classes"),
+        (lambda f: edit_card(f, framework="jax"), "unknown framework 'jax'"),
+        (lambda f: edit_card(f, framework="keras"), "model.weights.h5 is missing"),
+        (lambda f: edit_card(f, model="ecgnet"), "'model' must hold"),
+        (lambda f: edit_card(f, classes=["A"]), "'classes' must be a list with one entry for each of 5"),
+        (lambda f: edit_card(f, thresholds=[0.5]), "'thresholds' must be a list"),
+        (lambda f: edit_card(f, samples="1000"), "'samples' must be a whole number"),
+        (lambda f: edit_card(f, thresholds=[0.5, 0.5, 2, 0.5, 0.5]), "'thresholds' must be probabilities"),
+        (lambda f: edit_card(f, crop=100), "contradict each other"),
+        (lambda f: edit_card(f, leads=["I"]), "'leads' must be a list of 12 names"),
+        (lambda f: edit_card(f, sampling_rate=0), "'sampling_rate' must be a whole number"),
+        (lambda f: (f / "card.json").write_text("[1]"), "no card of a trained model"),
+        (lambda f: (f / "card.json").write_text("{"), "not valid JSON"),
+        (lambda f: (f / "card.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path, damage, message):
+    save(tmp_path, 1)
+    damage(tmp_path)
+    with pytest.raises(DataError) as caught:
+        read_card(tmp_path)
+    assert message in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_the_card_of_another_model(tmp_path):
+    save(tmp_path / "a", 1)
+    save(tmp_path / "b", 2)
+    os.replace(tmp_path / "a" / "card.json", tmp_path / "b" / "card.json")
+    with pytest.raises(DataError, match="belongs to another model"):
+        read_card(tmp_path / "b")
+
+
+def test_unknown_names_are_answered_with_the_nearest(tmp_path):
+    save(tmp_path / "checkpoints" / "ecgnet_long", 1)
+    assert find_checkpoint("ecgnet_long", tmp_path) == tmp_path / "checkpoints" / "ecgnet_long"
+    with pytest.raises(UsageError, match="did you mean 'ecgnet_long'"):
+        find_checkpoint("ecgnet_lang", tmp_path)
+    with pytest.raises(UsageError, match="no trained model 'x'"):
+        find_checkpoint("x", tmp_path / "empty")
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, b"\x08" + b"\0" * 7 + b'{"a": 1}'])
+def test_a_damaged_state_is_named(tmp_path, content):
+    path = tmp_path / "last" / "state.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"state\.safetensors is damaged"):
+        load_state(tmp_path)
+
+
+def test_a_truncated_state_is_named(tmp_path):
+    save_state(tmp_path, {"w": np.ones(100)}, {"epoch": 1})
+    path = tmp_path / "last" / "state.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(DataError, match="again with --overwrite"):
+        load_state(tmp_path)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(UsageError, match="nothing to resume"):
+        load_state(tmp_path)

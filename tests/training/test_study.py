@@ -1,0 +1,97 @@
+"""The study of a folder: whose trials are alive, and storages that are shared, cut or damaged."""
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from tests.helpers.tune_files import SPACE, by_rate, pretend_training, rows, run, words
+from training.experiments.study import is_alive, open_study, this_worker
+from utils.errors import DataError, TwelveLeadError, UsageError
+
+
+@pytest.fixture
+def space(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    return path
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    return partial(pretend_training, monkeypatch)
+
+
+def test_who_is_alive():
+    me = this_worker()
+    assert me["pid"] == os.getpid() and is_alive(me)
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    assert not is_alive({**me, "pid": done.pid})
+    assert not is_alive({**me, "started": -1})  # a later process with the same number
+    assert is_alive({**me, "pid": done.pid, "host": "elsewhere"})
+    assert not is_alive(None)
+    zombie = subprocess.Popen(["sleep", "60"])
+    started = int(Path(f"/proc/{zombie.pid}/stat").read_text().split()[21])
+    assert is_alive({**me, "pid": zombie.pid, "started": started})
+    zombie.send_signal(signal.SIGKILL)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    assert not is_alive({**me, "pid": zombie.pid, "started": started})
+    zombie.wait()
+
+
+def test_trials_of_other_hosts_count_until_alone(tmp_path, space, pretend, capsys):
+    pretend(by_rate)
+    args = words("data", tmp_path, space, "--n_trials", 2)
+    (tmp_path / "tuning" / "s").mkdir(parents=True)
+    study = open_study(tmp_path / "tuning" / "s", "s", "", 1)
+    study.ask().set_user_attr("worker", {"host": "elsewhere pid:[1]", "pid": 7, "started": 1})
+    run(*args)
+    assert [row["state"] for row in rows(tmp_path)] == ["running", "complete"]
+    assert "trial 0 runs in process 7 on elsewhere" in capsys.readouterr().out
+    run(*args, "--alone")
+    assert [row["state"] for row in rows(tmp_path)] == ["unfinished", "complete", "complete"]
+    assert "left unfinished by process 7 on elsewhere" in capsys.readouterr().out
+
+
+def test_a_trial_that_somebody_else_has_taken_over(tmp_path, space, pretend):
+    def score(config, epoch):
+        open_study(tmp_path / "tuning" / "s", "s", "", 1).tell(0, state=TrialState.FAIL)
+        return 0.8
+
+    pretend(score)
+    with pytest.raises(TwelveLeadError, match="trial 0 was taken over by another worker: --alone"):
+        run(*words("data", tmp_path, space, "--n_trials", 1))
+
+
+def test_a_journal_that_was_cut_or_damaged(tmp_path, space, pretend):
+    pretend(by_rate)
+    run(*words("data", tmp_path, space, "--n_trials", 1))
+    journal = tmp_path / "tuning" / "s" / "journal.log"
+    with open(journal, "a") as file:
+        file.write('{"op_code": 4, "wor')  # the disk was full
+    run(*words("data", tmp_path, space, "--n_trials", 2))
+    assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete"]
+    text = journal.read_text()
+    for damaged in (text.replace("{", "", 1), text.replace('"op_code"', '"code"', 1)):
+        journal.write_text(damaged)
+        with pytest.raises(DataError, match=r"journal\.log is damaged"):
+            run(*words("data", tmp_path, space, "--n_trials", 3))
+
+
+def test_storage_is_sqlite_or_the_journal(tmp_path, space, pretend):
+    pretend(by_rate)
+    args = words("data", tmp_path, space, "--storage", f"sqlite:///{tmp_path}/study.db", "--n_trials")
+    run(*args, "1")
+    run(*args, "2")
+    assert len(rows(tmp_path)) == 2 and not (tmp_path / "tuning" / "s" / "journal.log").exists()
+    (tmp_path / "study.db").write_text("no database at all")
+    with pytest.raises(DataError, match="is no SQLite database"):
+        run(*args, "2")
+    with pytest.raises(UsageError, match="give sqlite:///FILE"):
+        run(*words("data", tmp_path, space, "--storage", "mysql://host/db"))

@@ -1,0 +1,135 @@
+"""Where training numbers go: CSV, TensorBoard's event files, and wandb with and without an account."""
+
+import csv
+import os
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+
+import torch_train
+from tests.helpers.training_files import ROOT, call, flags
+from utils.errors import UsageError
+from utils.loggers import RunLogger, check_wandb
+
+
+def row(epoch, **values):
+    return {"epoch": epoch, "loss": 1 / epoch, "note": "text", **values}
+
+
+def events(path: Path) -> list[Event]:
+    """Parse an event file, record by record, with its checksums."""
+    content, found = path.read_bytes(), []
+    while content:
+        (length,), (check,) = struct.unpack("<Q", content[:8]), struct.unpack("<I", content[8:12])
+        data, (last,) = content[12 : 12 + length], struct.unpack("<I", content[12 + length : 16 + length])
+        assert check == masked_crc32c(content[:8]) and last == masked_crc32c(data)
+        found.append(Event.FromString(data))
+        content = content[16 + length :]
+    return found
+
+
+def test_csv_and_events_hold_each_epoch_as_soon_as_it_ends(tmp_path):
+    logger = RunLogger(tmp_path, "run", {})
+    for epoch in (1, 2):
+        logger.log(row(epoch))
+        with open(tmp_path / "metrics.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert rows == [{"epoch": str(e), "loss": str(1 / e), "note": "text"} for e in range(1, epoch + 1)]
+        (path,) = tmp_path.glob("events.out.tfevents.*")
+        first, *scalars = events(path)
+        assert first.file_version == "brain.Event:2"
+        assert [e.step for e in scalars] == list(range(1, epoch + 1))
+        (value,) = scalars[-1].summary.value
+        assert value.tag == "loss" and value.simple_value == pytest.approx(1 / epoch)
+    logger.close()
+
+
+def test_a_resumed_run_keeps_its_rows_and_takes_new_columns(tmp_path):
+    RunLogger(tmp_path, "run", {}).log(row(1))
+    RunLogger(tmp_path, "run", {}, history=[row(1)]).log(row(2, extra=5))
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines == ["epoch,loss,note,extra", "1,1.0,text,", "2,0.5,text,5"]
+
+
+def test_pytorch_training_logs_without_importing_tensorflow(tmp_path):
+    code = (
+        "import sys; from utils.loggers import RunLogger; "
+        f"RunLogger({str(tmp_path)!r}, 'run', {{}}).log({{'epoch': 1, 'loss': 2.0}}); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert list(tmp_path.glob("events.*"))
+
+
+def test_wandb_absent(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match="pip install wandb, or leave --loggr False") as caught:
+        check_wandb()
+    assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def nowhere(tmp_path):
+    """An environment without account, and the server that every proxy and wandb's own address lead to."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(0.1)
+    address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("WANDB") and "proxy" not in k.lower()}
+    home = {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "netrc"), "WANDB_BASE_URL": address}
+    (tmp_path / "home").mkdir()
+    yield kept | home | {"HTTP_PROXY": address, "HTTPS_PROXY": address, "ALL_PROXY": address}, server
+    server.close()
+
+
+def test_wandb_offline_needs_no_account_and_no_network(tmp_path, nowhere):
+    environment, server = nowhere
+    code = f"""
+from utils.loggers import RunLogger
+first = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, wandb=True)
+first.log({{"epoch": 1, "loss": 0.5}})
+first.close()
+again = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, True, first.wandb_id, first.rows)
+again.log({{"epoch": 2, "loss": 0.4}})
+again.close()
+print("same id", first.wandb_id is not None and first.wandb_id == again.wandb_id)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment | {"WANDB_MODE": "offline"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "same id True" in done.stdout
+    assert len(list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))) == 2
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 3
+    with pytest.raises(TimeoutError):
+        server.accept()
+
+
+def test_wandb_without_a_key_ends_before_anything_is_done(tmp_path, nowhere):
+    environment, _ = nowhere
+    kept = tmp_path / "checkpoints" / "ecgnet" / "card.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    words = flags("ecgnet", tmp_path / "absent", tmp_path, "--loggr", "True", "--overwrite")
+    command = [sys.executable, "torch_train.py", *words]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "run `wandb login`, or set WANDB_MODE=offline, or use --loggr False" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert kept.read_text() == "{}" and not (tmp_path / "logs").exists()
+
+
+def test_loggr_false_never_looks_for_wandb(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(Exception, match="absent"):
+        words = flags("ecgnet", tmp_path / "absent", tmp_path, "--loggr", "False")
+        call(torch_train.main, "torch_train.py", *words)

@@ -1,0 +1,1 @@
+"""TwelveLead: 12-lead ECG deep learning, reproduced, compared and explained."""

@@ -1,0 +1,1 @@
+"""Pictures: ECG paper and the 12-lead ECG."""

@@ -1,0 +1,353 @@
+"""Pictures: the 12-lead ECG on true paper scale with attention on it, and the importance of the leads."""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.figure import Figure
+from PIL import Image
+
+from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
+from utils.errors import DataError, UsageError, nearest
+from utils.files import atomic_path, write_text
+from utils.plotting.ecg_paper import (
+    GREY,
+    GUTTER,
+    INK,
+    LEFT,
+    MM_PER_MV,
+    MM_PER_SECOND,
+    NARROWEST,
+    PAPER,
+    calibration_pulse,
+    new_paper,
+    row_offsets,
+    time_axis,
+)
+
+LONGEST_SECONDS = 120
+# 5 pixels a millimetre: every grid line falls on whole pixels.
+DPI = 127
+LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
+
+_STRONG = "#4a2fc9"
+# Clear paper to strong violet: lightness alone carries the value, so colour blindness takes nothing away.
+HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
+_RIBBON = 2.2  # half of its height, mm
+
+
+def plot_ecg(
+    signals_mv: np.ndarray,
+    sampling_rate: float,
+    path: str | os.PathLike | None,
+    title: str = "12-lead ECG",
+    heat: np.ndarray | None = None,
+    heat_label: str = "",
+    subtitle: str = "",
+    channel: np.ndarray | None = None,
+    layout: str = "12x1",
+    clip_percentile: float | None = None,
+    dpi: int = DPI,
+) -> Figure:
+    """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimetres when printed at its own size.
+
+    Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG);
+    nothing else is done to the signal. A trace that an artefact takes off the paper is named.
+
+    `heat` becomes a ribbon under the trace. Its colour bar runs exactly from the smallest to the largest
+    value drawn, on a square-root scale, because attention has few high peaks; with `clip_percentile` it ends
+    there and says so with an arrow.
+
+    Parameters
+    ----------
+    signals_mv : array_like, shape (T, 12)
+        Signals in mV, leads in the order of `utils.ecg.LEADS`; up to 120 s.
+    sampling_rate : float
+        Samples a second.
+    path : path-like or None
+        PNG to write; None only returns the figure.
+    title : str
+        First line.
+    heat : array_like, shape (T, 12), optional
+        What to colour, not negative, for example the attention of each sample.
+    heat_label : str
+        Meaning and unit of `heat`, beside the colour bar.
+    subtitle : str
+        Second line, for example the predictions.
+    channel : array_like, shape (12,), optional
+        Importance of each lead (shares that sum to 1), written as % beside the lead names.
+    layout : str
+        ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest leads over
+        its second, as on clinical printouts.
+    clip_percentile : float, optional
+        Values of `heat` above this percentile get the strongest colour.
+    dpi : int
+        Pixels an inch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The finished figure.
+
+    Raises
+    ------
+    DataError
+        The arrays do not have these shapes or hold NaN or negative heat.
+    UsageError
+        The record is longer than 120 s, the sampling rate is not positive, or the layout is unknown.
+    """
+    signals = _check_leads("signals_mv", signals_mv)
+    if heat is not None:
+        heat = _check_leads("heat", heat, smallest=0)
+        if heat.shape != signals.shape:
+            raise DataError(f"heat {heat.shape} and signals {signals.shape} must have the same shape")
+    importance = None if channel is None else _check_importance(channel)
+    if layout not in LAYOUTS:
+        raise UsageError(f"unknown layout '{layout}': {nearest(layout, LAYOUTS)}")
+    if not sampling_rate > 0:
+        raise UsageError(f"the sampling rate must be positive, got {sampling_rate}")
+    seconds = len(signals) / sampling_rate
+    if seconds > LONGEST_SECONDS:
+        raise UsageError(f"the record lasts {seconds:.0f} s; draw at most {LONGEST_SECONDS} s: cut it first")
+
+    rows, columns = LAYOUTS[layout]
+    part = math.ceil(len(signals) / columns)
+    spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
+    millimetres = (signals - np.median(signals, axis=0)) * MM_PER_MV
+    offsets, height = row_offsets(millimetres, sampling_rate, rows, spans)
+    column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
+    figure, axes = new_paper(
+        max(columns * column_width + 5, NARROWEST), height, title, subtitle, heat is not None
+    )
+    if heat is not None:
+        shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
+        norm, clipped = _limits(np.concatenate(shown), clip_percentile)
+        _colour_bar(figure, norm, clipped, heat_label)
+    beyond = []
+    for lead in range(12):
+        row, column = lead % rows, lead // rows
+        start, stop = spans[column]
+        left = GUTTER + column * column_width
+        x = left + np.arange(stop - start) / sampling_rate * MM_PER_SECOND
+        y = offsets[row] + millimetres[start:stop, lead]
+        if heat is not None:
+            _ribbon(axes, x, y, heat[start:stop, lead], norm)
+        axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
+        if y.min() < 0 or y.max() > height:
+            beyond.append(DISPLAY_NAMES[lead])
+        if column == 0:
+            calibration_pulse(axes, offsets[row])
+        name_at = -2.5 if column == 0 else left - 2
+        axes.text(
+            name_at, offsets[row], DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold"
+        )
+        if importance is not None:
+            share = f"{100 * importance[lead]:.1f} %"
+            axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=GREY)
+    if beyond:
+        axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
+    time_axis(axes, sampling_rate, spans, column_width)
+    if path is not None:
+        _save(figure, path, dpi)
+    return figure
+
+
+def attention_heat(beat: np.ndarray, rhythm: np.ndarray, channel: np.ndarray, samples: int) -> np.ndarray:
+    """Share of attention of every sample: beat x rhythm x channel, a distribution over the whole record.
+
+    The positions inside a window are interpolated to its samples: position j of a network that strides by s
+    stands for samples j*s to j*s + s - 1, so it sits at their middle; beyond the outermost middles its value
+    is held. Each window is then scaled to its mass rhythm x channel.
+
+    Parameters
+    ----------
+    beat : array_like, shape (12, windows, positions)
+        Attention inside each window, summing to 1 over positions (IMLE-Net: 20 windows of 13 positions).
+    rhythm : array_like, shape (12, windows)
+        Attention over the windows of a lead, summing to 1 over windows.
+    channel : array_like, shape (12,)
+        Attention over leads, summing to 1.
+    samples : int
+        Samples of the record, a multiple of the number of windows.
+
+    Returns
+    -------
+    ndarray of float64, shape (samples, 12)
+        Not negative, sums to 1. Times ``samples * 12`` it is 1 where attention is uniform.
+
+    Raises
+    ------
+    DataError
+        Shapes do not fit together or a level does not sum to 1.
+    """
+    beat, rhythm, channel = (np.asarray(a, dtype=np.float64) for a in (beat, rhythm, channel))
+    if beat.ndim != 3 or rhythm.shape != beat.shape[:2] or channel.shape != beat.shape[:1]:
+        raise DataError(
+            f"attention shapes do not fit: beat {beat.shape}, rhythm {rhythm.shape}, {channel.shape}"
+        )
+    for name, level in (("beat", beat), ("rhythm", rhythm), ("channel", channel)):
+        if not (level >= 0).all() or not np.allclose(level.sum(axis=-1), 1, atol=1e-3):
+            raise DataError(f"the {name} attention is not a softmax: it must be >= 0 and sum to 1")
+    leads, windows, positions = beat.shape
+    if samples % windows:
+        raise DataError(f"{samples} samples cannot be cut into {windows} equal windows")
+    window = samples // windows
+    stride = math.ceil(window / positions)
+    middles = np.arange(positions) * stride + (stride - 1) / 2
+    fine = np.array([np.interp(np.arange(window), middles, values) for values in beat.reshape(-1, positions)])
+    fine = fine.reshape(leads, windows, window)
+    fine *= (rhythm * channel[:, None])[:, :, None] / fine.sum(axis=2, keepdims=True)
+    return fine.reshape(leads, samples).T
+
+
+def plot_channels(
+    importance: np.ndarray,
+    path_png: str | os.PathLike,
+    path_html: str | os.PathLike,
+    title: str = "Importance of each lead",
+) -> Figure:
+    """Draw the importance of the twelve leads as bars, as PNG and as a small HTML page without scripts.
+
+    Parameters
+    ----------
+    importance : array_like, shape (12,)
+        Shares that sum to 1, leads in the order of `utils.ecg.LEADS`.
+    path_png : path-like
+        PNG to write.
+    path_html : path-like
+        HTML to write; it needs neither network nor scripts.
+    title : str
+        Heading.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure of the PNG.
+
+    Raises
+    ------
+    DataError
+        Not twelve finite values that are >= 0 and sum to 1.
+    """
+    shares = 100 * _check_importance(importance)
+    figure = Figure(figsize=(8, 4.2), facecolor="white")
+    axes = figure.add_axes((0.08, 0.17, 0.84, 0.68))
+    axes.axhline(100 / 12, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    bars = axes.bar(DISPLAY_NAMES, shares, color=_STRONG, width=0.7, zorder=2)
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+    axes.bar_label(bars, [f"{s:.1f}" for s in shares], fontsize=9, padding=2, bbox=white)
+    # beside the axes, where no bar's number can be
+    axes.annotate(
+        "uniform", (1, 100 / 12), (3, 0), ("axes fraction", "data"), "offset points", fontsize=8, va="center"
+    )
+    axes.set_ylabel("share of attention (%)")
+    axes.set_ylim(0, max(shares.max() * 1.12, 10))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.text(0.08, 0.91, title, fontsize=13, weight="bold", parse_math=False)
+    figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
+    _save(figure, path_png, DPI)
+    write_text(path_html, _channels_html(shares, title))
+    return figure
+
+
+def _check_leads(name: str, values: np.ndarray, smallest: float = -np.inf) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 12 or len(array) < 2:
+        raise DataError(f"{name} must be (samples, 12 leads), got {array.shape}")
+    bad = ~(np.isfinite(array) & (array >= smallest))
+    if bad.any():
+        sample, lead = np.argwhere(bad)[0]
+        or_negative = " or negative" if smallest == 0 else ""
+        raise DataError(
+            f"{name} holds {bad.sum()} values that cannot be drawn (NaN, infinite{or_negative}), "
+            f"the first in lead {DISPLAY_NAMES[lead]} at sample {sample}: {array[sample, lead]}"
+        )
+    return array
+
+
+def _check_importance(values: np.ndarray) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (12,) or not (array >= 0).all() or not math.isclose(array.sum(), 1, abs_tol=1e-3):
+        raise DataError(
+            f"lead importance must be 12 shares >= 0 that sum to 1, got {array.round(4).tolist()}"
+        )
+    return array
+
+
+def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[PowerNorm, bool]:
+    """Colour limits: exactly what is drawn, or up to a percentile of it; one constant value starts at 0."""
+    low, high = float(shown.min()), float(shown.max())
+    top = high if clip_percentile is None else float(np.percentile(shown, clip_percentile))
+    if top <= low:
+        low, top = (0.0, top) if top > 0 else (0.0, 1.0)
+    return PowerNorm(0.5, low, top, clip=True), top < high
+
+
+def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: PowerNorm) -> None:
+    """Colour a band along the trace; each sample owns the band from half way before to half way after it."""
+    places = np.arange(len(x) + 1) - 0.5
+    edges_x, edges_y = (np.interp(places, np.arange(len(x)), v) for v in (x, y))
+    grid_y = np.stack([edges_y - _RIBBON, edges_y + _RIBBON])
+    axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLOURS, norm=norm, zorder=2)
+
+
+def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
+    width, height = figure.get_size_inches() * 25.4
+    axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
+    scale = ScalarMappable(norm, HEAT_COLOURS)
+    bar = figure.colorbar(scale, cax=axes, orientation="horizontal", extend="max" if clipped else "neither")
+    axes.set_facecolor(PAPER)
+    ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
+    bar.set_ticks(ticks, labels=[f"{t:.2g}" if t < 10 else f"{t:.0f}" for t in ticks], fontsize=8)
+    bar.minorticks_off()
+    bar.outline.set_linewidth(0.5)
+    note = "; square-root scale" + ("; stronger values share the last colour" if clipped else "")
+    figure.text(
+        LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK, parse_math=False
+    )
+
+
+def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
+    """Write a PNG without transparency, date or version: smaller, and the same bytes for the same input."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
+            temporary, "PNG", dpi=(dpi, dpi)
+        )
+
+
+def _channels_html(shares: np.ndarray, title: str) -> str:
+    scale = 420 / max(shares.max(), 10)
+    bars = "\n".join(
+        f'<text x="48" y="{30 * i + 20}" text-anchor="end">{name}</text>'
+        f'<rect x="56" y="{30 * i + 4}" width="{share * scale:.1f}" height="22" fill="{_STRONG}">'
+        f"<title>{name}: {share:.2f} %</title></rect>"
+        f'<text x="{62 + share * scale:.1f}" y="{30 * i + 20}">{share:.1f} %</text>'
+        for i, (name, share) in enumerate(zip(DISPLAY_NAMES, shares, strict=True))
+    )
+    uniform = 56 + 100 / 12 * scale
+    heading = html.escape(title)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{heading}</title>
+<style>body {{ font: 15px sans-serif; margin: 2em; color: #111; }} p {{ color: #555; }}</style></head>
+<body>
+<h1>{heading}</h1>
+<p>Share of attention of each lead. Dashed line: all leads alike (8.3 %).</p>
+<svg viewBox="0 0 560 366" width="560" height="366" role="img" aria-label="{heading}">
+{bars}
+<line x1="{uniform:.1f}" x2="{uniform:.1f}" y1="0" y2="366" stroke="#111" stroke-dasharray="5 4"/>
+</svg>
+<p>{NOT_A_DEVICE}</p>
+</body>
+</html>
+"""

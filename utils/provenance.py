@@ -1,0 +1,120 @@
+"""Where a result comes from: versions, commit and command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PUBLIC_DATA_DIR = "data/ptb"  # what stands for PTB-XL's folder on the machine of a training
+_PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that shape a result.
+
+    Returns
+    -------
+    dict of str
+        Package name -> version, for those that are installed.
+    """
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the code that runs, marked ``+changes`` when files differ from it.
+
+    Returns
+    -------
+    str or None
+        None outside a git checkout.
+    """
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ).stdout
+
+    try:
+        commit = git("rev-parse", "HEAD").strip()
+        return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no").strip() else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def command() -> str:
+    """The command line that runs, as one could type it.
+
+    Returns
+    -------
+    str
+        Script or module, and flags.
+    """
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    script = [Path(sys.argv[0]).name]
+    if spec is not None and Path(sys.argv[0]).resolve() == Path(spec.origin or "").resolve():
+        script = ["-m", spec.name.removesuffix(".__main__")]
+    return prefix + shlex.join(["python", *script, *sys.argv[1:]])
+
+
+def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str, str]:
+    """Folders and files of one machine that a card may name, and what stands for them in public.
+
+    Parameters
+    ----------
+    config : dict
+        Configuration of the run.
+    output_dir : str or pathlib.Path
+        Folder with ``checkpoints/`` and ``logs/``.
+
+    Returns
+    -------
+    dict of str
+        For `portable`.
+    """
+    root = Path(__file__).resolve().parent.parent
+    found = {str(Path(output_dir).resolve()): ".", str(root): "."}
+    if Path(config["data_dir"]).is_absolute():
+        found[config["data_dir"].rstrip("/")] = PUBLIC_DATA_DIR
+    if config.get("imagenet"):
+        found[config["imagenet"]] = Path(config["imagenet"]).name
+    return found
+
+
+def portable(value: Any, folders: dict[str, str]) -> Any:
+    """Replace the folders of one machine in every string of a JSON value.
+
+    Parameters
+    ----------
+    value : object
+        JSON value.
+    folders : dict of str
+        Absolute folder -> what stands for it.
+
+    Returns
+    -------
+    object
+        The same with the folders replaced.
+    """
+    if isinstance(value, dict):
+        return {key: portable(v, folders) for key, v in value.items()}
+    if isinstance(value, list):
+        return [portable(v, folders) for v in value]
+    if isinstance(value, str):
+        for folder in sorted(folders, key=len, reverse=True):
+            value = value.replace(folder, folders[folder])
+    return value
