@@ -39,29 +39,7 @@ _ONLY = {
 
 
 def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | None = None) -> Windows:
-    """Build the windows of a dataset.
-
-    Parameters
-    ----------
-    dataset : str
-        One of `BUILDERS`.
-    data_dir : path-like
-        Folder of the dataset.
-    options : BuildOptions, optional
-        The defaults where it is left out.
-
-    Returns
-    -------
-    Windows
-        The same windows, and the same fingerprint, for the same files and options.
-
-    Raises
-    ------
-    DataError
-        The data is missing, damaged or contradictory, or a patient crosses splits.
-    UsageError
-        There is no such dataset, or it has no such option.
-    """
+    """Build the windows of a dataset."""
     options = options or BuildOptions()
     if dataset not in BUILDERS:
         raise UsageError(f"unknown dataset '{dataset}': {nearest(dataset, BUILDERS)}")
@@ -77,18 +55,7 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
 
 
 def check_patients(windows: Windows) -> None:
-    """Make sure that no patient is in two splits.
-
-    Parameters
-    ----------
-    windows : Windows
-        The windows.
-
-    Raises
-    ------
-    DataError
-        A patient is, and the windows are not the reference's.
-    """
+    """Make sure that no patient is in two splits."""
     pairs = set(zip(windows.patients.tolist(), windows.splits.tolist(), strict=True))
     splits = Counter(patient for patient, _ in pairs)
     crossing = sorted(patient for patient, number in splits.items() if number > 1)
@@ -102,18 +69,7 @@ def check_patients(windows: Windows) -> None:
 
 
 def describe_counts(windows: Windows) -> str:
-    """Put the numbers of windows by split and class into a text.
-
-    Parameters
-    ----------
-    windows : Windows
-        The windows.
-
-    Returns
-    -------
-    str
-        One line a split.
-    """
+    """Put the numbers of windows by split and class into a text."""
     lines = []
     for split, numbers in windows.counts().items():
         rest = dict(numbers)

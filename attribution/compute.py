@@ -45,23 +45,7 @@ _DESCRIBES = ("command", "git_commit", "packages", "methods", "not_possible", "d
 
 
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the flags.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Returns
-    -------
-    argparse.Namespace
-        With ``dataset_path`` and ``methods`` settled.
-
-    Raises
-    ------
-    UsageError
-        An unknown method or impossible value.
-    """
+    """Read the flags."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--dataset", default="mitdb", help="dataset that attribution.build wrote (%(default)s)"
@@ -126,25 +110,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def make_settings(options: argparse.Namespace, leads: int) -> dict[str, Any]:
-    """Settings of the methods as the flags want them.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        From `parse`.
-    leads : int
-        Of the windows: the study took 5000 perturbations and 80 baselines for 12 leads, 500 and 250 for one.
-
-    Returns
-    -------
-    dict
-        Fields of `Settings`, with ``baselines`` as a word and without ``keys``.
-
-    Raises
-    ------
-    UsageError
-        A value that cannot be right.
-    """
+    """Settings of the methods as the flags want them."""
     reference = options.reference
     segments = options.feature_mask_size or 0
     if segments and options.segment_ms is not None:
@@ -169,27 +135,7 @@ def make_settings(options: argparse.Namespace, leads: int) -> dict[str, Any]:
 
 
 def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]:
-    """Choose the windows, or take up the choice that an earlier command made.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        From `parse`.
-
-    Returns
-    -------
-    result : ComputeResult
-        The folder; windows and model are read.
-    classifier : Classifier
-        The model.
-
-    Raises
-    ------
-    DataError
-        Windows and model do not fit, or no window qualifies.
-    UsageError
-        The folder holds maps that were made otherwise.
-    """
+    """Choose the windows, or take up the choice that an earlier command made."""
     windows = load_windows(options.dataset_path)
     if windows.dataset != options.dataset:
         raise DataError(f"{options.dataset_path} holds '{windows.dataset}', not --dataset {options.dataset}")
@@ -257,29 +203,7 @@ def _continued(folder: Path, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def compute(result: ComputeResult, classifier: Classifier, name: str) -> dict[str, Any]:
-    """Make the maps of one method, going on where it was interrupted.
-
-    Parameters
-    ----------
-    result : ComputeResult
-        Windows and settings.
-    classifier : Classifier
-        The model.
-    name : str
-        The method.
-
-    Returns
-    -------
-    dict
-        ``windows``, ``seconds`` (of all commands that took part) and ``path``.
-
-    Raises
-    ------
-    CannotExplain
-        The method does not apply to this model.
-    TwelveLeadError
-        A map that is none, or files that cannot be written; what was finished stays.
-    """
+    """Make the maps of one method, going on where it was interrupted."""
     path, part = result.map_file(name), result.folder / "maps" / f"{name}.part.npz"
     count = len(result.rows)
     maps, done, before = np.zeros((count, *result.windows.signals.shape[1:]), np.float32), 0, 0.0
@@ -318,18 +242,7 @@ def _save_part(path: Path, maps: np.ndarray, done: int, seconds: float) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags and compute.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    TwelveLeadError
-        Bad usage or data, or none of the methods applies to the model.
-    """
+    """Read the flags and compute."""
     options = parse(args)
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -40,35 +40,7 @@ def evaluate(
     overwrite: bool = False,
     options: Any = None,
 ) -> list[Path]:
-    """Score the maps of methods and write what was not there.
-
-    Parameters
-    ----------
-    result : ComputeResult
-        From `attribution.engine.results.load_maps`.
-    methods : sequence of str
-        Which.
-    plan : ScorePlan
-        What, and how.
-    scores_dir : pathlib.Path
-        Where the files go.
-    overwrite : bool
-        Make anew what is there.
-    options : object, optional
-        Handed to `ComputeResult.classifier`.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The file of each method.
-
-    Raises
-    ------
-    UsageError
-        Scores that are there were made in another way.
-    DataError
-        Maps, windows and model that do not belong together.
-    """
+    """Score the maps of methods and write what was not there."""
     files = ScoreFiles(result, scores_dir)
     todo = {method: _to_do(files, method, plan, overwrite) for method in methods}
     done = [method for method, (cells, _, _) in todo.items() if not cells]
@@ -137,22 +109,7 @@ def _to_do(
 
 
 def summary(files: Sequence[Path], plan: ScorePlan, record: dict[str, Any]) -> str:
-    """Make a small table of means, with what is missing in it.
-
-    Parameters
-    ----------
-    files : sequence of pathlib.Path
-        Score files.
-    plan : ScorePlan
-        Gives the columns.
-    record : dict
-        Content of ``evaluate.json``.
-
-    Returns
-    -------
-    str
-        Plain text.
-    """
+    """Make a small table of means, with what is missing in it."""
     table = pd.concat([read_score_file(file) for file in files], ignore_index=True)
     table = table[table["metric"].isin(list(plan.metrics)) & table["sign"].isin(list(plan.signs))]
     table = table[table["truth"].isin([*plan.truths, ""])]
@@ -240,25 +197,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> ScorePlan:
-    """Turn flags into a plan.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        The flags.
-    truths : sequence of str
-        Truths that the windows have.
-
-    Returns
-    -------
-    ScorePlan
-        What is scored, and how.
-
-    Raises
-    ------
-    UsageError
-        Flags that cannot be right, or no truth for what is asked.
-    """
+    """Turn flags into a plan."""
     orders = ["morf", "lerf"] if options.perturb_order == "both" else [options.perturb_order]
     metrics = resolve_metrics(options.eval_metric, orders)
     for truth in options.truth or []:
@@ -297,20 +236,7 @@ def make_plan(options: argparse.Namespace, truths: Sequence[str]) -> ScorePlan:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags, score, and print a table.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    UsageError
-        An impossible flag.
-    DataError
-        No maps.
-    """
+    """Read the flags, score, and print a table."""
     options = _parser().parse_args(args)
     if options.gpu_num is not None:
         print("note: --gpu_num has no meaning here: the GPU is used where there is one")

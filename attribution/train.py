@@ -36,11 +36,6 @@ class StudyConfig(TrainConfig):
     """A run of the attribution study: windows instead of PTB-XL's folders.
 
     The fields document themselves: ``python -m attribution.train --help`` prints them.
-
-    Attributes
-    ----------
-    data_dir, task, sub, sampling_rate, min_likelihood, highpass, partial : object
-        Of PTB-XL's folders; nothing of it applies to windows, so they have no flags.
     """
 
     dataset: str = option("mitdb", "dataset that attribution.build wrote", group="data")
@@ -81,25 +76,7 @@ class StudyConfig(TrainConfig):
 
 
 def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
-    """Refuse impossible values and fill in the names that follow from others.
-
-    Parameters
-    ----------
-    config : StudyConfig
-        As read.
-    models : sequence of str
-        Names that ``model`` may take.
-
-    Returns
-    -------
-    StudyConfig
-        With ``model``, ``run`` and ``dataset_path`` settled.
-
-    Raises
-    ------
-    UsageError
-        An impossible value, or a dataset that nobody wrote and `attribution.build` does not know.
-    """
+    """Refuse impossible values and fill in the names that follow from others."""
     config = dataclasses.replace(config, model=_MODELS.get(config.model, config.model))
     if config.model.startswith("protoecgnet"):
         raise UsageError(
@@ -113,27 +90,7 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
 
 
 def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None) -> TrainingData:
-    """Load windows and fit their standardiser.
-
-    Parameters
-    ----------
-    config : StudyConfig
-        The run.
-    progress : dict, optional
-        Of the run that goes on: its data must be the same.
-
-    Returns
-    -------
-    TrainingData
-        Ready to train on.
-
-    Raises
-    ------
-    UsageError
-        The crop is longer than the windows, or there are no training windows.
-    DataError
-        Damaged windows, windows of another dataset, or one class only.
-    """
+    """Load windows and fit their standardiser."""
     windows = load_windows(config.dataset_path)
     if windows.dataset != config.dataset:
         raise DataError(f"{config.dataset_path} holds '{windows.dataset}', not --dataset {config.dataset}")
@@ -174,20 +131,7 @@ def _splits(
 
 
 def prepare_study(config: StudyConfig, data: TrainingData) -> Job:
-    """Model, optimiser and loss of a run of the study.
-
-    Parameters
-    ----------
-    config : StudyConfig
-        The run.
-    data : TrainingData
-        Its windows.
-
-    Returns
-    -------
-    Job
-        Ready to train; the card says which windows they were.
-    """
+    """Model, optimiser and loss of a run of the study."""
     card = {"task": config.dataset, "windows": Path(config.dataset_path).name}
     return dataclasses.replace(prepare_classifier(config, data), card=card)
 

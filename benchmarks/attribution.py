@@ -43,25 +43,7 @@ _PROVENANCE = ("command", "git_commit", "settings", "sources", "notes")
 
 
 def collect(report: Path, studies: Path = STUDIES) -> list[Path]:
-    """Copy the summaries of a report.
-
-    Parameters
-    ----------
-    report : pathlib.Path
-        Output folder of attribution.report.command.
-    studies : pathlib.Path
-        Folder of the collected studies.
-
-    Returns
-    -------
-    list of pathlib.Path
-        ``<dataset>-<model>.json``, one a study.
-
-    Raises
-    ------
-    UsageError
-        The folder holds no report.
-    """
+    """Copy the summaries of a report."""
     found = sorted([*report.glob("summary.json"), *report.glob("*/summary.json")])
     if not found:
         raise UsageError(f"{report} holds no summary.json: write a report with python -m attribution.report")
@@ -89,23 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def read_studies(studies: Path = STUDIES) -> list[dict[str, Any]]:
-    """Read all collected studies.
-
-    Parameters
-    ----------
-    studies : pathlib.Path
-        Their folder.
-
-    Returns
-    -------
-    list of dict
-        Summaries in alphabetical order of their files.
-
-    Raises
-    ------
-    UsageError
-        There is none.
-    """
+    """Read all collected studies."""
     found = [_read(path) for path in sorted(studies.glob("*.json"))]
     if not found:
         raise UsageError(f"no study in {studies}: python -m benchmarks.attribution collect --report REPORT")
@@ -117,18 +83,7 @@ def _name(study: dict[str, Any]) -> str:
 
 
 def claims_table(studies: Sequence[dict[str, Any]]) -> str:
-    """Published statements beside the places in every study.
-
-    Parameters
-    ----------
-    studies : sequence of dict
-        Summaries.
-
-    Returns
-    -------
-    str
-        Markdown: one line a statement and truth, one column a study.
-    """
+    """Published statements beside the places in every study."""
     places: dict[tuple[str, str, str], dict[str, str]] = {}
     for study in studies:
         for family, row, published, here, holds in claim_lines(study["rankings"]):
@@ -144,18 +99,7 @@ def claims_table(studies: Sequence[dict[str, Any]]) -> str:
 
 
 def leaders_table(studies: Sequence[dict[str, Any]]) -> str:
-    """The best three of every ranking.
-
-    Parameters
-    ----------
-    studies : sequence of dict
-        Summaries.
-
-    Returns
-    -------
-    str
-        Markdown: one line a study, family and truth.
-    """
+    """The best three of every ranking."""
     lines = []
     for study in studies:
         for entry in study["rankings"]:
@@ -178,18 +122,7 @@ def leaders_table(studies: Sequence[dict[str, Any]]) -> str:
 
 
 def limits_table(studies: Sequence[dict[str, Any]]) -> str:
-    """What every study leaves out.
-
-    Parameters
-    ----------
-    studies : sequence of dict
-        Summaries.
-
-    Returns
-    -------
-    str
-        Markdown: one line a study.
-    """
+    """What every study leaves out."""
     lines = []
     for study in studies:
         rows = study["table"]
@@ -239,18 +172,7 @@ def _limits_words(studies: Sequence[dict[str, Any]]) -> str:
 
 
 def block(studies: Sequence[dict[str, Any]]) -> str:
-    """Make the block of the README.
-
-    Parameters
-    ----------
-    studies : sequence of dict
-        Summaries.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make the block of the README."""
     return "\n\n".join(
         [
             "Which of the published study's statements hold here:",
@@ -265,18 +187,7 @@ def block(studies: Sequence[dict[str, Any]]) -> str:
 
 
 def page(studies: Sequence[dict[str, Any]]) -> str:
-    """Make the page with everything.
-
-    Parameters
-    ----------
-    studies : sequence of dict
-        Summaries.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make the page with everything."""
     commands = []
     for study in studies:
         for source in [*study["sources"], {"command": study["command"], "git_commit": study["git_commit"]}]:
@@ -309,18 +220,7 @@ def page(studies: Sequence[dict[str, Any]]) -> str:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags, collect or write.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    UsageError
-        No report is named, or README.md has no markers for the block.
-    """
+    """Read the flags, collect or write."""
     parser = Parser(prog="python -m benchmarks.attribution", description=__doc__)
     parser.add_argument("command", choices=["collect", "table"])
     parser.add_argument("--report", type=Path, help="for collect: output folder of attribution.report")

@@ -25,31 +25,7 @@ Changes = dict[str, dict[str, Any]]  # run -> options that it changes
 
 
 def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
-    """Compare the fusion of a run with that of its base, record by record of fold 10.
-
-    Parameters
-    ----------
-    run : str
-        The run.
-    base : str
-        What it is compared with.
-    runs : dict
-        Collected runs by name.
-    folder : pathlib.Path
-        Has ``<run>_predictions.npz``.
-
-    Returns
-    -------
-    dict
-        From `utils.bootstrap.paired_difference`, over the frequent classes.
-
-    Raises
-    ------
-    UsageError
-        Predictions of other records, labels or weights than the collected scores.
-    DataError
-        Missing or damaged predictions.
-    """
+    """Compare the fusion of a run with that of its base, record by record of fold 10."""
     files = [folder / f"{name}_predictions.npz" for name in (run, base)]
     tables = [read_npz(path, "collect the run again") for path in files]
     for name in ("ecg_id", "patient_id", "label", "classes"):
@@ -68,23 +44,7 @@ def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
 
 
 def options(stages: dict[str, Any]) -> dict[str, Any]:
-    """Options of a whole chain: each as the first stage that reads it had it.
-
-    Parameters
-    ----------
-    stages : dict
-        Of a collected run.
-
-    Returns
-    -------
-    dict
-        Option -> value, without those of one run.
-
-    Raises
-    ------
-    UsageError
-        The branches were trained with different options.
-    """
+    """Options of a whole chain: each as the first stage that reads it had it."""
     defaults = ProtoConfig().to_json()  # of an option that did not exist when a stage was trained
     found: dict[str, Any] = {}
     for name, default in defaults.items():
@@ -100,42 +60,13 @@ def options(stages: dict[str, Any]) -> dict[str, Any]:
 
 
 def changes(run: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """Options in which a run differs from the base.
-
-    Parameters
-    ----------
-    run : dict
-        A collected run.
-    base : dict
-        The collected base.
-
-    Returns
-    -------
-    dict
-        Option -> value of the run.
-    """
+    """Options in which a run differs from the base."""
     mine, theirs = options(run["stages"]), options(base["stages"])
     return {name: value for name, value in mine.items() if value != theirs[name]}
 
 
 def listed(runs: Runs) -> Changes:
-    """The base and its ablations in the order of their list, with what they change.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-
-    Returns
-    -------
-    dict
-        Name of the run -> options that it changes.
-
-    Raises
-    ------
-    UsageError
-        A run lacks a stage or its score, or was made with other options than the list says.
-    """
+    """The base and its ablations in the order of their list, with what they change."""
     found = {}
     for name, wanted in read_ablations().items():
         if name not in runs:
@@ -173,22 +104,7 @@ def _scores(stages: dict[str, Any]) -> list[float]:
 
 
 def score_table(runs: Runs, found: Changes, folder: Path) -> str:
-    """What each change does to the branches and to their fusion.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-    found : dict
-        From `listed`.
-    folder : pathlib.Path
-        Has their predictions.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """What each change does to the branches and to their fusion."""
     bases = {
         runs[name]["stages"]["fusion"]["seed"]: name for name, c in found.items() if not set(c) - {"seed"}
     }
@@ -204,20 +120,7 @@ def score_table(runs: Runs, found: Changes, folder: Path) -> str:
 
 
 def seed_table(runs: Runs, found: Changes) -> str:
-    """Means over the seeds, of what was trained with several.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-    found : dict
-        From `listed`.
-
-    Returns
-    -------
-    str
-        Markdown; empty where nothing was.
-    """
+    """Means over the seeds, of what was trained with several."""
     groups: dict[str, list[str]] = {}
     for name, changed in found.items():
         key = json.dumps({option: value for option, value in changed.items() if option != "seed"})
@@ -233,20 +136,7 @@ def seed_table(runs: Runs, found: Changes) -> str:
 
 
 def prototype_table(runs: Runs, found: Changes) -> str:
-    """What each change does to the prototypes.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-    found : dict
-        From `listed`.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """What each change does to the prototypes."""
     lines = []
     for name, changed in found.items():
         stages = runs[name]["stages"]
@@ -264,20 +154,7 @@ def prototype_table(runs: Runs, found: Changes) -> str:
 
 
 def reference_sentence(runs: Runs, folder: Path) -> str:
-    """Say what all definitions of the reference together do, for the README.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-    folder : pathlib.Path
-        Has their predictions.
-
-    Returns
-    -------
-    str
-        A sentence after a blank; empty where that was not measured.
-    """
+    """Say what all definitions of the reference together do, for the README."""
     run = f"{PREFIX}reference_all"
     if run not in runs or BASE not in runs:
         return ""
@@ -289,20 +166,7 @@ def reference_sentence(runs: Runs, folder: Path) -> str:
 
 
 def ablation_page(runs: Runs, folder: Path) -> list[str]:
-    """Make the part of the page that is about ablations.
-
-    Parameters
-    ----------
-    runs : dict
-        Collected runs by name.
-    folder : pathlib.Path
-        Has their predictions.
-
-    Returns
-    -------
-    list of str
-        Paragraphs in Markdown; none where no ablation was collected.
-    """
+    """Make the part of the page that is about ablations."""
     found = listed(runs) if BASE in runs else {}
     if len(found) < 2:
         return []

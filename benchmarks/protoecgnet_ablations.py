@@ -38,25 +38,7 @@ OF_ONE_RUN = {"run", "data_dir", "threads", "output_dir", "overwrite", "resume",
 
 
 def read_ablations(path: Path = ABLATIONS) -> dict[str, dict[str, Any]]:
-    """Read the list of ablations.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        YAML: name -> options that differ from the base.
-
-    Returns
-    -------
-    dict of dict
-        By the name of the run: the base without changes, then ``ablation_<name>``.
-
-    Raises
-    ------
-    DataError
-        Not YAML, or not of that form.
-    UsageError
-        An option that ProtoECGNet does not have, or a value that it cannot take.
-    """
+    """Read the list of ablations."""
     try:
         listed = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -84,29 +66,6 @@ def ablate(
     """Train and score one ablation, or what is missing of it.
 
     A change that the first stages do not read starts from copies of the base's stages.
-
-    Parameters
-    ----------
-    run : str
-        Its name.
-    changes : dict
-        Options in which it differs from the base.
-    config : pathlib.Path
-        Configuration of the base.
-    data_dir : str
-        PTB-XL.
-    output_dir : pathlib.Path
-        Folder with ``checkpoints/`` and ``logs/``.
-    threads : int
-        CPU threads.
-
-    Raises
-    ------
-    UsageError
-        The base is not there for a change that starts from its stages, or a run of this name has other
-        options.
-    TwelveLeadError
-        A stage failed.
     """
     words = ["--config", _shown(config), "--run", run, *_words(changes)]
     words += ["--data_dir", data_dir, "--threads", str(threads)]
@@ -202,25 +161,7 @@ def _call(threads: int, script: str, *words: str) -> None:
 
 
 def choose(names: Sequence[str] | None, listed: Mapping[str, Any]) -> list[str]:
-    """Resolve the names of ``--only``.
-
-    Parameters
-    ----------
-    names : sequence of str or None
-        With or without ``ablation_``; None for all.
-    listed : mapping
-        From `read_ablations`.
-
-    Returns
-    -------
-    list of str
-        Names of runs.
-
-    Raises
-    ------
-    UsageError
-        A name that is not in the list.
-    """
+    """Resolve the names of ``--only``."""
     runs = [name if name in listed else PREFIX + name for name in names or listed]
     for name, run in zip(names or listed, runs, strict=True):
         if run not in listed:

@@ -21,18 +21,7 @@ from utils.flags import Parser
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Every number of the tables for programs.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        All rows.
-
-    Returns
-    -------
-    str
-        CSV with a header; empty cells where undefined.
-    """
+    """Every number of the tables for programs."""
     lines = []
     for row in rows:
         card, metrics, counts = row.card, row.test["metrics"], row.card["data"]["records"]
@@ -78,22 +67,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def generate(rows: Sequence[Row], readme: Path, results: Path) -> dict[Path, str | None]:
-    """Make the text of every generated file.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        The rows.
-    readme : pathlib.Path
-        The README with the markers.
-    results : pathlib.Path
-        Folder of the rows.
-
-    Returns
-    -------
-    dict of str or None
-        Path -> text; None for a README that is absent or has no markers.
-    """
+    """Make the text of every generated file."""
     block = tables.block(rows)
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     return {
@@ -104,27 +78,7 @@ def generate(rows: Sequence[Row], readme: Path, results: Path) -> dict[Path, str
 
 
 def write_tables(readme: Path, results: Path, check: bool) -> int:
-    """Write the generated files, or compare them with what is there.
-
-    Parameters
-    ----------
-    readme : pathlib.Path
-        The README with the markers.
-    results : pathlib.Path
-        Folder of the rows.
-    check : bool
-        Compare instead of writing.
-
-    Returns
-    -------
-    int
-        Exit code: 1 when something that was compared differs.
-
-    Raises
-    ------
-    UsageError
-        No row has been collected.
-    """
+    """Write the generated files, or compare them with what is there."""
     rows = read_rows(results)
     if not rows:
         raise UsageError(
@@ -147,13 +101,7 @@ def write_tables(readme: Path, results: Path, check: bool) -> int:
 
 
 def main() -> int:
-    """Read the flags, collect or write.
-
-    Returns
-    -------
-    int
-        Exit code.
-    """
+    """Read the flags, collect or write."""
     parser = Parser(prog="python -m benchmarks.results", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     gather = commands.add_parser("collect", help="copy a tested run into benchmarks/results/ROW")

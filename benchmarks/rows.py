@@ -39,20 +39,9 @@ _WITHOUT_EFFECT = {
 class Row:
     """One collected run.
 
-    Parameters
-    ----------
-    name : str
-        Its folder under ``benchmarks/results``.
-    card : dict
-        The checkpoint's card.
-    test : dict
-        What ``test.json`` holds.
-    epochs : int
-        Epochs trained.
-    parameters : int
-        Weights of the model.
-    folder : pathlib.Path
-        Where the row lies.
+    ``name``: its folder under ``benchmarks/results``.
+    ``parameters``: weights of the model.
+    ``folder``: where the row lies.
     """
 
     name: str
@@ -63,30 +52,13 @@ class Row:
     folder: Path
 
     def predictions(self) -> dict[str, np.ndarray]:
-        """Fold-10 predictions.
-
-        Returns
-        -------
-        dict of ndarray
-            ``ecg_id`` (N,), ``patient_id`` (N,), ``label`` (N, C), ``probability`` (N, C), ``classes`` (C,).
-        """
+        """Fold-10 predictions."""
         with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
 
 
 def count_parameters(card: dict[str, Any]) -> int:
-    """Build the model of a card and count its weights.
-
-    Parameters
-    ----------
-    card : dict
-        A checkpoint's card.
-
-    Returns
-    -------
-    int
-        Every weight of a Keras model, every parameter of a PyTorch model, as the published counts are.
-    """
+    """Build the model of a card and count its weights."""
     if card["framework"] == "keras":
         import models_tf
 
@@ -100,29 +72,7 @@ def count_parameters(card: dict[str, Any]) -> int:
 
 
 def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS) -> Path:
-    """Copy what a finished and tested run left into a row of the results.
-
-    Parameters
-    ----------
-    run : str
-        Name of the run.
-    row : str or None
-        Name of the row; None: the run's.
-    output_dir : pathlib.Path
-        Folder that holds ``checkpoints/`` and ``logs/``.
-    results : pathlib.Path
-        Folder of the rows.
-
-    Returns
-    -------
-    pathlib.Path
-        The row's folder.
-
-    Raises
-    ------
-    UsageError
-        The run is unknown, untested, tested with other weights, or of a label set without a table.
-    """
+    """Copy what a finished and tested run left into a row of the results."""
     checkpoint = find_checkpoint(run, output_dir)
     logs = output_dir / "logs" / run_name(checkpoint)
     card, name = read_card(checkpoint), row or checkpoint.name
@@ -151,23 +101,7 @@ def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS
 
 
 def read_rows(results: Path = RESULTS) -> list[Row]:
-    """Read every collected row.
-
-    Parameters
-    ----------
-    results : pathlib.Path
-        Folder of the rows.
-
-    Returns
-    -------
-    list of Row
-        In the order of the tables: by model as in the study, then by name.
-
-    Raises
-    ------
-    DataError
-        A row is incomplete.
-    """
+    """Read every collected row."""
     rows = []
     for path in sorted(results.glob("*/row.json")):
         folder = path.parent
@@ -191,18 +125,7 @@ def read_rows(results: Path = RESULTS) -> list[Row]:
 
 
 def recipe(card: dict[str, Any]) -> str:
-    """Name the configuration file of a run and the flags that changed it.
-
-    Parameters
-    ----------
-    card : dict
-        The checkpoint's card.
-
-    Returns
-    -------
-    str
-        For example ``ecgnet.yaml, --epochs 22``.
-    """
+    """Name the configuration file of a run and the flags that changed it."""
     config, changed = "defaults", []
     flag = ""
     for word in shlex.split(card["command"]):
@@ -219,18 +142,7 @@ def recipe(card: dict[str, Any]) -> str:
 
 
 def limits(row: Row) -> str:
-    """Say what a row left out.
-
-    Parameters
-    ----------
-    row : Row
-        The row.
-
-    Returns
-    -------
-    str
-        Empty when every record was used.
-    """
+    """Say what a row left out."""
     training, testing = row.card["config"].get("limit", 0), row.test.get("limit", 0)
     parts = [f"trained with --limit {training} (records of each split)"] if training else []
     parts += [f"tested with --limit {testing} (records of fold 10)"] if testing else []

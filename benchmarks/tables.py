@@ -32,20 +32,7 @@ def _interval(row: Row, metric: str, name: str | None = None) -> str:
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Make a table whose first column is text and the others numbers.
-
-    Parameters
-    ----------
-    header : sequence of str
-        Column titles.
-    lines : sequence of sequence of str
-        Cells.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make a table whose first column is text and the others numbers."""
     rule = ["---" if i == 0 else "---:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
 
@@ -82,18 +69,7 @@ def _calibration(row: Row) -> str:
 
 
 def main_table(rows: Sequence[Row]) -> str:
-    """Five superclasses, with the published numbers beside ours.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Rows of task superdiagnostic.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Five superclasses, with the published numbers beside ours."""
     header = [
         *_START,
         "published",
@@ -123,18 +99,7 @@ def main_table(rows: Sequence[Row]) -> str:
 
 
 def mi_table(rows: Sequence[Row]) -> str:
-    """Second stage: ASMI, IMI or NORM.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Rows of task mi.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Second stage: ASMI, IMI or NORM."""
     header = [*_START, "accuracy of the most probable class %", "macro F1", "ECE → calibrated"]
     lines = [
         [
@@ -149,18 +114,7 @@ def mi_table(rows: Sequence[Row]) -> str:
 
 
 def class_table(rows: Sequence[Row]) -> str:
-    """ROC-AUC of each class with its interval.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Rows of one task.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """ROC-AUC of each class with its interval."""
     classes = rows[0].card["classes"]
     lines = [
         [f"`{row.name}`"]
@@ -174,18 +128,7 @@ def class_table(rows: Sequence[Row]) -> str:
 
 
 def data_sentences(rows: Sequence[Row]) -> str:
-    """Say how our data and the published data differ, and what the columns mean.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Rows of task superdiagnostic.
-
-    Returns
-    -------
-    str
-        One paragraph.
-    """
+    """Say how our data and the published data differ, and what the columns mean."""
     full = [row for row in rows if not limits(row)] or list(rows)
     ours = sorted({row.card["data"]["records"]["train"] for row in full})
     trained = " to ".join(f"{n:,}" for n in {ours[0]: 0, ours[-1]: 0})
@@ -215,18 +158,7 @@ _COLUMNS = (
 
 
 def block(rows: Sequence[Row]) -> str:
-    """The block of the top README.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        All rows.
-
-    Returns
-    -------
-    str
-        Markdown, without the markers.
-    """
+    """The block of the top README."""
     parts = []
     five, mi = _of_task(rows, "superdiagnostic"), _of_task(rows, "mi")
     if five:
@@ -249,18 +181,7 @@ def block(rows: Sequence[Row]) -> str:
 
 
 def differences(rows: Sequence[Row]) -> str:
-    """Paired differences of macro ROC-AUC from the baseline row on the same records.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        Rows of task superdiagnostic.
-
-    Returns
-    -------
-    str
-        Markdown; empty without a baseline or without another row.
-    """
+    """Paired differences of macro ROC-AUC from the baseline row on the same records."""
     base = next((row for row in rows if row.name == BASELINE), None)
     others = [row for row in rows if row.name != BASELINE]
     if base is None or not others:
@@ -290,18 +211,7 @@ def differences(rows: Sequence[Row]) -> str:
 
 
 def page(rows: Sequence[Row]) -> str:
-    """The README of the results folder.
-
-    Parameters
-    ----------
-    rows : sequence of Row
-        All rows.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """The README of the results folder."""
     five, mi = _of_task(rows, "superdiagnostic"), _of_task(rows, "mi")
     parts = [
         "# Results on PTB-XL",
@@ -353,22 +263,7 @@ def _provenance(row: Row) -> str:
 
 
 def insert(text: str, content: str, name: str = "results") -> str | None:
-    """Put generated text between its two markers.
-
-    Parameters
-    ----------
-    text : str
-        The file.
-    content : str
-        What goes between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
-    name : str
-        Name of the block.
-
-    Returns
-    -------
-    str or None
-        The new file; None where the markers are not there once each, in order.
-    """
+    """Put generated text between its two markers."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         return None

@@ -14,24 +14,13 @@ from dataclasses import dataclass, field
 class BeatSet:
     """One dataset of 30-minute records with an annotation for every beat.
 
-    Parameters
-    ----------
-    name : str
-        As on the command line.
-    sampling_rate : int
-        In Hz.
-    lead : str
-        Name of the lead that is taken.
-    reference_column : int
-        Column that the reference takes, whatever its name.
-    train, test : tuple of str
-        Records of the reference's split.
-    moved : tuple of str
-        Records of `test` that go into training, because their patient is there.
-    val : frozenset of str
-        Records of `train` that serve as validation; whole patients.
-    patients : dict of str to str
-        Patient of a record, where it is not the record's own name.
+    ``name``: as on the command line.
+    ``lead``: name of the lead that is taken.
+    ``reference_column``: column that the reference takes, whatever its name.
+    ``train, test``: records of the reference's split.
+    ``moved``: records of `test` that go into training, because their patient is there.
+    ``val``: records of `train` that serve as validation; whole patients.
+    ``patients``: patient of a record, where it is not the record's own name.
     """
 
     name: str
@@ -45,20 +34,7 @@ class BeatSet:
     patients: dict[str, str] = field(default_factory=dict)
 
     def split_of(self, record: str, reference: bool) -> str:
-        """Name the split of a record.
-
-        Parameters
-        ----------
-        record : str
-            Its name.
-        reference : bool
-            The reference's split, which has no validation part.
-
-        Returns
-        -------
-        str
-            ``train``, ``val`` or ``test``.
-        """
+        """Name the split of a record."""
         if record in self.test and (reference or record not in self.moved):
             return "test"
         return "val" if record in self.val and not reference else "train"

@@ -83,25 +83,7 @@ def _codes_of(text: str) -> dict[str, float]:
 
 
 def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
-    """Read the text of the column ``scp_codes``: SCP-ECG code -> likelihood in percent.
-
-    Parameters
-    ----------
-    text : str
-        A Python dict as text, for example ``{'NORM': 100.0, 'SR': 0.0}``. Read as data, never run.
-    ecg_id : int
-        The record, for the error message.
-
-    Returns
-    -------
-    dict of str to float
-        Likelihood (0 to 100) of every code; 0 means that none was stated.
-
-    Raises
-    ------
-    DataError
-        The text is not such a dict.
-    """
+    """Read the text of the column ``scp_codes``: SCP-ECG code -> likelihood in percent."""
     try:
         plain = dict(_codes_of(text))
     except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
@@ -203,26 +185,7 @@ def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
 
 
 def release_of(data_dir: str | os.PathLike, records: int) -> str:
-    """Tell the release of PTB-XL from its number of records; a synthetic dataset from its own marker.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The PTB-XL folder.
-    records : int
-        Rows of ``ptbxl_database.csv``.
-
-    Returns
-    -------
-    str
-        ``1.0.3``, ``1.0.1 or 1.0.2`` (they list the same records), ``no official release (N records)``, or
-        ``synthetic (seed S, N records, format F)``.
-
-    Raises
-    ------
-    DataError
-        The marker of a synthetic dataset is damaged.
-    """
+    """Tell the release of PTB-XL from its number of records; a synthetic dataset from its own marker."""
     marker = Path(data_dir) / SYNTHETIC_MARKER
     if marker.is_file():
         try:

@@ -37,35 +37,12 @@ class RecordProblems:
         self._some_missing = False
 
     def add(self, ecg_id: int, file: str, reason: str) -> None:
-        """Note one damaged record.
-
-        Parameters
-        ----------
-        ecg_id : int
-            The record.
-        file : str
-            The file at fault, relative to the database folder.
-        reason : str
-            What is wrong with it.
-        """
+        """Note one damaged record."""
         self._found.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
         self._some_missing |= reason == MISSING
 
     def raise_if_any(self, data_dir: str | os.PathLike, records: int) -> None:
-        """Raise one error that lists the first ten records and counts all.
-
-        Parameters
-        ----------
-        data_dir : path-like
-            The database folder.
-        records : int
-            Number of records looked at.
-
-        Raises
-        ------
-        DataError
-            Something was noted.
-        """
+        """Raise one error that lists the first ten records and counts all."""
         if not self._found:
             return
         lines = [line for _, line in sorted(self._found)]
@@ -81,23 +58,7 @@ class RecordProblems:
 def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.ndarray:
     """Look at the size and time of the two files of each record, without opening them.
 
-    Parameters
-    ----------
-    data_dir : path-like
-        The database folder.
-    filenames : sequence of str
-        Records, relative, without extension.
-
-    Returns
-    -------
-    ndarray of int64, shape (N, 4)
-        Size (bytes) and modification time (ns) of the ``.hea`` and of the ``.dat`` file; -1 where there is
-        none.
-
-    Raises
-    ------
-    DataError
-        A folder cannot be looked into.
+    Returns shape (N, 4).
     """
     states = np.full((len(filenames), 4), -1, dtype=np.int64)
     for row, name in enumerate(filenames):
@@ -114,21 +75,7 @@ def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.nda
 
 
 def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], list[int]] | None:
-    """Parse the header of a record in PTB-XL's own layout.
-
-    Parameters
-    ----------
-    text : bytes
-        Content of the ``.hea`` file.
-    name : str
-        File name of the record without folder and extension.
-
-    Returns
-    -------
-    tuple of (sampling rate in Hz, samples, initial values, checksums), or None
-        The two lists have one value a lead. None for any other layout (format, gain, leads or their order,
-        comments).
-    """
+    """Parse the header of a record in PTB-XL's own layout."""
     tokens = text.split()
     if len(tokens) != 4 + 9 * len(LEADS) or text.count(b"\n") not in (len(LEADS), len(LEADS) + 1):
         return None
@@ -158,23 +105,7 @@ def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
 
     Leads are found by name, units and gain by the header; checksums are verified where the header has them.
 
-    Parameters
-    ----------
-    path : path-like
-        The record, without extension.
-    sampling_rate : int
-        What the record must have, in Hz.
-
-    Returns
-    -------
-    ndarray of int16, shape (T, 12)
-        Microvolts (rounded where the file is finer), leads in the order of `utils.ecg.LEADS`.
-
-    Raises
-    ------
-    DataError
-        The record cannot be read, or its leads, rate, units or samples are not usable; says what and nothing
-        of where.
+    Returns shape (T, 12).
     """
     wfdb = import_wfdb()
     try:
@@ -215,21 +146,9 @@ def _reason(error: OSError) -> str:
 class RecordReader:
     """All recordings of one sampling rate, headers first, then the samples in blocks.
 
-    Parameters
-    ----------
-    data_dir : path-like
-        The database folder.
-    ecg_ids : sequence of int
-        The records, for messages.
-    filenames : sequence of str
-        Their files, relative, without extension.
-    sampling_rate : int
-        What the headers must say, in Hz.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        (N, T, 12). T is the most common length; a record of another length is a damaged one.
+    ``ecg_ids``: the records, for messages.
+    ``filenames``: their files, relative, without extension.
+    ``sampling_rate``: what the headers must say, in Hz.
     """
 
     def __init__(
@@ -290,15 +209,7 @@ class RecordReader:
     def blocks(self) -> Iterator[np.ndarray]:
         """Read the samples.
 
-        Yields
-        ------
-        ndarray of int16, shape (<= 256, T, 12)
-            Microvolts, in the order of the records. The array is used again for the next block.
-
-        Raises
-        ------
-        DataError
-            After the last block, if any record is damaged; the message lists them.
+        Returns shape (<= 256, T, 12).
         """
         count, length, leads = self.shape
         buffer = np.empty((min(BLOCK, count), length, leads), dtype="<i2")

@@ -22,36 +22,14 @@ INVALID_SAMPLE = -32768  # format 16 reserves it for "no sample here"
 
 
 def import_wfdb() -> ModuleType:
-    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs.
-
-    Returns
-    -------
-    module
-        wfdb. Its import wakes a deprecation warning of pandas 3.1 that its users can do nothing about.
-    """
+    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return importlib.import_module("wfdb")
 
 
 def to_int16(signal_mv: np.ndarray) -> np.ndarray:
-    """Round millivolts to PTB-XL's resolution of 1 microvolt.
-
-    Parameters
-    ----------
-    signal_mv : ndarray
-        Any shape, mV.
-
-    Returns
-    -------
-    ndarray of int16
-        Microvolts.
-
-    Raises
-    ------
-    DataError
-        A value is not finite or does not fit (beyond about 32.7 mV).
-    """
+    """Round millivolts to PTB-XL's resolution of 1 microvolt."""
     microvolts = np.rint(np.asarray(signal_mv, dtype=np.float64) * UNITS_PER_MV)
     if not np.all(np.abs(microvolts) < -INVALID_SAMPLE):  # NaN fails this comparison too
         raise DataError(
@@ -63,15 +41,7 @@ def to_int16(signal_mv: np.ndarray) -> np.ndarray:
 def checksums(samples: np.ndarray) -> np.ndarray:
     """Per-lead checksums as WFDB headers hold them: the sum of the samples modulo 65536.
 
-    Parameters
-    ----------
-    samples : ndarray of int16, shape (T, leads)
-        Raw sample values.
-
-    Returns
-    -------
-    ndarray of int64, shape (leads,)
-        Values 0 to 65535.
+    Shapes: samples (T, leads) -> (leads,).
     """
     return samples.sum(axis=0, dtype=np.int64) % 65536
 
@@ -85,23 +55,7 @@ def write_record(
 ) -> None:
     """Write ``name.dat`` and ``name.hea``, with the initial values and checksums of every lead.
 
-    Parameters
-    ----------
-    folder : path-like
-        An existing folder.
-    name : str
-        Record name, without folder and suffix.
-    samples : ndarray of int16, shape (T, leads)
-        Microvolts (1000 units per mV).
-    sampling_rate : int
-        Hz.
-    leads : sequence of str
-        Lead names in column order.
-
-    Raises
-    ------
-    DataError
-        The samples are not int16 or do not have one column per lead.
+    Shapes: samples (T, leads).
     """
     if samples.dtype != np.int16 or samples.ndim != 2 or samples.shape[1] != len(leads) or not len(samples):
         raise DataError(

@@ -21,12 +21,8 @@ _END_OF_ANNOTATIONS = b"\0\0"
 class Annotations(NamedTuple):
     """Annotations of one record, in order of time.
 
-    Parameters
-    ----------
-    sample : ndarray of int64, shape (M,)
-        Positions.
-    symbol : ndarray of str, shape (M,)
-        PhysioNet's symbols.
+    ``sample`` (M,): positions.
+    ``symbol`` (M,): physioNet's symbols.
     """
 
     sample: np.ndarray
@@ -34,25 +30,7 @@ class Annotations(NamedTuple):
 
 
 def check_folder(data_dir: str | os.PathLike, dataset: str) -> Path:
-    """Make sure that the folder of a dataset is there.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The folder.
-    dataset : str
-        Name of the dataset, for the message.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    DataError
-        It is no folder.
-    """
+    """Make sure that the folder of a dataset is there."""
     folder = Path(data_dir)
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder: point --data_dir at the one with the records of {dataset}")
@@ -60,25 +38,7 @@ def check_folder(data_dir: str | os.PathLike, dataset: str) -> Path:
 
 
 def read_header(path: Path, sampling_rate: int) -> Any:
-    """Read a header file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The record, without suffix.
-    sampling_rate : int
-        What it must say, in Hz.
-
-    Returns
-    -------
-    wfdb.Record
-        ``sig_name``, ``sig_len``, ``comments`` and more.
-
-    Raises
-    ------
-    DataError
-        It is missing or unreadable, or of another rate.
-    """
+    """Read a header file."""
     header = _read(lambda wfdb: wfdb.rdheader(os.fspath(path)), path, ".hea")
     if not header.sig_name:
         raise DataError(f"record {path}: its header lists no signal; {_REMEDY}")
@@ -93,24 +53,7 @@ def read_header(path: Path, sampling_rate: int) -> Any:
 def read_leads(path: Path, columns: Sequence[int], start: int = 0, stop: int | None = None) -> np.ndarray:
     """Read some leads of a record.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The record, without suffix.
-    columns : sequence of int
-        Which leads, by their place in the header.
-    start, stop : int
-        Which samples; all by default.
-
-    Returns
-    -------
-    ndarray of float64, shape (T, leads)
-        In mV.
-
-    Raises
-    ------
-    DataError
-        The record is missing, unreadable or damaged, has invalid samples or a unit that is no voltage.
+    Returns shape (T, leads).
     """
     record = _read(
         lambda wfdb: wfdb.rdrecord(
@@ -136,25 +79,7 @@ def read_leads(path: Path, columns: Sequence[int], start: int = 0, stop: int | N
 
 
 def read_annotations(path: Path, suffix: str) -> Annotations:
-    """Read an annotation file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The record, without suffix.
-    suffix : str
-        Of the annotation file, such as ``atr``.
-
-    Returns
-    -------
-    Annotations
-        All of them.
-
-    Raises
-    ------
-    DataError
-        The file is missing, cut off or unreadable.
-    """
+    """Read an annotation file."""
     content = _read(lambda _: path.with_name(f"{path.name}.{suffix}").read_bytes(), path, f".{suffix}")
     if content[-2:] != _END_OF_ANNOTATIONS:  # wfdb reads such a file as far as it goes, most often in silence
         raise DataError(f"record {path}: .{suffix} is cut off (it has no end mark); {_REMEDY}")

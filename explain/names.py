@@ -32,18 +32,9 @@ TITLES = {
 class Metric:
     """What a number means.
 
-    Parameters
-    ----------
-    name : str
-        As in the files.
-    title : str
-        As in tables.
-    family : str
-        One of `FAMILIES`.
-    higher_is_better : bool or None
-        The direction; None where neither is better.
-    toward_zero : bool
-        Scores have either sign and the one nearest to 0 is best.
+    ``name``: as in the files.
+    ``higher_is_better``: the direction; None where neither is better.
+    ``toward_zero``: scores have either sign and the one nearest to 0 is best.
     """
 
     name: str
@@ -53,18 +44,7 @@ class Metric:
     toward_zero: bool = False
 
     def goodness(self, means: np.ndarray) -> np.ndarray:
-        """Turn scores so that more is better.
-
-        Parameters
-        ----------
-        means : ndarray
-            Scores.
-
-        Returns
-        -------
-        ndarray
-            The same shape.
-        """
+        """Turn scores so that more is better."""
         if self.toward_zero:
             return -np.abs(means)
         return means if self.higher_is_better else -means
@@ -103,26 +83,7 @@ _RANDOMIZATION = "randomization_"
 
 
 def metric(name: str) -> Metric:
-    """Look a metric up.
-
-    Parameters
-    ----------
-    name : str
-        A key of `METRICS`; or ``randomization_<layer>``, how alike the maps stay when the weights are
-        randomised from the output down to that layer; or ``randomization_only_<layer>``, that layer alone. A
-        map that explains the network changes with it, so a correlation of 0 is best: -1 is the same map with
-        the other sign.
-
-    Returns
-    -------
-    Metric
-        What it means.
-
-    Raises
-    ------
-    DataError
-        There is no such metric.
-    """
+    """Look a metric up."""
     if name.startswith(_RANDOMIZATION) and len(name) > len(_RANDOMIZATION):
         layer = name.removeprefix(_RANDOMIZATION)
         title = (
@@ -137,18 +98,5 @@ def metric(name: str) -> Metric:
 
 
 def row_title(method: str, sign: str) -> str:
-    """Name a row of a table.
-
-    Parameters
-    ----------
-    method : str
-        An attribution method.
-    sign : str
-        One of `SIGNS`.
-
-    Returns
-    -------
-    str
-        Such as ``Guided Grad-CAM (abs)``; signed maps have no suffix.
-    """
+    """Name a row of a table."""
     return TITLES.get(method, method) + (" (abs)" if sign == "absolute" else "")

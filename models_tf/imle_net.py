@@ -58,44 +58,6 @@ def imle_net(
 ) -> keras.Model:
     """Build IMLE-Net.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz); a multiple of `window`.
-    leads : int
-        Number of leads.
-    window : int
-        Samples of one window (50 = 0.5 s at 100 Hz).
-    kernel : int
-        Kernel of the convolutions.
-    filters : int
-        Filters of the stem and the first group of blocks; they double from group to group.
-    blocks : sequence of int
-        Residual blocks of each group; every group after the first halves the time axis.
-    lstm_units : int
-        LSTM units of each direction.
-    attention_units : int
-        Hidden size of the three attentions.
-    dropout : float
-        Dropout after the beat, rhythm and channel vectors; the reference has none.
-    momentum : float
-        Of the moving averages of batch normalisation. 0.99 needs some hundred steps to settle: take less
-        for short runs on little data.
-    activation : str
-        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
-
-    Returns
-    -------
-    keras.Model
-        (B, samples, leads) -> (B, num_classes) probabilities; 748,517 parameters with the defaults.
-
-    Raises
-    ------
-    UsageError
-        `samples` is not a multiple of `window`.
-
     References
     ----------
     Reddy et al., IMLE-Net: An Interpretable Multi-level Multi-channel Model for ECG Classification,
@@ -131,29 +93,8 @@ def attention_maps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the three attention levels of an IMLE-Net.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Built by `imle_net`.
-    signals : ndarray, shape (B, T, leads)
-        Standardised signals. T is what the model takes, or a multiple of it: a model that was trained on
-        crops then reads the record crop after crop, each with the same share of the whole.
-    batch_size : int
-        Rows of one forward pass.
-
-    Returns
-    -------
-    beat : ndarray, shape (B, leads, windows, positions)
-        Attention inside each window (13 positions of 40 ms with the defaults); sums to 1 over positions.
-    rhythm : ndarray, shape (B, leads, windows)
-        Attention over the windows of each lead; sums to 1 over windows.
-    channel : ndarray, shape (B, leads)
-        Attention over the leads; sums to 1 over leads.
-
-    Raises
-    ------
-    UsageError
-        The model has no such attention, or T is no multiple of what it takes.
+    Shapes: signals (B, T, leads) -> beat (B, leads, windows, positions), rhythm (B, leads,
+    windows), channel (B, leads).
     """
     names = ("beat_attention", "rhythm_attention", "channel_attention")
     if not {layer.name for layer in model.layers}.issuperset(names):

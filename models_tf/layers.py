@@ -19,12 +19,7 @@ class AttentionPool(keras.layers.Layer):
     ``u = tanh(x W + b)``, ``a = softmax(u v)`` over the positions, output ``sum_t a_t x_t``. The bias has
     one row for each position, as in IMLE-Net, so the sequence length is fixed when the layer is built.
 
-    Parameters
-    ----------
-    units : int
-        Size of the hidden projection.
-    **kwargs : object
-        Usual layer arguments.
+    ``units``: size of the hidden projection.
 
     Notes
     -----
@@ -114,13 +109,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras differentiates the mean and the variance operation by operation. Here their gradient is written out
     and the sums are matrix products. Weights, names, outputs and moving averages are those of Keras' layer.
 
-    Parameters
-    ----------
-    deferred : bool
-        Give ``(x, scale, shift)`` instead of ``scale x + shift``. `Conv1D` takes the scale into its kernel,
-        and `ScaleAndShift` applies both; so only x has to be kept for the backward pass.
-    **kwargs : object
-        Arguments of `keras.layers.BatchNormalization`; ``axis`` stays the last one.
+    ``deferred``: give ``(x, scale, shift)`` instead of ``scale x + shift``. `Conv1D` takes the
+        scale into its kernel, and `ScaleAndShift` applies both; so only x has to be kept for the
+        backward pass.
+    ``**kwargs``: arguments of `keras.layers.BatchNormalization`; ``axis`` stays the last one.
 
     Notes
     -----
@@ -165,13 +157,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable("twelvelead")
 class ScaleAndShift(keras.layers.Layer):
-    """Apply a deferred `BatchNormalization`: ``(x, scale, shift)`` -> ``scale x + shift``.
-
-    Parameters
-    ----------
-    **kwargs : object
-        Usual layer arguments.
-    """
+    """Apply a deferred `BatchNormalization`: ``(x, scale, shift)`` -> ``scale x + shift``."""
 
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)  # scale and shift stay float32
@@ -193,16 +179,8 @@ class Conv1D(keras.layers.Layer):
     normalised signal itself is never made: that is a pass over memory less, and several in the backward pass,
     where scale and shift get their gradients from small arrays.
 
-    Parameters
-    ----------
-    filters : int
-        Channels of the output.
-    kernel_size : int
-        Positions of the kernel.
-    strides : int
-        Step in time.
-    **kwargs : object
-        Usual layer arguments.
+    ``filters``: channels of the output.
+    ``kernel_size``: positions of the kernel.
 
     Notes
     -----
@@ -238,24 +216,7 @@ class Conv1D(keras.layers.Layer):
 def probabilities(features, num_classes: int, activation: str):
     """Classification head in float32, whatever the precision below it.
 
-    Parameters
-    ----------
-    features : keras tensor, shape (B, F)
-        Penultimate features.
-    num_classes : int
-        Number of outputs.
-    activation : str
-        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
-
-    Returns
-    -------
-    keras tensor, shape (B, num_classes)
-        Probabilities.
-
-    Raises
-    ------
-    UsageError
-        Another activation, whose outputs would not be probabilities.
+    Shapes: features (B, F) -> (B, num_classes).
     """
     if activation not in ACTIVATIONS:
         raise UsageError(f"unknown activation '{activation}': {nearest(activation, ACTIVATIONS)}")

@@ -31,45 +31,6 @@ def mousavi(
 ) -> keras.Model:
     """Build Mousavi and Afghah's network in the form the IMLE-Net study compares with.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz); a multiple of `window`.
-    leads : int
-        Number of leads.
-    window : int
-        Samples of one window (50 = 0.5 s at 100 Hz).
-    kernel : int
-        Kernel of the convolutions.
-    pool : int
-        Size and stride of the max-pooling between two convolutions.
-    filters : sequence of int
-        Filters of the convolutions, one after another.
-    lstm_units : int
-        LSTM units of each direction.
-    dense_units : int
-        Units of the layer before the head.
-    dropout : float
-        Dropout before the dense layer and before the head; the reference has none.
-    window_layout : str
-        ``time``: a window is `window` consecutive samples of all leads. ``reference``: the original code
-        cuts the lead-major buffer into pieces of window x leads numbers, so that a "time step" is 12
-        consecutive samples of one lead; only for comparing with weights and figures made that way.
-    activation : str
-        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
-
-    Returns
-    -------
-    keras.Model
-        (B, samples, leads) -> (B, num_classes) probabilities; 2,382,565 parameters with the defaults.
-
-    Raises
-    ------
-    UsageError
-        `samples` is not a multiple of `window`, or `window_layout` is unknown.
-
     References
     ----------
     Mousavi and Afghah, Inter- and Intra-Patient ECG Heartbeat Classification for Arrhythmia Detection: A

@@ -41,30 +41,6 @@ def rajpurkar(
 ) -> keras.Model:
     """Build Rajpurkar and Hannun's 34-layer residual network in the form the IMLE-Net study compares with.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz).
-    leads : int
-        Number of leads.
-    kernel : int
-        Kernel of the convolutions.
-    filters : int
-        Filters of the first four blocks; they double every four blocks.
-    blocks : int
-        Residual blocks of two convolutions; every second one halves the time axis.
-    dropout : float
-        Dropout between the two convolutions of a block.
-    activation : str
-        ``sigmoid`` for independent labels, ``softmax`` for exclusive ones.
-
-    Returns
-    -------
-    keras.Model
-        (B, samples, leads) -> (B, num_classes) probabilities; 10,483,621 parameters with the defaults.
-
     References
     ----------
     Rajpurkar et al., Cardiologist-Level Arrhythmia Detection with Convolutional Neural Networks,

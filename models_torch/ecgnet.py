@@ -18,18 +18,12 @@ _GROW_EVERY = 4  # every fourth block widens; every second one halves the time a
 class ResidualBlock(nn.Module):
     """Twice batch norm - ReLU - dropout - convolution, beside a shortcut.
 
-    Parameters
-    ----------
-    channels_in : int
-        Channels of the input.
-    channels_out : int
-        Channels of the output; where they differ, the shortcut is a convolution of size 1.
-    kernel : int
-        Kernel of the convolutions, odd.
-    halve : bool
-        Max-pooling by 2 on both paths.
-    dropout : float
-        Dropout before each convolution.
+    ``channels_in``: channels of the input.
+    ``channels_out``: channels of the output; where they differ, the shortcut is a convolution of
+        size 1.
+    ``kernel``: kernel of the convolutions, odd.
+    ``halve``: max-pooling by 2 on both paths.
+    ``dropout``: dropout before each convolution.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, halve: bool, dropout: float):

@@ -10,26 +10,7 @@ from utils.errors import DataError
 def channels_first(signals: Tensor, samples: int, leads: int, model: str) -> Tensor:
     """Check a batch of signals and give it PyTorch's layout.
 
-    Parameters
-    ----------
-    signals : Tensor, shape (B, samples, leads)
-        Standardised signals.
-    samples : int
-        Samples the model was built for.
-    leads : int
-        Leads the model was built for.
-    model : str
-        Name of the model, for the message.
-
-    Returns
-    -------
-    Tensor, shape (B, leads, samples)
-        A view of the same signals.
-
-    Raises
-    ------
-    DataError
-        The batch has another shape.
+    Shapes: signals (B, samples, leads) -> (B, leads, samples).
     """
     if signals.ndim != 3 or signals.shape[1:] != (samples, leads):
         raise DataError(

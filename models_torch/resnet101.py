@@ -18,18 +18,11 @@ _EXPANSION = 4  # a bottleneck gives four times its width
 class Bottleneck(nn.Module):
     """Narrow, convolve (and stride), widen; batch norm after each convolution; then add the shortcut.
 
-    Parameters
-    ----------
-    channels_in : int
-        Channels of the input.
-    width : int
-        Channels inside; four times as many come out.
-    stride : int
-        Stride of the middle convolution.
-    kernels : sequence of int
-        Kernels of the three convolutions, odd.
-    dropout : float
-        Dropout before the third convolution.
+    ``channels_in``: channels of the input.
+    ``width``: channels inside; four times as many come out.
+    ``stride``: stride of the middle convolution.
+    ``kernels``: kernels of the three convolutions, odd.
+    ``dropout``: dropout before the third convolution.
     """
 
     def __init__(self, channels_in: int, width: int, stride: int, kernels: Sequence[int], dropout: float):

@@ -19,16 +19,10 @@ def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.C
 class BasicBlock(nn.Module):
     """Twice convolution - batch norm, beside a shortcut; each ReLU is a module of its own.
 
-    Parameters
-    ----------
-    channels_in : int
-        Channels of the input.
-    channels_out : int
-        Channels of the output.
-    kernel : int
-        Kernel of the convolutions, odd.
-    stride : int
-        Of the first convolution and of the shortcut.
+    ``channels_in``: channels of the input.
+    ``channels_out``: channels of the output.
+    ``kernel``: kernel of the convolutions, odd.
+    ``stride``: of the first convolution and of the shortcut.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
@@ -53,14 +47,9 @@ class BasicBlock(nn.Module):
 class Backbone(nn.Module):
     """Stem and four stages of two blocks: (B, channels, leads, T) to (B, widths[3], leads, T / 32).
 
-    Parameters
-    ----------
-    channels : int
-        Channels of the input.
-    widths : sequence of int
-        Channels of the four stages; the stem has as many as the first.
-    kernel : int
-        Kernel of the convolutions, odd.
+    ``channels``: channels of the input.
+    ``widths``: channels of the four stages; the stem has as many as the first.
+    ``kernel``: kernel of the convolutions, odd.
     """
 
     def __init__(self, channels: int, widths: Sequence[int], kernel: int):

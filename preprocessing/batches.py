@@ -17,24 +17,14 @@ class Batches:
     The order of the records and every random number follow from (seed, epoch, batch) alone, so that a
     resumed run sees exactly what an uninterrupted one would have seen.
 
-    Parameters
-    ----------
-    dataset : ECGDataset
-        One split.
-    standardizer : Standardizer
-        Fitted on the training folds.
-    batch_size : int
-        Records of a batch; the last one may be shorter.
-    seed : int
-        Seed of order and augmentation.
-    shuffle : bool
-        New order in every epoch.
-    augmentation : Augmentation or None
-        Applied to every batch.
-    label_smoothing : float
-        Moves labels from 0 and 1 towards 0.5 (for `multilabel`) or the uniform distribution.
-    multilabel : bool
-        False for exclusive classes.
+    ``standardizer``: fitted on the training folds.
+    ``batch_size``: records of a batch; the last one may be shorter.
+    ``seed``: seed of order and augmentation.
+    ``shuffle``: new order in every epoch.
+    ``augmentation``: applied to every batch.
+    ``label_smoothing``: moves labels from 0 and 1 towards 0.5 (for `multilabel`) or the uniform
+        distribution.
+    ``multilabel``: false for exclusive classes.
     """
 
     def __init__(
@@ -63,19 +53,7 @@ class Batches:
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One batch of one epoch.
 
-        Parameters
-        ----------
-        epoch : int
-            Epoch, from 0.
-        index : int
-            Batch of the epoch, from 0.
-
-        Returns
-        -------
-        signals : ndarray, shape (B, T, leads), float32
-            Standardised signals.
-        labels : ndarray, shape (B, C), float32
-            Labels, smoothed and mixed if so configured.
+        Returns shape signals (B, T, leads), labels (B, C).
         """
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         rows = self._order(epoch)[chosen]
@@ -86,20 +64,7 @@ class Batches:
         return self.augmentation(signals, labels, np.random.default_rng((self.seed, epoch, index)))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """All batches of an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Epoch, from 0.
-        start : int
-            First batch (a run interrupted inside an epoch goes on there).
-
-        Yields
-        ------
-        tuple of ndarray
-            See `batch`.
-        """
+        """All batches of an epoch."""
         for index in range(start, len(self)):
             yield self.batch(epoch, index)
 

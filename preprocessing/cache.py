@@ -33,12 +33,8 @@ CACHE_VARIABLE = "TWELVELEAD_CACHE"
 class CachedSignals:
     """The recordings of a database.
 
-    Parameters
-    ----------
-    samples : SampleFile, shape (N, T, 12)
-        Microvolts.
-    digests : ndarray of str, shape (N,)
-        Fingerprint of each recording.
+    ``samples`` (N, T, 12): microvolts.
+    ``digests`` (N,): fingerprint of each recording.
     """
 
     samples: SampleFile
@@ -58,21 +54,7 @@ def _folder_of(base: Path, data_dir: Path) -> Path:
 
 
 def cache_folders(data_dir: str | os.PathLike, cache_dir: str | os.PathLike | None = None) -> list[Path]:
-    """Tell where a cache of the database may lie.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The database folder.
-    cache_dir : path-like, optional
-        Where the user wants it; else the environment variable ``TWELVELEAD_CACHE``.
-
-    Returns
-    -------
-    list of pathlib.Path
-        One folder if the user named it. Else ``<data_dir>/.twelvelead_cache``, and the user's cache folder
-        (``$XDG_CACHE_HOME`` or ``~/.cache``), if there is one, for databases that are read-only.
-    """
+    """Tell where a cache of the database may lie."""
     data_dir = Path(data_dir)
     named = cache_dir or os.environ.get(CACHE_VARIABLE)
     if named:
@@ -157,33 +139,7 @@ def open_signals(
     sampling_rate: int,
     cache_dir: str | os.PathLike | None = None,
 ) -> CachedSignals:
-    """Open the recordings of a database from the cache, and make the cache first where there is none.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The database folder.
-    ecg_ids : sequence of int
-        The records.
-    filenames : sequence of str
-        Their files, relative, without extension.
-    sampling_rate : int
-        In Hz.
-    cache_dir : path-like, optional
-        Where the cache goes; see `cache_folders`.
-
-    Returns
-    -------
-    CachedSignals
-        The samples and their fingerprints.
-
-    Raises
-    ------
-    DataError
-        Records are missing or damaged; the message lists them.
-    TwelveLeadError
-        The cache cannot be written.
-    """
+    """Open the recordings of a database from the cache, and make the cache first where there is none."""
     states = file_states(data_dir, filenames)
     source = _source_fingerprint(ecg_ids, filenames, sampling_rate, states)
     prefix = f"ptbxl_{sampling_rate}hz_"

@@ -27,18 +27,7 @@ def _drop_missing(database: pd.DataFrame, data_dir: str | os.PathLike) -> pd.Dat
 
 
 def check_patients(dataset: ECGDataset) -> None:
-    """Refuse a dataset in which a patient has records in two splits.
-
-    Parameters
-    ----------
-    dataset : ECGDataset
-        With its splits.
-
-    Raises
-    ------
-    DataError
-        Lists such patients.
-    """
+    """Refuse a dataset in which a patient has records in two splits."""
     pairs = pd.DataFrame({"patient": dataset.patient_ids, "split": dataset.splits}).drop_duplicates()
     crossing = sorted(pairs["patient"][pairs["patient"].duplicated()].unique().tolist())
     if not crossing:
@@ -52,18 +41,7 @@ def check_patients(dataset: ECGDataset) -> None:
 
 
 def cross_split_duplicates(dataset: ECGDataset) -> list[tuple[int, ...]]:
-    """Find recordings that are equal sample by sample and lie in different splits.
-
-    Parameters
-    ----------
-    dataset : ECGDataset
-        With digests and splits.
-
-    Returns
-    -------
-    list of tuple of int
-        The ecg_ids of each group of equal recordings that reaches over splits.
-    """
+    """Find recordings that are equal sample by sample and lie in different splits."""
     table = pd.DataFrame({"digest": dataset.digests, "split": dataset.splits, "ecg_id": dataset.ecg_ids})
     table = table[table["digest"].duplicated(keep=False)]
     groups = [group for _, group in table.groupby("digest") if group["split"].nunique() > 1]

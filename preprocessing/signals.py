@@ -19,15 +19,7 @@ class SampleFile:
     A memory map would do the same, but every page it touched stays in the process's memory until the system
     needs it: after an epoch, all of the file. Indexing copies; threads and forked processes may share it.
 
-    Parameters
-    ----------
-    path : path-like
-        The file, in .npy format 1.0. It stays open, so that another process may remove it.
-
-    Raises
-    ------
-    ValueError
-        The file is no such array, or shorter than its header says.
+    ``path``: the file, in .npy format 1.0. It stays open, so that another process may remove it.
     """
 
     dtype = np.dtype("<i2")
@@ -69,14 +61,9 @@ class ScaledSignals:
     one restriction: an array for time or lead needs a slice of records before it. It gives float32 in mV, as
     ``np.asarray`` does for all of it. Writing is not possible.
 
-    Parameters
-    ----------
-    samples : ndarray of int16 or SampleFile, shape (M, T, leads)
-        The stored samples.
-    rows : array_like of int, optional
-        Which records, in which order; all by default.
-    units_per_mv : int
-        Stored units of one mV.
+    ``samples`` (M, T, leads): the stored samples.
+    ``rows``: which records, in which order; all by default.
+    ``units_per_mv``: stored units of one mV.
     """
 
     dtype = np.dtype(np.float32)
@@ -104,23 +91,7 @@ class ScaledSignals:
         return len(self._rows)
 
     def raw(self, key: Any) -> np.ndarray:
-        """Give stored samples.
-
-        Parameters
-        ----------
-        key : int, slice, array_like or tuple
-            As for indexing.
-
-        Returns
-        -------
-        ndarray of int16
-            A copy, in stored units.
-
-        Raises
-        ------
-        IndexError
-            Out of range, a new axis, or an array for time or lead without a slice of records before it.
-        """
+        """Give stored samples."""
         chosen = self._choose(key)
         in_memory = isinstance(self._samples, np.ndarray)
         return chosen.copy() if in_memory and np.may_share_memory(chosen, self._samples) else chosen
@@ -160,32 +131,13 @@ class ScaledSignals:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def take(self, indices: Any) -> ScaledSignals:
-        """Choose records without reading them.
-
-        Parameters
-        ----------
-        indices : array_like of int or bool
-            Which records, in which order.
-
-        Returns
-        -------
-        ScaledSignals
-            The same stored samples, other rows.
-        """
+        """Choose records without reading them."""
         return ScaledSignals(self._samples, self._rows[np.asarray(indices)], self.units_per_mv)
 
 
 def waveform_digest(samples: np.ndarray) -> str:
     """Fingerprint of one recording: equal samples, equal text.
 
-    Parameters
-    ----------
-    samples : ndarray, shape (T, leads)
-        The samples as stored; C-contiguous.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits (the first half of the SHA-256).
+    Shapes: samples (T, leads).
     """
     return hashlib.sha256(samples.data).hexdigest()[:32]

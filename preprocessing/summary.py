@@ -17,18 +17,7 @@ from utils.errors import run_cli
 
 
 def summarize(dataset: ECGDataset) -> str:
-    """Describe a dataset as a text table.
-
-    Parameters
-    ----------
-    dataset : ECGDataset
-        With its splits.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe a dataset as a text table."""
     records, samples, leads = dataset.signals.shape
     scale = fit_standardizer(dataset.split("train"))
     here = [name for name in SPLITS if (dataset.splits == name).any()]

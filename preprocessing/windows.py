@@ -327,23 +327,7 @@ class Windows:
 
 
 def load_windows(path: str | os.PathLike) -> Windows:
-    """Read what `Windows.save` wrote.
-
-    Parameters
-    ----------
-    path : path-like
-        The .npz file.
-
-    Returns
-    -------
-    Windows
-        The windows, in memory.
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, or holds something else.
-    """
+    """Read what `Windows.save` wrote."""
     try:
         with open(path, "rb") as opened, _archive(opened, path) as file:
             if "meta" not in file.files:

@@ -37,27 +37,7 @@ _REQUIRED = (
 
 
 def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Path:
-    """Find a checkpoint folder by path or by the name of its run.
-
-    Parameters
-    ----------
-    name : str or path-like
-        A folder that holds ``card.json``, the name of a run under ``<output_dir>/checkpoints``, or the name
-        of weights that come with the repository (``checkpoints/pretrained``); looked for in that order. A
-        chain of runs stands for its ``fusion``.
-    output_dir : path-like
-        Folder that holds ``checkpoints/``.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UsageError
-        Nothing there; the message lists what is.
-    """
+    """Find a checkpoint folder by path or by the name of its run."""
     own, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
     for start in (Path(name), own / name, pretrained / name):
         for folder in (start, start / "fusion"):  # of a chain of runs, the last one
@@ -69,18 +49,7 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
 
 
 def run_name(folder: Path) -> str:
-    """Name of the run that a checkpoint folder belongs to.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Checkpoint folder.
-
-    Returns
-    -------
-    str
-        Its place under ``checkpoints/`` (a stage of a chain has several parts), else the folder's own name.
-    """
+    """Name of the run that a checkpoint folder belongs to."""
     parts = folder.resolve().parts
     if "checkpoints" not in parts:
         return folder.name
@@ -91,22 +60,7 @@ def run_name(folder: Path) -> str:
 def write_checkpoint(
     folder: str | os.PathLike, card: dict[str, Any], save_weights: Callable[[Path], None]
 ) -> None:
-    """Write weights and card so that a kill at any moment leaves one of the two versions whole.
-
-    Parameters
-    ----------
-    folder : path-like
-        ``checkpoints/<run>``.
-    card : dict
-        What the weights are; ``framework`` decides the file name.
-    save_weights : callable
-        Writes the weights to the path it is given.
-
-    Raises
-    ------
-    TwelveLeadError
-        The disk is full, the folder is read-only, or similar; the previous checkpoint stays.
-    """
+    """Write weights and card so that a kill at any moment leaves one of the two versions whole."""
     folder = Path(folder)
     name = WEIGHTS[card["framework"]]
     with atomic_path(folder / name) as temporary:
@@ -119,23 +73,7 @@ def write_checkpoint(
 
 
 def read_card(folder: str | os.PathLike) -> dict[str, Any]:
-    """Read the card of a checkpoint and check that the weights beside it are the ones it describes.
-
-    Parameters
-    ----------
-    folder : path-like
-        Checkpoint folder.
-
-    Returns
-    -------
-    dict
-        The card.
-
-    Raises
-    ------
-    DataError
-        No card, a card without the needed keys, missing weights, or weights that were changed or cut.
-    """
+    """Read the card of a checkpoint and check that the weights beside it are the ones it describes."""
     path, following = Path(folder) / "card.json", Path(folder) / "card.next.json"
     if following.exists() and not path.exists():  # the very first swap was cut short
         path = following
@@ -198,17 +136,7 @@ def _native_write_errors() -> Iterator[None]:
 
 
 def save_state(folder: str | os.PathLike, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
-    """Write ``last/state.safetensors``: one file, replaced in one step.
-
-    Parameters
-    ----------
-    folder : path-like
-        ``checkpoints/<run>``.
-    arrays : dict of ndarray
-        Weights, optimiser and random state.
-    progress : dict
-        Epoch, batch, best score, history, configuration: any JSON.
-    """
+    """Write ``last/state.safetensors``: one file, replaced in one step."""
     plain = {key: np.ascontiguousarray(value).reshape(np.shape(value)) for key, value in arrays.items()}
     with atomic_path(Path(folder) / "last" / "state.safetensors") as temporary, _native_write_errors():
         metadata = {"progress": json.dumps(jsonable(progress), allow_nan=False)}
@@ -216,27 +144,7 @@ def save_state(folder: str | os.PathLike, arrays: dict[str, np.ndarray], progres
 
 
 def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read what `save_state` wrote.
-
-    Parameters
-    ----------
-    folder : path-like
-        ``checkpoints/<run>``.
-
-    Returns
-    -------
-    arrays : dict of ndarray
-        As saved.
-    progress : dict
-        As saved.
-
-    Raises
-    ------
-    UsageError
-        The run has no state: it was never started.
-    DataError
-        The file is damaged.
-    """
+    """Read what `save_state` wrote."""
     path = Path(folder) / "last" / "state.safetensors"
     try:
         content = path.read_bytes()

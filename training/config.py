@@ -19,24 +19,7 @@ from utils.flags import Parser, json_object, true_or_false
 
 
 def option(default: Any, text: str, choices: Sequence[Any] | None = None, group: str = "run") -> Any:
-    """Declare a field of a configuration: a flag and a YAML key.
-
-    Parameters
-    ----------
-    default : object
-        Its value where nothing is given.
-    text : str
-        Help text.
-    choices : sequence, optional
-        Values that it may take.
-    group : str
-        Heading under which ``--help`` lists it.
-
-    Returns
-    -------
-    dataclasses.Field
-        For the body of a dataclass.
-    """
+    """Declare a field of a configuration: a flag and a YAML key."""
     return field(default=default, metadata={"help": text, "choices": choices, "group": group})
 
 
@@ -115,13 +98,7 @@ class TrainConfig:
         return None if augmentation == Augmentation() else augmentation
 
     def to_json(self) -> dict[str, Any]:
-        """Give the fields as JSON values.
-
-        Returns
-        -------
-        dict
-            One key a field.
-        """
+        """Give the fields as JSON values."""
         return dataclasses.asdict(self)
 
 
@@ -131,18 +108,7 @@ Config = TypeVar("Config", bound=TrainConfig)
 def add_options(
     parser: argparse.ArgumentParser, models: Sequence[str], kind: type[TrainConfig] = TrainConfig
 ) -> None:
-    """Add one flag for each field of a configuration, grouped.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        Gets the flags and ``--config``.
-    models : sequence of str
-        Names that ``--model`` may take, for the help text.
-    kind : type
-        `TrainConfig` or a configuration that has more; it takes a flag back by declaring the field without
-        `option`.
-    """
+    """Add one flag for each field of a configuration, grouped."""
     shown = [f for f in dataclasses.fields(kind) if f.metadata]
     parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
     named = dict.fromkeys(f.metadata["group"] for f in shown)
@@ -168,25 +134,7 @@ def add_options(
 
 
 def read_yaml(path: str | Path, kind: type[TrainConfig] = TrainConfig) -> dict[str, Any]:
-    """Read a configuration file and check its keys and the kind of each value.
-
-    Parameters
-    ----------
-    path : path-like
-        YAML mapping of fields.
-    kind : type
-        The configuration that has them.
-
-    Returns
-    -------
-    dict
-        The mapping.
-
-    Raises
-    ------
-    UsageError
-        Missing file, not a mapping, unknown key (the nearest valid one is named) or a value of a wrong kind.
-    """
+    """Read a configuration file and check its keys and the kind of each value."""
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -228,35 +176,7 @@ def parse_config(
     checked: Callable[[Config, Sequence[str]], Config] | None = None,
     prog: str | None = None,
 ) -> Config:
-    """Read flags and the configuration file into a checked configuration.
-
-    Parameters
-    ----------
-    description : str
-        Head of ``--help``.
-    models : sequence of str
-        Names that ``--model`` may take.
-    default_model : str
-        What it is without ``--model``.
-    args : sequence of str, optional
-        The words; default the command line's.
-    kind : type
-        `TrainConfig` or a configuration that has more.
-    checked : callable
-        Its check; default `check`.
-    prog : str, optional
-        The command as it is typed; default the script's name.
-
-    Returns
-    -------
-    TrainConfig
-        Of that kind. File values set the defaults, flags win.
-
-    Raises
-    ------
-    UsageError
-        Unknown model, key or impossible value.
-    """
+    """Read flags and the configuration file into a checked configuration."""
     parser = Parser(prog=prog, description=description)
     add_options(parser, models, kind)
     parser.set_defaults(model=default_model)
@@ -269,18 +189,7 @@ def parse_config(
 
 
 def chosen_model(args: Sequence[str]) -> str:
-    """Tell which model a command line names, before its flags are known.
-
-    Parameters
-    ----------
-    args : sequence of str
-        The words.
-
-    Returns
-    -------
-    str
-        ``--model``, else ``model`` of the ``--config`` file, else nothing.
-    """
+    """Tell which model a command line names, before its flags are known."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
     parser.add_argument("--config")
@@ -295,25 +204,7 @@ def chosen_model(args: Sequence[str]) -> str:
 
 
 def check(config: Config, models: Sequence[str]) -> Config:
-    """Refuse impossible values and fill in the names that follow from others.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        As read.
-    models : sequence of str
-        Names that ``model`` may take.
-
-    Returns
-    -------
-    TrainConfig
-        With ``task``, ``run`` and ``clip_norm`` settled.
-
-    Raises
-    ------
-    UsageError
-        Unknown model or an impossible value.
-    """
+    """Refuse impossible values and fill in the names that follow from others."""
     if config.model not in models:
         raise UsageError(f"unknown model '{config.model}': {nearest(config.model, models)}")
     for f in dataclasses.fields(config):

@@ -21,19 +21,7 @@ INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "
 def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
     """Probabilities of a whole split, read batch by batch.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        Trained model.
-    dataset : ECGDataset
-        One split.
-    batch_size : int
-        Records of one forward pass.
-
-    Returns
-    -------
-    ndarray, shape (N, C), float32
-        Probabilities.
+    Returns shape (N, C).
     """
     total = len(dataset.labels)
     starts = tqdm(range(0, total, batch_size), desc="predict", unit="batch", leave=False, disable=None)
@@ -47,25 +35,7 @@ def score(
 ) -> dict[str, Any]:
     """Metrics of one split with confidence intervals over patients.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        Gives thresholds and calibration, both chosen on fold 9.
-    dataset : ECGDataset
-        The split.
-    probabilities : ndarray, shape (N, C)
-        Predictions for it.
-    resamples : int
-        Bootstrap resamples.
-    seed : int
-        Their seed.
-
-    Returns
-    -------
-    dict
-        ``metrics``, ``bootstrap`` and, when the card has a calibrator, ``ece_calibrated``. Where too few
-        records of a class make intervals impossible, ``bootstrap`` says so under ``impossible``. Where some
-        classes have few patients, ``frequent`` has metrics and intervals over the others.
+    Shapes: probabilities (N, C).
     """
     result = {"metrics": evaluate(dataset.labels, probabilities, dataset.classes, predictor.thresholds)}
     try:
@@ -130,19 +100,7 @@ def _frequent(
 def predictions_csv(dataset: ECGDataset, probabilities: np.ndarray, thresholds: np.ndarray) -> str:
     """Predictions of a split as a table for spreadsheets.
 
-    Parameters
-    ----------
-    dataset : ECGDataset
-        The split.
-    probabilities : ndarray, shape (N, C)
-        Predictions for it.
-    thresholds : ndarray, shape (C,)
-        From which probability on a class is predicted.
-
-    Returns
-    -------
-    str
-        CSV: ``ecg_id``, then ``Label_<class>``, ``Pred_<class>`` and ``Prob_<class>`` of each class.
+    Shapes: probabilities (N, C), thresholds (C,).
     """
     columns: dict[str, Any] = {"ecg_id": dataset.ecg_ids}
     for index, name in enumerate(dataset.classes):
@@ -153,18 +111,7 @@ def predictions_csv(dataset: ECGDataset, probabilities: np.ndarray, thresholds: 
 
 
 def table(report: dict[str, Any]) -> str:
-    """Text table of a test report.
-
-    Parameters
-    ----------
-    report : dict
-        What ``test.json`` holds.
-
-    Returns
-    -------
-    str
-        One line a metric, with its interval where there is one.
-    """
+    """Text table of a test report."""
     metrics, intervals = report["metrics"], report["bootstrap"]["intervals"]
 
     def number(value: float | None) -> str:

@@ -24,26 +24,17 @@ def _start(config: TrainConfig) -> str:
 class Family:
     """How the runs of a model are configured, checked and trained.
 
-    Parameters
-    ----------
-    config_class : type
-        `TrainConfig` or a class made from it.
-    train : callable
-        ``train(config, on_epoch)`` trains one run; ``on_epoch(epoch, fold9_macro_auc)`` ends it with True.
-    script : str
-        Trains one run from the command line.
-    options : dict
-        The model's own options with their defaults.
-    check : callable
-        ``check(config, models)`` refuses impossible values and settles what follows from others.
-    translate : callable
-        Turns other names of flags and values into ours.
-    epochs : callable
-        Epochs of a full run.
-    start : callable
-        Checkpoint folder that every trial starts from, as a path; empty for none.
-    defaults : dict
-        Values of flags where a study wants others than a run.
+    ``config_class``: `TrainConfig` or a class made from it.
+    ``train``: ``train(config, on_epoch)`` trains one run; ``on_epoch(epoch, fold9_macro_auc)`` ends
+        it with True.
+    ``script``: trains one run from the command line.
+    ``options``: the model's own options with their defaults.
+    ``check``: ``check(config, models)`` refuses impossible values and settles what follows from
+        others.
+    ``translate``: turns other names of flags and values into ours.
+    ``epochs``: epochs of a full run.
+    ``start``: checkpoint folder that every trial starts from, as a path; empty for none.
+    ``defaults``: values of flags where a study wants others than a run.
     """
 
     config_class: type[TrainConfig]
@@ -58,18 +49,7 @@ class Family:
 
 
 def model_names(model: str) -> list[str]:
-    """Names that ``--model`` may take; Keras is imported only where the model is not a PyTorch one.
-
-    Parameters
-    ----------
-    model : str
-        What the user wrote.
-
-    Returns
-    -------
-    list of str
-        Sorted names.
-    """
+    """Names that ``--model`` may take; Keras is imported only where the model is not a PyTorch one."""
     import models_torch
 
     names = models_torch.list_models()
@@ -81,18 +61,7 @@ def model_names(model: str) -> list[str]:
 
 
 def family_of(model: str) -> Family:
-    """Say how the runs of a model are configured, checked and trained.
-
-    Parameters
-    ----------
-    model : str
-        One of `model_names`.
-
-    Returns
-    -------
-    Family
-        The frameworks that it needs are imported.
-    """
+    """Say how the runs of a model are configured, checked and trained."""
     import models_torch
 
     if model == "protoecgnet":

@@ -16,36 +16,12 @@ from utils.errors import DataError
 
 
 def keras_forward(model: keras.Model) -> Forward:
-    """Give the model as a plain function in inference mode.
-
-    Parameters
-    ----------
-    model : keras.Model
-        (B, T, leads) -> probabilities.
-
-    Returns
-    -------
-    callable
-        ndarray -> ndarray.
-    """
+    """Give the model as a plain function in inference mode."""
     return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Load HDF5 weights and say plainly when they do not fit.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Gets the weights.
-    path : pathlib.Path
-        ``*.weights.h5``.
-
-    Raises
-    ------
-    DataError
-        Not an HDF5 file, or weights of another model.
-    """
+    """Load HDF5 weights and say plainly when they do not fit."""
     try:
         with warnings.catch_warnings():
             # what Keras warns of here are layers that would keep their random weights
@@ -62,18 +38,6 @@ def save_weights(model: keras.Model, path: Path) -> None:
     """Save HDF5 weights; where the room does not suffice, fail before HDF5 begins to write.
 
     HDF5 brings the whole process down when the disk fills up under it, so a file of that size is tried first.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Gives the weights.
-    path : pathlib.Path
-        ``*.weights.h5``; overwritten.
-
-    Raises
-    ------
-    OSError
-        The disk is full, or similar.
     """
     overhead = 4096  # of HDF5, for each weight with its groups
     with open(path, "wb") as file:
@@ -87,52 +51,14 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 
 def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
-    """Build the model of a card and load its weights.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Weights.
-    card : dict
-        The card beside them.
-
-    Returns
-    -------
-    model : keras.Model
-        With weights.
-    forward : callable
-        Standardised signals -> probabilities.
-
-    Raises
-    ------
-    DataError
-        Weights of another model.
-    """
+    """Build the model of a card and load its weights."""
     model = models_tf.create_model(**card["model"])
     load_weights(model, path)
     return model, keras_forward(model)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
-    """Copy every layer but the head from one model to another of the same architecture.
-
-    Parameters
-    ----------
-    source : keras.Model
-        Trained model.
-    target : keras.Model
-        Gets the weights.
-
-    Returns
-    -------
-    list of str
-        Paths of the weights that stayed as they were, because they belong to the head.
-
-    Raises
-    ------
-    DataError
-        The architectures differ.
-    """
+    """Copy every layer but the head from one model to another of the same architecture."""
     kept = []
     if len(source.weights) != len(target.weights):
         raise DataError(
@@ -160,37 +86,13 @@ def _state_variables(model: keras.Model) -> dict[str, Any]:
 
 
 def keras_state(model: keras.Model) -> dict[str, np.ndarray]:
-    """Weights, dropout seeds and optimiser state of a compiled model.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled, its optimiser built.
-
-    Returns
-    -------
-    dict of ndarray
-        For `save_state`.
-    """
+    """Weights, dropout seeds and optimiser state of a compiled model."""
     # keras.ops.convert_to_numpy makes NumPy 2 warn about TensorFlow's variables
     return {key: np.array(np.asarray(v)) for key, v in _state_variables(model).items()}
 
 
 def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put back what `keras_state` read.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled, its optimiser built.
-    arrays : dict of ndarray
-        From `load_state`.
-
-    Raises
-    ------
-    DataError
-        The state belongs to another model or optimiser.
-    """
+    """Put back what `keras_state` read."""
     variables = _state_variables(model)
     if set(variables) != set(arrays) or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
         raise DataError(f"the saved state is not one of '{model.name}' with this optimiser: use --overwrite")

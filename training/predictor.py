@@ -18,20 +18,7 @@ Forward = Callable[[np.ndarray], np.ndarray]
 
 
 def crop_starts(samples: int, crop: int) -> list[int]:
-    """First samples of the windows that a model trained on crops reads of a record.
-
-    Parameters
-    ----------
-    samples : int
-        Samples of the record.
-    crop : int
-        Samples of a window; 0 means the whole record.
-
-    Returns
-    -------
-    list of int
-        Windows half a crop apart; the last one ends with the record.
-    """
+    """First samples of the windows that a model trained on crops reads of a record."""
     if not crop or crop >= samples:
         return [0]
     return [*range(0, samples - crop, max(1, crop // 2)), samples - crop]
@@ -42,21 +29,7 @@ def forward_in_batches(
 ) -> np.ndarray:
     """Probabilities of standardised records, averaged over the windows of a model trained on crops.
 
-    Parameters
-    ----------
-    forward : callable
-        (B, T, leads) -> (B, C) probabilities.
-    signals : ndarray, shape (N, T, leads)
-        Standardised signals.
-    crop : int
-        Samples that the model takes; 0 means T.
-    batch_size : int
-        Records of one call.
-
-    Returns
-    -------
-    ndarray, shape (N, C), float32
-        Probabilities.
+    Shapes: signals (N, T, leads) -> (N, C).
     """
     starts = crop_starts(signals.shape[1], crop)
     length = crop or signals.shape[1]

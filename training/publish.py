@@ -24,27 +24,6 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
     """Copy weights and card of a scored run to ``checkpoints/pretrained/<name>``.
 
     The card gains the scores on fold 10; folders of the machine it was trained on become ``data/ptb``.
-
-    Parameters
-    ----------
-    run : str
-        Run or checkpoint folder.
-    name : str
-        Name under which `load_predictor` will find it.
-    output_dir : str
-        Folder with ``checkpoints/`` and ``logs/``.
-    pretrained : pathlib.Path
-        Where published weights live.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UsageError
-        The run was not scored yet, or its weights changed since.
     """
     folder = find_checkpoint(run, output_dir)
     card = read_card(folder)
@@ -84,18 +63,7 @@ def _write_weights(folder: Path, framework: str, path: Path) -> None:
 
 
 def overview(pretrained: Path) -> str:
-    """Describe the published weights in Markdown, from their cards.
-
-    Parameters
-    ----------
-    pretrained : pathlib.Path
-        Folder with one folder a model.
-
-    Returns
-    -------
-    str
-        The text.
-    """
+    """Describe the published weights in Markdown, from their cards."""
     lines = [
         "# Weights that come with the repository",
         "",

@@ -28,18 +28,11 @@ _FREE_ON_RESUME = {
 class TrainingData:
     """Splits of one database with the standardiser of the training folds.
 
-    Parameters
-    ----------
-    train, val : ECGDataset
-        Folds 1-8 and 9.
-    standardizer : Standardizer
-        Fitted on ``train`` before any limit was applied to it.
-    multilabel : bool
-        False where every record has exactly one class.
-    fingerprint : str
-        Of the whole dataset.
-    names : tuple of str
-        What training, validation and test records are, in words.
+    ``train, val``: folds 1-8 and 9.
+    ``standardizer``: fitted on ``train`` before any limit was applied to it.
+    ``multilabel``: false where every record has exactly one class.
+    ``fingerprint``: of the whole dataset.
+    ``names``: what training, validation and test records are, in words.
     """
 
     train: ECGDataset
@@ -50,28 +43,11 @@ class TrainingData:
     names: tuple[str, str, str] = ("folds 1-8", "fold 9", "fold 10")
 
     def counts(self) -> dict[str, int]:
-        """Records of each split.
-
-        Returns
-        -------
-        dict of int
-            ``train`` and ``val``.
-        """
+        """Records of each split."""
         return {"train": len(self.train.labels), "val": len(self.val.labels)}
 
     def batches(self, config: TrainConfig) -> Batches:
-        """Training batches as the configuration wants them.
-
-        Parameters
-        ----------
-        config : TrainConfig
-            Batch size, seed, augmentation, label smoothing.
-
-        Returns
-        -------
-        Batches
-            Shuffled anew in each epoch.
-        """
+        """Training batches as the configuration wants them."""
         return Batches(
             self.train,
             self.standardizer,
@@ -85,23 +61,7 @@ class TrainingData:
 
 
 def follow_init(config: TrainConfig) -> TrainConfig:
-    """Take crop and model options over from the checkpoint that ``--init`` names, where they are not given.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-
-    Returns
-    -------
-    TrainConfig
-        With ``crop`` and ``model_config`` that fit those weights.
-
-    Raises
-    ------
-    UsageError
-        There is no such checkpoint.
-    """
+    """Take crop and model options from the checkpoint that ``--init`` names, where not given."""
     if not config.init:
         return config
     card = read_card(find_checkpoint(config.init, config.output_dir))
@@ -116,18 +76,7 @@ def follow_init(config: TrainConfig) -> TrainConfig:
 
 
 def split_names(task: str) -> tuple[str, str, str]:
-    """What the three splits of a task are, for prints, cards and reports.
-
-    Parameters
-    ----------
-    task : str
-        Label set.
-
-    Returns
-    -------
-    tuple of str
-        Training, validation and test records in words.
-    """
+    """What the three splits of a task are, for prints, cards and reports."""
     if task == "mi_reference":
         leaky = "the reference's MI test set (folds 9-10, NORM of fold 3), which also made every choice"
         return "the reference's MI training set", leaky, leaky
@@ -135,27 +84,7 @@ def split_names(task: str) -> tuple[str, str, str]:
 
 
 def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
-    """Load folds 1-9, fit the standardiser and apply ``limit``.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    progress : dict, optional
-        Of the run that goes on: its data must be the same.
-
-    Returns
-    -------
-    TrainingData
-        Ready to train on.
-
-    Raises
-    ------
-    UsageError
-        The crop is longer than the records.
-    DataError
-        Whatever is wrong with the database.
-    """
+    """Load folds 1-9, fit the standardiser and apply ``limit``."""
     dataset = load_ptbxl(
         config.data_dir,
         task=config.task,
@@ -197,24 +126,7 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
 def check_same_data(
     config: TrainConfig, data: TrainingData, progress: dict[str, Any] | None, where: str
 ) -> None:
-    """Refuse to go on with a run on other data than it was started on.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    data : TrainingData
-        What it would go on with.
-    progress : dict or None
-        Of the run that goes on.
-    where : str
-        Where the data came from, for the message.
-
-    Raises
-    ------
-    DataError
-        It is other data.
-    """
+    """Refuse to go on with a run on other data than it was started on."""
     if progress and progress["fingerprint"] != data.fingerprint:
         raise DataError(f"{where} is not the data that run '{config.run}' was started on: use --overwrite")
 
@@ -223,24 +135,6 @@ def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any
     """Make sure that a run neither destroys nor mixes with another one, and that wandb can be used.
 
     Nothing is removed yet: a replaced run goes with `clear_run`, once everything else is known to be right.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-
-    Returns
-    -------
-    arrays : dict of ndarray or None
-        State to go on from; None for a new run.
-    progress : dict or None
-        Its progress; None for a new run.
-
-    Raises
-    ------
-    UsageError
-        A run of this name exists and neither --resume nor --overwrite is given, there is nothing to resume,
-        or it was started with other settings.
     """
     if config.loggr:
         check_wandb()
@@ -260,18 +154,7 @@ def claim_run(config: TrainConfig) -> tuple[dict[str, Any] | None, dict[str, Any
 
 
 def clear_run(config: TrainConfig) -> None:
-    """Remove what stands in the way: the run that is replaced, or half-written files of the one that goes on.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run, after `claim_run`.
-
-    Raises
-    ------
-    TwelveLeadError
-        The output folder cannot be written to.
-    """
+    """Remove the run that is replaced, or half-written files of the one that is resumed."""
     folder = Path(config.output_dir) / "checkpoints" / config.run
     for place in (folder, Path(config.output_dir) / "logs" / config.run):
         if config.resume:
@@ -286,20 +169,7 @@ def clear_run(config: TrainConfig) -> None:
 
 
 def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
-    """Refuse to resume a run with other settings than it was started with.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The settings now.
-    before : dict
-        The settings then.
-
-    Raises
-    ------
-    UsageError
-        Names each setting that differs.
-    """
+    """Refuse to resume a run with other settings than it was started with."""
     free = _FREE_ON_RESUME - ({"epochs"} if config.schedule != "constant" else set())
     now = config.to_json()
     before = type(config)().to_json() | before  # a setting that did not exist then had its default
@@ -310,18 +180,7 @@ def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
 
 
 def thread_count(config: TrainConfig) -> int:
-    """CPU threads to use: as asked, or as many as this process may run on.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        ``threads``.
-
-    Returns
-    -------
-    int
-        At least 1. More threads than cores make small models many times slower.
-    """
+    """CPU threads to use: as asked, or as many as this process may run on."""
     if config.threads:
         return config.threads
     if os.environ.get("OMP_NUM_THREADS", "").isdigit():

@@ -17,22 +17,7 @@ from utils.errors import DataError
 
 
 def torch_forward(model: torch.nn.Module, multilabel: bool, device: torch.device | str = "cpu") -> Forward:
-    """Give the model as a plain function from signals to probabilities, in inference mode.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        (B, T, leads) -> logits.
-    multilabel : bool
-        Sigmoid for independent labels, softmax for exclusive ones.
-    device : torch.device or str
-        Where the model is.
-
-    Returns
-    -------
-    callable
-        ndarray -> ndarray.
-    """
+    """Give the model as a plain function from signals to probabilities, in inference mode."""
 
     def forward(batch: np.ndarray) -> np.ndarray:
         was_training = model.training
@@ -47,23 +32,7 @@ def torch_forward(model: torch.nn.Module, multilabel: bool, device: torch.device
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict of torch.Tensor
-        On the CPU.
-
-    Raises
-    ------
-    DataError
-        Not a safetensors file.
-    """
+    """Read a safetensors file."""
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -71,27 +40,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def load_torch(path: Path, card: dict[str, Any]) -> tuple[torch.nn.Module, Forward]:
-    """Build the model of a card and load its weights, on the GPU where there is one.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Weights.
-    card : dict
-        The card beside them.
-
-    Returns
-    -------
-    model : torch.nn.Module
-        In evaluation mode.
-    forward : callable
-        Standardised signals -> probabilities.
-
-    Raises
-    ------
-    DataError
-        Weights of another model.
-    """
+    """Build the model of a card and load its weights, on the GPU where there is one."""
     model = models_torch.create_model(**card["model"])
     try:
         model.load_state_dict(read_weights(path))
@@ -104,25 +53,7 @@ def load_torch(path: Path, card: dict[str, Any]) -> tuple[torch.nn.Module, Forwa
 
 
 def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> list[str]:
-    """Copy every weight but the head's into a model of the same architecture.
-
-    Parameters
-    ----------
-    source : dict of torch.Tensor
-        Weights of a trained model.
-    target : torch.nn.Module
-        Gets them.
-
-    Returns
-    -------
-    list of str
-        Names of the weights that stayed as they were, because they belong to the head.
-
-    Raises
-    ------
-    DataError
-        The architectures differ.
-    """
+    """Copy every weight but the head's into a model of the same architecture."""
     own = target.state_dict()
     head = [name for name in own if name.startswith("head.")]
     wanted = {name: tensor for name, tensor in source.items() if name not in head}
@@ -135,22 +66,7 @@ def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> li
 def torch_state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Weights, optimiser state and random state as plain arrays.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model, unwrapped.
-    optimizer : torch.optim.Optimizer
-        Its optimiser.
-
-    Returns
-    -------
-    arrays : dict of ndarray
-        For `save_state`.
-    groups : str
-        The optimiser's parameter groups as JSON.
-    """
+    """Weights, optimiser state and random state as plain arrays."""
     state = optimizer.state_dict()
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     for index, values in state["state"].items():
@@ -164,24 +80,7 @@ def torch_state(
 def restore_torch_state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray], groups: str
 ) -> None:
-    """Put back what `torch_state` read.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        The model, unwrapped.
-    optimizer : torch.optim.Optimizer
-        Its optimiser.
-    arrays : dict of ndarray
-        From `load_state`.
-    groups : str
-        From `torch_state`.
-
-    Raises
-    ------
-    DataError
-        The state belongs to another model or optimiser.
-    """
+    """Put back what `torch_state` read."""
     weights: dict[str, torch.Tensor] = {}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, array in arrays.items():

@@ -12,20 +12,7 @@ import numpy as np
 def sort_scores(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]:
     """Sort the records of each class by score and find each positive record in that order.
 
-    Parameters
-    ----------
-    labels : ndarray of bool, shape (N, C)
-        Which records are positive.
-    scores : ndarray, shape (N, C)
-        Finite scores; only their order matters.
-
-    Returns
-    -------
-    dict of ndarray
-        ``order`` (C, N): record numbers, ascending. All else lists the P positive records of all classes,
-        class by class, ascending: ``row``, ``column``; ``first`` and ``after``, where the records of equal
-        score begin and end in the flattened (C, N + 1) cumulative sums; ``first_positive``, where they begin
-        in this list.
+    Shapes: labels (N, C), scores (N, C).
     """
     n, classes = labels.shape
     order = np.argsort(scores.T, axis=1, kind="stable")
@@ -53,17 +40,7 @@ def weighted_roc_auc(ranked: dict[str, np.ndarray], weights: np.ndarray) -> np.n
     Each positive record collects the weight of all records below it and half of its tie. Pairs of two
     positives are collected too; by symmetry they add exactly half of the squared weight of the positives.
 
-    Parameters
-    ----------
-    ranked : dict of ndarray
-        From `sort_scores`.
-    weights : ndarray of int, shape (N,)
-        How often each record counts.
-
-    Returns
-    -------
-    ndarray, shape (C,)
-        NaN where a class has no positive or no negative record.
+    Shapes: weights (N,) -> (C,).
     """
     below = _cumulated(weights[ranked["order"]]).ravel()
     w = weights[ranked["row"]]
@@ -76,17 +53,7 @@ def weighted_roc_auc(ranked: dict[str, np.ndarray], weights: np.ndarray) -> np.n
 def weighted_auprc(ranked: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
     """Average precision of each class: the precision at each positive record, averaged over them.
 
-    Parameters
-    ----------
-    ranked : dict of ndarray
-        From `sort_scores`.
-    weights : ndarray of int, shape (N,)
-        How often each record counts.
-
-    Returns
-    -------
-    ndarray, shape (C,)
-        NaN where a class has no positive or no negative record.
+    Shapes: weights (N,) -> (C,).
     """
     total = weights.sum()
     w = weights[ranked["row"]]

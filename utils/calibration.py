@@ -38,20 +38,7 @@ class Calibrator:
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrate probabilities; classes are treated one by one, so exclusive ones no longer sum to 1.
 
-        Parameters
-        ----------
-        probabilities : array_like, shape (N, C)
-            Values in [0, 1].
-
-        Returns
-        -------
-        ndarray of float64, shape (N, C)
-            Calibrated probabilities.
-
-        Raises
-        ------
-        DataError
-            The number of classes differs, or the values are not probabilities.
+        Shapes: probabilities (N, C) -> (N, C).
         """
         p = np.asarray(probabilities, dtype=np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.slope):

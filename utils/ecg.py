@@ -13,32 +13,10 @@ _MILLIVOLTS |= {"volts": 1e3, "millivolts": 1.0, "microvolts": 1e-3, "nanovolts"
 
 
 def display_name(lead: str) -> str:
-    """Lead as people write it.
-
-    Parameters
-    ----------
-    lead : str
-        A name of `LEADS`.
-
-    Returns
-    -------
-    str
-        Such as ``aVR`` for ``AVR``.
-    """
+    """Lead as people write it."""
     return DISPLAY_NAMES[LEADS.index(lead)]
 
 
 def unit_in_millivolts(unit: str) -> float | None:
-    """Size of a unit of voltage.
-
-    Parameters
-    ----------
-    unit : str
-        Such as ``mV``, ``µV`` or ``millivolts``, in any case.
-
-    Returns
-    -------
-    float or None
-        In mV; None for what is no unit of voltage.
-    """
+    """Size of a unit of voltage."""
     return _MILLIVOLTS.get(unit.strip().replace("µ", "u").replace("μ", "u").lower())

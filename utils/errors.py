@@ -28,20 +28,7 @@ class DataError(TwelveLeadError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Say which valid names exist and which one was probably meant.
-
-    Parameters
-    ----------
-    name : str
-        What the user wrote.
-    valid : iterable of str
-        The names that exist.
-
-    Returns
-    -------
-    str
-        ``did you mean 'x'? Valid: a, b, x`` (the first part only where something is close).
-    """
+    """Say which valid names exist and which one was probably meant."""
     names = [str(v) for v in valid]
     lower = {v.lower(): v for v in names}
     close = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)
@@ -50,13 +37,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def run_cli(main: Callable[[], int | None]) -> None:
-    """Run a command-line entry point and turn user errors into one clear line and an exit code.
-
-    Parameters
-    ----------
-    main : callable
-        Returns an exit code or None for success.
-    """
+    """Run a command-line entry point and turn user errors into one clear line and an exit code."""
     try:
         code = main() or 0
     except TwelveLeadError as error:

@@ -35,20 +35,7 @@ def _write_error(path: Path, error: OSError) -> TwelveLeadError:
 
 
 def read_error(path: str | os.PathLike, error: OSError) -> DataError:
-    """Make the error for a file or folder that the system does not let us read.
-
-    Parameters
-    ----------
-    path : path-like
-        What should be read.
-    error : OSError
-        What the system said.
-
-    Returns
-    -------
-    DataError
-        To be raised.
-    """
+    """Make the error for a file or folder that the system does not let us read."""
     return DataError(f"{path} cannot be read: {error.strerror or error}; check its permissions")
 
 
@@ -57,21 +44,6 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
 
     The temporary name ends like the final one, because some writers look at the suffix.
-
-    Parameters
-    ----------
-    path : path-like
-        Where the finished file goes. Parent folders are made.
-
-    Yields
-    ------
-    pathlib.Path
-        The name to write to.
-
-    Raises
-    ------
-    TwelveLeadError
-        The disk is full, the folder is read-only, or similar.
     """
     path = Path(path)
     temporary = None
@@ -98,32 +70,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text atomically.
-
-    Parameters
-    ----------
-    path : path-like
-        Target file.
-    text : str
-        The content.
-    """
+    """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def jsonable(value: Any) -> Any:
-    """Turn NumPy values, paths and non-finite numbers into plain JSON values (NaN becomes null).
-
-    Parameters
-    ----------
-    value : object
-        Nested dicts, sequences, NumPy arrays and scalars.
-
-    Returns
-    -------
-    object
-        The same with only dict, list, str, int, float, bool and None.
-    """
+    """Turn NumPy values, paths and non-finite numbers into plain JSON values (NaN becomes null)."""
     if isinstance(value, dict):
         return {str(k): jsonable(v) for k, v in value.items()}
     if isinstance(value, np.ndarray):
@@ -140,36 +93,12 @@ def jsonable(value: Any) -> Any:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write valid JSON (no NaN) atomically, indented, ending in a newline.
-
-    Parameters
-    ----------
-    path : path-like
-        Target file.
-    value : object
-        Anything `jsonable` understands.
-    """
+    """Write valid JSON (no NaN) atomically, indented, ending in a newline."""
     write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON, naming the file when it cannot be parsed.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    object
-        The parsed value.
-
-    Raises
-    ------
-    DataError
-        The file is missing, cannot be read or is not JSON.
-    """
+    """Read JSON, naming the file when it cannot be parsed."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -181,15 +110,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
-    """Write a compressed .npz atomically; object arrays are refused, so that no reader ever needs pickle.
-
-    Parameters
-    ----------
-    path : path-like
-        Target file.
-    **arrays : array_like
-        Named arrays.
-    """
+    """Write a compressed .npz atomically; object arrays are refused, so that no reader ever needs pickle."""
     plain = {name: np.asarray(a) for name, a in arrays.items()}
     for name, array in plain.items():
         if array.dtype == object:
@@ -199,25 +120,7 @@ def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
 
 
 def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain arrays.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    remedy : str
-        What to do where it cannot be read, for the message.
-
-    Returns
-    -------
-    dict of ndarray
-        All of it.
-
-    Raises
-    ------
-    DataError
-        Missing or damaged.
-    """
+    """Read an .npz file of plain arrays."""
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
@@ -226,17 +129,6 @@ def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file as lower-case hexadecimal digits.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
+    """SHA-256 of a file as lower-case hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,23 +10,7 @@ from utils.errors import nearest
 
 
 def true_or_false(text: str) -> bool:
-    """Read True or False from text, as ``--loggr False`` needs it.
-
-    Parameters
-    ----------
-    text : str
-        true/false, yes/no, on/off, 1/0 in any case.
-
-    Returns
-    -------
-    bool
-        The value.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        Anything else.
-    """
+    """Read True or False from text, as ``--loggr False`` needs it."""
     word = str(text).strip().lower()
     if word in ("true", "yes", "on", "1"):
         return True
@@ -36,23 +20,7 @@ def true_or_false(text: str) -> bool:
 
 
 def json_object(text: str) -> dict:
-    """Read a JSON object from text.
-
-    Parameters
-    ----------
-    text : str
-        For example ``{"dropout": 0.3}``.
-
-    Returns
-    -------
-    dict
-        The object.
-
-    Raises
-    ------
-    argparse.ArgumentTypeError
-        Anything else.
-    """
+    """Read a JSON object from text."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -63,33 +31,14 @@ def json_object(text: str) -> dict:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that names the nearest flag when it meets one it does not know.
-
-    Parameters
-    ----------
-    **kwargs : object
-        As for `argparse.ArgumentParser`.
-    """
+    """An argument parser that names the nearest flag when it meets one it does not know."""
 
     def __init__(self, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **kwargs)
 
     def parse_args(self, args=None, namespace=None):
-        """Parse, and refuse unknown flags with the nearest valid one.
-
-        Parameters
-        ----------
-        args : list of str, optional
-            The words; default the command line's.
-        namespace : argparse.Namespace, optional
-            Takes the values.
-
-        Returns
-        -------
-        argparse.Namespace
-            The values.
-        """
+        """Parse, and refuse unknown flags with the nearest valid one."""
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [

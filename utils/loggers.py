@@ -17,25 +17,12 @@ from utils.files import jsonable, write_text
 class RunLogger:
     """Log one dictionary of numbers an epoch to CSV, TensorBoard and, if wanted, wandb.
 
-    Parameters
-    ----------
-    folder : path-like
-        ``logs/<run>``: gets ``metrics.csv``, TensorBoard events and wandb's offline files.
-    run : str
-        Name of the run.
-    config : dict
-        What the run was started with, for wandb.
-    wandb : bool
-        Log to wandb too. ``WANDB_MODE=offline`` needs no account.
-    wandb_id : str or None
-        Id of the wandb run to continue.
-    history : list of dict, optional
-        Rows of the epochs before, when a run is resumed.
-
-    Raises
-    ------
-    UsageError
-        wandb is wanted but neither a key nor an offline mode is set.
+    ``folder``: ``logs/<run>``: gets ``metrics.csv``, TensorBoard events and wandb's offline files.
+    ``run``: name of the run.
+    ``config``: what the run was started with, for wandb.
+    ``wandb``: log to wandb too. ``WANDB_MODE=offline`` needs no account.
+    ``wandb_id``: id of the wandb run to continue.
+    ``history``: rows of the epochs before, when a run is resumed.
     """
 
     def __init__(
@@ -58,13 +45,7 @@ class RunLogger:
         return None if self._wandb is None else self._wandb.id
 
     def log(self, row: dict[str, Any]) -> None:
-        """Add the numbers of one epoch.
-
-        Parameters
-        ----------
-        row : dict
-            Has ``epoch``; every other numeric value becomes a curve.
-        """
+        """Add the numbers of one epoch."""
         self.rows.append(row)
         columns = list(dict.fromkeys(key for r in self.rows for key in r))
         text = io.StringIO()
@@ -100,13 +81,7 @@ class RunLogger:
 
 
 def check_wandb() -> None:
-    """Make sure that wandb is there and has a key, or needs none.
-
-    Raises
-    ------
-    UsageError
-        It is not installed, or neither a key nor an offline mode is set.
-    """
+    """Make sure that wandb is there and has a key, or needs none."""
     try:
         import wandb
     except ImportError as error:

@@ -16,13 +16,7 @@ _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that shape a result.
-
-    Returns
-    -------
-    dict of str
-        Package name -> version, for those that are installed.
-    """
+    """Versions of Python and of the packages that shape a result."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
@@ -33,13 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the code that runs, marked ``+changes`` when files differ from it.
-
-    Returns
-    -------
-    str or None
-        None outside a git checkout.
-    """
+    """Commit of the code that runs, marked ``+changes`` when files differ from it."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
@@ -55,13 +43,7 @@ def git_commit() -> str | None:
 
 
 def command() -> str:
-    """The command line that runs, as one could type it.
-
-    Returns
-    -------
-    str
-        Script or module, and flags.
-    """
+    """The command line that runs, as one could type it."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -72,20 +54,7 @@ def command() -> str:
 
 
 def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str, str]:
-    """Folders and files of one machine that a card may name, and what stands for them in public.
-
-    Parameters
-    ----------
-    config : dict
-        Configuration of the run.
-    output_dir : str or pathlib.Path
-        Folder with ``checkpoints/`` and ``logs/``.
-
-    Returns
-    -------
-    dict of str
-        For `portable`.
-    """
+    """Folders and files of one machine that a card may name, and what stands for them in public."""
     root = Path(__file__).resolve().parent.parent
     found = {str(Path(output_dir).resolve()): ".", str(root): "."}
     if Path(config["data_dir"]).is_absolute():
@@ -96,20 +65,7 @@ def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str,
 
 
 def portable(value: Any, folders: dict[str, str]) -> Any:
-    """Replace the folders of one machine in every string of a JSON value.
-
-    Parameters
-    ----------
-    value : object
-        JSON value.
-    folders : dict of str
-        Absolute folder -> what stands for it.
-
-    Returns
-    -------
-    object
-        The same with the folders replaced.
-    """
+    """Replace the folders of one machine in every string of a JSON value."""
     if isinstance(value, dict):
         return {key: portable(v, folders) for key, v in value.items()}
     if isinstance(value, list):

@@ -14,11 +14,6 @@ def native_stderr_silenced() -> Iterator[None]:
 
     TensorFlow's C++ code reports missing GPU drivers while it is imported, before its log level is read.
     Set ``TWELVELEAD_VERBOSE=1`` to see those lines.
-
-    Yields
-    ------
-    None
-        While the block runs.
     """
     try:
         saved = None if os.environ.get("TWELVELEAD_VERBOSE") else os.dup(2)

@@ -13,10 +13,7 @@ from utils.errors import UsageError, nearest
 class ModelRegistry:
     """Builders by name, for one framework.
 
-    Parameters
-    ----------
-    framework : str
-        How messages call it, for example ``Keras``.
+    ``framework``: how messages call it, for example ``Keras``.
     """
 
     def __init__(self, framework: str):
@@ -24,49 +21,16 @@ class ModelRegistry:
         self._builders: dict[str, Callable[..., Any]] = {}
 
     def register(self, builder: Callable[..., Any]) -> Callable[..., Any]:
-        """Register a function or class under its own name in lower case.
-
-        Parameters
-        ----------
-        builder : callable
-            ``builder(num_classes=5, **options)``; every option has a default and a JSON value.
-
-        Returns
-        -------
-        callable
-            The builder, unchanged.
-        """
+        """Register a function or class under its own name in lower case."""
         self._builders[builder.__name__.lower()] = builder
         return builder
 
     def names(self) -> list[str]:
-        """Names that `create` knows.
-
-        Returns
-        -------
-        list of str
-            Sorted names.
-        """
+        """Names that `create` knows."""
         return sorted(self._builders)
 
     def options(self, name: str) -> dict[str, Any]:
-        """Options of a model with their defaults.
-
-        Parameters
-        ----------
-        name : str
-            One of `names()`.
-
-        Returns
-        -------
-        dict
-            Name -> default.
-
-        Raises
-        ------
-        UsageError
-            Unknown model; the message names the nearest valid one.
-        """
+        """Options of a model with their defaults."""
         return {key: parameter.default for key, parameter in self._signature(name).items()}
 
     def _signature(self, name: str) -> Mapping[str, inspect.Parameter]:
@@ -75,25 +39,7 @@ class ModelRegistry:
         return inspect.signature(self._builders[name]).parameters
 
     def create(self, name: str, **options: Any) -> Any:
-        """Build a model.
-
-        Parameters
-        ----------
-        name : str
-            One of `names()`.
-        **options : object
-            Options of the builder.
-
-        Returns
-        -------
-        object
-            The model. Its ``config`` holds the name and every option, defaults too, as JSON values.
-
-        Raises
-        ------
-        UsageError
-            Unknown model or option; the message names the nearest valid one.
-        """
+        """Build a model."""
         parameters = self._signature(name)
         for key in options:
             if key not in parameters:

@@ -20,24 +20,7 @@ REFERENCE_THRESHOLDS = np.linspace(0, 1, 10)
 def check_labels(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Check that labels and scores fit together.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1 (or booleans).
-    scores : array_like, shape (N, C)
-        Finite numbers.
-
-    Returns
-    -------
-    labels : ndarray of bool, shape (N, C)
-        True where the label is present.
-    scores : ndarray of float64, shape (N, C)
-        The scores.
-
-    Raises
-    ------
-    DataError
-        Shapes differ, nothing is there, a label is neither 0 nor 1, or a score is NaN or infinite.
+    Shapes: labels (N, C), scores (N, C) -> labels (N, C), scores (N, C).
     """
     y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if y.ndim != 2 or y.shape != s.shape:
@@ -61,24 +44,7 @@ def check_labels(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np
 def check_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Check labels and scores as `check_labels` does, and that the scores are probabilities.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-
-    Returns
-    -------
-    labels : ndarray of bool, shape (N, C)
-        True where the label is present.
-    probabilities : ndarray of float64, shape (N, C)
-        The probabilities.
-
-    Raises
-    ------
-    DataError
-        As `check_labels`, or a value lies outside [0, 1].
+    Shapes: labels (N, C), probabilities (N, C) -> labels (N, C), probabilities (N, C).
     """
     y, p = check_labels(labels, probabilities)
     if p.min() < 0 or p.max() > 1:
@@ -95,14 +61,10 @@ class Scorer:
     A weight is how often a record counts (a bootstrap draws records several times or not at all). Every
     method takes `weights`, integers of shape (N,), and treats them exactly as repeated records.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-    thresholds : float or array_like, shape (C,)
-        A label is predicted where its probability is at least the threshold of its class.
+    ``labels`` (N, C): 0 or 1.
+    ``probabilities`` (N, C): values in [0, 1].
+    ``thresholds`` (C,): A label is predicted where its probability is at least the threshold of its
+        class.
     """
 
     def __init__(
@@ -130,60 +92,28 @@ class Scorer:
     def class_roc_auc(self, weights: np.ndarray) -> np.ndarray:
         """Area under the ROC curve of each class; ties count one half.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        ndarray, shape (C,)
-            NaN where a class has no positive or no negative record.
+        Shapes: weights (N,) -> (C,).
         """
         return weighted_roc_auc(self._sorted, weights)
 
     def class_auprc(self, weights: np.ndarray) -> np.ndarray:
         """Average precision of each class: precision at every recall step, without interpolation.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        ndarray, shape (C,)
-            NaN where a class has no positive or no negative record.
+        Shapes: weights (N,) -> (C,).
         """
         return weighted_auprc(self._sorted, weights)
 
     def class_accuracy(self, weights: np.ndarray) -> np.ndarray:
         """Share of records whose decision is right, for each class.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        ndarray, shape (C,)
-            Accuracies at `thresholds`.
+        Shapes: weights (N,) -> (C,).
         """
         return weights @ self._decisions["right"] / weights.sum()
 
     def class_f1(self, weights: np.ndarray) -> np.ndarray:
         """F1 of each class at `thresholds`.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        ndarray, shape (C,)
-            NaN where a class has no positive record.
+        Shapes: weights (N,) -> (C,).
         """
         positives = weights @ self.labels.astype(np.float64)
         predicted, hits = weights @ self._decisions["predicted"], weights @ self._decisions["hit"]
@@ -192,15 +122,7 @@ class Scorer:
     def class_ece(self, weights: np.ndarray) -> np.ndarray:
         """Expected calibration error of each class (binary, 15 bins of equal width).
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        ndarray, shape (C,)
-            Mean over records of |mean probability - share of positives| in their bin.
+        Shapes: weights (N,) -> (C,).
         """
         classes = self.labels.shape[1]
         bins = (
@@ -236,15 +158,7 @@ class Scorer:
         One threshold serves all classes. Precision is averaged over the records for which something is
         predicted, recall over the records that have a label.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        float
-            NaN where no record has a label.
+        Shapes: weights (N,).
 
         References
         ----------
@@ -269,16 +183,7 @@ class Scorer:
     def reference_curve(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Record-averaged precision, recall and F of the IMLE-Net reference at its ten global thresholds.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        dict of ndarray, shape (10,)
-            ``thresholds`` (0, 1/9, ..., 1), ``precision`` (NaN where nothing is predicted), ``recall``
-            and ``f1``.
+        Shapes: weights (N,) -> (10,).
         """
         hits, predicted, true = self._reference_records
         counted, labelled = weights @ (predicted > 0), weights @ (true > 0)
@@ -292,15 +197,7 @@ class Scorer:
     def max_f1_reference(self, weights: np.ndarray) -> float:
         """Best F of `reference_curve`: the IMLE-Net paper's "max F1", chosen on the labels it reports.
 
-        Parameters
-        ----------
-        weights : ndarray of int, shape (N,)
-            How often each record counts.
-
-        Returns
-        -------
-        float
-            NaN where it is undefined at every threshold.
+        Shapes: weights (N,).
         """
         f1 = self.reference_curve(weights)["f1"]
         return float(np.nanmax(f1)) if np.isfinite(f1).any() else float("nan")

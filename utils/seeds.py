@@ -9,13 +9,7 @@ import numpy as np
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and whichever of Keras and PyTorch is imported.
-
-    Parameters
-    ----------
-    seed : int
-        The same seed gives the same result on CPU, bit for bit.
-    """
+    """Seed Python, NumPy and whichever of Keras and PyTorch is imported."""
     random.seed(seed)
     np.random.seed(seed)
     if "torch" in sys.modules:

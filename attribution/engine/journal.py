@@ -18,14 +18,8 @@ _SAVE_SECONDS = 20.0
 class Journal:
     """Arrays that are filled window by window and kept in a file, so that a killed command goes on.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The .npz file.
-    state : dict
-        What the arrays hang on (JSON); a file with another state is begun anew.
-    arrays : dict of str to ndarray
-        Empty arrays, one row a window.
+    ``state``: what the arrays hang on (JSON); a file with another state is begun anew.
+    ``arrays``: empty arrays, one row a window.
     """
 
     def __init__(self, path: Path, state: dict[str, Any], arrays: dict[str, np.ndarray]):
@@ -48,15 +42,7 @@ class Journal:
             self.done = 0
 
     def add(self, stop: int, values: dict[str, np.ndarray]) -> None:
-        """Fill the rows from `done` on.
-
-        Parameters
-        ----------
-        stop : int
-            One after the last row.
-        values : dict of str to ndarray
-            For every array.
-        """
+        """Fill the rows from `done` on."""
         for name, array in self.arrays.items():
             array[self.done : stop] = values[name]
         self.done = stop

@@ -27,19 +27,12 @@ _BASELINES = 100  # training windows that deep_shap draws from
 class ComputeResult:
     """A folder of maps.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where it is.
-    args : dict
-        How it was made: dataset, dataset_path, fingerprint, model, model_path, model_fingerprint, seed (of
-        the model's training), settings and the rules of the selection.
-    rows : ndarray of int64, shape (n,)
-        Explained windows, rows of the windows' file.
-    targets : ndarray of int64, shape (n,)
-        Explained class of each; a window of several classes stands here several times.
-    probability : ndarray of float32, shape (n,)
-        The model's probability of that class.
+    ``args``: how it was made: dataset, dataset_path, fingerprint, model, model_path,
+        model_fingerprint, seed (of the model's training), settings and the rules of the selection.
+    ``rows`` (n,): explained windows, rows of the windows' file.
+    ``targets`` (n,): explained class of each; a window of several classes stands here several
+        times.
+    ``probability`` (n,): the model's probability of that class.
     """
 
     folder: Path
@@ -65,23 +58,11 @@ class ComputeResult:
         return windows
 
     def labels(self) -> dict[str, Any]:
-        """What every line of a score file says about the folder.
-
-        Returns
-        -------
-        dict
-            ``dataset``, ``model`` and ``seed``.
-        """
+        """What every line of a score file says about the folder."""
         return {name: self.args[name] for name in ("dataset", "model", "seed")}
 
     def methods(self) -> list[str]:
-        """Methods whose maps are complete.
-
-        Returns
-        -------
-        list of str
-            In the order in which they were computed.
-        """
+        """Methods whose maps are complete."""
         found = {
             path.stem for path in (self.folder / "maps").glob("*.npz") if not path.stem.endswith(".part")
         }
@@ -89,39 +70,13 @@ class ComputeResult:
         return [*order, *sorted(found - set(order))]
 
     def map_file(self, method: str) -> Path:
-        """Path of the maps of a method.
-
-        Parameters
-        ----------
-        method : str
-            Its name.
-
-        Returns
-        -------
-        pathlib.Path
-            Whether or not it exists.
-        """
+        """Path of the maps of a method."""
         return self.folder / "maps" / f"{method}.npz"
 
     def maps(self, method: str) -> np.ndarray:
         """Read the maps of a method.
 
-        Parameters
-        ----------
-        method : str
-            One of `methods()`.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, T, leads)
-            Signed maps, in the order of `rows`.
-
-        Raises
-        ------
-        UsageError
-            It was not computed.
-        DataError
-            A damaged file, or one of another selection.
+        Returns shape (n, T, leads).
         """
         path = self.map_file(method)
         if not path.exists():
@@ -137,15 +92,7 @@ class ComputeResult:
     def settings(self, rows: np.ndarray) -> Settings:
         """Settings that the maps of some windows were made with.
 
-        Parameters
-        ----------
-        rows : ndarray of int, shape (B,)
-            Rows of the windows' file.
-
-        Returns
-        -------
-        Settings
-            With the keys of those windows and deep_shap's baselines.
+        Shapes: rows (B,).
         """
         values = dict(self.args["settings"])
         kind = values.pop("baselines")
@@ -159,25 +106,7 @@ class ComputeResult:
         return training_baselines(self.windows, self.classifier(), self.args["settings"]["seed"])
 
     def classifier(self, options: Any = None) -> Classifier:
-        """Load the model that was explained.
-
-        Parameters
-        ----------
-        options : object, optional
-            Its ``model_path``, where there is one, says where the model lies now.
-
-        Returns
-        -------
-        Classifier
-            Checked to be the same weights.
-
-        Raises
-        ------
-        DataError
-            Other weights.
-        UsageError
-            No such checkpoint.
-        """
+        """Load the model that was explained."""
         path = getattr(options, "model_path", None) or self.args["model_path"]
         classifier = load_classifier(path)
         if weights_fingerprint(classifier) != self.args["model_fingerprint"]:
@@ -188,25 +117,7 @@ class ComputeResult:
 
 
 def load_maps(folder: str | os.PathLike) -> ComputeResult:
-    """Open a folder that ``attribution.compute`` wrote.
-
-    Parameters
-    ----------
-    folder : path-like
-        Its ``--result_dir``.
-
-    Returns
-    -------
-    ComputeResult
-        Windows and maps are read when asked for.
-
-    Raises
-    ------
-    UsageError
-        There is no such folder, or it is none of ``attribution.compute``.
-    DataError
-        A damaged file.
-    """
+    """Open a folder that ``attribution.compute`` wrote."""
     place = Path(folder)
     if not (place / ARGS).exists() or not (place / SELECTION).exists():
         raise UsageError(
@@ -219,79 +130,24 @@ def load_maps(folder: str | os.PathLike) -> ComputeResult:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain numbers.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict of ndarray
-        All of it.
-
-    Raises
-    ------
-    DataError
-        Missing or damaged.
-    """
+    """Read an .npz file of plain numbers."""
     return read_npz(path, "delete it and run attribution.compute again")
 
 
 def weights_fingerprint(classifier: Classifier) -> str:
-    """Fingerprint of the weights of a model.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-
-    Returns
-    -------
-    str
-        SHA-256 of its weights file.
-    """
+    """Fingerprint of the weights of a model."""
     return sha256(classifier.predictor.folder / WEIGHTS[classifier.framework])
 
 
 def model_label(classifier: Classifier) -> str:
-    """Name under which seeds of one model are one row of a table.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-
-    Returns
-    -------
-    str
-        Its run without ``_seed3`` at the end.
-    """
+    """Name under which seeds of one model are one row of a table."""
     return re.sub(r"_seed\d+$", "", classifier.name)
 
 
 def training_baselines(windows: Windows, classifier: Classifier, seed: int) -> np.ndarray:
     """Training windows that deep_shap takes as baselines, drawn evenly over classes.
 
-    Parameters
-    ----------
-    windows : Windows
-        With training windows.
-    classifier : Classifier
-        Standardises them.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, T, leads)
-        Standardised, up to 100.
-
-    Raises
-    ------
-    UsageError
-        There are no training windows.
+    Returns shape (n, T, leads).
     """
     train = np.flatnonzero(windows.splits == "train")
     if not len(train):

@@ -20,14 +20,9 @@ _BATCH = 32
 class Selection:
     """Explained windows.
 
-    Parameters
-    ----------
-    rows : ndarray of int64, shape (n,)
-        Rows of the windows' file.
-    targets : ndarray of int64, shape (n,)
-        Explained class of each.
-    probability : ndarray of float32, shape (n,)
-        The model's probability of that class.
+    ``rows`` (n,): rows of the windows' file.
+    ``targets`` (n,): explained class of each.
+    ``probability`` (n,): the model's probability of that class.
     """
 
     rows: np.ndarray
@@ -36,20 +31,7 @@ class Selection:
 
 
 def check_fit(windows: Windows, classifier: Classifier) -> None:
-    """Refuse a model that cannot read these windows.
-
-    Parameters
-    ----------
-    windows : Windows
-        The windows.
-    classifier : Classifier
-        The model.
-
-    Raises
-    ------
-    DataError
-        Other classes, leads, sampling rate or length; the message names both sides.
-    """
+    """Refuse a model that cannot read these windows."""
     both = {
         "classes": (list(windows.classes), list(classifier.classes)),
         "leads": (list(windows.leads), list(classifier.leads)),
@@ -76,33 +58,6 @@ def select_windows(
     """Choose test windows that the model recognises: one entry for each label it is sure of.
 
     Says which of the wanted classes it recognises in none of their windows.
-
-    Parameters
-    ----------
-    windows : Windows
-        All windows; those of the test split are looked at.
-    classifier : Classifier
-        The model.
-    threshold : float
-        The probability of the label must be greater.
-    target : str
-        A class, by name or number; by default all but ``windows.normal``.
-    limit : int
-        At most so many, evenly over patients and classes; 0 for all.
-    seed : int
-        Of that draw.
-
-    Returns
-    -------
-    Selection
-        Sorted by row and class.
-
-    Raises
-    ------
-    UsageError
-        Unknown class.
-    DataError
-        No window qualifies; the message says the largest probability of each class.
     """
     wanted = [_class_number(windows, target)] if target else _abnormal(windows)
     labelled = (windows.splits == "test")[:, None] & (windows.labels == 1)

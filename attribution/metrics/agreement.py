@@ -11,17 +11,7 @@ _ROWS = 64  # maps that are ranked or sorted at once
 def correlation(first: np.ndarray, second: np.ndarray, ranks: bool = True) -> np.ndarray:
     """Correlation of two maps of each window, over all samples and leads.
 
-    Parameters
-    ----------
-    first, second : ndarray, shape (N, ...)
-        Maps.
-    ranks : bool
-        True: Spearman's correlation, where equal values share their mean rank; False: Pearson's.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        From -1 to 1; NaN where one of the maps has the same value everywhere, which has no order.
+    Shapes: first, second (N, ...) -> (N,).
     """
     scores = np.full(len(first), np.nan)
     for start in range(0, len(first), _ROWS):
@@ -43,15 +33,7 @@ def _standard(maps: np.ndarray) -> np.ndarray:
 def gini(maps: np.ndarray) -> np.ndarray:
     """Gini index of the absolute values of each map: 0 spread evenly, near 1 on a few samples.
 
-    Parameters
-    ----------
-    maps : ndarray, shape (N, ...)
-        Maps.
-
-    Returns
-    -------
-    ndarray of float64, shape (N,)
-        Sparseness; NaN where a map is zero everywhere.
+    Shapes: maps (N, ...) -> (N,).
 
     References
     ----------

@@ -25,39 +25,20 @@ _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches;
 class PerturbationSettings:
     """How the input is disturbed.
 
-    Parameters
-    ----------
-    patch_ms : float
-        Length of a patch in milliseconds, so that sets of different sampling rates compare.
-    patch_samples : int
-        The same in samples; 0 takes `patch_ms`.
-    coverage : float
-        Part of the input that region perturbation removes.
-    regions : int
-        The same as a number of patches; 0 takes `coverage`.
-    tolerance : float
-        A stretch of a curve is halved, by asking the model once more, while the triangle between its ends
-        could hide more area than this. 0 asks after every patch.
-    fill : str
-        ``zero`` or ``linear``.
-    subset_ratio : float
-        Part of the samples in a subset of the faithfulness correlation.
-    runs : int
-        Subsets.
-    random_orders : int
-        Random orders that deletion and insertion are compared with.
-    seed : int
-        Seed of subsets, random orders and ties.
-    batch_size : int
-        Inputs of one forward pass; changes speed, not scores.
-    reference : bool
-        The published study's way with ties, with the window's end and with random numbers: the subsets of all
-        windows then come from one stream in their order, and a window's depend on those before it.
-
-    Raises
-    ------
-    UsageError
-        A value that cannot be right.
+    ``patch_ms``: length of a patch in milliseconds, so that sets of different sampling rates
+        compare.
+    ``patch_samples``: the same in samples; 0 takes `patch_ms`.
+    ``coverage``: part of the input that region perturbation removes.
+    ``regions``: the same as a number of patches; 0 takes `coverage`.
+    ``tolerance``: A stretch of a curve is halved, by asking the model once more, while the triangle
+        between its ends could hide more area than this. 0 asks after every patch.
+    ``subset_ratio``: part of the samples in a subset of the faithfulness correlation.
+    ``random_orders``: random orders that deletion and insertion are compared with.
+    ``seed``: seed of subsets, random orders and ties.
+    ``batch_size``: inputs of one forward pass; changes speed, not scores.
+    ``reference``: the published study's way with ties, with the window's end and with random
+        numbers: the subsets of all windows then come from one stream in their order, and a window's
+        depend on those before it.
     """
 
     patch_ms: float = 50.0
@@ -93,44 +74,16 @@ class PerturbationSettings:
 
     @classmethod
     def of_reference(cls, **changes: Any) -> PerturbationSettings:
-        """Give the published study's settings.
-
-        Parameters
-        ----------
-        **changes : object
-            Other values.
-
-        Returns
-        -------
-        PerturbationSettings
-            Patches of 16 samples, 100 of them, a point of the curve after each.
-        """
+        """Give the published study's settings."""
         return cls(**{"patch_samples": 16, "regions": 100, "tolerance": 0, "reference": True, **changes})
 
 
 class Disturbed:
     """Standardised windows on the model's device, to be asked about with samples removed.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class of interest of each.
-    settings : PerturbationSettings
-        Gives patch, fill and batch size.
-
-    Attributes
-    ----------
-    patch : int
-        Samples of a patch.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit, or a patch longer than the windows.
+    ``x`` (N, T, leads): standardised windows.
+    ``targets`` (N,): the class of interest of each.
+    ``settings``: gives patch, fill and batch size.
     """
 
     def __init__(
@@ -159,10 +112,7 @@ class Disturbed:
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
         """Ask about the windows as they are.
 
-        Returns
-        -------
-        logits, probabilities : ndarray of float64, shape (N,)
-            Of the targets.
+        Returns shape logits, probabilities (N,).
         """
         size = self.settings.batch_size
         return self._collect(
@@ -178,19 +128,7 @@ class Disturbed:
         tolerance: most curves fall at once and stay, so that few of their points matter. A curve that leaves
         and comes back between two of the first points is not noticed.
 
-        Parameters
-        ----------
-        plans : sequence of Plan
-            When each sample is removed.
-        rows : sequence of int
-            The window each plan belongs to.
-        whole : ndarray, shape (N,)
-            Probability of the target for each whole window.
-
-        Returns
-        -------
-        ndarray of float64, shape (plans,)
-            In [0, 1].
+        Shapes: whole (N,) -> (plans,).
         """
         import torch
 
@@ -234,17 +172,7 @@ class Disturbed:
     def without_subsets(self, row: int, subsets: np.ndarray) -> np.ndarray:
         """Ask about one window without subsets of its samples.
 
-        Parameters
-        ----------
-        row : int
-            The window.
-        subsets : ndarray of int, shape (runs, size)
-            Places in the window, flattened.
-
-        Returns
-        -------
-        ndarray of float64, shape (runs,)
-            Logits of the target.
+        Shapes: subsets (runs, size) -> (runs,).
         """
         import torch
 

@@ -39,20 +39,7 @@ _VALUES_AT_ONCE = 4_000_000  # keeps the float64 work arrays below some 100 MB
 
 
 def undefined(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Say which windows have no localisation score, and why.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T).
-    masks : ndarray
-        bool of the same shape.
-
-    Returns
-    -------
-    ndarray
-        (N,) str: a reason of the table above, or an empty string.
-    """
+    """Say which windows have no localisation score, and why."""
     maps, masks = _flat(maps, masks)
     return _reasons(maps, masks)
 
@@ -102,29 +89,7 @@ def _score(
 def relevance_mass_accuracy(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Share of the relevance that lies inside the mask; negative values of a signed map count as zero.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected`` or ``reference``; no matter here.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; higher is better; NaN where undefined.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
-    """
+    """Share of the relevance that lies inside the mask; negative values of a signed map count as zero."""
 
     def mass(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
         # scaled before the sum: tiny float32 values must not vanish, huge ones not overflow
@@ -145,22 +110,6 @@ def attribution_localization(
 
     The two names were kept because published tables use both; the reference computes the same ratio for them.
     `relevance_enrichment` is the one of the three that compares windows with masks of different sizes.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected`` or ``reference``; no matter here.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; higher is better; NaN where undefined.
     """
     return relevance_mass_accuracy(maps, masks, absolute, ties)
 
@@ -168,25 +117,7 @@ def attribution_localization(
 def relevance_enrichment(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Relevance inside the mask, relative to what an even map has there (the weighted localisation ratio).
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected`` or ``reference``; no matter here.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, samples / mask size]; an even or a random map scores 1 (the latter on average); higher is
-        better; NaN where undefined.
-    """
+    """Relevance inside the mask, relative to what an even map has there (the weighted localisation ratio)."""
     flat = np.asarray(masks).reshape(len(masks), -1)
     share = flat.mean(axis=1)
     scores = relevance_mass_accuracy(maps, masks, absolute, ties)
@@ -194,29 +125,7 @@ def relevance_enrichment(
 
 
 def auc(maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected") -> np.ndarray:
-    """ROC AUC of the map as a detector of the samples of the mask; ties count half.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected`` or ``reference``; no matter here.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; chance is 0.5; higher is better; NaN where undefined.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
-    """
+    """ROC AUC of the map as a detector of the samples of the mask; ties count half."""
 
     def area(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
         size = inside.sum(axis=1).astype(np.float64)
@@ -229,30 +138,7 @@ def auc(maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str =
 def pointing_game(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Whether the largest value lies inside the mask.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected``: the share of the tied maxima that lie inside, which is the probability that one of them,
-        chosen evenly, hits. ``reference``: 1 as soon as any of them does.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; higher is better; NaN where undefined.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
-    """
+    """Whether the largest value lies inside the mask."""
 
     def hit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
         largest = values == values.max(axis=1, keepdims=True)
@@ -265,29 +151,7 @@ def pointing_game(
 def relevance_rank_accuracy(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Share of the largest values, as many as the mask has samples, that lie inside the mask.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected``: the mean over all orders of equal values. ``reference``: an unstable sort's order.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; an even map scores the mask's share of the window; NaN where undefined.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
-    """
+    """Share of the largest values, as many as the mask has samples, that lie inside the mask."""
     return _score(
         lambda values, inside: _top_share(values, inside, inside.sum(axis=1), ties),
         maps,
@@ -305,33 +169,7 @@ def top_k_intersection(
     k: int = 0,
     fraction: float = TOP_FRACTION,
 ) -> np.ndarray:
-    """Share of the k largest values that lie inside the mask.
-
-    Parameters
-    ----------
-    maps : ndarray
-        (N, T, leads) or (N, T): attribution, any unit.
-    masks : ndarray
-        bool of the same shape: where the truth is.
-    absolute : bool
-        Score absolute values instead of signed ones.
-    ties : str
-        ``expected``: the mean over all orders of equal values. ``reference``: an unstable sort's order.
-    k : int
-        How many values; 0: the fraction. The reference takes 1000, whatever the mask and the window.
-    fraction : float
-        k as a fraction of the mask's size, rounded up: a perfect map then scores 1 whatever the size.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [0, 1]; an even map scores the mask's share of the window; NaN where undefined.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit, k not below the number of samples, or a fraction outside (0, 1].
-    """
+    """Share of the k largest values that lie inside the mask."""
     samples = int(np.prod(np.shape(maps)[1:]))
     if k and not 0 < k < samples:
         raise UsageError(f"k is {k}: it must lie between 1 and {samples - 1}, one less than the samples")

@@ -65,34 +65,7 @@ def region_perturbation(
 ) -> np.ndarray:
     """Mean loss of probability while patches are removed in the order of the map.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class whose probability is looked at.
-    maps : ndarray, shape (N, T, leads)
-        Attribution.
-    order : str
-        ``morf`` (most relevant first) or ``lerf``.
-    absolute : bool
-        Use absolute values.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [-1, 1]: area between the curve and the probability of the whole window, over its length.
-
-    Raises
-    ------
-    UsageError
-        Unknown order, or shapes that do not fit.
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
     """
     name = f"region_perturbation_{order}"
     return _one(name, classifier, x, targets, maps, absolute, settings, keys)
@@ -109,32 +82,7 @@ def faithfulness_correlation(
 ) -> np.ndarray:
     """Correlation of the relevance of random subsets with the loss of logit when they are removed.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class whose logit is looked at.
-    maps : ndarray, shape (N, T, leads)
-        Attribution.
-    absolute : bool
-        Use absolute values.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [-1, 1].
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
     """
     return _one("faithfulness_correlation", classifier, x, targets, maps, absolute, settings, keys)
 
@@ -153,32 +101,7 @@ def deletion(
     Whole patches are removed, in both, because single samples in random order make a noise that upsets a
     model more than any map can.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class whose probability is looked at.
-    maps : ndarray, shape (N, T, leads)
-        Attribution.
-    absolute : bool
-        Use absolute values.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [-1, 1]; below 0: better than random.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
     """
     return _one("deletion", classifier, x, targets, maps, absolute, settings, keys)
 
@@ -194,32 +117,7 @@ def insertion(
 ) -> np.ndarray:
     """Area under the probability while the window is put back by relevance, less that of random orders.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class whose probability is looked at.
-    maps : ndarray, shape (N, T, leads)
-        Attribution.
-    absolute : bool
-        Use absolute values.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-
-    Returns
-    -------
-    ndarray
-        (N,) in [-1, 1]; above 0: better than random.
-
-    Raises
-    ------
-    UsageError
-        Shapes that do not fit.
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
     """
     return _one("insertion", classifier, x, targets, maps, absolute, settings, keys)
 

@@ -16,12 +16,9 @@ _NEVER = np.iinfo(np.int32).max
 class Plan(NamedTuple):
     """When each sample is removed.
 
-    Parameters
-    ----------
-    rank : ndarray of int32, shape (T, leads)
-        The how manieth patch, counted from 1, takes the sample away; the largest int32 where none does.
-    patches : int
-        Patches that are removed in all.
+    ``rank`` (T, leads): the how manieth patch, counted from 1, takes the sample away; the largest
+        int32 where none does.
+    ``patches``: patches that are removed in all.
     """
 
     rank: np.ndarray
@@ -33,24 +30,7 @@ def sliding_plan(
 ) -> Plan:
     """Take patches at any start in order of their sum, each where it overlaps none taken before.
 
-    Parameters
-    ----------
-    values : ndarray, shape (T, leads)
-        The map, finite.
-    patch : int
-        Samples of a patch, at most T.
-    regions : int
-        Patches at most; there are fewer where no free place is left.
-    descending : bool
-        Most relevant first.
-    generator : numpy.random.Generator or None
-        Puts patches of equal sum into a random order. None is the reference: equal sums as NumPy's unstable
-        sort leaves them, and patches that begin near the end may reach beyond it, where the map is zero.
-
-    Returns
-    -------
-    Plan
-        The plan.
+    Shapes: values (T, leads).
     """
     samples, leads = values.shape
     lead_rows = values.T
@@ -78,19 +58,7 @@ def sliding_plan(
 def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -> np.ndarray:
     """Order the patches of a fixed grid by their mean, most relevant first.
 
-    Parameters
-    ----------
-    values : ndarray, shape (T, leads)
-        The map, finite.
-    patch : int
-        Samples of a patch; the last one of a lead may be shorter.
-    generator : numpy.random.Generator
-        Puts patches of equal mean into a random order.
-
-    Returns
-    -------
-    ndarray of int, shape (patches,)
-        Patch numbers, lead after lead.
+    Shapes: values (T, leads) -> (patches,).
     """
     begins = np.arange(0, len(values), patch)
     lengths = np.diff(np.append(begins, len(values)))
@@ -101,19 +69,7 @@ def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -
 def grid_plan(order: np.ndarray, shape: tuple[int, int], patch: int) -> Plan:
     """Remove all patches of a fixed grid in a given order.
 
-    Parameters
-    ----------
-    order : ndarray of int, shape (patches,)
-        Patch numbers, lead after lead; the first is removed first.
-    shape : tuple of int
-        (T, leads).
-    patch : int
-        Samples of a patch; the last one of a lead may be shorter.
-
-    Returns
-    -------
-    Plan
-        The plan.
+    Shapes: order (patches,).
     """
     samples, leads = shape
     rank = np.empty(len(order), dtype=np.int32)

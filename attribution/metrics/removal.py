@@ -31,14 +31,11 @@ _TIES, _SUBSETS, _ORDERS = 1, 2, 3  # what a window's random numbers are for
 class Controls:
     """What does not depend on a map: it is measured once a window and serves all methods.
 
-    Parameters
-    ----------
-    probability : ndarray, shape (N,)
-        Probability of the target for the whole window.
-    losses : ndarray, shape (N, runs)
-        Loss of logit for each random subset; without columns where no metric needs it.
-    random_area : ndarray, shape (N,)
-        Mean area under the probability for random orders; NaN where no metric needs it.
+    ``probability`` (N,): probability of the target for the whole window.
+    ``losses`` (N, runs): loss of logit for each random subset; without columns where no metric
+        needs it.
+    ``random_area`` (N,): mean area under the probability for random orders; NaN where no metric
+        needs it.
     """
 
     probability: np.ndarray
@@ -57,27 +54,7 @@ def measure_controls(
 ) -> Controls:
     """Measure what all maps of these windows are compared with.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class of interest of each.
-    metrics : sequence of str
-        The metrics that are wanted, of `METRICS`.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-    skip : int
-        Windows that came before these in the reference's one stream of random numbers.
-
-    Returns
-    -------
-    Controls
-        For `perturbation_scores`.
+    Shapes: x (N, T, leads), targets (N,), keys (N,).
     """
     settings = settings or PerturbationSettings()
     windows = Disturbed(classifier, x, targets, settings)
@@ -111,38 +88,7 @@ def perturbation_scores(
     Every subset of the faithfulness correlation is answered once for all maps; a map without negative values
     is removed once for both signs.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (N, T, leads)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        The class of interest of each.
-    maps : mapping of str to ndarray, shape (N, T, leads)
-        Attribution by method.
-    metrics : sequence of str
-        Which of `METRICS`.
-    signs : sequence of str
-        Which of `SIGNS`.
-    settings : PerturbationSettings, optional
-        Defaults where absent.
-    keys : ndarray of int, shape (N,), optional
-        Seeds of the windows; default their numbers.
-    controls : Controls, optional
-        From `measure_controls` with the same arguments; measured where absent.
-    skip : int
-        Windows that came before these in the reference's one stream of random numbers.
-
-    Returns
-    -------
-    dict
-        (method, sign, metric) to scores (N,) float64; NaN where a map has none.
-
-    Raises
-    ------
-    UsageError
-        An unknown metric or sign, or shapes that do not fit.
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
     """
     settings = settings or PerturbationSettings()
     for word, known in [*((m, METRICS) for m in metrics), *((s, SIGNS) for s in signs)]:
@@ -263,21 +209,7 @@ def draw_subsets(
 ) -> Iterator[np.ndarray]:
     """Draw the random subsets of the faithfulness correlation.
 
-    Parameters
-    ----------
-    samples : int
-        Samples of a window, all leads together.
-    settings : PerturbationSettings
-        Gives ratio, number, seed and whether the reference's stream is used.
-    keys : ndarray of int, shape (N,)
-        Seeds of the windows.
-    skip : int
-        Windows that came before in the reference's stream.
-
-    Yields
-    ------
-    ndarray of int64, shape (runs, size)
-        Places in one window, flattened; no place twice in a subset.
+    Shapes: keys (N,) -> (runs, size).
     """
     size = max(1, int(settings.subset_ratio * samples))
     if settings.reference:

@@ -17,16 +17,10 @@ from explain.names import metric
 class Tested:
     """The tests of one metric.
 
-    Parameters
-    ----------
-    truth : str
-        Truth of a localisation metric, otherwise empty.
-    metric : str
-        Name of the metric.
-    comparison : Comparison
-        All rows against each other.
-    random : dict of dict
-        Each row against random maps, from `ranks.against_random`.
+    ``truth``: truth of a localisation metric, otherwise empty.
+    ``metric``: name of the metric.
+    ``comparison``: all rows against each other.
+    ``random``: each row against random maps, from `ranks.against_random`.
     """
 
     truth: str
@@ -39,16 +33,8 @@ class Tested:
 class Ranking:
     """The ranking over the metrics of a family and the published statements about it.
 
-    Parameters
-    ----------
-    family : str
-        ``localisation`` or ``perturbation``.
-    truth : str
-        Truth of the localisation metrics, otherwise empty.
-    ranking : dict
-        One entry of `published.rankings`.
-    claims : list of dict
-        From `published.published_claims`.
+    ``truth``: truth of the localisation metrics, otherwise empty.
+    ``ranking``: one entry of `published.rankings`.
     """
 
     family: str
@@ -61,18 +47,9 @@ class Ranking:
 class Study:
     """Everything that is said about one data set and model.
 
-    Parameters
-    ----------
-    dataset, model : str
-        Which.
-    scores : pandas.DataFrame
-        Tidy scores.
-    table : pandas.DataFrame
-        From `scores.summarise`, in the order of tables.
-    tests : list of Tested
-        One a truth and metric, localisation and perturbation only.
-    rankings : list of Ranking
-        One a family and truth.
+    ``table``: from `scores.summarise`, in the order of tables.
+    ``tests``: one a truth and metric, localisation and perturbation only.
+    ``rankings``: one a family and truth.
     """
 
     dataset: str
@@ -98,14 +75,7 @@ class Study:
         return sorted({r.truth for r in self.rankings if r.family == "localisation"})
 
     def counts(self) -> dict[str, Any]:
-        """Count what was explained.
-
-        Returns
-        -------
-        dict
-            ``windows`` (window and class, each once whatever the seeds), ``patients``, ``records``, ``seeds``
-            (their numbers) and ``classes`` (explanations of each, all seeds together).
-        """
+        """Count what was explained."""
         once = self.scores.drop_duplicates(["seed", "window", "target"])
         return {
             "windows": len(once.drop_duplicates(["window", "target"])),
@@ -116,14 +86,7 @@ class Study:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Give what tables are made of, small enough to be kept.
-
-        Returns
-        -------
-        dict
-            JSON values: `counts`, ``table`` (a list of rows, rounded to 6 digits), ``rankings``, ``tests``
-            (without the pairs, which are in ranks.json) and how their p-values were found.
-        """
+        """Give what tables are made of, small enough to be kept."""
         lines = self.table.drop(columns=["dataset", "model"]).round(6)
         tests = []
         for test in self.tests:
@@ -152,26 +115,7 @@ class Study:
 def analyse(
     scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95, alpha: float = 0.05
 ) -> list[Study]:
-    """Compute means, intervals, tests and rankings of every data set and model.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        From `scores.read_scores`.
-    resamples : int
-        Of the bootstrap, see `scores.summarise`.
-    seed : int
-        Likewise.
-    level : float
-        Likewise.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    list of Study
-        In alphabetical order.
-    """
+    """Compute means, intervals, tests and rankings of every data set and model."""
     table = summarise(scores, resamples, seed, level)
     studies = []
     for (dataset, model), part in scores.groupby(["dataset", "model"], sort=True):

@@ -47,28 +47,7 @@ def write_report(
     maps: int = 3,
     rated: int = 2,
 ) -> list[Path]:
-    """Read the scores of all folders and write everything.
-
-    Parameters
-    ----------
-    folders : sequence of pathlib.Path
-        Result folders.
-    output_dir : pathlib.Path
-        Gets the files. With several studies each has a folder for its pictures.
-    resamples : int
-        Of the bootstrap over patients.
-    seed : int
-        Of the bootstrap and of the choice of windows.
-    maps : int
-        Windows of each study whose maps are drawn.
-    rated : int
-        Further windows of each study in the rating part.
-
-    Returns
-    -------
-    list of pathlib.Path
-        What was written.
-    """
+    """Read the scores of all folders and write everything."""
     scores = read_scores(folders)
     studies = analyse(scores, resamples, seed)
     provenance: dict[str, Any] = {
@@ -115,21 +94,7 @@ def write_report(
 
 
 def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
-    """Find out how the maps of a study were made.
-
-    Parameters
-    ----------
-    study : Study
-        Whose result folders are asked.
-
-    Returns
-    -------
-    sources : list of dict
-        For each folder what its args.json says of commands, settings and selection.
-    notes : list of str
-        Methods that the model does not allow, and why; folders without an args.json; methods whose maps
-        hardly follow the weights.
-    """
+    """Find out how the maps of a study were made."""
     sources, notes = [], []
     for folder in dict.fromkeys(study.scores["folder"]):
         path = Path(folder) / ARGS
@@ -146,21 +111,7 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def draw_scores(study: Study, folder: Path) -> Pictures:
-    """Write the pictures of scores and tests.
-
-    Parameters
-    ----------
-    study : Study
-        What is drawn.
-    folder : pathlib.Path
-        Gets ``score_table.png``, ``sanity_table.png`` and ``critical_difference_<metric>.png`` (with the
-        truth at its end where there are several).
-
-    Returns
-    -------
-    dict
-        Name -> PNG and what it shows.
-    """
+    """Write the pictures of scores and tests."""
     counts = study.counts()
     words = f"{counts['windows']} explanations of {counts['patients']} patients"
     words += f", {len(counts['seeds'])} seeds" if len(counts["seeds"]) > 1 else ""
@@ -189,30 +140,7 @@ def draw_scores(study: Study, folder: Path) -> Pictures:
 def draw_maps(
     study: Study, folder: Path, maps: int, rated: int, seed: int
 ) -> tuple[Pictures, list[BlindMap], list[str]]:
-    """Write pictures of maps of the study's first result folder, and make those for rating.
-
-    Parameters
-    ----------
-    study : Study
-        What is drawn.
-    folder : pathlib.Path
-        Gets ``maps_<record>_<start>_<class>.png``.
-    maps : int
-        Windows to draw.
-    rated : int
-        Further windows for rating.
-    seed : int
-        Of the choice.
-
-    Returns
-    -------
-    pictures : dict
-        Name -> PNG and what it shows.
-    blind : list of BlindMap
-        To be shuffled.
-    notes : list of str
-        Why something is missing.
-    """
+    """Write pictures of maps of the study's first result folder, and make those for rating."""
     if maps + rated < 1:
         return {}, [], []
     source = Path(study.scores["folder"].iloc[0])
@@ -248,18 +176,7 @@ def _ranks(study: Study) -> dict[str, Any]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags and write the report.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    UsageError
-        A flag that cannot be right.
-    """
+    """Read the flags and write the report."""
     parser = Parser(prog="python -m attribution.report", description=__doc__)
     parser.add_argument("result_dir", nargs="+", type=Path, help="folder with scores/*.csv")
     parser.add_argument(

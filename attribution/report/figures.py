@@ -38,23 +38,7 @@ _LEGEND = (
 
 
 def png(figure: Figure, few: Image.Quantize | None = None, dpi: float = DPI) -> bytes:
-    """Turn a figure into a PNG without date or version: the same bytes for the same figure.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure.
-    few : PIL.Image.Quantize, optional
-        Keep 256 colours, a third of the size: MEDIANCUT is true to what fills the picture, for tables;
-        MAXCOVERAGE moves no colour by more than some 6 %, for maps.
-    dpi : float
-        Pixels an inch.
-
-    Returns
-    -------
-    bytes
-        PNG.
-    """
+    """Turn a figure into a PNG without date or version: the same bytes for the same figure."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -73,22 +57,6 @@ def score_table(
 
     The best three of each column are bold and numbered. The random baseline is the last row and takes no part
     in either. relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `scores.summarise`, one dataset and model.
-    title : str
-        First line.
-    families : sequence of str
-        Families of metrics to draw.
-    subtitle : str
-        Below the title.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where the table holds no metric of these families.
     """
     table = table[[metric(name).family in families for name in table["metric"]]]
     table = without_twin(table)
@@ -211,22 +179,6 @@ def critical_difference(
     """Draw average ranks as dots, and bars that join methods which do not differ significantly.
 
     Hollow dots are rows that are not significantly better than random maps.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        Of one metric.
-    title : str
-        First line.
-    random : dict, optional
-        From `ranks.against_random`; without it all dots are filled.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where no test was made.
 
     References
     ----------

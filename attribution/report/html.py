@@ -47,20 +47,7 @@ known place or at what moves the model, not that the model is right.</p>"""
 
 
 def page(heading: str, body: str) -> str:
-    """Make a page that is complete in itself.
-
-    Parameters
-    ----------
-    heading : str
-        Title.
-    body : str
-        HTML.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Make a page that is complete in itself."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -83,24 +70,7 @@ def study_part(
     notes: Sequence[str] = (),
     sources: Sequence[dict[str, Any]] = (),
 ) -> str:
-    """Make the section of one data set and model.
-
-    Parameters
-    ----------
-    study : Study
-        What is said.
-    pictures : mapping of str to tuple of (bytes, str)
-        Name -> PNG and what it shows, in the order of the page.
-    notes : sequence of str
-        What could not be drawn, and why.
-    sources : sequence of dict
-        How the maps were made, from `report.read_sources`.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Make the section of one data set and model."""
     summary: dict[str, Any] = {**study.summary(), "sources": sources}
     parts = [f"<h2>{escape(study.name)}</h2>"]
     parts += [f"<p>{escape(words)}</p>" for words in (counted_words(summary), *made_words(summary))]
@@ -135,22 +105,7 @@ def study_part(
 
 
 def report_page(parts: Sequence[str], provenance: str, rating: str) -> str:
-    """Put the sections of all studies and the rating part together.
-
-    Parameters
-    ----------
-    parts : sequence of str
-        From `study_part`.
-    provenance : str
-        Command, commit and seed, as text.
-    rating : str
-        From `rating.rating_part`; empty leaves it out.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Put the sections of all studies and the rating part together."""
     body = [f"<p><code>{escape(provenance)}</code></p>".replace("\n", "<br>"), *parts]
     if rating:
         body.append(

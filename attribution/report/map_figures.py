@@ -46,15 +46,7 @@ _FOOT = 4.5  # the scale of the paper is written there, mm
 def runs_of(mask: np.ndarray) -> list[tuple[int, int]]:
     """Find the stretches of a mask.
 
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (T,)
-        Of one lead.
-
-    Returns
-    -------
-    list of tuple of int
-        First sample and the one after the last of each stretch.
+    Shapes: mask (T,).
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
@@ -82,36 +74,7 @@ def draw_methods(
     largest magnitude, as the scores do. Where several samples share a pixel it shows the one of the largest
     magnitude, so that no narrow peak is lost.
 
-    Parameters
-    ----------
-    signal_mv : ndarray, shape (T,)
-        One lead of the window, in mV.
-    sampling_rate : float
-        In Hz.
-    maps : mapping of str to ndarray, shape (T,)
-        Title of the row -> signed map of that lead; from top to bottom.
-    title : str
-        First line.
-    subtitle : str
-        Below the title, for example the prediction.
-    truth : ndarray of bool, shape (T,), optional
-        Shaded.
-    truth_name : str
-        What is shaded, for the legend.
-    notes : mapping of str to str, optional
-        Title of the row -> short text under it, such as a score.
-    start : int
-        First sample of the window in its record; the time axis counts from the record's start.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture, in millimetres of paper.
-
-    Raises
-    ------
-    DataError
-        No map, or a map that does not fit the signal or holds NaN.
+    Shapes: signal_mv (T,), maps (T,), truth (T,).
     """
     signal = np.asarray(signal_mv, dtype=np.float64)
     if not maps:
@@ -214,29 +177,7 @@ def draw_twelve_leads(
     The ribbon shows magnitudes: for and against the class look alike. The % beside a lead is its share of the
     summed magnitude.
 
-    Parameters
-    ----------
-    signals_mv : ndarray, shape (T, 12)
-        Leads in the order of `utils.ecg.LEADS`, in mV.
-    sampling_rate : float
-        In Hz.
-    values : ndarray, shape (T, 12)
-        The map.
-    title : str
-        First line.
-    subtitle : str
-        Below the title.
-    truth : ndarray of bool, shape (T, 12), optional
-        Shaded in its leads.
-    truth_name : str
-        What is shaded, for the legend.
-    start : int
-        First sample of the window in its record.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The picture.
+    Shapes: signals_mv (T, 12), values (T, 12), truth (T, 12).
     """
     magnitude = np.abs(_scaled(np.asarray(values, dtype=np.float64)))
     magnitude[magnitude < _FAINTEST] = 0  # for a colour bar that starts at 0

@@ -21,17 +21,7 @@ _RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pix
 
 
 class MapPicture(NamedTuple):
-    """A picture and its name.
-
-    Parameters
-    ----------
-    stem : str
-        Of the file.
-    figure : matplotlib.figure.Figure
-        The picture.
-    words : str
-        What it shows.
-    """
+    """A picture and its name."""
 
     stem: str
     figure: Figure
@@ -41,19 +31,7 @@ class MapPicture(NamedTuple):
 def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
     """Draw windows at random, the explained classes in turn.
 
-    Parameters
-    ----------
-    targets : ndarray of int, shape (n,)
-        Class that is explained in each.
-    count : int
-        How many.
-    seed : int
-        The same seed draws the same ones, and more with a larger `count` after them.
-
-    Returns
-    -------
-    list of int
-        Positions; fewer than `count` where there are not so many.
+    Shapes: targets (n,).
     """
     order = np.random.default_rng(seed).permutation(len(targets))
     turn = np.empty(len(targets), dtype=np.int64)
@@ -64,39 +42,13 @@ def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
 
 
 def method_order(names: list[str]) -> list[str]:
-    """Sort methods as tables show them.
-
-    Parameters
-    ----------
-    names : list of str
-        Methods.
-
-    Returns
-    -------
-    list of str
-        The random baseline last.
-    """
+    """Sort methods as tables show them."""
     known = list(TITLES)
     return sorted(names, key=lambda n: (n == RANDOM, known.index(n) if n in known else len(known), n))
 
 
 def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> Iterator[MapPicture]:
-    """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map.
-
-    Parameters
-    ----------
-    study : Study
-        Gives the scores beside the rows and the best method.
-    result : ComputeResult
-        Maps of one result folder.
-    positions : list of int
-        Windows in the order of the folder's selection.
-
-    Yields
-    ------
-    MapPicture
-        One or two a window.
-    """
+    """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map."""
     windows, methods = result.windows, method_order(list(result.methods()))
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
@@ -141,22 +93,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
 
 
 def blind_maps(study: Study, result: ComputeResult, positions: list[int]) -> list[BlindMap]:
-    """Draw maps without names and without the truth, for rating.
-
-    Parameters
-    ----------
-    study : Study
-        Gives the names that go into the CSV.
-    result : ComputeResult
-        Maps of one result folder.
-    positions : list of int
-        Windows in the order of the folder's selection.
-
-    Returns
-    -------
-    list of BlindMap
-        One a window and method, in the order of the methods: shuffle them.
-    """
+    """Draw maps without names and without the truth, for rating."""
     windows, found = result.windows, []
     all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
     for place, position in enumerate(positions):

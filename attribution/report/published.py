@@ -51,19 +51,6 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     For each metric the rows (method and sign) are ranked by their means, 1 the best, equal means share their
     ranks; a row's average rank over the metrics decides its place. The random baseline is not ranked, nor is
     a row without a mean in one of the metrics.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `scores.summarise`, one dataset, model and truth (with the perturbation metrics, which know no
-        truth).
-
-    Returns
-    -------
-    dict
-        Family -> ``metrics`` (those counted), ``absent``, ``rows`` (best first: ``method``, ``sign``,
-        ``average_rank``, ``place``), ``unranked`` (titles of rows that lack a mean). Families without any
-        metric here are absent.
     """
     here = set(table["metric"])
     found: dict[str, dict[str, Any]] = {}
@@ -102,18 +89,6 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def published_claims(ranking: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Hold the published study's statements against a ranking.
-
-    Parameters
-    ----------
-    ranking : dict
-        From `rankings`.
-
-    Returns
-    -------
-    list of dict
-        ``family``, ``row``, ``published`` (rank), ``here`` (place, None where the row was not ranked), ``of``
-        (ranked rows) and ``holds`` (the places are equal; None where the row was not ranked). Families
-        that were not ranked are absent.
 
     References
     ----------

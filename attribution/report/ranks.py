@@ -21,25 +21,17 @@ _DIGITS = 12  # means of the same scores may differ behind them, by the order of
 class Comparison:
     """Rows of one metric compared over patients, best average rank first.
 
-    Parameters
-    ----------
-    rows : list of str
-        Names.
-    average_ranks : list of float
-        Mean over patients of a row's rank among all rows; 1 is best, equal scores share their ranks.
-    patients : int
-        Those with a score in every row.
-    left_out : int
-        Patients without a score in some row.
-    friedman : tuple of float or None
-        Statistic and p-value of Friedman's test that all rows are alike; None where it cannot be made.
-    pairs : list of dict
-        ``a``, ``b``, ``p`` (from `signed_rank`), ``p_holm`` (corrected over all pairs) and
+    ``average_ranks``: mean over patients of a row's rank among all rows; 1 is best, equal scores
+        share their ranks.
+    ``patients``: those with a score in every row.
+    ``left_out``: patients without a score in some row.
+    ``friedman``: statistic and p-value of Friedman's test that all rows are alike; None where it
+        cannot be made.
+    ``pairs``: ``a``, ``b``, ``p`` (from `signed_rank`), ``p_holm`` (corrected over all pairs) and
         ``differ``.
-    groups : list of tuple of int
-        First and last place of the longest runs of rows that do not differ, at least two rows each.
-    reason : str
-        Why no test was made; empty where it was.
+    ``groups``: first and last place of the longest runs of rows that do not differ, at least two
+        rows each.
+    ``reason``: why no test was made; empty where it was.
     """
 
     rows: list[str]
@@ -53,18 +45,7 @@ class Comparison:
 
 
 def patient_means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean score of each patient in each row, all seeds with equal weight.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Tidy scores of one dataset, model, truth and metric.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Patients x (method, sign); NaN where a patient has no score.
-    """
+    """Mean score of each patient in each row, all seeds with equal weight."""
     each = scores.groupby(["patient", "method", "sign", "seed"], sort=True)["score"].mean()
     return each.groupby(level=[0, 1, 2]).mean().unstack(["method", "sign"]).sort_index(axis=1)
 
@@ -76,19 +57,7 @@ def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) ->
     below `alpha`. Only patients with a score in every row take part. A group, a bar of the
     critical-difference diagram, is a run of rows in the order of their average ranks in which no two differ.
 
-    Parameters
-    ----------
-    means : pandas.DataFrame, shape (patients, rows)
-        From `patient_means`, columns named by text.
-    higher_is_better : bool
-        Direction of the metric.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    Comparison
-        Without tests, and with the reason, for fewer than 6 patients or 2 rows.
+    Shapes: means (patients, rows).
 
     References
     ----------
@@ -139,15 +108,7 @@ def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
     one by one, seconds a test with 13 tied pairs, and approximates from 14 on, where 231 corrected tests
     could not find any difference.)
 
-    Parameters
-    ----------
-    a, b : ndarray, shape (n,)
-        Paired scores.
-
-    Returns
-    -------
-    float
-        p-value; 1 where all pairs are equal.
+    Shapes: a, b (n,).
 
     References
     ----------
@@ -170,37 +131,12 @@ def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def can_differ(patients: int, rows: int, alpha: float = 0.05) -> bool:
-    """Say whether so few patients could show any difference after Holm's correction.
-
-    Parameters
-    ----------
-    patients : int
-        Of the tests.
-    rows : int
-        Compared with each other.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    bool
-        False: the smallest p that there is, times the number of pairs, is not below `alpha`.
-    """
+    """Say whether so few patients could show any difference after Holm's correction."""
     return 2.0 ** (1 - patients) * rows * (rows - 1) / 2 < alpha
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction.
-
-    Parameters
-    ----------
-    p_values : sequence of float
-        Of a family of tests.
-
-    Returns
-    -------
-    list of float
-        Corrected p-values in the same order, at most 1.
 
     References
     ----------
@@ -226,23 +162,7 @@ def _groups(differ: np.ndarray) -> list[tuple[int, int]]:
 
 
 def against_random(scores: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) -> dict[str, dict]:
-    """Test every row against random maps of the same sign, Holm's correction over the rows.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Tidy scores of one dataset, model, truth and metric.
-    higher_is_better : bool
-        Direction of the metric.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    dict of dict
-        Row title -> ``patients``, ``p``, ``p_holm`` and ``better`` (significantly better than random). Empty
-        without a random baseline; rows with fewer than 6 common patients are absent.
-    """
+    """Test every row against random maps of the same sign, Holm's correction over the rows."""
     means = patient_means(scores)
     found: dict[str, dict] = {}
     for name, sign in means.columns:
@@ -265,20 +185,6 @@ def compare_methods(scores: pd.DataFrame, alpha: float = 0.05) -> tuple[Comparis
     """Compare all methods, signed and absolute, on one metric.
 
     The random baseline does not compete: it is no row of the comparison. Rows without any score are left out.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Tidy scores of one dataset, model, truth and metric.
-    alpha : float
-        Level of the tests.
-
-    Returns
-    -------
-    comparison : Comparison
-        Rows named as in the tables.
-    random : dict of dict
-        From `against_random`.
     """
     better = bool(metric(str(scores["metric"].iloc[0])).higher_is_better)
     means = patient_means(scores[scores["method"] != RANDOM]).dropna(axis=1, how="all")

@@ -30,14 +30,9 @@ STYLE = """
 class BlindMap:
     """One map to rate.
 
-    Parameters
-    ----------
-    picture : bytes
-        PNG without the name of the method.
-    words : str
-        What the rater may know: the class that is explained.
-    facts : dict
-        What goes into the CSV: method, sign, dataset, model, seed, record, window, target.
+    ``picture``: PNG without the name of the method.
+    ``words``: what the rater may know: the class that is explained.
+    ``facts``: what goes into the CSV: method, sign, dataset, model, seed, record, window, target.
     """
 
     picture: bytes
@@ -46,20 +41,7 @@ class BlindMap:
 
 
 def shuffled(maps: Sequence[BlindMap], seed: int) -> list[BlindMap]:
-    """Put the maps into a random order.
-
-    Parameters
-    ----------
-    maps : sequence of BlindMap
-        The maps.
-    seed : int
-        The same seed gives the same order.
-
-    Returns
-    -------
-    list of BlindMap
-        All of them.
-    """
+    """Put the maps into a random order."""
     return [maps[i] for i in np.random.default_rng(seed).permutation(len(maps))]
 
 
@@ -68,16 +50,6 @@ def rating_part(maps: Sequence[BlindMap]) -> str:
 
     Ratings stay in the browser until their user downloads them; nothing is sent. The facts of a map are in
     the page, encoded, so that a glance at the source does not unblind; they become readable in the CSV.
-
-    Parameters
-    ----------
-    maps : sequence of BlindMap
-        In the order of the cards, see `shuffled`.
-
-    Returns
-    -------
-    str
-        HTML with its script.
     """
     choices = "".join(
         f'<label><input type="radio" name="NAME" value="{n}"> {n} {escape(words)}</label>'

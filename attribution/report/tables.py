@@ -21,16 +21,10 @@ SOURCE = (
 class Cell(NamedTuple):
     """One mean with what belongs to it.
 
-    Parameters
-    ----------
-    mean : str
-        The number, with its standard deviation over seeds where there are several.
-    interval : str
-        95 % interval over patients; empty without one.
-    windows : str
-        Windows, and those without a score.
-    place : int
-        1 to 3 for the best three of the column, otherwise 0.
+    ``mean``: the number, with its standard deviation over seeds where there are several.
+    ``interval``: 95 % interval over patients; empty without one.
+    ``windows``: windows, and those without a score.
+    ``place``: 1 to 3 for the best three of the column, otherwise 0.
     """
 
     mean: str
@@ -42,14 +36,9 @@ class Cell(NamedTuple):
 class Panel(NamedTuple):
     """A table of one family and truth.
 
-    Parameters
-    ----------
-    title : str
-        Such as ``localisation, truth: beats``.
-    header : list of str
-        Titles of the columns after the first.
-    rows : list of tuple of (str, list of Cell)
-        Title of the row and its cells; None where there is no score.
+    ``title``: such as ``localisation, truth: beats``.
+    ``header``: titles of the columns after the first.
+    ``rows``: title of the row and its cells; None where there is no score.
     """
 
     title: str
@@ -61,16 +50,6 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
     """Cut the table of one study into panels.
 
     relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Columns as from `scores.summarise`; one dataset and model.
-
-    Yields
-    ------
-    Panel
-        Localisation for each truth, perturbation, sanity checks.
     """
     table = without_twin(table)
     families = table["metric"].map(lambda name: metric(name).family)
@@ -115,37 +94,13 @@ def _cell(line: Any, place: int) -> Cell:
 
 
 def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Make a Markdown table whose first column is text and the others numbers.
-
-    Parameters
-    ----------
-    header : sequence of str
-        Column titles.
-    lines : sequence of sequence of str
-        Cells.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make a Markdown table whose first column is text and the others numbers."""
     rule = ["---" if i == 0 else "---:" for i in range(len(header))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
 
 
 def panel_markdown(panel: Panel) -> str:
-    """Write a panel as Markdown.
-
-    Parameters
-    ----------
-    panel : Panel
-        The panel.
-
-    Returns
-    -------
-    str
-        A table; the best three of each column are bold and numbered.
-    """
+    """Write a panel as Markdown."""
 
     def text(cell: Cell | None) -> str:
         if cell is None:
@@ -159,18 +114,7 @@ def panel_markdown(panel: Panel) -> str:
 
 
 def panel_html(panel: Panel) -> str:
-    """Write a panel as HTML.
-
-    Parameters
-    ----------
-    panel : Panel
-        The panel.
-
-    Returns
-    -------
-    str
-        A ``table`` element.
-    """
+    """Write a panel as HTML."""
     head = "".join(f"<th>{escape(title)}</th>" for title in ["method", *panel.header])
     body = []
     for name, cells in panel.rows:
@@ -188,18 +132,7 @@ def panel_html(panel: Panel) -> str:
 
 
 def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Lines of the table of published ranks.
-
-    Parameters
-    ----------
-    rankings : sequence of dict
-        ``rankings`` of a study's summary.
-
-    Returns
-    -------
-    list of list of str
-        Family (with truth), row, published rank, rank here, holds or not.
-    """
+    """Lines of the table of published ranks."""
     lines = []
     for entry in rankings:
         family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
@@ -218,18 +151,7 @@ CLAIM_HEADER = ["ranking", "row", "published rank", "rank here", "statement"]
 
 
 def ranking_words(entry: dict[str, Any]) -> str:
-    """Say over which metrics a ranking goes and who leads it.
-
-    Parameters
-    ----------
-    entry : dict
-        One of the ``rankings`` of a study's summary.
-
-    Returns
-    -------
-    str
-        One or two sentences.
-    """
+    """Say over which metrics a ranking goes and who leads it."""
     ranking = entry["ranking"]
     used = ", ".join(metric(name).header for name in ranking["metrics"])
     first = [
@@ -252,18 +174,7 @@ _APPROXIMATE = (
 
 
 def tested_words(test: dict[str, Any]) -> str:
-    """Say what the tests of a metric found.
-
-    Parameters
-    ----------
-    test : dict
-        One of the ``tests`` of a study's summary.
-
-    Returns
-    -------
-    str
-        A sentence or two.
-    """
+    """Say what the tests of a metric found."""
     name = metric(test["metric"]).title + (f" ({test['truth']})" if test["truth"] else "")
     if test["reason"]:
         return f"{name}: no test, {test['reason']}."
@@ -282,18 +193,7 @@ def tested_words(test: dict[str, Any]) -> str:
 
 
 def counted_words(summary: dict[str, Any]) -> str:
-    """Say how much was explained.
-
-    Parameters
-    ----------
-    summary : dict
-        From `study.Study.summary`.
-
-    Returns
-    -------
-    str
-        A sentence.
-    """
+    """Say how much was explained."""
     seeds = ", ".join(str(seed) for seed in summary["seeds"])
     classes = ", ".join(f"{name} {count}" for name, count in summary["classes"].items())
     together = " (all seeds together)" if len(summary["seeds"]) > 1 else ""
@@ -304,18 +204,7 @@ def counted_words(summary: dict[str, Any]) -> str:
 
 
 def made_words(summary: dict[str, Any]) -> list[str]:
-    """Say which windows were explained, how thoroughly, and which resamples of patients did not count.
-
-    Parameters
-    ----------
-    summary : dict
-        From `study.Study.summary`, with ``sources``.
-
-    Returns
-    -------
-    list of str
-        A sentence for each result folder whose making is known, and one for the resamples where it matters.
-    """
+    """Say which windows were explained, how thoroughly, and which resamples of patients did not count."""
     methods = {row["method"] for row in summary["table"]}
     found = []
     for source in (source for source in summary["sources"] if "settings" in source):
@@ -344,18 +233,7 @@ def made_words(summary: dict[str, Any]) -> list[str]:
 
 
 def study_markdown(summary: dict[str, Any]) -> str:
-    """Write all tables of a study as Markdown.
-
-    Parameters
-    ----------
-    summary : dict
-        From `study.Study.summary`, with ``notes`` and ``sources``.
-
-    Returns
-    -------
-    str
-        From a heading of the second level on.
-    """
+    """Write all tables of a study as Markdown."""
     parts = [f"## {summary['dataset']}, {summary['model']}", counted_words(summary), *made_words(summary)]
     parts += [f"Note: {note}" for note in summary["notes"]]
     claims = claim_lines(summary["rankings"])

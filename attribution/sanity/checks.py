@@ -27,20 +27,11 @@ _ALIKE = 0.99  # rank correlation of maps that should be the same but for roundi
 class Subject:
     """A method's maps of some windows, with everything to make them again.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The trained model.
-    method : str
-        Name of the method.
-    x : ndarray of float32, shape (n, T, leads)
-        Standardised windows.
-    targets : ndarray of int64, shape (n,)
-        Class that each map explains.
-    settings : Settings
-        Those the maps were made with, keys included.
-    maps : ndarray of float32, shape (n, T, leads)
-        The maps.
+    ``method``: name of the method.
+    ``x`` (n, T, leads): standardised windows.
+    ``targets`` (n,): class that each map explains.
+    ``settings``: those the maps were made with, keys included.
+    ``maps`` (n, T, leads): the maps.
     """
 
     classifier: Classifier
@@ -55,37 +46,14 @@ class Subject:
     ) -> np.ndarray:
         """Make the maps again.
 
-        Parameters
-        ----------
-        classifier : Classifier, optional
-            Another state of the model.
-        rows : slice
-            Which windows.
-        **changes : object
-            Settings that differ.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, T, leads)
-            Maps.
+        Returns shape (n, T, leads).
         """
         settings = replace(self.settings, keys=np.asarray(self.settings.keys)[rows], **changes)
         return explain(classifier or self.classifier, self.method, self.x[rows], self.targets[rows], settings)
 
 
 def check_reproducible(subject: Subject) -> None:
-    """Make the first window's map again: all that follows compares with the stored maps.
-
-    Parameters
-    ----------
-    subject : Subject
-        What to check.
-
-    Raises
-    ------
-    DataError
-        The stored map is another one: the model or the settings are not those it was made with.
-    """
+    """Make the first window's map again: all that follows compares with the stored maps."""
     again, stored = subject.explain(rows=slice(1)), subject.maps[:1]
     alike = correlation(again, stored)[0]
     if not (alike > _ALIKE or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
@@ -105,27 +73,6 @@ def randomization_columns(
     progress: Progress = iter,
 ) -> list[Column]:
     """Similarity of the trained model's maps with those of the model with randomised weights.
-
-    Parameters
-    ----------
-    subject : Subject
-        The trained model and its maps.
-    groups : sequence of Group
-        From `layer_groups`, of ``subject.classifier.module``.
-    seed : int
-        Seed of the permutations. Random methods keep their own seed, so that only the weights differ.
-    independent : bool
-        Also randomise each group alone, all others as trained.
-    progress : callable
-        Wraps the steps, one for each state of the weights.
-
-    Returns
-    -------
-    list of Column
-        ``randomization_<group>``: everything from the head down to that group is randomised;
-        ``randomization_only_<group>``: nothing but it. Spearman's correlation of the absolute maps (sign
-        ``absolute``) and of the maps as they are (``signed``). NaN where a map is zero everywhere, or where
-        the method gives none: random weights may leave float32's range.
 
     References
     ----------
@@ -158,23 +105,7 @@ def _similarity(metric: str, first: np.ndarray, second: np.ndarray) -> list[Colu
 
 
 def seed_columns(subject: Subject, seeds: int = 2, progress: Progress = iter) -> list[Column]:
-    """Agreement of the maps that a method gives with other random numbers.
-
-    Parameters
-    ----------
-    subject : Subject
-        The maps of the first seed.
-    seeds : int
-        How many more; the seeds after the first one's are taken.
-    progress : callable
-        Wraps the seeds.
-
-    Returns
-    -------
-    list of Column
-        ``seed_stability`` (Spearman) and ``seed_stability_pearson``, means over all pairs of seeds, signed
-        and absolute. Empty for a method that draws no random numbers: it repeats itself by construction.
-    """
+    """Agreement of the maps that a method gives with other random numbers."""
     if "seed" not in get_method(subject.method).uses:
         return []
     first = subject.settings.seed
@@ -230,16 +161,6 @@ def completeness_columns(subject: Subject) -> list[Column]:
     for integrated_gradients, deep_lift and kernel_shap (zero is the mean voltage of standardised windows);
     f(x) less the mean of f over the very baselines that were drawn for that window for deep_shap; f(x) for
     lrp. The sum of kernel_shap is that of its segments' coefficients.
-
-    Parameters
-    ----------
-    subject : Subject
-        The maps.
-
-    Returns
-    -------
-    list of Column
-        ``completeness_error``, sign ``signed``. Empty for a method that promises no sum.
     """
     if subject.method not in PROMISES:
         return []

@@ -42,19 +42,7 @@ RECORD = "sanity.json"
 def draw_evenly(patients: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draw windows so that patients have as equal a share as their windows allow.
 
-    Parameters
-    ----------
-    patients : ndarray, shape (N,)
-        Patient of each window.
-    count : int
-        How many; 0 for all.
-    seed : int
-        The same seed draws the same windows.
-
-    Returns
-    -------
-    ndarray of int64, shape (min(count, N),)
-        Places, ascending.
+    Shapes: patients (N,) -> (min(count, N).
     """
     places = np.random.default_rng(seed).permutation(len(patients))
     seen: collections.Counter[Any] = collections.Counter()
@@ -66,27 +54,7 @@ def draw_evenly(patients: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def check_folder(result: ComputeResult, options: argparse.Namespace) -> list[str]:
-    """Check every method of a folder of maps; what is finished is written and not made again.
-
-    Parameters
-    ----------
-    result : ComputeResult
-        The folder.
-    options : argparse.Namespace
-        The command's flags.
-
-    Returns
-    -------
-    list of str
-        The methods.
-
-    Raises
-    ------
-    UsageError
-        A method without maps.
-    DataError
-        Maps that the model does not give any more.
-    """
+    """Check every method of a folder of maps; what is finished is written and not made again."""
     folder = result.folder
     methods = _chosen(options.attr_method, result)
     path = folder / "scores" / RECORD
@@ -143,24 +111,7 @@ def _chosen(names: Sequence[str], result: ComputeResult) -> list[str]:
 
 
 def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Means of the written scores, and what is striking about them.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        With ``scores/sanity_<method>.csv``.
-    methods : sequence of str
-        Names of the methods.
-
-    Returns
-    -------
-    table : pandas.DataFrame
-        Methods x metrics, means over the windows that have a score: of the absolute maps for randomization,
-        sparseness and model_stability, of the signed ones for seed_stability; ``randomization`` is the mean
-        over the cascade, where no score counts as 0.
-    remarks : list of str
-        Methods that do not follow the weights (FLAG), undefined scores, and what a method has no score for.
-    """
+    """Means of the written scores, and what is striking about them."""
     lines, remarks = {}, []
     for method in methods:
         files = [score_file(folder, method), models_file(folder, method)]
@@ -233,20 +184,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags, check, and print a table.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    UsageError
-        An impossible flag.
-    DataError
-        No maps, or maps and model that do not belong together.
-    """
+    """Read the flags, check, and print a table."""
     options = _parser().parse_args(args)
     if options.gpu_num is not None:
         print("note: --gpu_num has no meaning here: the GPU is used where there is one")

@@ -21,14 +21,8 @@ IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5
 class Column(NamedTuple):
     """One number for each window.
 
-    Parameters
-    ----------
-    metric : str
-        Name of the metric.
-    sign : str
-        ``signed`` or ``absolute``.
-    scores : ndarray of float64, shape (n,)
-        NaN where undefined.
+    ``metric``: name of the metric.
+    ``scores`` (n,): naN where undefined.
     """
 
     metric: str
@@ -39,24 +33,7 @@ class Column(NamedTuple):
 def tidy(
     result: ComputeResult, method: str, columns: Sequence[Column], places: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Give scores the columns of all score files.
-
-    Parameters
-    ----------
-    result : ComputeResult
-        The maps' folder.
-    method : str
-        Name of the method.
-    columns : sequence of Column
-        Scores of the windows at `places`.
-    places : ndarray of int, optional
-        Places in the folder's selection; None: all.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `attribution.scores.summary.COLUMNS`, one line for each window and column.
-    """
+    """Give scores the columns of all score files."""
     places = np.arange(len(result.rows)) if places is None else places
     rows, targets = result.rows[places], result.targets[places]
     windows = result.windows
@@ -74,68 +51,24 @@ def tidy(
 
 
 def score_file(folder: Path, method: str) -> Path:
-    """Path of a method's scores.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the maps.
-    method : str
-        The method.
-
-    Returns
-    -------
-    pathlib.Path
-        Whether or not it exists.
-    """
+    """Path of a method's scores."""
     return folder / "scores" / f"sanity_{method}.csv"
 
 
 def write_scores(path: Path, scores: pd.DataFrame) -> None:
-    """Write a table of scores, atomically.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    scores : pandas.DataFrame
-        From `tidy`.
-    """
+    """Write a table of scores, atomically."""
     with atomic_path(path) as temporary:
         scores.to_csv(temporary, index=False, na_rep="nan")
 
 
 def cascade_similarity(scores: pd.DataFrame) -> float:
-    """Mean similarity of a method's absolute maps to those of the model with more and more random weights.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Scores of one method, with ``metric``, ``sign`` and ``score``.
-
-    Returns
-    -------
-    float
-        NaN where the weights were not put at random. A map that has gone with the weights, and so has no
-        order to compare, counts as 0.
-    """
+    """Mean similarity of a method's absolute maps to those of the model with more and more random weights."""
     of_cascade = scores["metric"].str.startswith("randomization_") & ~scores["metric"].str.contains("_only_")
     return float(scores[of_cascade & (scores["sign"] == "absolute")]["score"].fillna(0).mean())
 
 
 def flag(similarity: float) -> str:
-    """Say it where maps hardly follow the weights.
-
-    Parameters
-    ----------
-    similarity : float
-        From `cascade_similarity`.
-
-    Returns
-    -------
-    str
-        Empty where they follow, or where it is not known.
-    """
+    """Say it where maps hardly follow the weights."""
     if not similarity >= KEEPS_ORDER:
         return ""
     told = "its maps show the signal more than what the model has learned"

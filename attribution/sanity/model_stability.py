@@ -15,20 +15,7 @@ from utils.errors import DataError
 
 
 def models_file(folder: Path, method: str) -> Path:
-    """Path of the scores of `compare_models`.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the maps.
-    method : str
-        The method.
-
-    Returns
-    -------
-    pathlib.Path
-        Whether or not it exists.
-    """
+    """Path of the scores of `compare_models`."""
     return folder / "scores" / f"sanity_models_{method}.csv"
 
 
@@ -37,23 +24,6 @@ def compare_models(results: Sequence[ComputeResult], methods: Sequence[str]) -> 
 
     For each window and target that two folders share: Spearman's correlation of their absolute maps; a
     window's score is the mean over the other folders that have it, NaN where none has.
-
-    Parameters
-    ----------
-    results : sequence of ComputeResult
-        Folders of the same windows explained by several models.
-    methods : sequence of str
-        Methods that every folder has.
-
-    Returns
-    -------
-    list of pathlib.Path
-        ``scores/sanity_models_<method>.csv`` of each folder.
-
-    Raises
-    ------
-    DataError
-        The folders explain different windows, or the same model twice.
 
     References
     ----------

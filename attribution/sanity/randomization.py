@@ -28,16 +28,12 @@ MOST_GROUPS = 6
 class Group:
     """Layers that are randomised together.
 
-    Parameters
-    ----------
-    name : str
-        ``head``, ``layer4`` ... ``layer1``, ``stem``, or ``part5`` ... ``part1``: counted from the input.
-    index : int
-        Its place from the head down, 0 for the head; with the seed it decides the permutations.
-    layers : tuple of str
-        Names of the layers in the model.
-    tensors : tuple of torch.Tensor
-        Their parameters and batch-norm statistics, the model's own and not copies.
+    ``name``: ``head``, ``layer4`` ... ``layer1``, ``stem``, or ``part5`` ... ``part1``: counted
+        from the input.
+    ``index``: its place from the head down, 0 for the head; with the seed it decides the
+        permutations.
+    ``layers``: names of the layers in the model.
+    ``tensors``: their parameters and batch-norm statistics, the model's own and not copies.
     """
 
     name: str
@@ -52,21 +48,6 @@ def layer_groups(module: nn.Module) -> list[Group]:
     A network with stages ``layer1``, ``layer2``, ... gives the groups head, the stages and stem. Any other
     gives the layer named head, or its last one, as head, and all others, in the order in which the model
     lists them, as five parts with as many layers each.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A PyTorch model, or a Keras model on the torch backend, or a module that holds one.
-
-    Returns
-    -------
-    list of Group
-        Head first; `MOST_GROUPS` at most, except where the model names more stages itself.
-
-    Raises
-    ------
-    TwelveLeadError
-        The model has no parameters.
     """
     layers = _parametrised_layers(module)
     if not layers:
@@ -122,19 +103,6 @@ def _statistics(part: nn.Module) -> list[torch.Tensor]:
 @contextlib.contextmanager
 def randomized(groups: Sequence[Group], seed: int = 0) -> Iterator[None]:
     """Permute the values of every tensor of these groups; afterwards each stands where it stood, bit for bit.
-
-    Parameters
-    ----------
-    groups : sequence of Group
-        For cascading randomisation the first one, two, three, ... of `layer_groups`; for independent
-        randomisation one.
-    seed : int
-        The permutations follow from it and the group's place, so that a cascade keeps what it has permuted.
-
-    Yields
-    ------
-    None
-        While the model is randomised.
 
     References
     ----------

@@ -40,12 +40,8 @@ _CONTROLS = {
 class Scores:
     """Scores of one method.
 
-    Parameters
-    ----------
-    columns : dict of Cell to ndarray of float64, shape (n,)
-        NaN where a window has no score.
-    undefined : dict of Cell to dict of str to int
-        How many windows have no score, by reason.
+    ``columns`` (n,): naN where a window has no score.
+    ``undefined``: how many windows have no score, by reason.
     """
 
     columns: dict[Cell, np.ndarray]
@@ -54,14 +50,7 @@ class Scores:
     def add(self, cell: Cell, scores: np.ndarray, reasons: np.ndarray) -> None:
         """Take in a column and count what is missing in it.
 
-        Parameters
-        ----------
-        cell : Cell
-            Which.
-        scores : ndarray, shape (n,)
-            NaN where undefined.
-        reasons : ndarray of str, shape (n,)
-            Why a score may be missing.
+        Shapes: scores (n,), reasons (n,).
         """
         self.columns[cell] = scores
         missing = Counter(reasons[np.isnan(scores)].tolist())
@@ -74,21 +63,7 @@ def localisation_columns(
 ) -> Scores:
     """Score maps against the windows' truths.
 
-    Parameters
-    ----------
-    result : ComputeResult
-        Gives windows, rows and targets.
-    maps : ndarray, shape (n, T, leads)
-        Of one method.
-    plan : ScorePlan
-        How.
-    cells : sequence of Cell
-        Which columns; those of other metrics are left out.
-
-    Returns
-    -------
-    Scores
-        Their columns.
+    Shapes: maps (n, T, leads).
     """
     scores = Scores({}, {})
     for truth in dict.fromkeys(cell.truth for cell in cells if cell.metric in LOCALISATION):
@@ -111,16 +86,8 @@ def localisation_columns(
 class Subject:
     """The windows that are disturbed.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    result : ComputeResult
-        Gives windows, rows and targets.
-    settings : PerturbationSettings
-        How.
-    folder : pathlib.Path
-        Of the unfinished work.
+    ``result``: gives windows, rows and targets.
+    ``folder``: of the unfinished work.
     """
 
     classifier: Classifier
@@ -149,20 +116,7 @@ class Subject:
             journal.save()
 
     def controls(self, metrics: Sequence[str], progress: Callable[..., Any]) -> Controls:
-        """Measure what does not depend on maps, or read what was measured before.
-
-        Parameters
-        ----------
-        metrics : sequence of str
-            The metrics that are wanted.
-        progress : callable
-            Makes a progress bar, as `tqdm` does.
-
-        Returns
-        -------
-        Controls
-            Of all windows.
-        """
+        """Measure what does not depend on maps, or read what was measured before."""
         count = len(self.result.rows)
         found = {
             "probability": np.empty(count),
@@ -194,23 +148,7 @@ class Subject:
     ) -> Scores:
         """Score one method's maps by disturbing the input.
 
-        Parameters
-        ----------
-        method : str
-            Its name.
-        maps : ndarray, shape (n, T, leads)
-            Its maps.
-        cells : sequence of Cell
-            Which columns; those of localisation metrics are left out.
-        controls : Controls
-            From `controls`.
-        progress : callable
-            Makes a progress bar, as `tqdm` does.
-
-        Returns
-        -------
-        Scores
-            Their columns.
+        Shapes: maps (n, T, leads).
         """
         cells = [cell for cell in cells if cell.metric not in LOCALISATION]
         metrics = list(dict.fromkeys(cell.metric for cell in cells))
@@ -238,13 +176,7 @@ class Subject:
         return scores
 
     def forget(self, method: str) -> None:
-        """Remove the unfinished work of a method that is finished.
-
-        Parameters
-        ----------
-        method : str
-            Its name.
-        """
+        """Remove the unfinished work of a method that is finished."""
         (self.folder / f"{method}.part.npz").unlink(missing_ok=True)
 
     def _state(self) -> dict[str, Any]:

@@ -24,17 +24,7 @@ RECORD = "evaluate.json"
 class ScoreFiles:
     """The scores of one folder of maps.
 
-    Parameters
-    ----------
-    result : ComputeResult
-        The maps.
-    folder : pathlib.Path
-        Where the score files are.
-
-    Raises
-    ------
-    DataError
-        The record is damaged.
+    ``folder``: where the score files are.
     """
 
     result: ComputeResult
@@ -47,35 +37,11 @@ class ScoreFiles:
             raise DataError(f"{path} holds no record of attribution.evaluate: delete it and evaluate again")
 
     def file(self, method: str) -> Path:
-        """Path of the scores of a method.
-
-        Parameters
-        ----------
-        method : str
-            Its name.
-
-        Returns
-        -------
-        pathlib.Path
-            Whether or not it exists.
-        """
+        """Path of the scores of a method."""
         return self.folder / f"{method}.csv"
 
     def known(self, method: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Scores that are there and belong to the maps as they are now.
-
-        Parameters
-        ----------
-        method : str
-            Its name.
-
-        Returns
-        -------
-        scores : pandas.DataFrame
-            `COLUMNS`, maybe empty.
-        entry : dict
-            ``maps`` (SHA-256 of the maps' file), ``how`` (settings by metric) and ``undefined``.
-        """
+        """Scores that are there and belong to the maps as they are now."""
         entry: dict[str, Any] = {"maps": sha256(self.result.map_file(method)), "how": {}, "undefined": []}
         path = self.file(method)
         if not path.exists():
@@ -93,21 +59,7 @@ class ScoreFiles:
     def write(
         self, method: str, kept: pd.DataFrame, entry: dict[str, Any], plan: ScorePlan, new: Scores
     ) -> None:
-        """Add columns to the scores of a method.
-
-        Parameters
-        ----------
-        method : str
-            Its name.
-        kept : pandas.DataFrame
-            Scores that stay.
-        entry : dict
-            Their record.
-        plan : ScorePlan
-            How the new ones were made.
-        new : Scores
-            The new ones.
-        """
+        """Add columns to the scores of a method."""
         metrics = {cell.metric for cell in new.columns}
         entry = {**entry, "how": {name: how for name, how in entry["how"].items() if name not in metrics}}
         self._record(

@@ -32,25 +32,7 @@ _MATTERS = {  # the settings that change a score, beside fill, seed and referenc
 
 
 def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf")) -> list[str]:
-    """Turn what a user wrote into names of metrics.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Metrics; ``all``; ``localisation`` or ``perturbation``; ``region_perturbation`` for its orders.
-    orders : sequence of str
-        Orders that groups and ``region_perturbation`` stand for.
-
-    Returns
-    -------
-    list of str
-        Of `ALL_METRICS`, in that order, none twice.
-
-    Raises
-    ------
-    UsageError
-        A name that does not exist.
-    """
+    """Turn what a user wrote into names of metrics."""
     region = [f"region_perturbation_{order}" for order in orders]
     perturbation = [m for m in METRICS if not m.startswith("region_perturbation") or m in region]
     groups = {
@@ -70,14 +52,7 @@ def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf
 class Cell(NamedTuple):
     """One column of scores.
 
-    Parameters
-    ----------
-    sign : str
-        ``signed`` or ``absolute``.
-    metric : str
-        Of `ALL_METRICS`.
-    truth : str
-        What a localisation metric compares with; empty for the others.
+    ``truth``: what a localisation metric compares with; empty for the others.
     """
 
     sign: str
@@ -89,22 +64,11 @@ class Cell(NamedTuple):
 class ScorePlan:
     """What is scored, and how.
 
-    Parameters
-    ----------
-    metrics : sequence of str
-        Of `ALL_METRICS`.
-    signs : sequence of str
-        Of ``signed`` and ``absolute``.
-    truths : sequence of str
-        Of the windows' truths.
-    ties : str
-        ``expected`` or ``reference``.
-    top_k : int
-        k of top_k_intersection; 0 takes the fraction.
-    top_fraction : float
-        k as a fraction of the mask.
-    perturbation : PerturbationSettings
-        How the input is disturbed.
+    ``signs``: of ``signed`` and ``absolute``.
+    ``truths``: of the windows' truths.
+    ``top_k``: k of top_k_intersection; 0 takes the fraction.
+    ``top_fraction``: k as a fraction of the mask.
+    ``perturbation``: how the input is disturbed.
     """
 
     metrics: Sequence[str]
@@ -116,13 +80,7 @@ class ScorePlan:
     perturbation: PerturbationSettings = field(default_factory=PerturbationSettings)
 
     def cells(self) -> list[Cell]:
-        """List the columns of scores.
-
-        Returns
-        -------
-        list of Cell
-            By metric, truth and sign.
-        """
+        """List the columns of scores."""
         return [
             Cell(sign, metric, truth)
             for metric in self.metrics
@@ -131,18 +89,7 @@ class ScorePlan:
         ]
 
     def how(self, metric: str) -> dict[str, Any]:
-        """Give the settings that change the scores of a metric.
-
-        Parameters
-        ----------
-        metric : str
-            Of `ALL_METRICS`.
-
-        Returns
-        -------
-        dict
-            JSON values.
-        """
+        """Give the settings that change the scores of a metric."""
         if metric not in LOCALISATION:
             values = asdict(self.perturbation)
             return {name: values[name] for name in (*_MATTERS[metric], "fill", "seed", "reference")}

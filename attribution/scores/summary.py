@@ -23,27 +23,7 @@ _ONE_SCORE = [*_STUDY, "seed", *_CELL, "window", "target"]
 
 
 def read_scores(folders: Sequence[str | os.PathLike]) -> pd.DataFrame:
-    """Read ``scores/*.csv`` of several result folders into one tidy table.
-
-    Parameters
-    ----------
-    folders : sequence of path-like
-        Result folders; each holds scores of one data set, one model and one seed.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `COLUMNS` and ``folder``; ``seed`` and ``window`` integers, ``score`` float (NaN: the metric is
-        undefined there), all else text.
-
-    Raises
-    ------
-    UsageError
-        A folder is named twice or holds no scores.
-    DataError
-        A file is damaged or lacks columns, an unknown metric or sign, a folder of mixed studies, a score
-        that is there twice, or a window that belongs to two patients.
-    """
+    """Read ``scores/*.csv`` of several result folders into one tidy table."""
     paths = [Path(folder).resolve() for folder in folders]
     if len(set(paths)) < len(paths):
         raise UsageError("a result folder is named twice: name each once")
@@ -76,23 +56,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
 
 
 def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
-    """Read one tidy file of scores and check every cell.
-
-    Parameters
-    ----------
-    path : path-like
-        CSV with `COLUMNS`; others are left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As `read_scores`.
-
-    Raises
-    ------
-    DataError
-        The file is no CSV, lacks columns or rows, or holds what cannot be a score.
-    """
+    """Read one tidy file of scores and check every cell."""
     remedy = "make it again with --overwrite"
     text = {name: str for name in COLUMNS if name not in _NUMERIC}
     empty = {"score": ["", "nan", "NaN"]}
@@ -152,30 +116,6 @@ def summarise(
     windows; all methods are scored on the same draws. Windows without a score (NaN) are counted and left out
     of the mean, as are resamples that hold no score at all. With several seeds the mean is that of the
     seeds' means, and so is each resample's.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        From `read_scores`.
-    resamples : int
-        Number of resamples.
-    seed : int
-        The same seed gives the same intervals.
-    level : float
-        Share of resamples inside the interval.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One line per dataset, model, truth, method, sign and metric: ``mean``, ``low``, ``high`` (NaN with
-        fewer than two patients), ``sd`` (over seeds; NaN with one), ``seeds``, ``windows`` (scored or not,
-        all seeds together), ``nan`` (those without a score), ``patients`` (with a score), ``rejected``
-        (resamples without a score in some seed, left out of the interval).
-
-    Raises
-    ------
-    UsageError
-        Fewer than two resamples, or a level outside (0, 1).
 
     References
     ----------
@@ -241,35 +181,13 @@ def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def without_twin(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With the columns ``truth`` and ``metric``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The other lines.
-    """
+    """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there."""
     twice = set(table["truth"][table["metric"] == "attribution_localization"])
     return table[(table["metric"] != "relevance_mass_accuracy") | ~table["truth"].isin(twice)]
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort lines as tables show them: family, truth, metric, method in their usual order, signed first.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With the columns ``truth``, ``metric``, ``method`` and ``sign``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same lines; methods that are not known come before the random baseline.
-    """
+    """Sort lines as tables show them: family, truth, metric, method in their usual order, signed first."""
     methods = [m for m in TITLES if m != RANDOM]
     methods += [*sorted(set(table["method"]) - set(TITLES)), RANDOM]
     layers = [m for m in dict.fromkeys(table["metric"]) if m not in METRICS]

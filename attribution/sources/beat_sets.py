@@ -35,25 +35,6 @@ def build_beat_set(table: BeatSet, data_dir: str | os.PathLike, options: BuildOp
     flutter, or whose ectopic beats are mostly paced or unclassifiable are left out. With ``reference`` every
     annotation counts, the lead is taken by its column, and only the last kind of window is left out (the
     reference cannot use such a window; there is none in mitdb and svdb).
-
-    Parameters
-    ----------
-    table : BeatSet
-        Which dataset.
-    data_dir : path-like
-        Folder of its WFDB files.
-    options : BuildOptions
-        ``reference`` and ``limit`` apply.
-
-    Returns
-    -------
-    Windows
-        One lead, int16 microvolts, with the truth ``beats``.
-
-    Raises
-    ------
-    DataError
-        The folder, a file or the lead is missing, or a record cannot be used; the record is named.
     """
     folder = check_folder(data_dir, table.name)
     length = SECONDS * table.sampling_rate
@@ -67,27 +48,7 @@ def build_beat_set(table: BeatSet, data_dir: str | os.PathLike, options: BuildOp
 
 
 def records_at_hand(table: BeatSet, folder: Path, limit: int | None = None) -> list[str]:
-    """List the records of a dataset that are in a folder, and say so where some are not.
-
-    Parameters
-    ----------
-    table : BeatSet
-        Which dataset.
-    folder : pathlib.Path
-        Where to look.
-    limit : int, optional
-        At most so many, spread evenly.
-
-    Returns
-    -------
-    list of str
-        In the order of the split: training, then test.
-
-    Raises
-    ------
-    DataError
-        None is there.
-    """
+    """List the records of a dataset that are in a folder, and say so where some are not."""
     wanted = (*table.train, *table.test)
     there = {path.stem for path in folder.iterdir() if path.suffix in (".hea", ".dat", ".atr")}
     found = [record for record in wanted if record in there]

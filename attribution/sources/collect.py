@@ -19,21 +19,7 @@ from utils.errors import DataError
 def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: int) -> list[np.ndarray]:
     """Share the beats of a record among its windows.
 
-    Parameters
-    ----------
-    positions : ndarray of int, shape (M,)
-        Samples of the beats in the record, in any order.
-    classes : ndarray of int, shape (M,)
-        Their class indices.
-    length : int
-        Samples of a window.
-    count : int
-        Windows of the record, one after the other from its start.
-
-    Returns
-    -------
-    list of ndarray of int64, shape (m, 2)
-        For each window: position from its start, and class.
+    Shapes: positions (M,), classes (M,) -> (m, 2).
     """
     order = np.argsort(positions, kind="stable")
     positions, classes = positions[order], classes[order]
@@ -47,10 +33,7 @@ def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: in
 class BeatWindows:
     """Gather single-lead windows that are labelled by their beats.
 
-    Parameters
-    ----------
-    classes : sequence of str
-        The classes; a window in which another class prevails is left out and counted.
+    ``classes``: the classes; a window in which another class prevails is left out and counted.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -63,15 +46,7 @@ class BeatWindows:
     def label(self, beats: np.ndarray) -> int | None:
         """Class of a window by its beats.
 
-        Parameters
-        ----------
-        beats : ndarray of int, shape (m, 2)
-            Positions and classes.
-
-        Returns
-        -------
-        int or None
-            None, and one more dropped window, where the class is none of `classes`.
+        Shapes: beats (m, 2).
         """
         label = window_label(beats[:, 1])
         if label < len(self.classes):
@@ -91,18 +66,7 @@ class BeatWindows:
     ) -> None:
         """Take a window.
 
-        Parameters
-        ----------
-        record, patient, split : str
-            Where it is from and goes.
-        start : int
-            Its first sample in the record.
-        label : int
-            Class index.
-        signal : ndarray of float, shape (T,)
-            In mV.
-        beats : ndarray of int, shape (m, 2)
-            Positions and classes.
+        Shapes: signal (T,), beats (m, 2).
         """
         try:
             self._signals.append(to_int16(signal))
@@ -112,29 +76,7 @@ class BeatWindows:
         self._beats.append(beats)
 
     def finish(self, dataset: str, lead: str, sampling_rate: int, settings: dict[str, Any]) -> Windows:
-        """Put the windows together.
-
-        Parameters
-        ----------
-        dataset : str
-            Its name.
-        lead : str
-            Name of the lead.
-        sampling_rate : int
-            In Hz.
-        settings : dict
-            How the windows were made.
-
-        Returns
-        -------
-        Windows
-            With the truth ``beats``.
-
-        Raises
-        ------
-        DataError
-            There is no window.
-        """
+        """Put the windows together."""
         if not self._rows:
             raise DataError(f"{dataset}: no window with a beat of {', '.join(self.classes)} was found")
         columns = (np.array(column) for column in zip(*self._rows, strict=True))

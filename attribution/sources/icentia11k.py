@@ -35,25 +35,6 @@ def build_icentia11k(data_dir: str | os.PathLike, options: BuildOptions) -> Wind
     as long as there are any, at even distances in time. So the classes are far more balanced than in life:
     predictive values do not carry over. Splits go by the last digit of the patient's number: 0-3 training, 4
     validation, 5-9 test (the study, too, tests on half).
-
-    Parameters
-    ----------
-    data_dir : path-like
-        Folder that holds ``p00``, ``p01``, ... or any part of them.
-    options : BuildOptions
-        ``windows_per_patient`` applies; ``limit`` counts patients.
-
-    Returns
-    -------
-    Windows
-        One lead, int16 microvolts, with the truth ``beats``.
-
-    Raises
-    ------
-    DataError
-        The folder holds no record, or a record cannot be used; the record is named.
-    UsageError
-        ``reference`` is asked for.
     """
     if options.reference:
         raise UsageError(
@@ -84,37 +65,13 @@ def build_icentia11k(data_dir: str | os.PathLike, options: BuildOptions) -> Wind
 
 
 def split_of(patient: str) -> str:
-    """Name the split of a patient.
-
-    Parameters
-    ----------
-    patient : str
-        Such as ``p00123``.
-
-    Returns
-    -------
-    str
-        ``train``, ``val`` or ``test``.
-    """
+    """Name the split of a patient."""
     digit = int(patient[-1])
     return "train" if digit < 4 else "val" if digit == 4 else "test"
 
 
 def share(available: list[int], total: int) -> list[int]:
-    """Divide a number of places evenly; what one cannot fill goes to the others.
-
-    Parameters
-    ----------
-    available : list of int
-        How many each could fill.
-    total : int
-        Places there are.
-
-    Returns
-    -------
-    list of int
-        How many each gets.
-    """
+    """Divide a number of places evenly; what one cannot fill goes to the others."""
     given = [0] * len(available)
     order = sorted(range(len(available)), key=available.__getitem__)  # the rarest first
     for done, place in enumerate(order):

@@ -40,26 +40,6 @@ def build_ludb(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
 
     The beats at both ends of a record are not annotated (the first and last second or so): a map that points
     at one of them is scored as if it were wrong. Waves without both on- and offset are left out.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The folder with ``ludb.csv`` and ``data``.
-    options : BuildOptions
-        ``sampling_rate`` (100 Hz by default, which the models of this repository read) and ``limit``.
-
-    Returns
-    -------
-    Windows
-        12 leads, int16 microvolts, with the truths ``P``, ``QRS`` and ``T`` lead by lead; they are the same
-        whatever class is explained. Labels: see `superclasses`.
-
-    Raises
-    ------
-    DataError
-        The folder, the table or a file is missing or damaged; the record is named.
-    UsageError
-        ``reference`` is asked for.
     """
     if options.reference:
         raise UsageError("the study has no ludb: leave out --reference")
@@ -112,15 +92,7 @@ def superclasses(table: pd.DataFrame) -> np.ndarray:
     comes from what has no plain counterpart: rhythm, axis, pacing, extrasystoles, overload of a ventricle,
     and "undefined ischemia/scar/supp. NSTEMI", which may be MI or STTC.
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of ``ludb.csv``.
-
-    Returns
-    -------
-    ndarray of uint8, shape (N, 5)
-        Columns in the order of `CLASSES`.
+    Returns shape (N, 5).
     """
     labels = np.zeros((len(table), len(CLASSES)), dtype=np.uint8)
     for row, record in enumerate(table.to_dict("records")):
@@ -143,20 +115,7 @@ def superclasses(table: pd.DataFrame) -> np.ndarray:
 
 
 def whole_waves(annotations: Annotations) -> tuple[list[tuple[int, int, str]], int]:
-    """Find the waves of a lead that have an onset, a peak and an offset, in this order.
-
-    Parameters
-    ----------
-    annotations : Annotations
-        Marks ``(``, ``p``, ``N`` or ``t``, and ``)``.
-
-    Returns
-    -------
-    waves : list of tuple of (onset, offset, kind)
-        In samples; kind is ``P``, ``QRS`` or ``T``.
-    incomplete : int
-        How many peaks lack an onset or offset.
-    """
+    """Find the waves of a lead that have an onset, a peak and an offset, in this order."""
     symbols, samples = annotations.symbol.tolist(), annotations.sample.tolist()
     peaks = [place for place, symbol in enumerate(symbols) if symbol in WAVES]
     whole = [place for place in peaks if place and symbols[place - 1 : place + 2 : 2] == ["(", ")"]]

@@ -14,22 +14,13 @@ from utils.errors import UsageError
 class BuildOptions:
     """Options of `python -m attribution.build`.
 
-    Parameters
-    ----------
-    reference : bool
-        Make the published study's own choices.
-    limit : int, optional
-        At most so many records, spread evenly over those there are.
-    task : str, optional
-        Label set (ptbxl, synthetic).
-    sampling_rate : int, optional
-        In Hz (ptbxl, synthetic, ludb).
-    windows_per_patient : int
-        At most so many windows of one patient (icentia11k).
-    cache_dir : path-like, optional
-        Where the cache of recordings goes (ptbxl, synthetic).
-    partial : bool
-        Leave out records whose files are absent (ptbxl).
+    ``reference``: make the published study's own choices.
+    ``limit``: at most so many records, spread evenly over those there are.
+    ``task``: label set (ptbxl, synthetic).
+    ``sampling_rate``: in Hz (ptbxl, synthetic, ludb).
+    ``windows_per_patient``: at most so many windows of one patient (icentia11k).
+    ``cache_dir``: where the cache of recordings goes (ptbxl, synthetic).
+    ``partial``: leave out records whose files are absent (ptbxl).
     """
 
     reference: bool = False
@@ -50,20 +41,7 @@ class BuildOptions:
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:
-    """Choose evenly among things in order, first and last included.
-
-    Parameters
-    ----------
-    count : int
-        How many there are.
-    limit : int or None
-        How many to choose; None for all.
-
-    Returns
-    -------
-    ndarray of int64
-        Increasing places, at most `limit`.
-    """
+    """Choose evenly among things in order, first and last included."""
     if limit is None or limit >= count:
         return np.arange(count)
     return np.linspace(0, count - 1, limit).round().astype(np.int64)

@@ -58,25 +58,6 @@ def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
     ``reference``: the study's 22 targets at 500 Hz; records with none of them are left out, as there. Its
     split is not reproduced (it ignores patients and follows the order of files on its author's disk), nor are
     its raw integers: signals are in mV.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The PTB-XL folder.
-    options : BuildOptions
-        ``task`` and ``sampling_rate`` (100 or 500 Hz), ``partial``, ``limit``, ``reference``.
-
-    Returns
-    -------
-    Windows
-        12 leads, int16 microvolts, without a truth: nobody marked where in a record its diagnosis shows.
-
-    Raises
-    ------
-    DataError
-        Something in the folder is missing, damaged or contradictory; the message lists the records.
-    UsageError
-        Unknown task or sampling rate, or a task together with ``reference``.
     """
     if options.reference and options.task:
         raise UsageError("--reference means the study's 22 targets: leave out --task")
@@ -98,43 +79,13 @@ def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
 
 
 def limited(dataset: ECGDataset, limit: int | None) -> ECGDataset:
-    """Choose evenly among the records of each split.
-
-    Parameters
-    ----------
-    dataset : ECGDataset
-        The records.
-    limit : int or None
-        How many at most; None for all.
-
-    Returns
-    -------
-    ECGDataset
-        The chosen records.
-    """
+    """Choose evenly among the records of each split."""
     by_split = np.argsort(dataset.splits, kind="stable")
     return dataset.take(np.sort(by_split[spread(len(dataset), limit)]))
 
 
 def windows_of(name: str, dataset: ECGDataset, several: bool, settings: dict) -> Windows:
-    """Take whole records as windows.
-
-    Parameters
-    ----------
-    name : str
-        Name of the dataset.
-    dataset : ECGDataset
-        The records.
-    several : bool
-        Whether a record may have several classes.
-    settings : dict
-        How the windows were made.
-
-    Returns
-    -------
-    Windows
-        Without a truth.
-    """
+    """Take whole records as windows."""
     return Windows(
         signals=dataset.signals,
         labels=dataset.labels,

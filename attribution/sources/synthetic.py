@@ -20,28 +20,7 @@ TASK = "superdiagnostic"
 
 
 def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
-    """Take the records that ``python -m databases.synthetic`` wrote.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The folder it wrote.
-    options : BuildOptions
-        ``sampling_rate`` (100 Hz by default, or 500 where the dataset has it) and ``limit``.
-
-    Returns
-    -------
-    Windows
-        12 leads, int16 microvolts, with the truth ``planted``: for a class, the leads and samples that carry
-        one of its signs. A record without a sign of the class has an empty mask (so always for NORM).
-
-    Raises
-    ------
-    DataError
-        The folder is no such dataset, or is damaged.
-    UsageError
-        Another task, or ``reference`` is asked for.
-    """
+    """Take the records that ``python -m databases.synthetic`` wrote."""
     if options.reference:
         raise UsageError("the study has no synthetic data: leave out --reference")
     if options.task not in (None, TASK):
@@ -77,15 +56,7 @@ def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windo
 def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find stretches of True along time.
 
-    Parameters
-    ----------
-    mask : ndarray of bool, shape (N, T, leads)
-        Any mask.
-
-    Returns
-    -------
-    window, lead, start, stop : ndarray of int64, shape (R,)
-        One stretch a place; `stop` is the sample after the last.
+    Shapes: mask (N, T, leads) -> window, lead, start, stop (R,).
     """
     steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1), (0, 0))), axis=1)
     # with time last, the beginnings and ends of one lead come in pairs in the order of time

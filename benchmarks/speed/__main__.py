@@ -76,13 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Read the flags, measure and write.
-
-    Raises
-    ------
-    UsageError
-        An impossible flag.
-    """
+    """Read the flags, measure and write."""
     options = _parser().parse_args()
     for flag in (
         "read_records",

@@ -70,24 +70,7 @@ class _DoubleLeastSquares:
 
 
 def times(method: str, masks: int, plain_masks: int, rounds: int) -> dict[str, Any]:
-    """Time both ways in turn in this process, after a warm-up of each.
-
-    Parameters
-    ----------
-    method : str
-        One of `METHODS`.
-    masks : int
-        Of ours.
-    plain_masks : int
-        Of Captum's way.
-    rounds : int
-        How often each.
-
-    Returns
-    -------
-    dict
-        ``ours`` and ``plain``: CPU seconds a mask, of every round.
-    """
+    """Time both ways in turn in this process, after a warm-up of each."""
     import torch
 
     from explain.methods import Settings, explain
@@ -118,21 +101,7 @@ def times(method: str, masks: int, plain_masks: int, rounds: int) -> dict[str, A
 
 
 def agreement(method: str, masks: int) -> dict[str, Any]:
-    """Compare both ways on the same masks.
-
-    Parameters
-    ----------
-    method : str
-        One of `METHODS`.
-    masks : int
-        How many.
-
-    Returns
-    -------
-    dict
-        ``coefficients``: largest difference relative to the largest coefficient; ``logits``: likewise of the
-        logits of the masked signals that ours asks of the fast copy, and one pass each of the model.
-    """
+    """Compare both ways on the same masks."""
     import torch
 
     from explain.methods import perturbation as ours
@@ -164,24 +133,7 @@ def agreement(method: str, masks: int) -> dict[str, Any]:
 def measure(
     masks: int = 500, plain_masks: int = 100, rounds: int = 5, compared_masks: int = 200
 ) -> dict[str, Any]:
-    """Measure both methods, each in a fresh process on one thread.
-
-    Parameters
-    ----------
-    masks : int
-        Masks of ours; the study's number.
-    plain_masks : int
-        Masks of Captum's way.
-    rounds : int
-        How often each is timed.
-    compared_masks : int
-        Masks that both are given to compare their answers.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure both methods, each in a fresh process on one thread."""
     module, report = "attribution", {}
     for method in METHODS:
         found = measured(
@@ -200,18 +152,7 @@ def measure(
 
 
 def section(report: dict[str, Any]) -> str:
-    """Make the part of the page.
-
-    Parameters
-    ----------
-    report : dict
-        From `measure`.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make the part of the page."""
     lines = []
     for method, entry in report["methods"].items():
         each = {name: float(np.median(values)) for name, values in entry["cpu_ms_per_mask"].items()}

@@ -26,20 +26,7 @@ _RATE = 360
 
 
 def widened(model: Any, times: int) -> Any:
-    """Repeat every channel of a ResNet-18; its outputs stay the same.
-
-    Parameters
-    ----------
-    model : ResNet18
-        Not changed.
-    times : int
-        How often.
-
-    Returns
-    -------
-    ResNet18
-        With `times` as many channels.
-    """
+    """Repeat every channel of a ResNet-18; its outputs stay the same."""
     import torch
 
     import models_torch
@@ -81,24 +68,7 @@ def _curves(maps: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
 
 
 def region(network: str, plain: bool, reference: bool, windows: list[int]) -> dict[str, Any]:
-    """Time region perturbation of all methods, signs and orders.
-
-    Parameters
-    ----------
-    network : str
-        ``narrow`` or ``full``.
-    plain : bool
-        One pass a patch.
-    reference : bool
-        The study's patches, and a point of the curve after each.
-    windows : list of int
-        Which of the golden windows.
-
-    Returns
-    -------
-    dict
-        ``seconds`` (CPU, a curve), ``passes`` (a curve) and ``scores`` (method, sign, order, window).
-    """
+    """Time region perturbation of all methods, signs and orders."""
     from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
     from explain.engine.fast import speed_up
 
@@ -135,24 +105,7 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
 
 
 def faithfulness(network: str, plain: bool, windows: list[int], methods: list[str]) -> dict[str, Any]:
-    """Time the faithfulness correlation of methods with both signs.
-
-    Parameters
-    ----------
-    network : str
-        ``narrow`` or ``full``.
-    plain : bool
-        One pass a subset, and subsets of its own for every map.
-    windows : list of int
-        Which of the golden windows.
-    methods : list of str
-        Which of `METHODS`.
-
-    Returns
-    -------
-    dict
-        ``seconds`` (CPU, a window and map), ``passes`` (the same) and ``scores`` (method, sign, window).
-    """
+    """Time the faithfulness correlation of methods with both signs."""
     from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
     from explain.engine.fast import speed_up
 
@@ -215,18 +168,7 @@ def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
-    """Measure ours and the plain way in turn, each time in a fresh process on one thread.
-
-    Parameters
-    ----------
-    windows : dict of str to list of int, optional
-        Golden windows for each network; default three and one.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure ours and the plain way in turn, each time in a fresh process on one thread."""
     windows = windows or {"narrow": [0, 3, 4], "full": [0]}
     module, report = "attribution_metrics", {}
     for network, rows in windows.items():
@@ -250,18 +192,7 @@ def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
 
 
 def section(report: dict[str, Any]) -> str:
-    """Make the part of the page.
-
-    Parameters
-    ----------
-    report : dict
-        From `measure`.
-
-    Returns
-    -------
-    str
-        Markdown.
-    """
+    """Make the part of the page."""
     maps = len(report["methods"]) * len(SIGNS)
     titles = {
         "region": "region perturbation, default (half the window in 50 ms patches)",

@@ -21,22 +21,7 @@ VARIANTS = {
 
 
 def steps(variant: str, batch_size: int, repetitions: int) -> dict[str, Any]:
-    """Time training steps on noise in this process, after one warm-up.
-
-    Parameters
-    ----------
-    variant : str
-        One of `VARIANTS`.
-    batch_size : int
-        Records of a batch.
-    repetitions : int
-        Steps that are timed.
-
-    Returns
-    -------
-    dict
-        ``train``: CPU seconds per record of each step.
-    """
+    """Time training steps on noise in this process, after one warm-up."""
     if variant == "without_onednn":
         os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # before TensorFlow is imported
     import keras
@@ -66,22 +51,7 @@ def steps(variant: str, batch_size: int, repetitions: int) -> dict[str, Any]:
 
 
 def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict[str, Any]:
-    """Measure all variants in turn, each time in a fresh process on one thread.
-
-    Parameters
-    ----------
-    batch_size : int
-        Records of a batch.
-    repetitions : int
-        Timed steps of a process.
-    rounds : int
-        Processes of each variant.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure all variants in turn, each time in a fresh process on one thread."""
     runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
     for _ in range(rounds):
         for variant, found in runs.items():

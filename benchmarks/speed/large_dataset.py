@@ -21,18 +21,6 @@ def write_large_dataset(to: Path, records: int = PTBXL_RECORDS) -> Path:
 
     Each copy is moved by some microvolts, so that no two recordings are equal; headers and checksums are
     right. It is good for measuring, not for training.
-
-    Parameters
-    ----------
-    to : pathlib.Path
-        New folder on a disk with 24 kB for each record.
-    records : int
-        How many.
-
-    Returns
-    -------
-    pathlib.Path
-        The database folder.
     """
     simulated = write_dataset(to / "simulated", min(records, _SIMULATED))
     table = pd.read_csv(simulated / DATABASE_CSV)

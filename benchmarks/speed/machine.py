@@ -15,31 +15,14 @@ from utils.provenance import git_commit, versions
 
 
 def cpu_seconds(job: Callable[[], Any]) -> float:
-    """CPU time of one call, of all threads of this process.
-
-    Parameters
-    ----------
-    job : callable
-        Takes nothing.
-
-    Returns
-    -------
-    float
-        Seconds.
-    """
+    """CPU time of one call, of all threads of this process."""
     start = time.process_time()
     job()
     return time.process_time() - start
 
 
 def describe() -> dict[str, Any]:
-    """Describe machine, software and moment.
-
-    Returns
-    -------
-    dict
-        CPU model, cores, memory, load, versions, commit and date.
-    """
+    """Describe machine, software and moment."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -59,19 +42,7 @@ def describe() -> dict[str, Any]:
 
 
 def calibrate(repetitions: int = 5) -> dict[str, float]:
-    """Time two fixed jobs on one thread, so that another machine's figures can be put beside these.
-
-    Parameters
-    ----------
-    repetitions : int
-        The best of so many counts.
-
-    Returns
-    -------
-    dict
-        CPU seconds of a 1024 x 1024 float32 matrix product (NumPy) and of a forward and backward pass of a
-        1-D convolution, batch 32, 64 to 64 channels, 1000 samples, kernel 17 (PyTorch).
-    """
+    """Time two fixed jobs on one thread, so that another machine's figures can be put beside these."""
     import torch
 
     torch.set_num_threads(1)

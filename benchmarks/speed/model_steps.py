@@ -88,24 +88,7 @@ def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
 
 
 def steps(model: str, plain: bool, batch_size: int, repetitions: int) -> dict[str, Any]:
-    """Time the steps of one model in this process, after one warm-up of each.
-
-    Parameters
-    ----------
-    model : str
-        Its name.
-    plain : bool
-        The plain model instead of ours.
-    batch_size : int
-        Records of a batch.
-    repetitions : int
-        Steps that are timed.
-
-    Returns
-    -------
-    dict
-        ``train`` and ``infer``: CPU seconds per record of each step.
-    """
+    """Time the steps of one model in this process, after one warm-up of each."""
     jobs = (_keras_jobs if model in KERAS else _torch_jobs)(model, plain, batch_size)
     times: dict[str, Any] = {}
     for name, job in zip(("train", "infer"), jobs, strict=True):
@@ -120,22 +103,6 @@ def measure(
     """Measure ours and the plain model in turn, each time in a fresh process on one thread.
 
     The best of all steps counts: other jobs on the machine can only make a step look slower.
-
-    Parameters
-    ----------
-    models : sequence of str
-        Which models.
-    batch_size : int
-        Records of a batch; ResNet101 gets 8 at most.
-    repetitions : int
-        Timed steps of a process.
-    rounds : int
-        Processes of each kind.
-
-    Returns
-    -------
-    dict
-        The report.
     """
     report: dict[str, Any] = {}
     calibration = {k: v for k, v in measured("machine:calibrate").items() if k != "peak_rss_mb"}

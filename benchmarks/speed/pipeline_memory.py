@@ -35,18 +35,6 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
     """Load, fit the standardiser, read one epoch of batches into the framework, and train some steps.
 
     It calls what `train.py` calls.
-
-    Parameters
-    ----------
-    data_dir : str
-        Database in PTB-XL's layout.
-    words : list of str
-        Further flags of `train.py`.
-
-    Returns
-    -------
-    dict
-        ``stages``: for each the peak so far and what is held at its end, in MB, and its CPU seconds.
     """
     from keras import ops
 
@@ -83,20 +71,7 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
 
 
 def plain(data_dir: str, records: int) -> dict[str, Any]:
-    """Do what the reference does: wfdb records into one float64 array, then scikit-learn's StandardScaler.
-
-    Parameters
-    ----------
-    data_dir : str
-        Database in PTB-XL's layout.
-    records : int
-        The first so many records.
-
-    Returns
-    -------
-    dict
-        ``before_mb``: peak after the imports; ``records``.
-    """
+    """Do what the reference does: wfdb records into one float64 array, then scikit-learn's StandardScaler."""
     from sklearn.preprocessing import StandardScaler
     from sklearn.utils import shuffle
 
@@ -129,22 +104,6 @@ def measure(
 
     The first run trains the smallest model, the later ones the model with the largest activations: by its
     recipe on crops, and on whole records.
-
-    Parameters
-    ----------
-    records : int
-        Records of the synthetic database.
-    plain_records : int
-        Records that the plain way reads; its memory grows with each.
-    batch_size : int
-        Records of a batch.
-    work_dir : str, optional
-        Disk with 50 kB for each record; default the system's temporary folder.
-
-    Returns
-    -------
-    dict
-        The report.
     """
     temporary = Path(tempfile.mkdtemp(dir=work_dir, prefix="twelvelead-"))
     try:

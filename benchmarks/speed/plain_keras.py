@@ -33,18 +33,7 @@ def _imle_block(x, filters: int, stride: int, normalisation: type[layers.Layer])
 
 
 def imle_net(normalisation: type[layers.Layer] = layers.BatchNormalization) -> keras.Model:
-    """Build the plain IMLE-Net.
-
-    Parameters
-    ----------
-    normalisation : type
-        Class of the batch normalisation.
-
-    Returns
-    -------
-    keras.Model
-        748,517 parameters, five sigmoid outputs.
-    """
+    """Build the plain IMLE-Net."""
     signals = keras.Input((1000, 12))
     x = ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, 50, 1))
     x = layers.ReLU()(layers.Conv1D(32, 8, padding="same")(x))
@@ -57,13 +46,7 @@ def imle_net(normalisation: type[layers.Layer] = layers.BatchNormalization) -> k
 
 
 def mousavi() -> keras.Model:
-    """Build the plain Mousavi model, with windows of 50 time steps of 12 leads.
-
-    Returns
-    -------
-    keras.Model
-        2,382,565 parameters, five sigmoid outputs.
-    """
+    """Build the plain Mousavi model, with windows of 50 time steps of 12 leads."""
     signals = keras.Input((1000, 12))
     x = ops.reshape(signals, (-1, 50, 12))
     for filters, pool in ((32, True), (64, True), (128, False)):
@@ -80,13 +63,7 @@ def _he_conv(filters: int, stride: int = 1):
 
 
 def rajpurkar() -> keras.Model:
-    """Build the plain Rajpurkar model.
-
-    Returns
-    -------
-    keras.Model
-        10,483,621 parameters, five sigmoid outputs.
-    """
+    """Build the plain Rajpurkar model."""
     signals = keras.Input((1000, 12))
     x = layers.ReLU()(layers.BatchNormalization()(_he_conv(32)(signals)))
     for index in range(16):

@@ -19,29 +19,7 @@ def plain_region(
 ) -> float:
     """Region perturbation of one map, step by step.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    signal : ndarray, shape (T, 1)
-        Standardised window.
-    target : int
-        Class.
-    values : ndarray, shape (T,)
-        Map.
-    patch : int
-        Samples of a patch.
-    regions : int
-        Patches.
-    descending : bool
-        Most relevant first.
-    overhang : bool
-        Patches may begin up to the last sample.
-
-    Returns
-    -------
-    float
-        Mean loss of probability.
+    Shapes: signal (T, 1), values (T,).
     """
     samples = len(values)
     padded = np.pad(values, (0, patch))
@@ -70,23 +48,7 @@ def plain_faithfulness(
 ) -> np.ndarray:
     """Faithfulness correlation of one method, subset by subset.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (N, T, 1)
-        Standardised windows.
-    targets : ndarray of int, shape (N,)
-        Classes.
-    maps : ndarray, shape (N, T, 1)
-        Maps.
-    settings : PerturbationSettings
-        Gives size and number of subsets, and the seed.
-
-    Returns
-    -------
-    ndarray
-        (N,) correlations.
+    Shapes: x (N, T, 1), targets (N,), maps (N, T, 1).
     """
     random = np.random.RandomState(settings.seed)
     scores = []

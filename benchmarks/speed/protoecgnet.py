@@ -70,24 +70,7 @@ def _windows_one_by_one(features: Any, prototypes: Any) -> Any:
 
 
 def step(branch: str, plain: bool, batch_size: int, repetitions: int) -> dict[str, Any]:
-    """Time joint training steps in this process, after a warm-up.
-
-    Parameters
-    ----------
-    branch : str
-        Branch.
-    plain : bool
-        The plain way.
-    batch_size : int
-        Records of a batch.
-    repetitions : int
-        Steps that are timed.
-
-    Returns
-    -------
-    dict
-        ``seconds``: CPU seconds per record of each step.
-    """
+    """Time joint training steps in this process, after a warm-up."""
     import torch
 
     from models_torch.protoecgnet.losses import LossWeights, PrototypeLoss, label_cooccurrence
@@ -135,24 +118,7 @@ def _plain_projection(network: Any, records: Any) -> None:
 
 
 def projection(branch: str, plain: bool, records: int, one_to_one: bool = False) -> dict[str, Any]:
-    """Time the projection of all prototypes of a branch.
-
-    Parameters
-    ----------
-    branch : str
-        Branch.
-    plain : bool
-        The plain way.
-    records : int
-        Training records.
-    one_to_one : bool
-        No record serves two prototypes.
-
-    Returns
-    -------
-    dict
-        ``seconds``: CPU seconds.
-    """
+    """Time the projection of all prototypes of a branch."""
     import torch
 
     from preprocessing import Standardizer
@@ -171,18 +137,7 @@ def projection(branch: str, plain: bool, records: int, one_to_one: bool = False)
 
 
 def explanation(records: int) -> dict[str, Any]:
-    """Time the explanation of records by a fusion of the paper's size.
-
-    Parameters
-    ----------
-    records : int
-        Records to explain.
-
-    Returns
-    -------
-    dict
-        ``seconds``: CPU seconds per record, forward passes included.
-    """
+    """Time the explanation of records by a fusion of the paper's size."""
     import torch
 
     import models_torch
@@ -242,22 +197,7 @@ def _predictor(fusion: Any) -> Any:
 
 
 def measure(records: int = 500, batch_size: int = 32, repetitions: int = 3) -> dict[str, Any]:
-    """Measure ours and the plain way in turn, each time in a fresh process on one thread.
-
-    Parameters
-    ----------
-    records : int
-        Records of the projection.
-    batch_size : int
-        Records of a step.
-    repetitions : int
-        Timed steps.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure ours and the plain way in turn, each time in a fresh process on one thread."""
     module = "protoecgnet"
     report: dict[str, Any] = {"steps": {}, "projection": {}}
     for branch in BRANCHES:

@@ -24,18 +24,7 @@ def _records(data_dir: str) -> tuple[list[int], list[str]]:
 
 
 def with_wfdb(data_dir: str) -> dict[str, float]:
-    """Read every record with `wfdb.rdsamp`, which verifies no checksum.
-
-    Parameters
-    ----------
-    data_dir : str
-        Database in PTB-XL's layout.
-
-    Returns
-    -------
-    dict
-        ``wfdb``: CPU ms of a record.
-    """
+    """Read every record with `wfdb.rdsamp`, which verifies no checksum."""
     _, names = _records(data_dir)
     wfdb = import_wfdb()
     wfdb.rdsamp(f"{data_dir}/{names[0]}")  # what it imports on first use does not count
@@ -44,18 +33,7 @@ def with_wfdb(data_dir: str) -> dict[str, float]:
 
 
 def with_reader(data_dir: str) -> dict[str, float]:
-    """Read and verify every record without a cache: file states, headers, samples, checksums.
-
-    Parameters
-    ----------
-    data_dir : str
-        Database in PTB-XL's layout.
-
-    Returns
-    -------
-    dict
-        ``read_and_verify``: CPU ms of a record.
-    """
+    """Read and verify every record without a cache: file states, headers, samples, checksums."""
     ids, names = _records(data_dir)
 
     def job() -> None:
@@ -67,20 +45,7 @@ def with_reader(data_dir: str) -> dict[str, float]:
 
 
 def with_cache(data_dir: str, cache_dir: str) -> dict[str, float]:
-    """Make the cache, open it again, and go through it in batches of float32 mV.
-
-    Parameters
-    ----------
-    data_dir : str
-        Database in PTB-XL's layout.
-    cache_dir : str
-        Empty folder.
-
-    Returns
-    -------
-    dict
-        CPU ms of a record: ``read_verify_and_cache``, ``open_cache``, ``batches_from_cache``.
-    """
+    """Make the cache, open it again, and go through it in batches of float32 mV."""
     ids, names = _records(data_dir)
 
     def load() -> ScaledSignals:
@@ -101,22 +66,7 @@ def _warm_page_cache(data_dir: str) -> None:
 
 
 def measure(data_dir: str | None = None, records: int = 1000, repetitions: int = 3) -> dict[str, Any]:
-    """Measure all ways in turn, each time in fresh processes, with the files in the page cache.
-
-    Parameters
-    ----------
-    data_dir : str, optional
-        Database in PTB-XL's layout; without it a synthetic one is written for the purpose.
-    records : int
-        Records of the synthetic one.
-    repetitions : int
-        How often each way is measured.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure all ways in turn, each time in fresh processes, with the files in the page cache."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = str(Path(data_dir).resolve()) if data_dir else f"{temporary}/synthetic"
         if not data_dir:

@@ -34,20 +34,7 @@ def _scores(source: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(source: str, resamples: int) -> dict[str, Any]:
-    """Call `utils.bootstrap.bootstrap`.
-
-    Parameters
-    ----------
-    source : str
-        A shape, or a .npz file with labels and probabilities.
-    resamples : int
-        How many.
-
-    Returns
-    -------
-    dict
-        ``cpu_seconds``.
-    """
+    """Call `utils.bootstrap.bootstrap`."""
     from utils.bootstrap import bootstrap
 
     labels, probabilities = _scores(source)
@@ -57,20 +44,7 @@ def ours(source: str, resamples: int) -> dict[str, Any]:
 
 
 def plain(source: str, resamples: int) -> dict[str, Any]:
-    """Call `sklearn.metrics.roc_auc_score` on every resample that keeps every class.
-
-    Parameters
-    ----------
-    source : str
-        A shape, or a .npz file with labels and probabilities.
-    resamples : int
-        How many.
-
-    Returns
-    -------
-    dict
-        ``cpu_seconds`` of these resamples.
-    """
+    """Call `sklearn.metrics.roc_auc_score` on every resample that keeps every class."""
     from sklearn.metrics import roc_auc_score
 
     labels, probabilities = _scores(source)
@@ -90,22 +64,7 @@ def plain(source: str, resamples: int) -> dict[str, Any]:
 def measure(
     predictions: str | None = None, resamples: int = 1000, plain_resamples: int = 20
 ) -> dict[str, Any]:
-    """Measure both ways.
-
-    Parameters
-    ----------
-    predictions : str, optional
-        A .npz file with labels and probabilities to measure on, beside synthetic ones of two shapes.
-    resamples : int
-        Resamples of ours.
-    plain_resamples : int
-        Resamples of scikit-learn, whose time is then multiplied.
-
-    Returns
-    -------
-    dict
-        The report.
-    """
+    """Measure both ways."""
     report = {}
     for source in [*_SHAPES, *([predictions] if predictions else [])]:
         fast = measured("resampling:ours", source=source, resamples=resamples)

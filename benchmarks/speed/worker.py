@@ -27,25 +27,7 @@ ONE_THREAD = {
 
 
 def measured(function: str, **arguments: Any) -> dict[str, Any]:
-    """Call a function of this package in a process of its own.
-
-    Parameters
-    ----------
-    function : str
-        ``module:function`` inside ``benchmarks.speed``; gives a JSON dict.
-    **arguments : object
-        JSON values for it.
-
-    Returns
-    -------
-    dict
-        What the function gave, and ``peak_rss_mb``, the most memory the process ever held.
-
-    Raises
-    ------
-    TwelveLeadError
-        The process failed; its last words are in the message.
-    """
+    """Call a function of this package in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.speed.worker", function, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True)
     if done.returncode:
@@ -54,13 +36,7 @@ def measured(function: str, **arguments: Any) -> dict[str, Any]:
 
 
 def peak_rss_mb() -> float:
-    """Most memory that this process held so far, memory-mapped pages that it touched included.
-
-    Returns
-    -------
-    float
-        MB (10^6 bytes).
-    """
+    """Most memory that this process held so far, memory-mapped pages that it touched included."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins there with what the starting process held
         fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
@@ -70,13 +46,7 @@ def peak_rss_mb() -> float:
 
 
 def main() -> None:
-    """Run the function that the command line names and print its result as JSON.
-
-    Raises
-    ------
-    UsageError
-        The command line does not name one.
-    """
+    """Run the function that the command line names and print its result as JSON."""
     if len(sys.argv) != 3 or ":" not in sys.argv[1]:
         raise UsageError("this module is started by `python -m benchmarks.speed`")
     module, function = sys.argv[1].split(":")

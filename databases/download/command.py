@@ -30,23 +30,7 @@ _LISTED = 10  # failures named in the final message
 
 @dataclass(frozen=True)
 class Database:
-    """Where a database lives and which files belong to it.
-
-    Attributes
-    ----------
-    title : str
-        What people call it.
-    url : str
-        Folder that holds SHA256SUMS.txt.
-    tables : tuple of str
-        Files that are always fetched.
-    extras : tuple of str
-        Files that are fetched where the server has them.
-    records : dict of int to str
-        Sampling rate in Hz to the folder of its records.
-    licence : str
-        Licence and source to cite.
-    """
+    """Where a database lives and which files belong to it."""
 
     title: str
     url: str
@@ -74,19 +58,7 @@ class DownloadError(TwelveLeadError):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a download did.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        Where the files are.
-    fetched : int
-        Files that came over the network.
-    kept : int
-        Files that were there already, verified.
-    received : int
-        Bytes that came over the network, failed attempts included.
-    """
+    """What a download did."""
 
     folder: Path
     fetched: int
@@ -95,23 +67,7 @@ class Summary:
 
 
 def parse_checksums(text: str) -> dict[str, str]:
-    """Read a SHA256SUMS file.
-
-    Parameters
-    ----------
-    text : str
-        Lines of ``<hash> <path>``, with one or more spaces, perhaps ``*`` or ``./`` before the path.
-
-    Returns
-    -------
-    dict of str to str
-        Path to hash, in lower case, in the order of the file.
-
-    Raises
-    ------
-    DataError
-        A line is something else, or a path leads out of the folder.
-    """
+    """Read a SHA256SUMS file."""
     checksums = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -132,29 +88,7 @@ def parse_checksums(text: str) -> dict[str, str]:
 def choose_files(
     database: Database, checksums: Iterable[str], rates: Iterable[int], limit: int | None = None
 ) -> list[str]:
-    """Choose what to fetch: the tables, then the records.
-
-    Parameters
-    ----------
-    database : Database
-        Which one.
-    checksums : iterable of str
-        Paths that the server has.
-    rates : iterable of int
-        Sampling rates in Hz.
-    limit : int, optional
-        Only the first records of each rate.
-
-    Returns
-    -------
-    list of str
-        Paths.
-
-    Raises
-    ------
-    DataError
-        The server does not list a table or the records.
-    """
+    """Choose what to fetch: the tables, then the records."""
     listed = set(checksums)
     for table in database.tables:
         if table not in listed:
@@ -217,45 +151,7 @@ def download(
     timeout: float = 30.0,
     backoff: float = 0.5,
 ) -> Summary:
-    """Download a database, or continue a download.
-
-    Parameters
-    ----------
-    name : str
-        A key of `DATABASES`.
-    to : path-like
-        Target folder.
-    rates : iterable of int
-        Sampling rates in Hz whose records are wanted.
-    limit : int, optional
-        Only the first records of each rate. The tables list all of them all the same.
-    workers : int
-        Files fetched at the same time.
-    url : str, optional
-        Another address of the same files, for example a mirror.
-    retries : int
-        Further attempts for each file.
-    timeout : float
-        Seconds without a byte after which an attempt has failed.
-    backoff : float
-        Seconds before the second attempt; doubled for each further one, at most 30.
-
-    Returns
-    -------
-    Summary
-        What was done.
-
-    Raises
-    ------
-    UsageError
-        Unknown database or impossible option, or another download is running in this folder.
-    DataError
-        What the server calls SHA256SUMS.txt is none, or of another database.
-    DownloadError
-        Files are missing; the message lists them with the reasons.
-    TwelveLeadError
-        The target folder cannot be written.
-    """
+    """Download a database, or continue a download."""
     if name not in DATABASES:
         raise UsageError(f"unknown database '{name}': {nearest(name, DATABASES)}")
     database = DATABASES[name]

@@ -39,21 +39,6 @@ def only_download(folder: Path) -> Iterator[None]:
 
     The lock ends with the process, however that ends. Its empty file stays, because a file that is removed
     while another process opens it would lock nothing.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Target folder; made where it is absent.
-
-    Yields
-    ------
-    None
-        While no other download can begin.
-
-    Raises
-    ------
-    UsageError
-        Another download is running in this folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "ab") as file:
@@ -72,18 +57,11 @@ class FileClient:
 
     Each thread keeps its connection open: most files are small, handshakes are not.
 
-    Parameters
-    ----------
-    url : str
-        Folder on the server.
-    folder : path-like
-        Where the files go.
-    retries : int
-        Further attempts for each file.
-    timeout : float
-        Seconds without a byte after which an attempt has failed.
-    backoff : float
-        Seconds before the second attempt; doubled for each further one, at most 30.
+    ``url``: folder on the server.
+    ``folder``: where the files go.
+    ``retries``: further attempts for each file.
+    ``timeout``: seconds without a byte after which an attempt has failed.
+    ``backoff``: seconds before the second attempt; doubled for each further one, at most 30.
     """
 
     def __init__(
@@ -110,37 +88,11 @@ class FileClient:
 
     @property
     def received(self) -> int:
-        """Bytes that came over the network so far.
-
-        Returns
-        -------
-        int
-            Failed attempts included.
-        """
+        """Bytes that came over the network so far."""
         return self._received
 
     def fetch(self, name: str, digest: str | None) -> bool:
-        """Bring one file into the folder.
-
-        Parameters
-        ----------
-        name : str
-            Path on the server and in the folder.
-        digest : str or None
-            Its SHA-256. Without one the file is fetched anew and cannot be verified.
-
-        Returns
-        -------
-        bool
-            False if the file was there already.
-
-        Raises
-        ------
-        FetchFailure
-            Every attempt failed, or another one would be pointless.
-        FetchStopped
-            `stop` was set.
-        """
+        """Bring one file into the folder."""
         path = self.folder / name
         part = path.with_name(f".{path.name}.part")
         if digest is None:

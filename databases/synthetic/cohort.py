@@ -32,19 +32,7 @@ _PLANTING_ORDER = ("HYP", "CD", "MI", "STTC")  # a bundle block reshapes the QRS
 
 @dataclass(frozen=True)
 class Patient:
-    """One synthetic patient.
-
-    Attributes
-    ----------
-    patient_id : int
-        Number.
-    profile : tuple of str
-        Superclasses.
-    records : int
-        How many recordings.
-    fold : int
-        1 to 10; the same for all recordings.
-    """
+    """One synthetic patient."""
 
     patient_id: int
     profile: tuple[str, ...]
@@ -53,20 +41,7 @@ class Patient:
 
 
 def make_cohort(rng: np.random.Generator, records: int) -> list[Patient]:
-    """Draw patients until the wanted number of recordings is there, and share them out to the folds.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    records : int
-        Recordings of all patients together.
-
-    Returns
-    -------
-    list of Patient
-        In random order.
-    """
+    """Draw patients until the wanted number of recordings is there, and share them out to the folds."""
     counts: list[int] = []
     while sum(counts) < records:
         counts.append(min(int(rng.choice([1, 2, 3], p=[0.86, 0.11, 0.03])), records - sum(counts)))
@@ -88,20 +63,6 @@ def stratified_folds(
 
     The rarest class is dealt out first, each patient to the fold that lacks most of it (Sechidis et al. 2011,
     doi:10.1007/978-3-642-23808-6_10), as PTB-XL did. Folds 9 and 10, which are scored, come first on a tie.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Breaks ties.
-    profiles : list of tuple of str
-        Superclasses of each patient.
-    counts : list of int
-        Recordings of each patient.
-
-    Returns
-    -------
-    list of int
-        Fold 1 to 10 of each patient.
     """
     weight = np.array(counts, dtype=float)
     member = np.array([[name in profile for name in CLASSES] for profile in profiles])
@@ -129,19 +90,7 @@ def stratified_folds(
 
 @dataclass(frozen=True)
 class Heart:
-    """A patient's heart and body, the same in every recording.
-
-    Attributes
-    ----------
-    age, sex : int
-        Years; 0 male, 1 female, as PTB-XL codes it.
-    waves : Waves
-        One beat.
-    lead_field : ndarray, shape (8, 3)
-        How the leads see the heart.
-    signs : list of PlantedSign
-        What is wrong and where it shows.
-    """
+    """A patient's heart and body, the same in every recording."""
 
     age: int
     sex: int
@@ -151,20 +100,7 @@ class Heart:
 
 
 def make_heart(rng: np.random.Generator, profile: tuple[str, ...]) -> Heart:
-    """Draw a patient's heart: normal variation first, then the signs of the profile.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    profile : tuple of str
-        Superclasses.
-
-    Returns
-    -------
-    Heart
-        The patient.
-    """
+    """Draw a patient's heart: normal variation first, then the signs of the profile."""
     ill = any(name != "NORM" for name in profile)
     age = int(np.clip(rng.normal(65, 13) if ill else rng.normal(51, 17), 18, 89))
     sex = int(rng.random() < (0.45 if ill else 0.55))

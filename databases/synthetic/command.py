@@ -58,30 +58,6 @@ def write_dataset(
 
     A dataset that is replaced makes way by a rename just before the new one gets its name: a process killed
     between the two renames leaves no dataset at `to`, and running it again writes the new one.
-
-    Parameters
-    ----------
-    to : path-like
-        Target folder. A dataset that this function wrote before is left alone when its parameters are the
-        same and replaced when they differ; any other non-empty folder is refused.
-    records : int
-        Number of recordings of 10 s.
-    seed : int
-        The same seed gives the same bytes.
-    rates : sequence of int
-        Sampling rates in Hz, 100 and 500 or one of them.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UsageError
-        Impossible parameters, or the folder holds something else.
-    TwelveLeadError
-        The dataset cannot be written there, or `to` is a mount point, which no rename can replace.
     """
     to = Path(to)
     parameters = _parameters(records, seed, rates)
@@ -114,28 +90,7 @@ def load_truth(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read where the planted signs are.
 
-    Parameters
-    ----------
-    folder : path-like
-        A dataset written by `write_dataset`.
-    superclass : str, optional
-        Only signs of this class (``CD``, ``HYP``, ``MI`` or ``STTC``); default all.
-
-    Returns
-    -------
-    ecg_ids : ndarray of int, shape (N,)
-        In the order of ptbxl_database.csv.
-    mask : ndarray of bool, shape (N, 1000, 12)
-        True where a sign is, at 100 Hz, leads in the order of `utils.ecg.LEADS`.
-    codes : ndarray of str, shape (N,)
-        The planted signs, joined by ``+``; empty for none.
-
-    Raises
-    ------
-    DataError
-        The file is missing or damaged.
-    UsageError
-        Unknown class.
+    Returns shape ecg_ids (N,), mask (N, 1000, 12), codes (N,).
     """
     path = Path(folder) / "truth.npz"
     if superclass is not None and superclass not in CLASSES:

@@ -35,19 +35,7 @@ def electrode_noise(
     Each electrode has its own wander (below 0.7 Hz), muscle noise (20-150 Hz) and 50 Hz mains. Working on
     electrodes keeps the relations between the leads true for the noise as well.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    seconds : int
-        Length of the recording.
-    baseline, muscle, mains : float
-        Root mean square per electrode in mV.
-
-    Returns
-    -------
-    ndarray, shape ((seconds + 1) * 500, 8)
-        mV at 500 Hz, starting half a second before the recording.
+    Returns shape ((seconds + 1).
     """
     samples = round((seconds + 2 * MARGIN) * BASE_RATE)
     frequency = np.fft.rfftfreq(samples, 1 / BASE_RATE)
@@ -72,17 +60,7 @@ def decimate(signal: np.ndarray, sampling_rate: int) -> np.ndarray:
 
     Mains hum of 50 Hz sits on the band edge of a 100 Hz recording: half of it is left there.
 
-    Parameters
-    ----------
-    signal : ndarray, shape ((seconds + 1) * 500, leads)
-        From `simulate_vector` or `electrode_noise`.
-    sampling_rate : int
-        A divisor of 500 (Hz).
-
-    Returns
-    -------
-    ndarray, shape (seconds * sampling_rate, leads)
-        The recording.
+    Shapes: signal ((seconds + 1) -> (seconds * sampling_rate, leads).
     """
     if sampling_rate != BASE_RATE:
         signal = resample_poly(signal, 1, BASE_RATE // sampling_rate, axis=0)
@@ -93,15 +71,7 @@ def decimate(signal: np.ndarray, sampling_rate: int) -> np.ndarray:
 def twelve_leads(independent: np.ndarray) -> np.ndarray:
     """Compute the twelve leads from I, II and V1-V6.
 
-    Parameters
-    ----------
-    independent : ndarray, shape (..., 8)
-        Leads I, II, V1-V6.
-
-    Returns
-    -------
-    ndarray, shape (..., 12)
-        In the order of `utils.ecg.LEADS`.
+    Shapes: independent (..., 8) -> (..., 12).
     """
     one, two = independent[..., 0], independent[..., 1]
     limb = np.stack([one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2], axis=-1)

@@ -16,19 +16,7 @@ import numpy as np
 
 @dataclass
 class Waves:
-    """The waves of one beat, one row each.
-
-    Attributes
-    ----------
-    names : list of str
-        For example ``septal`` or ``T_peak``.
-    groups : ndarray of str, shape (K,)
-        ``P``, ``QRS``, ``ST`` or ``T``.
-    times, widths : ndarray, shape (K,)
-        Centre and standard deviation in seconds; ST and T are given for an RR interval of 1 s.
-    vectors : ndarray, shape (K, 3)
-        Direction and size in mV.
-    """
+    """The waves of one beat, one row each."""
 
     names: list[str]
     groups: np.ndarray
@@ -38,30 +26,13 @@ class Waves:
 
     @classmethod
     def from_table(cls, table: list[tuple]) -> Waves:
-        """Build from rows (name, group, time, width, x, y, z).
-
-        Parameters
-        ----------
-        table : list of tuple
-            One row per wave.
-
-        Returns
-        -------
-        Waves
-            The beat.
-        """
+        """Build from rows (name, group, time, width, x, y, z)."""
         numbers = np.array([row[2:] for row in table], dtype=float)
         groups = np.array([row[1] for row in table], dtype="U3")
         return cls([row[0] for row in table], groups, numbers[:, 0], numbers[:, 1], numbers[:, 2:])
 
     def copy(self) -> Waves:
-        """Copy, so that the original survives a change.
-
-        Returns
-        -------
-        Waves
-            Independent arrays.
-        """
+        """Copy, so that the original survives a change."""
         return Waves(
             list(self.names), self.groups.copy(), self.times.copy(), self.widths.copy(), self.vectors.copy()
         )
@@ -69,17 +40,7 @@ class Waves:
     def add(
         self, name: str, group: str, time: float, width: float, vector: tuple[float, float, float]
     ) -> None:
-        """Add one wave.
-
-        Parameters
-        ----------
-        name, group : str
-            As in the class.
-        time, width : float
-            Seconds.
-        vector : tuple of float
-            x, y, z in mV.
-        """
+        """Add one wave."""
         self.names.append(name)
         self.groups = np.append(self.groups, group)
         self.times = np.append(self.times, time)
@@ -87,35 +48,11 @@ class Waves:
         self.vectors = np.vstack([self.vectors, vector])
 
     def row(self, name: str) -> int:
-        """Find the row of a wave.
-
-        Parameters
-        ----------
-        name : str
-            Wave name.
-
-        Returns
-        -------
-        int
-            Row index.
-        """
+        """Find the row of a wave."""
         return self.names.index(name)
 
     def window(self, group: str, rr: float = 1.0) -> tuple[float, float]:
-        """Time span of a group of waves.
-
-        Parameters
-        ----------
-        group : str
-            ``P``, ``QRS``, ``ST`` or ``T``.
-        rr : float
-            RR interval in seconds; ST and T stretch with its square root.
-
-        Returns
-        -------
-        tuple of float
-            Start and end in seconds from the R peak.
-        """
+        """Time span of a group of waves."""
         of_group = self.groups == group
         stretch = np.sqrt(rr) if group in ("ST", "T") else 1.0
         reach = 2.2 * self.widths[of_group]
@@ -124,13 +61,7 @@ class Waves:
 
 
 def healthy_waves() -> Waves:
-    """Give the textbook beat: R grows from V1 to V5, aVR points down, T follows QRS.
-
-    Returns
-    -------
-    Waves
-        PR interval 0.15 s, QRS 0.08 s, QTc 0.41 s.
-    """
+    """Give the textbook beat: R grows from V1 to V5, aVR points down, T follows QRS."""
     return Waves.from_table(
         [
             ("P_right", "P", -0.145, 0.017, 0.045, 0.080, -0.035),
@@ -151,18 +82,7 @@ def healthy_waves() -> Waves:
 def rotation(frontal: float, horizontal: float = 0.0) -> np.ndarray:
     """Rotation of the heart vector.
 
-    Parameters
-    ----------
-    frontal : float
-        Radians in the frontal plane; positive turns the axis towards the feet (to the right).
-    horizontal : float
-        Radians in the horizontal plane; positive turns forces from the left towards the back, which delays
-        the R progression in the chest leads.
-
-    Returns
-    -------
-    ndarray, shape (3, 3)
-        Apply as ``vectors @ rotation.T``.
+    Returns shape (3, 3).
     """
     c, s = np.cos(frontal), np.sin(frontal)
     around_z = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
@@ -174,19 +94,7 @@ def rotation(frontal: float, horizontal: float = 0.0) -> np.ndarray:
 def evaluate_beats(waves: Waves, times: np.ndarray, rr: np.ndarray) -> np.ndarray:
     """Heart vector of several beats of the same shape.
 
-    Parameters
-    ----------
-    waves : Waves
-        The shape.
-    times : ndarray, shape (B, S)
-        Seconds from each beat's R peak.
-    rr : ndarray, shape (B,)
-        Each beat's RR interval in seconds; ST and T stretch with its square root (Bazett).
-
-    Returns
-    -------
-    ndarray, shape (B, S, 3)
-        mV.
+    Shapes: times (B, S), rr (B,) -> (B, S, 3).
     """
     repolarisation = np.isin(waves.groups, ("ST", "T"))
     stretch = np.where(repolarisation, np.sqrt(rr)[:, None], 1.0)

@@ -26,23 +26,7 @@ SEPTAL = ("V1", "V2", "V3", "V4")
 
 @dataclass(frozen=True)
 class Sign:
-    """One diagnostic statement that the generator can plant.
-
-    Attributes
-    ----------
-    code : str
-        SCP code.
-    superclass : str
-        One of `CLASSES`.
-    weight : float
-        How often it is drawn within its superclass.
-    leads : tuple of str
-        Leads in which cardiology looks for it, reciprocal ones included.
-    groups : tuple of str
-        Groups of waves it changes (``PR``: from the start of P to QRS).
-    apply : callable
-        ``(waves, severity, rng)``, changes the beat in place.
-    """
+    """One diagnostic statement that the generator can plant."""
 
     code: str
     superclass: str

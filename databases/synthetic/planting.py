@@ -17,17 +17,7 @@ _VISIBLE = 0.04  # mV: a sign counts as visible in a lead from here
 
 @dataclass(frozen=True)
 class PlantedSign:
-    """A sign in one heart and where it shows.
-
-    Attributes
-    ----------
-    code : str
-        SCP code.
-    severity : float
-        0 to 1.
-    visible : dict of str to ndarray of bool, shape (12,)
-        For each group of waves of the sign: its leads in which it changes that part by 0.04 mV or more.
-    """
+    """A sign in one heart and where it shows."""
 
     code: str
     severity: float
@@ -39,23 +29,7 @@ def plant(
 ) -> PlantedSign:
     """Change a beat and find where the change is visible, by comparison with the beat before.
 
-    Parameters
-    ----------
-    waves : Waves
-        Changed in place.
-    code : str
-        A key of `SIGNS`.
-    severity : float
-        0 to 1.
-    rng : numpy.random.Generator
-        Source of randomness.
-    lead_field : ndarray, shape (8, 3)
-        How this patient's leads see the heart.
-
-    Returns
-    -------
-    PlantedSign
-        Something is always marked: where nothing reaches 0.04 mV, the lead and group with the largest change.
+    Shapes: lead_field (8, 3).
     """
     sign = SIGNS[code]
     time = np.arange(BEAT_START, BEAT_END, 1 / BASE_RATE)
@@ -73,22 +47,7 @@ def plant(
 
 
 def sign_window(waves: Waves, group: str, rr: float = 1.0) -> tuple[float, float]:
-    """Time span of a group of waves, ``PR`` included.
-
-    Parameters
-    ----------
-    waves : Waves
-        The beat after planting.
-    group : str
-        ``P``, ``PR`` (start of P to start of QRS), ``QRS``, ``ST`` or ``T``.
-    rr : float
-        RR interval in seconds.
-
-    Returns
-    -------
-    tuple of float
-        Start and end in seconds from the R peak.
-    """
+    """Time span of a group of waves, ``PR`` included."""
     if group == "PR":
         return waves.window("P")[0], waves.window("QRS")[0]
     start, end = waves.window(group, rr)

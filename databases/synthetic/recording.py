@@ -20,41 +20,14 @@ FOLDERS = {100: ("records100", "lr"), 500: ("records500", "hr")}
 
 
 def record_name(ecg_id: int, sampling_rate: int) -> str:
-    """Path of a record in the dataset, without suffix.
-
-    Parameters
-    ----------
-    ecg_id : int
-        Number of the recording.
-    sampling_rate : int
-        100 or 500 Hz.
-
-    Returns
-    -------
-    str
-        For example ``records100/00000/00001_lr``.
-    """
+    """Path of a record in the dataset, without suffix."""
     folder, suffix = FOLDERS[sampling_rate]
     return f"{folder}/{ecg_id // 1000 * 1000:05d}/{ecg_id:05d}_{suffix}"
 
 
 @dataclass(frozen=True)
 class SimulatedRecording:
-    """Ten seconds of one patient.
-
-    Attributes
-    ----------
-    signals : dict of int to ndarray, shape (10 * sampling_rate, 12)
-        mV for each sampling rate.
-    rhythm : Rhythm
-        Its beats.
-    kind : str
-        ``sinus``, ``arrhythmia`` or ``fibrillation``.
-    rate : float
-        Beats per minute.
-    noise : dict of str to float
-        Root mean square of ``baseline``, ``muscle`` and ``mains`` at an electrode in mV.
-    """
+    """Ten seconds of one patient."""
 
     signals: dict[int, np.ndarray]
     rhythm: Rhythm
@@ -66,24 +39,7 @@ class SimulatedRecording:
 def simulate_recording(
     rng: np.random.Generator, heart: Heart, patient: Patient, sampling_rates: Sequence[int]
 ) -> SimulatedRecording:
-    """Record a patient once: today's rhythm, electrode placement and noise.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    heart : Heart
-        The patient's heart.
-    patient : Patient
-        Who it is.
-    sampling_rates : sequence of int
-        Hz; all rates show the same ten seconds.
-
-    Returns
-    -------
-    SimulatedRecording
-        The recording.
-    """
+    """Record a patient once: today's rhythm, electrode placement and noise."""
     kind = "sinus"
     p_matters = any(sign.code in ("1AVB", "LAO/LAE") for sign in heart.signs)
     if patient.profile != ("NORM",) and not p_matters and rng.random() < (0.07 if patient.profile else 0.5):
@@ -109,17 +65,7 @@ def simulate_recording(
 def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
     """Mark where the patient's signs are in a recording. Ventricular beats do not show them.
 
-    Parameters
-    ----------
-    heart : Heart
-        The patient's heart.
-    rhythm : Rhythm
-        The beats of the recording.
-
-    Returns
-    -------
-    ndarray of uint8, shape (1000, 12)
-        At 100 Hz; bit k marks a sign of class k of `databases.synthetic.pathology.CLASSES`.
+    Returns shape (1000, 12).
     """
     mask = np.zeros((SECONDS * TRUTH_RATE, 12), dtype=np.uint8)
     time = np.arange(len(mask)) / TRUTH_RATE
@@ -175,26 +121,7 @@ def _scp_codes(
 def table_row(
     rng: np.random.Generator, ecg_id: int, patient: Patient, heart: Heart, recording: SimulatedRecording
 ) -> dict[str, object]:
-    """Describe a recording as one row of ptbxl_database.csv, in the official column order.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    ecg_id : int
-        Number of the recording.
-    patient : Patient
-        Who was recorded.
-    heart : Heart
-        The patient's heart.
-    recording : SimulatedRecording
-        The recording.
-
-    Returns
-    -------
-    dict
-        Column name to value; None for an empty cell.
-    """
+    """Describe a recording as one row of ptbxl_database.csv, in the official column order."""
     codes = _scp_codes(rng, patient, heart, recording)
     height = rng.normal(163 if heart.sex else 176, 7)
     recorded = pd.Timestamp("1990-01-01") + pd.Timedelta(minutes=ecg_id * 397)

@@ -15,19 +15,7 @@ BEAT_START, BEAT_END = -0.55, 0.85  # seconds around R in which a beat's waves l
 
 @dataclass
 class Rhythm:
-    """When the beats come and which of them are ventricular.
-
-    Attributes
-    ----------
-    peaks : ndarray, shape (B,)
-        R peaks in seconds; the first and last lie outside the recording.
-    rr : ndarray, shape (B,)
-        Interval before each beat in seconds, as repolarisation feels it.
-    ventricular : ndarray of bool, shape (B,)
-        Premature ventricular complexes.
-    fibrillation : bool
-        Fibrillatory waves instead of P waves.
-    """
+    """When the beats come and which of them are ventricular."""
 
     peaks: np.ndarray
     rr: np.ndarray
@@ -36,26 +24,7 @@ class Rhythm:
 
 
 def make_rhythm(rng: np.random.Generator, rate: float, kind: str, seconds: int, pvcs: int = 0) -> Rhythm:
-    """Draw beat times: breathing and slow variation in sinus rhythm, no order in atrial fibrillation.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    rate : float
-        Mean beats per minute.
-    kind : str
-        ``sinus``, ``arrhythmia`` (sinus arrhythmia) or ``fibrillation``.
-    seconds : int
-        Length of the recording.
-    pvcs : int
-        Premature ventricular complexes, each with its compensatory pause.
-
-    Returns
-    -------
-    Rhythm
-        Beats from before the start to after the end.
-    """
+    """Draw beat times: breathing and slow variation in sinus rhythm, no order in atrial fibrillation."""
     count = int((seconds + 2 * MARGIN + 3) * rate / 60 * 1.3) + 4
     if kind == "fibrillation":
         rr = 60 / rate * np.clip(rng.lognormal(-0.02, 0.22, count), 0.5, 2.0)
@@ -83,18 +52,7 @@ def make_rhythm(rng: np.random.Generator, rate: float, kind: str, seconds: int, 
 
 
 def ventricular_waves(rng: np.random.Generator) -> Waves:
-    """Shape of a premature ventricular complex: no P, wide QRS, T opposite to QRS.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Draws the origin.
-
-    Returns
-    -------
-    Waves
-        The beat.
-    """
+    """Shape of a premature ventricular complex: no P, wide QRS, T opposite to QRS."""
     side = rng.choice([-1.0, 1.0])  # from the right ventricle it looks like LBBB, from the left like RBBB
     main = np.array([side * rng.uniform(0.6, 1.1), rng.uniform(-0.9, 0.9), side * rng.uniform(0.4, 0.9)])
     waves = Waves.from_table(
@@ -110,21 +68,7 @@ def ventricular_waves(rng: np.random.Generator) -> Waves:
 def simulate_vector(rng: np.random.Generator, waves: Waves, rhythm: Rhythm, seconds: int) -> np.ndarray:
     """Heart vector of a whole recording, with breathing.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    waves : Waves
-        Shape of the normal beats.
-    rhythm : Rhythm
-        Beat times.
-    seconds : int
-        Length of the recording.
-
-    Returns
-    -------
-    ndarray, shape ((seconds + 1) * 500, 3)
-        mV at 500 Hz, starting half a second before the recording.
+    Returns shape ((seconds + 1).
     """
     samples = round((seconds + 2 * MARGIN) * BASE_RATE)
     span = round((BEAT_END - BEAT_START) * BASE_RATE)

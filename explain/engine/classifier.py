@@ -27,14 +27,9 @@ if TYPE_CHECKING:
 class _MeanOverCrops(nn.Module):
     """Mean of the logits over the windows of a model that was trained on crops.
 
-    Parameters
-    ----------
-    model : nn.Module
-        (B, length, leads) -> logits.
-    starts : sequence of int
-        First samples of the windows.
-    length : int
-        Samples of a window.
+    ``model``: (B, length, leads) -> logits.
+    ``starts``: first samples of the windows.
+    ``length``: samples of a window.
     """
 
     def __init__(self, model: nn.Module, starts: Sequence[int], length: int):
@@ -49,12 +44,8 @@ class _MeanOverCrops(nn.Module):
 class _KerasLogits(nn.Module):
     """A Keras model on the PyTorch backend without its last activation.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Its last layer is the dense head.
-    layers : sequence of FeatureLayer
-        Their tensors come with the logits.
+    ``model``: its last layer is the dense head.
+    ``layers``: their tensors come with the logits.
     """
 
     def __init__(self, model: keras.Model, layers: Sequence[FeatureLayer]):
@@ -82,31 +73,9 @@ class Classifier:
     A model that was trained on crops reads a record window by window, and the predictor averages the
     windows' probabilities. What is explained here is the mean of the windows' *logits*, which is not bounded.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        The model with its card. It is set to evaluation mode and its weights need no gradients any more.
-    name : str
-        Name of the run.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        Standardised signals (B, samples, leads) -> logits (B, C), on ``device``.
-    fast : torch.nn.Module
-        The same function to 1e-5, for many forward passes without gradients; `module` unless replaced.
-    attention : callable or None
-        Standardised signals (B, samples, leads) ndarray -> attention of IMLE-Net, an ndarray of that shape.
-    name, model_name, framework : str
-        Run, architecture, and ``torch`` or ``keras``.
-    classes, leads : list of str
-        Of the model.
-    samples, sampling_rate, crop : int
-        Of its records; crop is 0 where the model reads them whole.
-    multilabel : bool
-        Sigmoid for independent labels, softmax for exclusive ones.
-    card : dict
-        The card of the checkpoint.
+    ``predictor``: the model with its card. It is set to evaluation mode and its weights need no
+        gradients any more.
+    ``name``: name of the run.
     """
 
     def __init__(self, predictor: Predictor, name: str):
@@ -145,52 +114,21 @@ class Classifier:
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
         """Check records and standardise them as in training.
 
-        Parameters
-        ----------
-        signals_mv : array_like, shape (N, samples, leads)
-            Millivolts.
-
-        Returns
-        -------
-        ndarray, shape (N, samples, leads), float32
-            What `module` takes.
-
-        Raises
-        ------
-        DataError
-            Wrong shape, or values that are not finite.
+        Shapes: signals_mv (N, samples, leads) -> (N, samples, leads).
         """
         return self.predictor.standardize(signals_mv)
 
     def tensor(self, x: np.ndarray) -> Tensor:
         """Copy signals to the model's device.
 
-        Parameters
-        ----------
-        x : array_like, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        Tensor, float32
-            A copy, never a view: the array may be read-only.
+        Shapes: x (B, samples, leads).
         """
         return torch.tensor(np.asarray(x, dtype=np.float32), device=self.device)
 
     def logits(self, x: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Logits of standardised signals.
 
-        Parameters
-        ----------
-        x : array_like, shape (B, samples, leads)
-            Standardised signals.
-        batch_size : int
-            Rows of one forward pass.
-
-        Returns
-        -------
-        ndarray, shape (B, C), float32
-            Logits.
+        Shapes: x (B, samples, leads) -> (B, C).
         """
         rows = [np.zeros((0, len(self.classes)), np.float32)]
         with torch.no_grad(), self.exact_arithmetic():
@@ -201,15 +139,7 @@ class Classifier:
     def probabilities(self, logits: Any) -> Any:
         """Probabilities of logits.
 
-        Parameters
-        ----------
-        logits : Tensor or ndarray, shape (B, C)
-            From `module` or `logits`.
-
-        Returns
-        -------
-        Tensor or ndarray, shape (B, C)
-            Sigmoid for independent labels, softmax for exclusive ones; a Tensor for a Tensor.
+        Shapes: logits (B, C) -> (B, C).
         """
         values = torch.as_tensor(logits)
         result = torch.sigmoid(values) if self.multilabel else torch.softmax(values, dim=1)
@@ -217,13 +147,7 @@ class Classifier:
 
     @contextlib.contextmanager
     def exact_arithmetic(self) -> Iterator[None]:
-        """Whole float32 products on a GPU, and LSTMs that can be differentiated in evaluation mode.
-
-        Yields
-        ------
-        None
-            While the block runs. On the CPU nothing changes.
-        """
+        """Whole float32 products on a GPU, and LSTMs that can be differentiated in evaluation mode."""
         # cuDNN's LSTM refuses a backward pass in evaluation mode; PyTorch's own does not
         recurrent = any(isinstance(part, nn.RNNBase) for part in self.module.modules())
         products = torch.backends.cuda.matmul.allow_tf32
@@ -237,17 +161,7 @@ class Classifier:
     def feature_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Maps of the layers that Grad-CAM looks at, in one forward pass that gradients flow through.
 
-        Parameters
-        ----------
-        x : Tensor, shape (B, samples, leads)
-            Standardised signals that require a gradient.
-
-        Returns
-        -------
-        maps : list of Tensor
-            One for each of ``feature_layers``, as the layer gives it.
-        logits : Tensor, shape (B, C)
-            Logits.
+        Shapes: x (B, samples, leads) -> logits (B, C).
         """
         if isinstance(self._model, _KerasLogits):
             windows = torch.stack([x[:, s : s + self._length] for s in self._starts], dim=1)
@@ -266,19 +180,7 @@ class Classifier:
     def lay_out(self, layer: FeatureLayer, values: Tensor, upsampling: str = "centered") -> Tensor:
         """Bring a coarse map to the samples it stands for.
 
-        Parameters
-        ----------
-        layer : FeatureLayer
-            One of ``feature_layers``.
-        values : Tensor, shape (rows, H, windows, columns)
-            One number for each position of the layer; a row is a window of a model trained on crops.
-        upsampling : str
-            See `Settings`.
-
-        Returns
-        -------
-        Tensor, shape (B, samples, leads)
-            Where windows overlap, their maps are added: the logit is their logits' mean.
+        Shapes: values (rows, H, windows, columns) -> (B, samples, leads).
         """
         rows = layer.lay_out(values, self._length, len(self.leads), upsampling)
         rows = rows.unflatten(0, (-1, len(self._starts)))
@@ -296,13 +198,7 @@ class Classifier:
 
 
 def use_torch_backend() -> None:
-    """Make Keras run on PyTorch; Keras must not have been imported on another backend.
-
-    Raises
-    ------
-    TwelveLeadError
-        It has: a process cannot change Keras' backend.
-    """
+    """Make Keras run on PyTorch; Keras must not have been imported on another backend."""
     if "keras" in sys.modules:
         backend = sys.modules["keras"].backend.backend()
         if backend != "torch":
@@ -314,29 +210,7 @@ def use_torch_backend() -> None:
 
 
 def load_classifier(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Classifier:
-    """Load a trained model of either framework for attribution.
-
-    Parameters
-    ----------
-    path : str or path-like
-        Checkpoint folder, name of a run, or name of weights that come with the repository.
-    output_dir : path-like
-        Folder that holds ``checkpoints/``.
-
-    Returns
-    -------
-    Classifier
-        On the GPU where there is one.
-
-    Raises
-    ------
-    UsageError
-        No such checkpoint.
-    DataError
-        A damaged checkpoint or weights that do not fit the card's model.
-    TwelveLeadError
-        A Keras model, and Keras is already running on another backend than PyTorch.
-    """
+    """Load a trained model of either framework for attribution."""
     folder = find_checkpoint(path, output_dir)
     if read_card(folder)["framework"] == "keras":
         use_torch_backend()

@@ -27,10 +27,7 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 class FastCopy(nn.Module):
     """A changed copy of a model, in inference mode.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        (B, T, leads) -> (B, C). Its parts have the names that they have in the original.
+    ``model``: (B, T, leads) -> (B, C). Its parts have the names that they have in the original.
     """
 
     def __init__(self, model: nn.Module):
@@ -72,11 +69,6 @@ def speed_up(classifier: Classifier) -> None:
     """Make ``classifier.fast`` a copy for many forward passes, where the model allows it.
 
     Call it again after the weights have changed.
-
-    Parameters
-    ----------
-    classifier : Classifier
-        Its ``fast`` is replaced; ``module`` stays as it is.
     """
     probe = torch.randn(
         *(4, classifier.samples, len(classifier.leads)), generator=torch.Generator().manual_seed(0)
@@ -87,18 +79,7 @@ def speed_up(classifier: Classifier) -> None:
 def fast_copy(module: nn.Module, probe: Tensor) -> nn.Module:
     """Copy a module for many forward passes.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        (B, T, leads) -> (B, C), in evaluation mode; not changed.
-    probe : Tensor, shape (B, T, leads)
-        Some input of the module's shape. The copy is only used if it answers it like the module to
-        `TOLERANCE`.
-
-    Returns
-    -------
-    torch.nn.Module
-        For use without gradients. Where nothing could be folded or computed faster: `module` itself.
+    Shapes: probe (B, T, leads).
     """
     run = _Run(module, probe)
     for on_cpu in (True, False):

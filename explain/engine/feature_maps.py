@@ -39,20 +39,15 @@ _MAX_STRIDE = 32  # samples of a column of the study's ResNet-18
 class FeatureLayer:
     """A layer whose output is a coarse map of the signal.
 
-    Parameters
-    ----------
-    name : str
-        What the layer is.
-    source : torch.nn.Module or keras.KerasTensor
-        The module whose output, or the tensor which, is the map.
-    arrange : callable
-        Brings the map, and its gradient, to (rows, channels, H, windows, columns). H is the number of leads,
-        or 1 where they are mixed; the windows follow one another in time, 1 where the layer reads it whole.
-    centres : callable
-        Number of columns and samples of a window -> a list of arrays: the sample at the middle of what each
-        column sees. One array for each time the columns run through the window; the maps of all are added.
-    spread : callable
-        (rows, H, T) and the number of leads -> (rows, T, leads).
+    ``name``: what the layer is.
+    ``source``: the module whose output, or the tensor which, is the map.
+    ``arrange``: brings the map, and its gradient, to (rows, channels, H, windows, columns). H is
+        the number of leads, or 1 where they are mixed; the windows follow one another in time, 1
+        where the layer reads it whole.
+    ``centres``: number of columns and samples of a window -> a list of arrays: the sample at the
+        middle of what each column sees. One array for each time the columns run through the window;
+        the maps of all are added.
+    ``spread``: (rows, H, T) and the number of leads -> (rows, T, leads).
     """
 
     name: str
@@ -64,22 +59,7 @@ class FeatureLayer:
     def lay_out(self, values: Tensor, samples: int, leads: int, upsampling: str) -> Tensor:
         """Bring values of the columns to samples and leads.
 
-        Parameters
-        ----------
-        values : Tensor, shape (rows, H, windows, columns)
-            One number for each position.
-        samples : int
-            Samples of the signal.
-        leads : int
-            Leads of the signal.
-        upsampling : str
-            ``centered``: each column at the middle of what it sees, a straight line between two, and the
-            outermost value beyond. ``nearest``: sample t of n takes column floor(t columns / n).
-
-        Returns
-        -------
-        Tensor, shape (rows, samples, leads)
-            The map.
+        Shapes: values (rows, H, windows, columns) -> (rows, samples, leads).
         """
         windows, columns = values.shape[2:]
         length = samples // windows
@@ -234,19 +214,6 @@ _ARCHITECTURES: dict[str, Callable[[Mapping[str, Any], Any], list[FeatureLayer]]
 
 
 def feature_layers(config: Mapping[str, Any], model: Any) -> tuple[FeatureLayer, ...]:
-    """Grad-CAM's layers of a model.
-
-    Parameters
-    ----------
-    config : dict
-        ``model.config``: name and options.
-    model : torch.nn.Module or keras.Model
-        The model.
-
-    Returns
-    -------
-    tuple of FeatureLayer
-        One, for the fusion one a branch; none for an architecture that is not known here.
-    """
+    """Grad-CAM's layers of a model."""
     build = _ARCHITECTURES.get(config["name"])
     return tuple(build(config, model)) if build else ()

@@ -67,18 +67,7 @@ def _best_piece(channels_in: int, channels_out: int, kernel: int, length: int) -
 
 
 def along_time(convolution: nn.Module) -> bool:
-    """Whether a layer is a convolution along time without groups and dilation, padded with zeros if at all.
-
-    Parameters
-    ----------
-    convolution : torch.nn.Module
-        Any layer.
-
-    Returns
-    -------
-    bool
-        For these, `FrequencyConvolution` computes the same.
-    """
+    """Whether a layer is a convolution along time without groups or dilation, zero-padded if at all."""
     if type(convolution) not in (nn.Conv1d, nn.Conv2d) or isinstance(convolution.padding, str):
         return False
     plain = convolution.groups == 1 and set(convolution.dilation) == {1}
@@ -89,20 +78,7 @@ def along_time(convolution: nn.Module) -> bool:
 
 
 def is_cheaper(convolution: nn.Conv1d | nn.Conv2d, length: int) -> bool:
-    """Whether the frequency domain is the cheaper way for a convolution along time.
-
-    Parameters
-    ----------
-    convolution : torch.nn.Conv1d or torch.nn.Conv2d
-        The layer.
-    length : int
-        Samples of its output.
-
-    Returns
-    -------
-    bool
-        An estimate from its shape: the same on every machine.
-    """
+    """Whether the frequency domain is the cheaper way for a convolution along time."""
     size, stride = convolution.kernel_size[-1], convolution.stride[-1]
     channels_in, channels_out = convolution.in_channels, convolution.out_channels
     cost = _best_piece(channels_in * stride, channels_out, -(-size // stride), length)[1]
@@ -112,12 +88,8 @@ def is_cheaper(convolution: nn.Conv1d | nn.Conv2d, length: int) -> bool:
 class FrequencyConvolution(nn.Module):
     """The function of a convolution along time, to rounding, by short Fourier transforms.
 
-    Parameters
-    ----------
-    convolution : torch.nn.Conv1d or torch.nn.Conv2d
-        One that is `along_time`; it is not changed.
-    length : int
-        Samples of its output, for which the pieces are chosen. Any other length works too.
+    ``convolution``: one that is `along_time`; it is not changed.
+    ``length``: samples of its output, for which the pieces are chosen. Any other length works too.
     """
 
     def __init__(self, convolution: nn.Conv1d | nn.Conv2d, length: int):

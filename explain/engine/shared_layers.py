@@ -33,18 +33,11 @@ class _Enough(Exception):
 class SharedLayers:
     """A model cut in two behind a layer that sees few segments.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        (B, T, leads) -> (B, C).
-    layer : torch.nn.Module
-        Part of it; all that follows depends on its output alone.
-    segments : int
-        Segments of a lead.
-    first : Tensor of int64, shape (places,)
-        First segment of a lead that each place of the output sees.
-    width : int
-        Segments it sees, at most.
+    ``model``: (B, T, leads) -> (B, C).
+    ``layer``: part of it; all that follows depends on its output alone.
+    ``segments``: segments of a lead.
+    ``first`` (places,): first segment of a lead that each place of the output sees.
+    ``width``: segments it sees, at most.
     """
 
     model: nn.Module
@@ -56,19 +49,7 @@ class SharedLayers:
     def table(self, signal: Tensor, ids: Tensor, batch_size: int) -> Tensor:
         """Versions of the layer's output.
 
-        Parameters
-        ----------
-        signal : Tensor, shape (T, leads)
-            Standardised window.
-        ids : Tensor of int64, shape (T, leads)
-            Segment of each sample, counted lead after lead.
-        batch_size : int
-            Rows of one forward pass.
-
-        Returns
-        -------
-        Tensor, shape (2^width, rows, places, channels)
-            Version v has segment i of a lead switched on where bit ``i mod width`` of v is set.
+        Shapes: signal (T, leads), ids (T, leads) -> (2^width, rows, places, channels).
         """
         versions = torch.arange(2**self.width, device=signal.device)
         bits = versions[:, None] >> (torch.arange(self.segments, device=signal.device) % self.width) & 1
@@ -79,19 +60,7 @@ class SharedLayers:
     def logits(self, table: Tensor, dummy: Tensor, masks: Tensor) -> Tensor:
         """Logits of masked versions of a window.
 
-        Parameters
-        ----------
-        table : Tensor
-            From `table`.
-        dummy : Tensor, shape (1, T, leads)
-            Any signal: its shape is looked at, not its values.
-        masks : Tensor of bool, shape (n, leads x segments)
-            Which segments stay.
-
-        Returns
-        -------
-        Tensor, shape (n, C)
-            Logits.
+        Shapes: dummy (1, T, leads), masks (n, leads x segments) -> (n, C).
         """
         rows, places, channels = table.shape[1:]
         device = table.device
@@ -111,21 +80,7 @@ class SharedLayers:
 def share_layers(module: nn.Module, model: nn.Module, ids: Tensor, count: int) -> SharedLayers | None:
     """Find the deepest layer whose versions are few.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The model as it is, (B, T, leads) -> (B, C).
-    model : torch.nn.Module
-        The same function with parts of the same names; it is the one that will be asked.
-    ids : Tensor of int64, shape (T, leads)
-        Segment of each sample, counted lead after lead.
-    count : int
-        Masks that will be asked for each window.
-
-    Returns
-    -------
-    SharedLayers or None
-        None where no layer serves.
+    Shapes: ids (T, leads).
     """
     samples, leads = ids.shape
     if samples < 4 * _PROBED:

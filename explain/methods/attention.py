@@ -14,26 +14,7 @@ def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
 
     The network attends once for all classes: the map is the same for every target.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        An IMLE-Net.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Not used.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps that are not negative and sum to 1.
-
-    Raises
-    ------
-    CannotExplain
-        Another architecture, or one trained on crops that do not divide the record.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -14,20 +14,6 @@ def random_baseline(
 ) -> np.ndarray:
     """Standard normal noise.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        Not used.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals, for their shape.
-    targets : ndarray of int64, shape (B,)
-        Not used.
-    settings : Settings
-        ``seed`` and ``keys``: a window keeps its noise whatever the batch.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
     """
     return np.stack([settings.generator(i).standard_normal(x.shape[1:], np.float32) for i in range(len(x))])

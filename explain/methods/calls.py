@@ -64,36 +64,14 @@ REASONS = {name: reason for reason, names in _REASONS.items() for name in names.
 
 
 def call_name(func: Callable) -> str:
-    """Plain name of a call.
-
-    Parameters
-    ----------
-    func : callable
-        What PyTorch hands to a function mode.
-
-    Returns
-    -------
-    str
-        Without the "_" of in-place calls; "" for what PyTorch does not list.
-    """
+    """Plain name of a call."""
     parts = (resolve_name(func) or "").split(".")
     name = parts[-2] if parts[-1] == "__get__" else parts[-1]
     return name if name.endswith("__") else name.removesuffix("_")
 
 
 def out_of_place(func: Callable) -> Callable | None:
-    """Find the call that gives what an in-place call writes into its first argument.
-
-    Parameters
-    ----------
-    func : callable
-        What PyTorch hands to a function mode.
-
-    Returns
-    -------
-    callable or None
-        None for a call that is not in-place.
-    """
+    """Find the call that gives what an in-place call writes into its first argument."""
     name = (resolve_name(func) or "").rsplit(".", 1)[-1]
     if name.startswith("__i"):
         return getattr(Tensor, f"__{name[3:]}")

@@ -30,14 +30,9 @@ class RescaleRule(Interceptor):
     m (y - y0) / (x - x0). In max-pooling the difference of a maximum goes to the place of the larger of the
     two maxima; where that is the baseline's and shared by several places, to x's own.
 
-    Parameters
-    ----------
-    method : str
-        Name of the attribution method, for messages.
-    classifier : Classifier
-        The model to explain.
-    owners : Tensor of int64, shape (P,)
-        The window of each pair; every window has one.
+    ``method``: name of the attribution method, for messages.
+    ``classifier``: the model to explain.
+    ``owners`` (P,): the window of each pair; every window has one.
     """
 
     def __init__(self, method: str, classifier: Classifier, owners: Tensor):
@@ -47,15 +42,7 @@ class RescaleRule(Interceptor):
     def pairs(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Windows and baselines of the pairs, row by row.
 
-        Parameters
-        ----------
-        batch : Tensor, shape (k (P + W), ...)
-            Activations; k rows in a row belong to one record (the crops of a model, say).
-
-        Returns
-        -------
-        x, x0 : Tensor, shape (k P, ...)
-            Of the windows and of the baselines.
+        Shapes: batch (k (P + W) -> x, x0 (k P, ...).
         """
         rows = batch.detach().unflatten(0, (len(self.owners) + self.windows, -1))
         count = len(self.owners)
@@ -64,15 +51,7 @@ class RescaleRule(Interceptor):
     def filled(self, m: Tensor) -> Tensor:
         """Add the windows' zeros to the pairs' multipliers.
 
-        Parameters
-        ----------
-        m : Tensor, shape (k P, ...)
-            Multipliers.
-
-        Returns
-        -------
-        Tensor, shape (k (P + W), ...)
-            What goes back to a batch.
+        Shapes: m (k P, ...) -> (k (P + W).
         """
         return torch.cat([m, m.new_zeros(len(m) // len(self.owners) * self.windows, *m.shape[1:])])
 
@@ -152,26 +131,7 @@ def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
 
     A map sums to f(x) - f(0). One forward and one backward pass over the windows and as many zero signals.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Explained classes.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Signed contributions.
-
-    Raises
-    ------
-    CannotExplain
-        The model multiplies or divides activations with each other (recurrent layers, attention, cosines).
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -191,29 +151,7 @@ def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     what makes this ECG differ from others; or white noise, which is what the reference compares with and no
     ECG looks like.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Explained classes.
-    settings : Settings
-        ``baselines`` (None: white noise), ``n_baselines``, ``seed`` and ``keys``; ``batch_size`` pairs of a
-        window and a baseline go through the model at a time.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Signed contributions.
-
-    Raises
-    ------
-    CannotExplain
-        As for `deep_lift`.
-    UsageError
-        Baselines of another shape than the windows.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

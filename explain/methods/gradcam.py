@@ -14,24 +14,7 @@ from explain.methods.registry import CannotExplain, Settings, register_method
 def coarse_maps(classifier: Classifier, x: np.ndarray, targets: np.ndarray) -> list[Tensor]:
     """Grad-CAM before it is brought to the samples.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-
-    Returns
-    -------
-    list of Tensor, shape (rows, H, windows, columns)
-        One for each of ``classifier.feature_layers``: signed sum over channels of activation x mean gradient.
-
-    Raises
-    ------
-    CannotExplain
-        The architecture has no entry in `explain.engine.feature_maps`.
+    Shapes: x (B, T, leads), targets (B,) -> (rows, H, windows, columns).
     """
     if not classifier.feature_layers:
         raise CannotExplain(
@@ -54,26 +37,7 @@ def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings
 
     Which layer is read, and where its columns lie, is told in `explain.engine.feature_maps`.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        ``upsampling``.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
-
-    Raises
-    ------
-    CannotExplain
-        The architecture has no entry in `explain.engine.feature_maps`.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -93,26 +57,7 @@ def guided_gradcam(
 ) -> np.ndarray:
     """Guided backpropagation where Grad-CAM is positive: its detail, limited to the right place.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        ``upsampling``.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
-
-    Raises
-    ------
-    CannotExplain
-        Grad-CAM or guided backpropagation does not apply.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

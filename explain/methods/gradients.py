@@ -17,19 +17,7 @@ from explain.methods.registry import CannotExplain, Settings, register_method
 def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tensor:
     """Gradient of each window's target logit with respect to that window.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : Tensor, shape (B, T, leads)
-        Standardised signals.
-    targets : Tensor of int64, shape (B,)
-        Class of each window.
-
-    Returns
-    -------
-    Tensor, shape (B, T, leads)
-        Gradients.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
     """
     x = x.detach().requires_grad_(True)
     logits = classifier.module(x)
@@ -40,21 +28,7 @@ def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tenso
 def saliency(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Gradient of the logit, with its sign.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -69,21 +43,7 @@ def input_gradient(
 ) -> np.ndarray:
     """Input times gradient: what each sample adds to a logit that were linear.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -100,21 +60,7 @@ def integrated_gradients(
 
     The integral is Gauss-Legendre quadrature. A map sums to f(x) - f(0) as far as the quadrature converges.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        ``ig_steps`` nodes.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -177,26 +123,7 @@ def guided_backprop(
     Gates and attention (LSTM, softmax) pass gradients as they are. A wrong map would come from hooks on ReLU
     layers here, because most of the models call the function.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Class of each window.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        Maps.
-
-    Raises
-    ------
-    CannotExplain
-        The model has no ReLU.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -29,14 +29,10 @@ Step = Callable[[Tensor, bool], Tensor]  # (contributions, absolute) -> contribu
 class _Unit:
     """An affine map from activations to the values of units: a mixing operation and what merges with it.
 
-    Parameters
-    ----------
-    sources : tuple of Tensor
-        Activations that the mixing operation takes.
-    mix : callable
-        (sources, absolute) -> sums of contributions, or of their absolute values; constants left out.
-    steps : tuple of callable
-        What follows it and maps each unit to one unit: batch norm, scales, layout.
+    ``sources``: activations that the mixing operation takes.
+    ``mix``: (sources, absolute) -> sums of contributions, or of their absolute values; constants
+        left out.
+    ``steps``: what follows it and maps each unit to one unit: batch norm, scales, layout.
     """
 
     sources: tuple[Tensor, ...]
@@ -102,14 +98,8 @@ class RelevanceRule(Interceptor):
 
     Every tensor that comes out of a `_Unit` holds it, so that what follows (batch norm, say) can merge.
 
-    Parameters
-    ----------
-    method : str
-        Name of the attribution method, for messages.
-    classifier : Classifier
-        The model to explain.
-    gamma : float
-        See `lrp`.
+    ``method``: name of the attribution method, for messages.
+    ``classifier``: the model to explain.
     """
 
     def __init__(self, method: str, classifier: Classifier, gamma: float):
@@ -265,27 +255,7 @@ def lrp(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Se
     head or by a contribution against its unit. A smaller gamma comes nearer to gradient x input, a larger one
     silences what speaks against.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int64, shape (B,)
-        Explained classes.
-    settings : Settings
-        Not used.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Signed relevance.
-
-    Raises
-    ------
-    CannotExplain
-        The model multiplies or divides activations with each other (recurrent layers, attention, cosines), or
-        has curves that do not rise through zero (sigmoid).
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -32,17 +32,7 @@ ANCHOR_WEIGHT = 1e6  # of the whole and the silenced input in KernelSHAP: the su
 def segments(samples: int, leads: int, length: int) -> np.ndarray:
     """Cut every lead into segments.
 
-    Parameters
-    ----------
-    samples, leads : int
-        Of a window.
-    length : int
-        Samples of a segment; the last one of a lead may be shorter.
-
-    Returns
-    -------
-    ndarray of int, shape (samples, leads)
-        Number of the segment of each sample, lead after lead.
+    Returns shape (samples, leads).
     """
     each = -(-samples // length)
     return (np.arange(samples) // length)[:, None] + each * np.arange(leads)
@@ -51,19 +41,7 @@ def segments(samples: int, leads: int, length: int) -> np.ndarray:
 def lime_masks(count: int, number: int, random: np.random.Generator) -> np.ndarray:
     """Draw LIME's perturbations: a fair coin for each segment.
 
-    Parameters
-    ----------
-    count : int
-        Perturbations.
-    number : int
-        Segments.
-    random : numpy.random.Generator
-        Source of the draws.
-
-    Returns
-    -------
-    ndarray of bool, shape (count, number)
-        True where a segment stays.
+    Returns shape (count, number).
     """
     return random.integers(0, 2, (count, number)).astype(bool)
 
@@ -71,19 +49,7 @@ def lime_masks(count: int, number: int, random: np.random.Generator) -> np.ndarr
 def kernel_shap_masks(count: int, number: int, random: np.random.Generator) -> np.ndarray:
     """Draw KernelSHAP's perturbations: everything, nothing, then sets whose sizes follow the Shapley kernel.
 
-    Parameters
-    ----------
-    count : int
-        Perturbations, with the first two.
-    number : int
-        Segments.
-    random : numpy.random.Generator
-        Source of the draws.
-
-    Returns
-    -------
-    ndarray of bool, shape (count, number)
-        True where a segment stays.
+    Returns shape (count, number).
 
     References
     ----------
@@ -104,19 +70,7 @@ def kernel_shap_masks(count: int, number: int, random: np.random.Generator) -> n
 def similarity_weights(x: np.ndarray, masks: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Weights of LIME's perturbations, by the cosine of the angle to the whole input.
 
-    Parameters
-    ----------
-    x : ndarray, shape (T, leads)
-        The input.
-    masks : ndarray of bool, shape (n, segments)
-        Which segments stay.
-    ids : ndarray of int, shape (T, leads)
-        From `segments`.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        1 where everything stays.
+    Shapes: x (T, leads), masks (n, segments), ids (T, leads) -> (n,).
     """
     energy = np.bincount(ids.ravel(), (x.astype(np.float64) ** 2).ravel(), masks.shape[1])
     # the cosine of x and z*x is |z*x| / |x|: both hold the same samples, or zero
@@ -127,19 +81,7 @@ def similarity_weights(x: np.ndarray, masks: np.ndarray, ids: np.ndarray) -> np.
 def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Fit LIME's linear model, a weighted lasso.
 
-    Parameters
-    ----------
-    masks : ndarray of bool, shape (n, segments)
-        Which segments stay.
-    outputs : ndarray, shape (n,)
-        Logit of the target.
-    weights : ndarray, shape (n,)
-        From `similarity_weights`.
-
-    Returns
-    -------
-    ndarray of float64, shape (segments,)
-        Coefficients; many are zero.
+    Shapes: masks (n, segments), outputs (n,), weights (n,) -> (segments,).
 
     References
     ----------
@@ -157,17 +99,7 @@ def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.
 def fit_kernel_shap(masks: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """Fit KernelSHAP's linear model, weighted least squares through the whole and the silenced input.
 
-    Parameters
-    ----------
-    masks : ndarray of bool, shape (n, segments)
-        From `kernel_shap_masks`: everything, nothing, then random sets.
-    outputs : ndarray, shape (n,)
-        Logit of the target.
-
-    Returns
-    -------
-    ndarray of float64, shape (segments,)
-        Coefficients; of all solutions the one of least norm where there are too few perturbations.
+    Shapes: masks (n, segments), outputs (n,) -> (segments,).
     """
     weights = np.ones(len(masks))
     weights[:2] = ANCHOR_WEIGHT
@@ -237,21 +169,7 @@ _USES = ("seed", "n_samples", "segment_ms", "segment_samples")
 def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """LIME with a lasso on silenced segments.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int, shape (B,)
-        Explained classes.
-    settings : Settings
-        ``n_samples`` and the length of a segment.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Each sample has its segment's coefficient.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -268,21 +186,7 @@ def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: S
 def kernel_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """KernelSHAP on silenced segments.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardised signals.
-    targets : ndarray of int, shape (B,)
-        Explained classes.
-    settings : Settings
-        ``n_samples`` and the length of a segment.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Each sample has its segment's coefficient; the coefficients add up to f(x) - f(0).
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

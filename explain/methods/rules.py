@@ -34,12 +34,8 @@ class Interceptor(TorchFunctionMode):
     Each kind of call in `calls.KINDS` has a method, ``_kind(func, args, kwargs) -> result``. A subclass adds
     ``_ramp``, ``_curve`` and ``_peak``, and overrides those that autograd does not do right.
 
-    Parameters
-    ----------
-    method : str
-        Name of the attribution method, for messages.
-    classifier : Classifier
-        The model to explain.
+    ``method``: name of the attribution method, for messages.
+    ``classifier``: the model to explain.
     """
 
     def __init__(self, method: str, classifier: Classifier):
@@ -50,20 +46,7 @@ class Interceptor(TorchFunctionMode):
     def run(self, x: Tensor) -> Tensor:
         """Logits of the model, with replaced gradients.
 
-        Parameters
-        ----------
-        x : Tensor, shape (B, T, leads)
-            Standardised signals that require a gradient.
-
-        Returns
-        -------
-        Tensor, shape (B, C)
-            Logits.
-
-        Raises
-        ------
-        CannotExplain
-            The model makes a call without a rule.
+        Shapes: x (B, T, leads) -> (B, C).
         """
         self.follow(x)
         try:
@@ -73,36 +56,14 @@ class Interceptor(TorchFunctionMode):
             raise CannotExplain(self.refusal) from None  # Keras wraps the text in the layer's arguments
 
     def follow(self, result: Any) -> Any:
-        """Mark what depends on the input.
-
-        Parameters
-        ----------
-        result : object
-            What a call gave: a tensor, several, or neither.
-
-        Returns
-        -------
-        object
-            The same.
-        """
+        """Mark what depends on the input."""
         for leaf in _leaves(result):
             if isinstance(leaf, Tensor) and leaf.is_floating_point():
                 leaf._followed_by = self  # type: ignore[attr-defined]
         return result
 
     def follows(self, value: Any) -> bool:
-        """Whether a value depends on the input.
-
-        Parameters
-        ----------
-        value : object
-            An argument of a call.
-
-        Returns
-        -------
-        bool
-            True for activations.
-        """
+        """Whether a value depends on the input."""
         return isinstance(value, Tensor) and getattr(value, "_followed_by", None) is self
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -149,20 +110,7 @@ class Interceptor(TorchFunctionMode):
         return None
 
     def refuse(self, func: Callable, reason: str) -> NoReturn:
-        """Say why the method does not apply to the model.
-
-        Parameters
-        ----------
-        func : callable
-            The call without a rule.
-        reason : str
-            What is wrong with it.
-
-        Raises
-        ------
-        CannotExplain
-            Always.
-        """
+        """Say why the method does not apply to the model."""
         self.refusal = (
             f"{self.method} cannot explain {self.classifier.name}: it calls "
             f"{resolve_name(func) or repr(func)}{self._place()}, and {reason}; take a method that needs "
@@ -218,22 +166,7 @@ class _Replaced(torch.autograd.Function):
 
 
 def replaced(value: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Tensor:
-    """Give a value a backward pass of its own.
-
-    Parameters
-    ----------
-    value : Tensor
-        What the operation gives.
-    rule : callable
-        From what arrives for the value, and the inputs, to what each input gets.
-    *inputs : Tensor
-        Activations that the value came from.
-
-    Returns
-    -------
-    Tensor
-        The value, joined to the inputs in autograd's graph.
-    """
+    """Give a value a backward pass of its own."""
     value = value.detach()
     return _Replaced.apply(lambda: value.clone() if value._is_view() else value, rule, *inputs)
 
@@ -241,26 +174,7 @@ def replaced(value: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Te
 def check_sums(method: str, classifier: Classifier, maps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Refuse maps that do not add up: the last guard, where a model has kept something from the interceptor.
 
-    Parameters
-    ----------
-    method : str
-        Name of the method.
-    classifier : Classifier
-        The model.
-    maps : ndarray, shape (B, T, leads)
-        Attributions.
-    wanted : ndarray, shape (B,)
-        What each map must sum to.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        The maps.
-
-    Raises
-    ------
-    CannotExplain
-        A sum is off by more than 1 % (beside rounding).
+    Shapes: maps (B, T, leads), wanted (B,) -> (B, T, leads).
     """
     sums = maps.sum(axis=(1, 2), dtype=np.float64)
     allowed = 0.01 * np.abs(wanted) + 1e-4 * np.abs(maps).sum(axis=(1, 2), dtype=np.float64) + 1e-6

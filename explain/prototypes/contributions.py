@@ -26,32 +26,18 @@ TOLERANCE = 1e-4
 class Evidence:
     """One prototype's share of one logit.
 
-    Parameters
-    ----------
-    prototype : int
-        Its number in the model and in the card's list.
-    branch : str
-        ``rhythm``, ``morphology`` or ``global``.
-    classes : tuple of str
-        Classes it is a prototype of.
-    kind : str
-        ``single`` or ``joint``.
-    similarity : float
-        Between the prototype and the record: the score that the classifier uses.
-    standardised : float
-        What the weight multiplies: in a fusion (similarity - centre) / spread, else the similarity.
-    weight : float
-        From the prototype to the explained class.
-    contribution : float
-        ``weight * standardised``.
-    window : int
-        The most similar window of the explained record.
-    start_ms, end_ms : float
-        Where that window lies in the explained record.
-    receptive_field_ms : tuple of float
-        First and last moment of the explained record that can influence the window.
-    source : dict
-        The card's entry: training record, window, true labels.
+    ``prototype``: its number in the model and in the card's list.
+    ``branch``: ``rhythm``, ``morphology`` or ``global``.
+    ``classes``: classes it is a prototype of.
+    ``similarity``: between the prototype and the record: the score that the classifier uses.
+    ``standardised``: what the weight multiplies: in a fusion (similarity - centre) / spread, else
+        the similarity.
+    ``weight``: from the prototype to the explained class.
+    ``window``: the most similar window of the explained record.
+    ``start_ms, end_ms``: where that window lies in the explained record.
+    ``receptive_field_ms``: first and last moment of the explained record that can influence the
+        window.
+    ``source``: the card's entry: training record, window, true labels.
     """
 
     prototype: int
@@ -73,26 +59,11 @@ class Evidence:
 class ClassExplanation:
     """One logit taken apart: ``bias + sum of the evidence + rest = logit``.
 
-    Parameters
-    ----------
-    name : str
-        The class.
-    logit : float
-        Its logit.
-    bias : float
-        0 where the classifier has none.
-    probability : float
-        Of the class.
-    threshold : float
-        From which the class counts as predicted.
-    predicted : bool
-        Whether it is.
-    evidence : tuple of Evidence
-        The largest contributions, the largest first.
-    rest : float
-        Sum of the contributions of all other prototypes.
-    contributions : ndarray, shape (P,)
-        All of them.
+    ``bias``: 0 where the classifier has none.
+    ``threshold``: from which the class counts as predicted.
+    ``evidence``: the largest contributions, the largest first.
+    ``rest``: sum of the contributions of all other prototypes.
+    ``contributions`` (P,): all of them.
     """
 
     name: str
@@ -110,18 +81,11 @@ class ClassExplanation:
 class Explanation:
     """Why a record got its answer.
 
-    Parameters
-    ----------
-    probabilities : ndarray, shape (C,)
-        Of all classes.
-    predicted : tuple of str
-        Classes that reach their threshold, whether explained or not.
-    similarities : ndarray, shape (P,)
-        Of all prototypes.
-    windows : ndarray of int, shape (P,)
-        The most similar window of each prototype.
-    classes : tuple of ClassExplanation
-        The explained classes, the most probable first.
+    ``probabilities`` (C,): of all classes.
+    ``predicted``: classes that reach their threshold, whether explained or not.
+    ``similarities`` (P,): of all prototypes.
+    ``windows`` (P,): the most similar window of each prototype.
+    ``classes``: the explained classes, the most probable first.
     """
 
     probabilities: np.ndarray
@@ -163,31 +127,7 @@ def explain_records(
 ) -> list[Explanation]:
     """Take the logits of records apart into the contributions of prototypes.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet with projected prototypes, or a fusion.
-    signals_mv : array_like, shape (N, T, leads)
-        Millivolts at the predictor's rate.
-    top : int
-        Prototypes to list for each class.
-    classes : str or sequence of str
-        ``predicted``: those that reach the card's threshold, and where none does, the most probable one.
-        Else the names of the classes.
-    batch_size : int
-        Records of one forward pass.
-
-    Returns
-    -------
-    list of Explanation
-        One a record.
-
-    Raises
-    ------
-    UsageError
-        See `prototype_list`; an unknown class, or `top` below 1.
-    DataError
-        See `Predictor.standardize`; or the terms do not add up to the logit.
+    Shapes: signals_mv (N, T, leads).
     """
     listed, places = prototype_list(predictor), _Places(predictor)
     if top < 1:
@@ -244,20 +184,7 @@ def explain_records(
 
 
 def check_sum(part: ClassExplanation, record: int) -> None:
-    """Hold an explanation to its promise: bias, evidence and rest add up to the logit.
-
-    Parameters
-    ----------
-    part : ClassExplanation
-        One explained logit.
-    record : int
-        Number of the record, for the message.
-
-    Raises
-    ------
-    DataError
-        They do not, by more than 1e-4 and the rounding of float32.
-    """
+    """Hold an explanation to its promise: bias, evidence and rest add up to the logit."""
     total = part.bias + sum(e.contribution for e in part.evidence) + part.rest
     # the model adds in float32, so its own rounding grows with the size of the terms
     allowed = TOLERANCE + 1e-6 * float(np.abs(part.contributions).sum())

@@ -30,36 +30,7 @@ def explain_recording(
     data_dir: str | os.PathLike | None = None,
     top: int = 5,
 ) -> list[Path]:
-    """Write prediction, report, pictures and arrays of one recording.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet with projected prototypes, or a fusion.
-    recording : Recording
-        At the model's rate and length.
-    folder : path-like
-        Gets ``prediction.json`` (with the explanation in it), ``explanation.html``, ``explanation.npz``,
-        ``ecg.png`` and a PNG for each window and prototype.
-    prediction : dict
-        From `explain.attention.predict_recording`.
-    data_dir : path-like, optional
-        PTB-XL, where the prototypes' ECGs are; default: where they were at the training, if that is here.
-    top : int
-        Prototypes for each class.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files.
-
-    Raises
-    ------
-    UsageError
-        Prototypes that were never projected.
-    DataError
-        `data_dir` is not a PTB-XL folder, or a record there is damaged.
-    """
+    """Write prediction, report, pictures and arrays of one recording."""
     folder = Path(folder)
     (explanation,) = explain_records(predictor, recording.signals[None], top)
     reader = find_source_reader(predictor, data_dir)
@@ -101,37 +72,6 @@ def explain_split(
 
     The CSV comes first and is written whole; then each report as it is finished, so that Ctrl-C loses only
     the one in work.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet with projected prototypes, or a fusion.
-    dataset : ECGDataset
-        The split, in mV.
-    folder : path-like
-        Gets ``explanations.csv`` and a folder for each record with a report, named by its ecg_id.
-    count : int
-        Records to explain, from the first; -1 for all.
-    pictures : int
-        How many of them get a report; -1 for all.
-    data_dir : path-like, optional
-        PTB-XL, where the prototypes' ECGs are; default: where they were at the training, if that is here.
-    top : int
-        Prototypes for each class and branch.
-    batch_size : int
-        Records of one forward pass.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The CSV and the pages.
-
-    Raises
-    ------
-    UsageError
-        Other classes than the model's, a count below -1, or prototypes that were never projected.
-    DataError
-        `data_dir` is not a PTB-XL folder, or a record there is damaged.
     """
     for name, value in {"records to explain": count, "reports": pictures}.items():
         if value < -1:

@@ -37,17 +37,7 @@ class RowMaker:
     lists the most similar prototypes, as in the reference; ``top_protos_by_class`` lists those that
     contributed most, where the reference lists the most similar ones.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        The model.
-    top : int
-        Prototypes to list for each branch.
-
-    Raises
-    ------
-    UsageError
-        See `prototype_list`.
+    ``top``: prototypes to list for each branch.
     """
 
     def __init__(self, predictor: Predictor, top: int = 5):
@@ -67,22 +57,7 @@ class RowMaker:
     def row(
         self, ecg_id: int | str, explanation: Explanation, true_labels: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """Make the row of one record.
-
-        Parameters
-        ----------
-        ecg_id : int or str
-            The record.
-        explanation : Explanation
-            Of the record.
-        true_labels : sequence of str, optional
-            Of the record; the columns stay empty where they are not known.
-
-        Returns
-        -------
-        dict
-            One entry for each of `COLUMNS`.
-        """
+        """Make the row of one record."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
         row["ecg_id"] = ecg_id
         place = self.predictor.classes.index
@@ -147,20 +122,7 @@ def _rounded(value: float) -> float:
 
 
 def write_rows(path: str | os.PathLike, rows: Iterable[dict[str, Any]]) -> Path:
-    """Write rows as they come; the file appears when it is complete.
-
-    Parameters
-    ----------
-    path : path-like
-        The CSV.
-    rows : iterable of dict
-        From `RowMaker.row`.
-
-    Returns
-    -------
-    pathlib.Path
-        The CSV.
-    """
+    """Write rows as they come; the file appears when it is complete."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -54,26 +54,6 @@ def write_gallery(predictor: Predictor, read_source: ReadSource | None, path: st
 
     Ratings (representative and clear, 1 to 5), marks and comments stay in the browser until its user
     downloads them as a CSV.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet with projected prototypes, or a fusion.
-    read_source : callable or None
-        ``ecg_id`` -> (T, 12) in mV, or None where there is no such record; without it the page has no
-        pictures.
-    path : path-like
-        The HTML file.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
-
-    Raises
-    ------
-    UsageError
-        See `prototype_list`.
     """
     listed = prototype_list(predictor)
     weights = predictor.model.head.weight.detach().cpu().numpy()
@@ -102,19 +82,7 @@ def write_gallery(predictor: Predictor, read_source: ReadSource | None, path: st
 def thumbnail(signals_mv: np.ndarray, sampling_rate: float, start_ms: float, end_ms: float) -> str:
     """Draw a window across all leads, or leads II and V1 of a whole record, as a light SVG.
 
-    Parameters
-    ----------
-    signals_mv : ndarray, shape (T, 12)
-        The whole record.
-    sampling_rate : float
-        In Hz; at most 100 samples a second are drawn.
-    start_ms, end_ms : float
-        The window.
-
-    Returns
-    -------
-    str
-        An ``svg`` element.
+    Shapes: signals_mv (T, 12).
     """
     duration = len(signals_mv) / sampling_rate
     start, end = start_ms / 1000, end_ms / 1000

@@ -29,14 +29,7 @@ _FOOT_MM = 4.5  # the scale is written there
 class Mark:
     """A stretch of time to shade.
 
-    Parameters
-    ----------
-    start_ms, end_ms : float
-        Where it lies.
-    label : str
-        Short text at its upper end.
-    colour : str
-        Of the shade.
+    ``label``: short text at its upper end.
     """
 
     start_ms: float
@@ -46,40 +39,14 @@ class Mark:
 
 
 def seconds(start_ms: float, end_ms: float) -> str:
-    """Write a stretch of time in seconds.
-
-    Parameters
-    ----------
-    start_ms, end_ms : float
-        Where it lies.
-
-    Returns
-    -------
-    str
-        Such as ``3.20–4.16 s``.
-    """
+    """Write a stretch of time in seconds."""
     return f"{start_ms / 1000:.2f}–{end_ms / 1000:.2f} s"
 
 
 def view_of(
     span_ms: tuple[float, float], field_ms: tuple[float, float], duration_ms: float
 ) -> tuple[float, float]:
-    """Choose the part of a record that a picture shows: at least 5 s, with the whole receptive field.
-
-    Parameters
-    ----------
-    span_ms : tuple of float
-        The window.
-    field_ms : tuple of float
-        Its receptive field.
-    duration_ms : float
-        Of the record.
-
-    Returns
-    -------
-    tuple of float
-        Start and end in ms, inside the record.
-    """
+    """Choose the part of a record that a picture shows: at least 5 s, with the whole receptive field."""
     shortest = max(SHORTEST_VIEW_S * 1000, math.ceil((field_ms[1] - field_ms[0]) / 1000) * 1000)
     length = min(shortest, duration_ms)
     start = min(max(0, sum(span_ms) / 2 - length / 2), duration_ms - length)
@@ -100,25 +67,7 @@ def draw_window(
 
     A window that is the whole record is not shaded.
 
-    Parameters
-    ----------
-    signals_mv : ndarray, shape (T, 12)
-        The whole record.
-    sampling_rate : float
-        In Hz.
-    span_ms : tuple of float
-        The window.
-    field_ms : tuple of float
-        Its receptive field.
-    title : str
-        First line.
-    subtitle : str
-        Second line.
-
-    Returns
-    -------
-    bytes
-        PNG.
+    Shapes: signals_mv (T, 12).
     """
     duration = len(signals_mv) / sampling_rate * 1000
     view = view_of(span_ms, field_ms, duration)
@@ -138,23 +87,7 @@ def draw_record(
 ) -> bytes:
     """Draw a whole record with several windows in it.
 
-    Parameters
-    ----------
-    signals_mv : ndarray, shape (T, 12)
-        The record.
-    sampling_rate : float
-        In Hz.
-    marks : sequence of Mark
-        The windows.
-    title : str
-        First line.
-    subtitle : str
-        Second line: what the labels mean.
-
-    Returns
-    -------
-    bytes
-        PNG.
+    Shapes: signals_mv (T, 12).
     """
     figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle)
     _shade(figure, marks, 0)
@@ -211,18 +144,7 @@ def _bracket(figure: Figure, field_ms: tuple[float, float], start_ms: float) -> 
 
 
 def to_png(figure: Figure) -> bytes:
-    """Turn a figure into a small PNG of few colours, the same bytes for the same figure.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure.
-
-    Returns
-    -------
-    bytes
-        PNG.
-    """
+    """Turn a figure into a small PNG of few colours, the same bytes for the same figure."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

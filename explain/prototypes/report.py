@@ -45,28 +45,7 @@ def write_report(
 ) -> list[Path]:
     """Write ``explanation.html``, ``ecg.png`` and the folder ``pictures`` with the PNGs of the evidence.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        The model.
-    explanation : Explanation
-        Of the record.
-    signals_mv : ndarray, shape (T, 12)
-        The record, in mV.
-    folder : pathlib.Path
-        Gets the files.
-    name : str
-        Of the record.
-    read_source : callable, optional
-        ``ecg_id`` -> (T, 12) in mV, or None where there is no such record; without it the page describes the
-        prototypes in words and says how to get their pictures.
-    true_labels : sequence of str, optional
-        Of the record, where they are known.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The page, the picture of the record and the folder.
+    Shapes: signals_mv (T, 12).
     """
     rate = predictor.sampling_rate
     pictures = {"ecg.png": _draw_overview(explanation, signals_mv, rate, name)}
@@ -96,20 +75,7 @@ def write_report(
 
 
 def image(png: bytes, text: str) -> str:
-    """Give an HTML image that carries its own content.
-
-    Parameters
-    ----------
-    png : bytes
-        The picture.
-    text : str
-        What it shows, for those who cannot see it.
-
-    Returns
-    -------
-    str
-        An ``img`` element.
-    """
+    """Give an HTML image that carries its own content."""
     return f'<img alt="{escape(text)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 

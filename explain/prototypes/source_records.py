@@ -19,26 +19,7 @@ ReadSource = Callable[[int], np.ndarray | None]
 
 
 def source_reader(data_dir: str | os.PathLike, sampling_rate: int) -> ReadSource:
-    """Give a function that reads single records of PTB-XL and remembers them.
-
-    Parameters
-    ----------
-    data_dir : path-like
-        The PTB-XL folder.
-    sampling_rate : int
-        100 or 500 Hz.
-
-    Returns
-    -------
-    callable
-        ``ecg_id`` -> (T, 12) float32 in mV, leads in the order of `utils.ecg.LEADS`; None where this copy of
-        the database lacks the record. Raises DataError where its files are damaged.
-
-    Raises
-    ------
-    DataError
-        Not a PTB-XL folder.
-    """
+    """Give a function that reads single records of PTB-XL and remembers them."""
     filenames = read_database(data_dir, sampling_rate)["filename"].to_dict()
 
     @functools.cache
@@ -60,25 +41,7 @@ def source_reader(data_dir: str | os.PathLike, sampling_rate: int) -> ReadSource
 
 
 def find_source_reader(predictor: Predictor, data_dir: str | os.PathLike | None = None) -> ReadSource | None:
-    """Give a reader of the prototypes' ECGs where they can be found.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet; its card may say where the training data was.
-    data_dir : path-like, optional
-        The PTB-XL folder.
-
-    Returns
-    -------
-    callable or None
-        See `source_reader`; None without `data_dir` where the folder of the training is not on this machine.
-
-    Raises
-    ------
-    DataError
-        `data_dir` is not a PTB-XL folder.
-    """
+    """Give a reader of the prototypes' ECGs where they can be found."""
     if data_dir is None:
         data_dir = predictor.card.get("config", {}).get("data_dir")
         if not data_dir or not (Path(data_dir) / DATABASE_CSV).is_file():

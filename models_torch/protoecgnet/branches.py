@@ -9,16 +9,10 @@ from dataclasses import dataclass
 class Branch:
     """What a branch looks at.
 
-    Parameters
-    ----------
-    prototypes_per_class : int
-        Prototypes of each class in the paper.
-    columns : int
-        Feature columns of a prototype: 0 for all of them, -1 for their average.
-    task : str
-        Label set of its classes.
-    backbone : str
-        Trunk in the paper.
+    ``prototypes_per_class``: prototypes of each class in the paper.
+    ``columns``: feature columns of a prototype: 0 for all of them, -1 for their average.
+    ``task``: label set of its classes.
+    ``backbone``: trunk in the paper.
     """
 
     prototypes_per_class: int
@@ -35,22 +29,7 @@ BRANCHES = {
 
 
 def list_prototypes(num_classes: int, single: int, joint: int) -> list[list[int]]:
-    """List the classes of each prototype: first `single` of each class, then `joint` of each pair.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of classes.
-    single : int
-        Prototypes of each class.
-    joint : int
-        Prototypes of each pair of classes.
-
-    Returns
-    -------
-    list of list of int
-        One or two classes for each prototype.
-    """
+    """List the classes of each prototype: first `single` of each class, then `joint` of each pair."""
     own = [[c] for c in range(num_classes) for _ in range(single)]
     pairs = [[a, b] for a in range(num_classes) for b in range(a + 1, num_classes) for _ in range(joint)]
     return own + pairs

@@ -19,23 +19,6 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
     leads: leads that are all alike give what an image with equal colours and rows would. (The reference
     averages its new, random layer instead, so that nothing of ImageNet's first kernel is left.)
 
-    Parameters
-    ----------
-    weights : dict of Tensor
-        State of a ResNet of the same depth, with torchvision's names: ``layer1.0.conv1.weight`` and so on.
-    trunk : ResNet
-        One of ``resnet18`` ... ``resnet152`` with ``width`` 64, not bounded.
-
-    Returns
-    -------
-    dict of Tensor
-        State for the trunk; what is not of ImageNet (counters, an unused layer) is the trunk's own.
-
-    Raises
-    ------
-    DataError
-        The weights are those of another network.
-
     References
     ----------
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.

@@ -27,18 +27,9 @@ _RULES = ("records", "reference")
 class LossWeights:
     """Weights of the terms beside the cross-entropy; a term of weight 0 is not computed.
 
-    Parameters
-    ----------
-    clst : float
-        Clustering.
-    sep : float
-        Separation.
-    spars : float
-        Sparsity of the scores.
-    div : float
-        Diversity of the prototypes.
-    cnrst : float
-        Contrast between prototypes of classes that occur together and of those that do not.
+    ``spars``: sparsity of the scores.
+    ``div``: diversity of the prototypes.
+    ``cnrst``: contrast between prototypes of classes that occur together and of those that do not.
     """
 
     clst: float = 0.004
@@ -49,13 +40,7 @@ class LossWeights:
 
     @classmethod
     def reference(cls) -> LossWeights:
-        """Give the weights that the reference trains with, whatever the defaults are.
-
-        Returns
-        -------
-        LossWeights
-            0.004, 0.0004, 0, 250 and 300.
-        """
+        """Give the weights that the reference trains with, whatever the defaults are."""
         return cls(clst=0.004, sep=0.0004, spars=0.0, div=250.0, cnrst=300.0)
 
 
@@ -71,20 +56,7 @@ def _label_matrix(labels: Tensor | np.ndarray) -> Tensor:
 def label_cooccurrence(labels: Tensor | np.ndarray) -> Tensor:
     """Jaccard index of each pair of classes: records with both over records with either.
 
-    Parameters
-    ----------
-    labels : Tensor or ndarray, shape (N, C)
-        1 where a class is present; of the training records only.
-
-    Returns
-    -------
-    Tensor, shape (C, C), float32
-        1 on the diagonal; 0 in the row and column of a class that never occurs.
-
-    Raises
-    ------
-    DataError
-        There is no record, or no second dimension.
+    Shapes: labels (N, C) -> (C, C).
     """
     labels = _label_matrix(labels)
     both = labels.T @ labels
@@ -95,28 +67,7 @@ def label_cooccurrence(labels: Tensor | np.ndarray) -> Tensor:
 def class_weights(labels: Tensor | np.ndarray, rule: str = "records", limit: float | None = 100.0) -> Tensor:
     """Weight of each class's positives in the cross-entropy.
 
-    Parameters
-    ----------
-    labels : Tensor or ndarray, shape (N, C)
-        1 where a class is present; of the training records only.
-    rule : str
-        ``records``: records without the class over records with it. ``reference``: labels of other classes
-        over labels of this one, which counts a record once for each of its labels.
-    limit : float or None
-        Largest weight that ``records`` gives; None for any. The reference's rule knows no limit.
-
-    Returns
-    -------
-    Tensor, shape (C,), float32
-        ``pos_weight`` of `torch.nn.functional.binary_cross_entropy_with_logits`; 1 for a class that no record
-        has and, with ``records``, for one that every record has.
-
-    Raises
-    ------
-    UsageError
-        There is no such rule, or the limit is not above 0.
-    DataError
-        There is no record, or no second dimension.
+    Shapes: labels (N, C) -> (C,).
     """
     if rule not in _RULES:
         raise UsageError(f"unknown rule '{rule}' for class weights: {nearest(rule, _RULES)}")
@@ -150,22 +101,7 @@ def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
 def cluster_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bool = False) -> Tensor:
     """Pull records towards the nearest prototype of each class that they have.
 
-    Parameters
-    ----------
-    scores : Tensor, shape (N, P)
-        Similarities.
-    labels : Tensor, shape (N, C)
-        1 where a class is present.
-    identity : Tensor, shape (P, C)
-        True where a prototype stands for a class.
-    reference : bool
-        Average over absent classes too, which count 0, and take a negative similarity for 0.
-
-    Returns
-    -------
-    Tensor, scalar
-        Minus the mean, over the present classes of all records, of the best score among the prototypes of the
-        class; 0 where there is none.
+    Shapes: scores (N, P), labels (N, C), identity (P, C).
     """
     if reference:
         own = identity.to(scores.dtype) * labels[:, None, :]
@@ -177,23 +113,7 @@ def cluster_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bo
 def separation_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bool = False) -> Tensor:
     """Push records away from the nearest prototype of each class that they do not have.
 
-    Parameters
-    ----------
-    scores : Tensor, shape (N, P)
-        Similarities.
-    labels : Tensor, shape (N, C)
-        1 where a class is present.
-    identity : Tensor, shape (P, C)
-        True where a prototype stands for a class.
-    reference : bool
-        For an absent class, push away the best of all prototypes, which is mostly one of a present class; for
-        a present class, the best of all others. With 4 classes and one label, 3/4 of the gradient is wrong.
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean, over the absent classes of all records, of the best score among the prototypes of the class. A
-        joint prototype counts only where both its classes are absent; 0 where there is no pair.
+    Shapes: scores (N, P), labels (N, C), identity (P, C).
     """
     if reference:
         own = identity.to(scores.dtype) * labels[:, None, :]
@@ -206,15 +126,7 @@ def separation_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference:
 def sparsity_loss(scores: Tensor) -> Tensor:
     """Keep the positive scores of a record few and small.
 
-    Parameters
-    ----------
-    scores : Tensor, shape (N, P)
-        Similarities.
-
-    Returns
-    -------
-    Tensor, scalar
-        Sum of the positive scores of a record, averaged over the records.
+    Shapes: scores (N, P).
     """
     return scores.clamp(min=0).sum(dim=1).mean()
 
@@ -234,15 +146,7 @@ def _diversity(cosines: Tensor) -> Tensor:
 def diversity_loss(prototypes: Tensor) -> Tensor:
     """Make the prototypes orthogonal to each other.
 
-    Parameters
-    ----------
-    prototypes : Tensor, shape (P, D) or (P, D, ...)
-        All numbers of a prototype count as one vector.
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean over all pairs of the squared difference between their cosine and the identity matrix.
+    Shapes: prototypes (P, D).
     """
     return _diversity(_cosines(prototypes))
 
@@ -267,22 +171,7 @@ def contrastive_loss(
 ) -> Tensor:
     """Let prototypes of classes that occur together be alike, and others not.
 
-    Parameters
-    ----------
-    prototypes : Tensor, shape (P, D) or (P, D, ...)
-        All numbers of a prototype count as one vector.
-    identity : Tensor, shape (P, C)
-        True where a prototype stands for a class.
-    cooccurrence : Tensor, shape (C, C)
-        From `label_cooccurrence`.
-    reference : bool
-        Do not limit how much joint prototypes attract: those above 1 then also count against repulsion.
-
-    Returns
-    -------
-    Tensor, scalar
-        Mean cosine of pairs weighted by one minus their co-occurrence, minus that weighted by their
-        co-occurrence, over the square root of P.
+    Shapes: prototypes (P, D), identity (P, C), cooccurrence (C, C).
     """
     return _contrast(_cosines(prototypes), _pull_of_pairs(identity, cooccurrence, reference))
 
@@ -290,23 +179,11 @@ def contrastive_loss(
 class PrototypeLoss(nn.Module):
     """Everything that the stages ``joint`` and ``prototypes`` make smaller.
 
-    Parameters
-    ----------
-    identity : Tensor, shape (P, C)
-        True where a prototype stands for a class.
-    cooccurrence : Tensor, shape (C, C)
-        From `label_cooccurrence`, of the training records.
-    pos_weight : Tensor, shape (C,), optional
-        From `class_weights`; by default positives and negatives count alike.
-    weights : LossWeights
-        Weights of the terms.
-    reference : bool
-        Take the reference's definitions of the terms.
-
-    Raises
-    ------
-    UsageError
-        Co-occurrence or class weights are of another number of classes than the prototypes.
+    ``identity`` (P, C): true where a prototype stands for a class.
+    ``cooccurrence`` (C, C): from `label_cooccurrence`, of the training records.
+    ``pos_weight`` (C,): from `class_weights`; by default positives and negatives count alike.
+    ``weights``: weights of the terms.
+    ``reference``: take the reference's definitions of the terms.
     """
 
     def __init__(
@@ -337,15 +214,7 @@ class PrototypeLoss(nn.Module):
     def forward(
         self, logits: Tensor, scores: Tensor, prototypes: Tensor, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weigh and add the terms, of logits (N, C), scores (N, P), prototypes (P, ...) and labels (N, C).
-
-        Returns
-        -------
-        total : Tensor, scalar
-            What to differentiate.
-        parts : dict of str to Tensor
-            Each computed term before its weight, detached: ``bce`` and fields of `LossWeights`.
-        """
+        """Weigh and add the terms, of logits (N, C), scores (N, P), prototypes (P, ...) and labels (N, C)."""
         terms: dict[str, Tensor] = {}
         if self.weights.clst:
             terms["clst"] = cluster_loss(scores, labels, self.identity, self.reference)
@@ -367,17 +236,7 @@ class PrototypeLoss(nn.Module):
 def off_class_l1(head_weight: Tensor, identity: Tensor) -> Tensor:
     """Sum of the absolute weights between prototypes and classes that they do not stand for.
 
-    Parameters
-    ----------
-    head_weight : Tensor, shape (C, P)
-        Of the last layer.
-    identity : Tensor, shape (P, C)
-        True where a prototype stands for a class.
-
-    Returns
-    -------
-    Tensor, scalar
-        The penalty of the stage ``classifier``, before its weight.
+    Shapes: head_weight (C, P), identity (P, C).
     """
     return head_weight.abs().masked_fill(identity.bool().T, 0.0).sum()
 
@@ -385,14 +244,6 @@ def off_class_l1(head_weight: Tensor, identity: Tensor) -> Tensor:
 def full_l1(head_weight: Tensor) -> Tensor:
     """Sum of all absolute weights of the last layer.
 
-    Parameters
-    ----------
-    head_weight : Tensor, shape (C, P)
-        Of the last layer.
-
-    Returns
-    -------
-    Tensor, scalar
-        The penalty of the stage ``fusion``, before its weight.
+    Shapes: head_weight (C, P).
     """
     return head_weight.abs().sum()

@@ -20,45 +20,21 @@ class PrototypeClassifier(nn.Module):
     def standardised(self, scores: Tensor) -> Tensor:
         """Scores as the linear layer takes them; the fusion brings those of its branches to one scale.
 
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, P)
-            Here as they are.
+        Shapes: scores (B, P) -> (B, P).
         """
         return scores
 
     def logits_of(self, scores: Tensor) -> Tensor:
         """Logits from scores.
 
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes)
-            Logits.
+        Shapes: scores (B, P) -> (B, num_classes).
         """
         return self.head(self.standardised(scores))
 
     def contributions(self, scores: Tensor) -> Tensor:
         """What each prototype adds to each logit; with the bias they sum to it.
 
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, num_classes, P)
-            Weight times standardised score.
+        Shapes: scores (B, P) -> (B, num_classes, P).
         """
         return self.standardised(scores)[:, None, :] * self.head.weight
 

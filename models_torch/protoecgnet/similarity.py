@@ -11,17 +11,7 @@ EPSILON = 1e-4
 def window_cosines(features: Tensor, prototypes: Tensor) -> Tensor:
     """Cosine between each window of the features and each prototype.
 
-    Parameters
-    ----------
-    features : Tensor, shape (B, D, L)
-        Feature columns.
-    prototypes : Tensor, shape (P, D, T)
-        T columns each.
-
-    Returns
-    -------
-    Tensor, shape (B, P, L - T + 1)
-        In [-1, 1].
+    Shapes: features (B, D, L), prototypes (P, D, T) -> (B, P, L - T + 1).
     """
     columns = prototypes.shape[2]
     unit = prototypes / prototypes.square().sum((1, 2), keepdim=True).add(EPSILON).sqrt()
@@ -33,17 +23,7 @@ def window_cosines(features: Tensor, prototypes: Tensor) -> Tensor:
 def window_distances(features: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distance between each window of the features and each prototype.
 
-    Parameters
-    ----------
-    features : Tensor, shape (B, D, L)
-        Feature columns.
-    prototypes : Tensor, shape (P, D, T)
-        T columns each.
-
-    Returns
-    -------
-    Tensor, shape (B, P, L - T + 1)
-        Distances, not squared.
+    Shapes: features (B, D, L), prototypes (P, D, T) -> (B, P, L - T + 1).
     """
     columns, kind = prototypes.shape[2], features.dtype
     features, prototypes = features.double(), prototypes.double()  # small differences of large sums

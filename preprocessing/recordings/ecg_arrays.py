@@ -30,27 +30,7 @@ numpy.save(sys.stdout.buffer, numpy.asarray(array), allow_pickle=False)
 
 
 def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFile:
-    """Read a MATLAB file: ``val`` (leads, T) as in CinC 2020/2021, or ``ECG.data`` as in CPSC 2018.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file (MATLAB 4 to 7.2).
-    count : int
-        Number of leads, by which the axes are told apart.
-    named : bool
-        The caller knows the names of the channels.
-
-    Returns
-    -------
-    RawFile
-        Channels without a rate; integer samples have the unit ``ADC units``, others none.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, of version 7.3, or holds no such variable.
-    """
+    """Read a MATLAB file: ``val`` (leads, T) as in CinC 2020/2021, or ``ECG.data`` as in CPSC 2018."""
     done = subprocess.run([sys.executable, "-c", _READ_MAT, str(path)], capture_output=True, check=False)
     try:
         array = np.load(io.BytesIO(done.stdout), allow_pickle=False) if done.returncode == 0 else None
@@ -68,27 +48,7 @@ def read_mat(path: Path, count: int = len(LEADS), named: bool = False) -> RawFil
 
 
 def read_npy(path: Path, count: int = len(LEADS), named: bool = False) -> RawFile:
-    """Read a NumPy array of shape (T, leads) or (leads, T); pickled objects are refused.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The ``.npy`` file.
-    count : int
-        Number of leads, by which the axes are told apart.
-    named : bool
-        The caller knows the names of the channels.
-
-    Returns
-    -------
-    RawFile
-        Channels without unit and rate.
-
-    Raises
-    ------
-    DataError
-        The file is damaged, or not an array of numbers of such a shape.
-    """
+    """Read a NumPy array of shape (T, leads) or (leads, T); pickled objects are refused."""
     try:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # parsers raise nearly every built-in type on damaged files

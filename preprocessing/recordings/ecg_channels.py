@@ -25,18 +25,7 @@ UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)
 
 
 def lead_name(text: str) -> str | None:
-    """Standard lead that a channel name means.
-
-    Parameters
-    ----------
-    text : str
-        Such as ``aVR``, ``Lead II``, ``lead_ii``, ``ECG V1`` or ``MDC_ECG_LEAD_V1``.
-
-    Returns
-    -------
-    str or None
-        A name of `utils.ecg.LEADS`; None where the name is no standard lead (``-aVR``, ``MLII``, ``V7``).
-    """
+    """Standard lead that a channel name means."""
     plain = re.sub(r"^(?:(?:MDC|ECG|EKG|LEAD)(?:[ _:.]+|-(?! ))?)*", "", text.strip().upper())
     return plain if plain in LEADS else None
 
@@ -44,33 +33,7 @@ def lead_name(text: str) -> str | None:
 def select_leads(
     source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
 ) -> tuple[dict[str, Channel], list[str]]:
-    """Choose the channels that are standard leads.
-
-    Parameters
-    ----------
-    source : pathlib.Path
-        The file, for messages.
-    raw : RawFile
-        All its channels.
-    names : sequence of str or None
-        True names of the channels in file order; ``-`` leaves one out.
-    notes : list of str
-        Takes a sentence for every assumption.
-
-    Returns
-    -------
-    channels : dict of str to Channel
-        By standard lead.
-    derived : list of str
-        Leads to derive from I and II.
-
-    Raises
-    ------
-    DataError
-        Leads are missing or doubled, or there are no samples.
-    UsageError
-        `names` does not fit the file.
-    """
+    """Choose the channels that are standard leads."""
     labels = [channel.name for channel in raw.channels]
     mapped = _map_names(source, labels, names, notes)
     chosen: dict[str, Channel] = {}
@@ -144,33 +107,7 @@ def _map_names(
 def common_rate(
     source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
 ) -> float:
-    """Find the one sampling rate of all leads; slower channels of a WFDB record are brought to the highest.
-
-    Parameters
-    ----------
-    source : pathlib.Path
-        The file, for messages.
-    raw : RawFile
-        What was read.
-    channels : dict of str to Channel
-        By standard lead; slower ones are replaced in it.
-    asked : float or None
-        Rate the user gives, in Hz.
-    notes : list of str
-        Takes a sentence for every assumption.
-
-    Returns
-    -------
-    float
-        Rate in Hz.
-
-    Raises
-    ------
-    DataError
-        The rate in the file is impossible, or differs between leads.
-    UsageError
-        The rate is needed, or contradicts the file.
-    """
+    """Find the sampling rate of all leads; slower channels of a WFDB record are upsampled to the highest."""
     stated = {channel.rate for channel in channels.values()} - {None}
     if asked is not None and not (math.isfinite(asked) and _RATES_HZ[0] <= asked <= _RATES_HZ[1]):
         raise UsageError(
@@ -218,29 +155,7 @@ def common_rate(
 def to_millivolts(
     source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str]
 ) -> dict[str, np.ndarray]:
-    """Convert to mV: by the units asked for, else by those of the file, else as mV if the amplitude agrees.
-
-    Parameters
-    ----------
-    source : pathlib.Path
-        The file, for messages.
-    channels : dict of str to Channel
-        By standard lead.
-    asked : str or None
-        Units or gain the user gives.
-    notes : list of str
-        Takes a sentence for every assumption.
-
-    Returns
-    -------
-    dict of str to ndarray
-        Signals (T,) in mV by standard lead.
-
-    Raises
-    ------
-    UsageError
-        The units are needed, or are none of voltage.
-    """
+    """Convert to mV by the units asked for, else the file's, else as mV if the amplitude agrees."""
     stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
     shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
     if asked is not None:
@@ -296,14 +211,6 @@ def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[st
 def median_peak_to_peak(signals: np.ndarray) -> float:
     """Median over the leads of the peak-to-peak amplitude.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (T, leads)
-        Signals, any unit.
-
-    Returns
-    -------
-    float
-        In the unit of the signals.
+    Shapes: signals (T, leads).
     """
     return float(np.median(np.ptp(signals, axis=0)))

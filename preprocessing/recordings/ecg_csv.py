@@ -34,30 +34,7 @@ _SECONDS |= {"microseconds": 1e-6}
 
 
 def read_csv(path: Path, rate_is_given: bool = False) -> RawFile:
-    """Read a CSV file whose first line names the columns.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Comma, semicolon or tab between the cells; with semicolon or tab the decimal sign may be a comma.
-    rate_is_given : bool
-        The caller knows the sampling rate: times that may be seconds, milliseconds or sample numbers are then
-        left aside.
-
-    Returns
-    -------
-    RawFile
-        One channel a column (the time column left out); unit from headings like ``I (mV)``, rate from a
-        uniform time column, both blank where absent. An empty cell becomes NaN.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, is empty, has no header, ragged rows, cells that are not numbers, or uneven
-        times.
-    UsageError
-        The times do not tell seconds from milliseconds or sample numbers, and no rate is given.
-    """
+    """Read a CSV file whose first line names the columns."""
     header, rows, lines, notes = _split(path)
     names, units = zip(*(_heading(cell) for cell in header), strict=True)
     time = next((i for i, name in enumerate(names) if name.lower() in _TIME_NAMES), None)

@@ -30,18 +30,12 @@ _WFDB_FORMATS = {
 class Channel:
     """One signal of a file.
 
-    Parameters
-    ----------
-    name : str
-        Its name in the file.
-    values : ndarray, shape (T,)
-        Samples, float64, in `unit`.
-    unit : str
-        The unit as the file writes it, empty where it says nothing.
-    rate : float or None
-        Sampling rate in Hz, None where the file says nothing.
-    gain : float
-        ADC units per `unit`: ``values * gain`` are the integers the file stores, less their zero.
+    ``name``: its name in the file.
+    ``values`` (T,): samples, float64, in `unit`.
+    ``unit``: the unit as the file writes it, empty where it says nothing.
+    ``rate``: sampling rate in Hz, None where the file says nothing.
+    ``gain``: ADC units per `unit`: ``values * gain`` are the integers the file stores, less their
+        zero.
     """
 
     name: str
@@ -55,14 +49,8 @@ class Channel:
 class RawFile:
     """The signals of a file before any mapping.
 
-    Parameters
-    ----------
-    kind : str
-        ``WFDB``, ``EDF``, ``MAT``, ``NumPy`` or ``CSV``.
-    channels : list of Channel
-        In file order.
-    notes : list of str
-        What the reader found or assumed, one sentence each.
+    ``kind``: ``WFDB``, ``EDF``, ``MAT``, ``NumPy`` or ``CSV``.
+    ``notes``: what the reader found or assumed, one sentence each.
     """
 
     kind: str
@@ -71,23 +59,7 @@ class RawFile:
 
 
 def read_wfdb(header_path: Path) -> RawFile:
-    """Read a WFDB record of any signal format, gain and offset; sizes and checksums are verified.
-
-    Parameters
-    ----------
-    header_path : pathlib.Path
-        The ``.hea`` file.
-
-    Returns
-    -------
-    RawFile
-        Physical values; channels of a multi-frequency record keep their own rates.
-
-    Raises
-    ------
-    DataError
-        A file is missing, truncated or damaged, or a checksum of the header does not match.
-    """
+    """Read a WFDB record of any signal format, gain and offset; sizes and checksums are verified."""
     record_path = str(header_path)[: -len(".hea")]
     wfdb = import_wfdb()
     try:
@@ -196,23 +168,7 @@ def _wfdb_defaults(header_path: Path, signals: int) -> list[str]:
 
 
 def read_edf(path: Path) -> RawFile:
-    """Read an EDF or EDF+C file; annotation channels are left out.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    RawFile
-        Physical values with the header's units and rates.
-
-    Raises
-    ------
-    DataError
-        The file is truncated, damaged or discontinuous (EDF+D).
-    """
+    """Read an EDF or EDF+C file; annotation channels are left out."""
     try:
         _check_edf_size(path)
         # latin-1 because devices write the micro sign, though the format allows ASCII only
@@ -257,17 +213,6 @@ def _check_edf_size(path: Path) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Say in one line what a parser stumbled over.
-
-    Parameters
-    ----------
-    error : BaseException
-        What the parser raised.
-
-    Returns
-    -------
-    str
-        Type and first line of the message.
-    """
+    """Say in one line what a parser stumbled over."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:150]}" if lines else type(error).__name__

@@ -28,17 +28,7 @@ IDENTITY_NAMES = ("III = II - I", "aVR = -(I + II) / 2", "aVL = (I - III) / 2", 
 def derive_limb_leads(lead_i: np.ndarray, lead_ii: np.ndarray) -> dict[str, np.ndarray]:
     """Leads III, aVR, aVL and aVF from leads I and II, exactly.
 
-    Parameters
-    ----------
-    lead_i : ndarray, shape (T,)
-        Lead I.
-    lead_ii : ndarray, shape (T,)
-        Lead II, same unit.
-
-    Returns
-    -------
-    dict of str to ndarray
-        ``III``, ``AVR``, ``AVL``, ``AVF``, each of shape (T,).
+    Shapes: lead_i (T,), lead_ii (T,).
     """
     return {
         "III": lead_ii - lead_i,
@@ -51,15 +41,7 @@ def derive_limb_leads(lead_i: np.ndarray, lead_ii: np.ndarray) -> dict[str, np.n
 def identity_residuals(signals: np.ndarray) -> np.ndarray:
     """How far the limb leads are from the four identities.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (T, 12)
-        Signals in LEADS order, any unit. Constant offsets of a lead do not count.
-
-    Returns
-    -------
-    ndarray, shape (4,)
-        RMS residual of each identity (order of `IDENTITY_NAMES`) over the RMS of the limb leads.
+    Shapes: signals (T, 12) -> (4,).
     """
     return _relative(_IDENTITIES[None], _covariance(signals)[:6, :6])[0]
 
@@ -67,16 +49,7 @@ def identity_residuals(signals: np.ndarray) -> np.ndarray:
 def explain_violation(signals: np.ndarray) -> str:
     """Find the smallest change of lead names or signs that restores the identities.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (T, 12)
-        Signals in LEADS order that violate the identities.
-
-    Returns
-    -------
-    str
-        A hypothesis such as ``aVR and aVL are exchanged``; empty where no permutation or inversion of the
-        limb leads, no exchange with a chest lead and no factors on them make the identities hold.
+    Shapes: signals (T, 12).
     """
     covariance = _covariance(signals)
     orders, signs = np.array(list(permutations(range(6)))), np.array(list(product((1, -1), repeat=6)))
@@ -105,15 +78,7 @@ def suspect_arm_reversal(signals: np.ndarray) -> bool:
 
     The identities still hold then, so only the shape can tell; dextrocardia looks similar in these leads.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (T, 12)
-        Signals in LEADS order.
-
-    Returns
-    -------
-    bool
-        The largest deflection is downward in I and upward in aVR, by a factor of 1.5 at least.
+    Shapes: signals (T, 12).
     """
     centred = signals - np.median(signals, axis=0)
     up, down = np.percentile(centred, 99.8, axis=0), -np.percentile(centred, 0.2, axis=0)

@@ -44,21 +44,7 @@ def classify(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give each annotation its class.
 
-    Parameters
-    ----------
-    symbols : sequence of str
-        One symbol an annotation.
-    table : mapping of str to int
-        Class index of each symbol.
-    default : int, optional
-        Class of the symbols that `table` does not have; by default they are no beats.
-
-    Returns
-    -------
-    kept : ndarray of int64, shape (M,)
-        Which annotations are beats.
-    classes : ndarray of int64, shape (M,)
-        Their class indices.
+    Returns shape kept (M,), classes (M,).
     """
     found = [(place, table.get(symbol, default)) for place, symbol in enumerate(symbols)]
     beats = [(place, index) for place, index in found if index is not None]
@@ -69,15 +55,7 @@ def classify(
 def window_label(classes: np.ndarray) -> int:
     """Class of a window: the most frequent one of its beats that is not 0; a tie goes to the lower index.
 
-    Parameters
-    ----------
-    classes : ndarray of int, shape (M,)
-        Class indices of the beats in the window.
-
-    Returns
-    -------
-    int
-        The class index, 0 where every beat is of class 0 (or there is none).
+    Shapes: classes (M,).
     """
     counts = np.bincount(np.asarray(classes, dtype=np.int64), minlength=1)
     counts[0] = 0
@@ -89,19 +67,7 @@ def beat_spans(
 ) -> list[tuple[int, int, int]]:
     """Divide a window among its beats, halfway between neighbours.
 
-    Parameters
-    ----------
-    samples : array_like of int, shape (M,)
-        Positions of the beats, in samples from the start of the window.
-    classes : array_like of int, shape (M,)
-        Class index of each beat; of two beats at one position the higher index stays.
-    length : int
-        Samples of the window.
-
-    Returns
-    -------
-    list of tuple of (start, stop, class index)
-        In order of time; together they cover 0 to `length`. Empty where there is no beat.
+    Shapes: samples (M,), classes (M,).
     """
     # sorted by position, then by class, so that a dict keeps the highest class of each position
     owners = dict(sorted(zip(map(int, samples), map(int, classes), strict=True)))

@@ -30,16 +30,11 @@ _TASKS = [
 class LabelTable:
     """Labels of the records of one task.
 
-    Parameters
-    ----------
-    rows : ndarray of int64, shape (N,)
-        Row of each record in the database table. (The task mi_reference may hold a row twice.)
-    labels : ndarray of uint8, shape (N, C)
-        1 where the class is present.
-    classes : list of str
-        Names of the columns.
-    splits : ndarray of str, shape (N,)
-        ``train``, ``val`` or ``test``.
+    ``rows`` (N,): row of each record in the database table. (The task mi_reference may hold a row
+        twice.)
+    ``labels`` (N, C): 1 where the class is present.
+    ``classes``: names of the columns.
+    ``splits`` (N,): ``train``, ``val`` or ``test``.
     """
 
     rows: np.ndarray
@@ -49,34 +44,12 @@ class LabelTable:
 
 
 def tasks() -> list[str]:
-    """Names of the label sets.
-
-    Returns
-    -------
-    list of str
-        What `load_ptbxl` takes as `task`. The reference's names 1, 3, 4 of the three proto_ groups work, too.
-    """
+    """Names of the label sets."""
     return list(_TASKS)
 
 
 def canonical_task(task: str) -> str:
-    """Check the name of a task and resolve the reference's short names.
-
-    Parameters
-    ----------
-    task : str
-        One of `tasks()`, or ``1``, ``3``, ``4``.
-
-    Returns
-    -------
-    str
-        One of `tasks()`.
-
-    Raises
-    ------
-    UsageError
-        There is no such task; the message names the nearest.
-    """
+    """Check the name of a task and resolve the reference's short names."""
     name = REFERENCE_NAMES.get(str(task), str(task))
     if name not in _TASKS:
         raise UsageError(f"unknown task '{task}': {nearest(name, _TASKS)}")
@@ -84,18 +57,7 @@ def canonical_task(task: str) -> str:
 
 
 def multilabel(task: str) -> bool:
-    """Tell whether a record can have several classes of the task at once.
-
-    Parameters
-    ----------
-    task : str
-        One of `tasks()`.
-
-    Returns
-    -------
-    bool
-        False for ``mi`` and ``mi_reference`` (exactly one class a record), True for all others.
-    """
+    """Tell whether a record can have several classes of the task at once."""
     return canonical_task(task) not in ("mi", "mi_reference")
 
 

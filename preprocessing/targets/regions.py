@@ -12,14 +12,9 @@ from utils.errors import UsageError
 class Beats(NamedTuple):
     """Annotated beats, ordered by window.
 
-    Parameters
-    ----------
-    window : ndarray of int64, shape (M,)
-        Row of the window.
-    sample : ndarray of int64, shape (M,)
-        Position in samples from the start of the window.
-    cls : ndarray of int64, shape (M,)
-        Class index; a beat of none of the classes has a higher one and owns no span.
+    ``window`` (M,): row of the window.
+    ``sample`` (M,): position in samples from the start of the window.
+    ``cls`` (M,): class index; a beat of none of the classes has a higher one and owns no span.
     """
 
     window: np.ndarray
@@ -30,18 +25,11 @@ class Beats(NamedTuple):
 class Regions(NamedTuple):
     """Stretches that are true by construction or by delineation, ordered by window.
 
-    Parameters
-    ----------
-    window : ndarray of int64, shape (R,)
-        Row of the window.
-    cls : ndarray of int64, shape (R,)
-        Class index the region belongs to, -1 for every class.
-    lead : ndarray of int64, shape (R,)
-        Column of the lead, -1 for all leads.
-    start, stop : ndarray of int64, shape (R,)
-        First sample and the one after the last.
-    kind : ndarray of str, shape (R,)
-        Name of the truth it belongs to: ``planted``, ``P``, ``QRS`` or ``T``.
+    ``window`` (R,): row of the window.
+    ``cls`` (R,): class index the region belongs to, -1 for every class.
+    ``lead`` (R,): column of the lead, -1 for all leads.
+    ``start, stop`` (R,): first sample and the one after the last.
+    ``kind`` (R,): name of the truth it belongs to: ``planted``, ``P``, ``QRS`` or ``T``.
     """
 
     window: np.ndarray
@@ -53,25 +41,7 @@ class Regions(NamedTuple):
 
 
 def in_order(kind: type[Beats] | type[Regions], truth: Any) -> Any:
-    """Bring a truth into the form that everybody relies on.
-
-    Parameters
-    ----------
-    kind : type
-        `Beats` or `Regions`.
-    truth : tuple of array_like, or None
-        Its parts.
-
-    Returns
-    -------
-    Beats, Regions or None
-        Arrays of equal length, ordered by window; within a window the order stays.
-
-    Raises
-    ------
-    UsageError
-        The parts have different lengths.
-    """
+    """Bring a truth into the form that everybody relies on."""
     if truth is None:
         return None
     types = [str if name == "kind" else np.int64 for name in kind._fields]
@@ -85,17 +55,7 @@ def in_order(kind: type[Beats] | type[Regions], truth: Any) -> Any:
 def truth_of(truth: Any, rows: np.ndarray) -> Any:
     """Choose windows, which are numbered anew.
 
-    Parameters
-    ----------
-    truth : Beats, Regions or None
-        Ordered by window.
-    rows : ndarray of int64, shape (n,)
-        Which windows, in which order; one may occur twice.
-
-    Returns
-    -------
-    Beats, Regions or None
-        Their truth, with windows 0 to n - 1.
+    Shapes: rows (n,).
     """
     if truth is None:
         return None

@@ -40,21 +40,7 @@ class Augmentation:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Augment one batch.
 
-        Parameters
-        ----------
-        signals : ndarray, shape (B, T, leads)
-            Standardised signals.
-        labels : ndarray, shape (B, C)
-            Labels in 0..1.
-        rng : numpy.random.Generator
-            Source of every random number.
-
-        Returns
-        -------
-        signals : ndarray, shape (B, crop or T, leads), float32
-            New arrays; the inputs stay as they are.
-        labels : ndarray, shape (B, C), float32
-            Mixed when `mixup` is on.
+        Shapes: signals (B, T, leads), labels (B, C) -> signals (B, crop or T, leads), labels (B, C).
         """
         records, samples, leads = signals.shape
         if self.crop:

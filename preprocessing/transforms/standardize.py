@@ -65,24 +65,7 @@ class Standardizer:
             )
 
     def __call__(self, signals_mv: Any) -> np.ndarray:
-        """Standardise signals.
-
-        Parameters
-        ----------
-        signals_mv : array_like
-            In mV; not changed. Any shape, but with a high-pass (at `sampling_rate`) or `per_record`
-            (..., T, leads).
-
-        Returns
-        -------
-        ndarray of float32
-            Same shape, without unit; a record's values depend on nothing else in the batch.
-
-        Raises
-        ------
-        DataError
-            The high-pass cannot filter them: too short, NaN or infinite.
-        """
+        """Standardise signals."""
         if self.highpass:
             signals_mv = remove_baseline(signals_mv, self.sampling_rate, self.highpass)
         signals = np.asarray(signals_mv, dtype=np.float32)

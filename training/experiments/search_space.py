@@ -31,16 +31,10 @@ _NEVER_SEARCHED = {
 class Dimension:
     """One searched setting.
 
-    Parameters
-    ----------
-    name : str
-        A field of the configuration, or ``model_config.`` and an option of the model.
-    low, high : int, float or None
-        Both ends, which belong to the range; two integers search integers.
-    log : bool
-        Search on a logarithmic scale.
-    choices : tuple
-        The values to choose from, instead of a range.
+    ``name``: A field of the configuration, or ``model_config.`` and an option of the model.
+    ``low, high``: both ends, which belong to the range; two integers search integers.
+    ``log``: search on a logarithmic scale.
+    ``choices``: the values to choose from, instead of a range.
     """
 
     name: str
@@ -50,18 +44,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def suggest(self, trial: BaseTrial) -> Any:
-        """Let a trial choose a value.
-
-        Parameters
-        ----------
-        trial : optuna.trial.BaseTrial
-            The running trial, which also remembers the value.
-
-        Returns
-        -------
-        object
-            The value.
-        """
+        """Let a trial choose a value."""
         if self.choices:
             return self.value(trial.suggest_categorical(self.name, [_stored(c) for c in self.choices]))
         if isinstance(self.low, int) and isinstance(self.high, int):
@@ -69,28 +52,11 @@ class Dimension:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def value(self, stored: Any) -> Any:
-        """Turn what a study has stored back into the value of the setting.
-
-        Parameters
-        ----------
-        stored : object
-            One of a trial's ``params``.
-
-        Returns
-        -------
-        object
-            The same, but lists are lists again.
-        """
+        """Turn what a study has stored back into the value of the setting."""
         return next((choice for choice in self.choices if _stored(choice) == stored), stored)
 
     def corners(self) -> tuple[Any, ...]:
-        """Give the values that show whether the whole dimension is possible.
-
-        Returns
-        -------
-        tuple
-            All choices, or both ends.
-        """
+        """Give the values that show whether the whole dimension is possible."""
         return self.choices or (self.low, self.high)
 
     def __str__(self) -> str:
@@ -107,22 +73,7 @@ def _stored(choice: Any) -> Any:
 def default_space(
     config: TrainConfig, options: Mapping[str, Any], given: Sequence[str] = ()
 ) -> list[Dimension]:
-    """The built-in space: ProtoECGNet's published one, where its settings exist, and augmentation.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The settings that are fixed otherwise; its class decides which fields exist.
-    options : mapping
-        The model's own options with their defaults.
-    given : sequence of str
-        Fields that the user has fixed, so they are left out.
-
-    Returns
-    -------
-    list of Dimension
-        In the order in which they are sampled.
-    """
+    """The built-in space: ProtoECGNet's published one, where its settings exist, and augmentation."""
     names = {f.name: f for f in dataclasses.fields(config)}
     rate, stage = config.sampling_rate, getattr(config, "training_stage", "")
     space = [
@@ -164,28 +115,7 @@ def default_space(
 
 
 def read_space(path: str | Path, config: TrainConfig, options: Mapping[str, Any]) -> list[Dimension]:
-    """Read a space from YAML: setting -> {low, high, log} or {choices}.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    config : TrainConfig
-        Its class decides which fields exist.
-    options : mapping
-        The model's own options with their defaults.
-
-    Returns
-    -------
-    list of Dimension
-        In the order of the file.
-
-    Raises
-    ------
-    UsageError
-        Missing file, no mapping, an unknown setting or key (the nearest valid one is named), or values that
-        cannot be searched.
-    """
+    """Read a space from YAML: setting -> {low, high, log} or {choices}."""
     where = f"--space {path}"
     try:
         entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -254,20 +184,7 @@ def _of_kind(where: str, value: Any, default: Any) -> Any:
 
 
 def with_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
-    """Put the values of a trial into a configuration.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The fixed settings.
-    values : mapping
-        Name of a dimension -> value.
-
-    Returns
-    -------
-    TrainConfig
-        A copy, not checked.
-    """
+    """Put the values of a trial into a configuration."""
     options = {k.removeprefix(OPTION): v for k, v in values.items() if k.startswith(OPTION)}
     fields = {k: v for k, v in values.items() if not k.startswith(OPTION)}
     return dataclasses.replace(config, **fields, model_config={**config.model_config, **options})
@@ -279,24 +196,7 @@ def check_space(
     models: Sequence[str],
     check: Callable[[Any, Sequence[str]], Any],
 ) -> None:
-    """Refuse a space that holds impossible values before any trial is spent on them.
-
-    Parameters
-    ----------
-    space : sequence of Dimension
-        The space.
-    config : TrainConfig
-        The fixed settings.
-    models : sequence of str
-        Names that ``model`` may take.
-    check : callable
-        ``check(config, models)`` refuses an impossible configuration.
-
-    Raises
-    ------
-    UsageError
-        There is nothing to search, or a value is impossible; the message names it.
-    """
+    """Refuse a space that holds impossible values before any trial is spent on them."""
     if not space:
         raise UsageError("nothing is left to search: fix fewer flags, or give a --space file")
     for dimension in space:

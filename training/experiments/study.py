@@ -26,18 +26,7 @@ _SQLITE = "sqlite:///"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one worker at a time count, take and finish trials.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Folder of the study, on a file system that all its workers see.
-
-    Yields
-    ------
-    None
-        While no other worker is inside. A lock that a killed worker has left is broken after 30 s.
-    """
+    """Let one worker at a time count, take and finish trials."""
     lock = JournalFileOpenLock(str(folder / "study"))
     lock.acquire()
     try:
@@ -48,29 +37,6 @@ def locked(folder: Path) -> Iterator[None]:
 
 def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
     """Open a study, or make it. To be called inside `locked`.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Folder of the study; holds ``journal.log`` where there is no other storage.
-    name : str
-        Of the study. It also decides which trial belongs to which bracket of Hyperband.
-    storage : str
-        ``sqlite:///FILE``, or empty for the journal.
-    epochs : int
-        Of a full trial.
-
-    Returns
-    -------
-    optuna.study.Study
-        Maximises; Hyperband prunes after 1, 3, 9, ... epochs [1]_; `take` sets the sampler of each trial.
-
-    Raises
-    ------
-    UsageError
-        An unknown kind of storage.
-    DataError
-        The storage is damaged or is another kind of file.
 
     References
     ----------
@@ -118,15 +84,7 @@ def _open_sqlite(url: str) -> BaseStorage:
 
 
 def this_worker() -> dict[str, Any]:
-    """Who runs a trial, so that others can tell whether it still does.
-
-    Returns
-    -------
-    dict
-        ``host``, ``pid`` and ``started``: where Linux tells, the host carries the space of process numbers
-        (two containers of one name have two), and the start time tells a process from a later one with its
-        number.
-    """
+    """Who runs a trial, so that others can tell whether it still does."""
     with contextlib.suppress(OSError):
         return {"host": f"{platform.node()} {os.readlink('/proc/self/ns/pid')}", **_process(os.getpid())}
     return {"host": platform.node(), **_process(os.getpid())}
@@ -141,18 +99,7 @@ def _process(pid: int) -> dict[str, Any]:
 
 
 def is_alive(worker: dict[str, Any] | None) -> bool:
-    """Whether the worker of a trial can still be at work.
-
-    Parameters
-    ----------
-    worker : dict or None
-        What `this_worker` gave there; None where it died before it could say so.
-
-    Returns
-    -------
-    bool
-        False only for a process of this host that is gone. Of other hosts nothing is known: True.
-    """
+    """Whether the worker of a trial can still be at work."""
     if worker is None:
         return False
     if worker["host"] != this_worker()["host"]:
@@ -167,68 +114,24 @@ def is_alive(worker: dict[str, Any] | None) -> bool:
 
 
 def kind(trial: FrozenTrial) -> str:
-    """What became of a trial.
-
-    Parameters
-    ----------
-    trial : optuna.trial.FrozenTrial
-        Any trial.
-
-    Returns
-    -------
-    str
-        ``complete``, ``pruned``, ``failed`` (its settings cannot be trained), ``unfinished`` (interrupted or
-        killed: its settings were put back), ``running`` or ``waiting``.
-    """
+    """What became of a trial."""
     if trial.state == TrialState.FAIL:
         return "failed" if "error" in trial.user_attrs else "unfinished"
     return trial.state.name.lower()
 
 
 def trials_of(study: Study, *kinds: str) -> list[FrozenTrial]:
-    """The trials of some kinds.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    *kinds : str
-        As `kind` gives them.
-
-    Returns
-    -------
-    list of optuna.trial.FrozenTrial
-        By number.
-    """
+    """The trials of some kinds."""
     return [trial for trial in study.get_trials(deepcopy=False) if kind(trial) in kinds]
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """The complete trial with the highest value, the first of equals.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-
-    Returns
-    -------
-    optuna.trial.FrozenTrial or None
-        None while no trial is complete.
-    """
+    """The complete trial with the highest value, the first of equals."""
     return max(trials_of(study, "complete"), key=lambda t: (t.value, -t.number), default=None)
 
 
 def put_back(study: Study, trial: FrozenTrial) -> None:
-    """End a trial that nobody finishes, and have its settings tried again.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    trial : optuna.trial.FrozenTrial
-        Running.
-    """
+    """End a trial that nobody finishes, and have its settings tried again."""
     study.tell(trial.number, state=TrialState.FAIL)
     settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     if settings:
@@ -237,23 +140,6 @@ def put_back(study: Study, trial: FrozenTrial) -> None:
 
 def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial | None:
     """Take the next trial, after those that dead workers left were put back. To be called inside `locked`.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    n_trials : int
-        Of the whole study, whoever runs them. Trials that were put back do not count.
-    seed : int
-        With the trial's number it seeds the sampler [1]_: no two workers draw the same, and a study that is
-        stopped and goes on samples as one that was not.
-    alone : bool
-        No other worker is at work: whatever is running was left behind, on this host or another.
-
-    Returns
-    -------
-    optuna.trial.Trial or None
-        None when nothing is left to start.
 
     References
     ----------
@@ -276,15 +162,7 @@ def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial |
 
 
 def remove_weights(study: Study, folder: Path) -> None:
-    """Remove the checkpoints of all finished trials but the best. To be called inside `locked`.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    folder : pathlib.Path
-        Holds ``trials/<number>``; their logs stay.
-    """
+    """Remove the checkpoints of all finished trials but the best. To be called inside `locked`."""
     best = best_trial(study)
     for trial in trials_of(study, "complete", "pruned", "failed", "unfinished"):
         if best is None or trial.number != best.number:

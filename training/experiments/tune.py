@@ -66,24 +66,7 @@ _OUT_OF_MEMORY = {"OutOfMemoryError", "ResourceExhaustedError", "MemoryError"}
 
 
 def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
-    """Train one trial and tell the study how it went.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    trial : optuna.trial.Trial
-        From `take`.
-    plan : Plan
-        What is fixed and what is searched.
-
-    Raises
-    ------
-    TwelveLeadError
-        The setup is wrong, not the settings of this trial: no other one would do better.
-    KeyboardInterrupt
-        Ctrl-C; the settings of the trial were put back.
-    """
+    """Train one trial and tell the study how it went."""
     values = {d.name: d.suggest(trial) for d in plan.space}
     print(f"trial {trial.number}: {_in_words(values)}", flush=True)
     config = with_values(plan.fixed, values)
@@ -153,15 +136,7 @@ def _in_words(values: dict[str, Any]) -> str:
 
 
 def write_results(study: Study, plan: Plan) -> None:
-    """Write ``best.yaml`` and ``trials.csv``. To be called inside `locked`.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study.
-    plan : Plan
-        What is fixed and what is searched.
-    """
+    """Write ``best.yaml`` and ``trials.csv``. To be called inside `locked`."""
     trials = [t for t in study.get_trials(deepcopy=False) if kind(t) != "waiting"]
     names = [d.name for d in plan.space]
     table = io.StringIO()
@@ -200,25 +175,7 @@ def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
 
 
 def tune(plan: Plan) -> FrozenTrial | None:
-    """Work on a study until no trial is left to start.
-
-    Parameters
-    ----------
-    plan : Plan
-        The study.
-
-    Returns
-    -------
-    optuna.trial.FrozenTrial or None
-        The best trial; None where none is complete.
-
-    Raises
-    ------
-    TwelveLeadError
-        The setup is wrong, or every trial failed.
-    KeyboardInterrupt
-        Ctrl-C, after everything was put in order.
-    """
+    """Work on a study until no trial is left to start."""
     plan.folder.mkdir(parents=True, exist_ok=True)
     with locked(plan.folder):
         study = open_study(plan.folder, plan.study, plan.storage, plan.family.epochs(plan.fixed))
@@ -268,13 +225,7 @@ def _report(study: Study, plan: Plan) -> FrozenTrial | None:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags and tune.
-
-    Parameters
-    ----------
-    args : sequence of str, optional
-        The words; default the command line's.
-    """
+    """Read the flags and tune."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan = parse_plan(sys.argv[1:] if args is None else args, __doc__)
     try:

@@ -27,28 +27,13 @@ _FREE = {"data_dir", "partial", "init", "resume", "overwrite", "loggr", "threads
 class Plan:
     """One study as the command line describes it.
 
-    Parameters
-    ----------
-    study : str
-        Its name.
-    folder : pathlib.Path
-        ``<output_dir>/tuning/<study>``.
-    storage : str
-        ``sqlite:///FILE``, or empty for the journal in the folder.
-    n_trials : int
-        Of all workers together.
-    keep_weights : bool
-        Keep the checkpoints of all trials.
-    alone : bool
-        No other worker is at work.
-    fixed : TrainConfig
-        What is the same in all trials.
-    start : str
-        Checkpoint folder that every trial starts from; empty for none.
-    space : list of Dimension
-        What differs.
-    family : Family
-        How a run is trained.
+    ``storage``: ``sqlite:///FILE``, or empty for the journal in the folder.
+    ``n_trials``: of all workers together.
+    ``keep_weights``: keep the checkpoints of all trials.
+    ``alone``: no other worker is at work.
+    ``fixed``: what is the same in all trials.
+    ``start``: checkpoint folder that every trial starts from; empty for none.
+    ``family``: how a run is trained.
     """
 
     study: str
@@ -64,25 +49,7 @@ class Plan:
 
 
 def parse_plan(args: Sequence[str], description: str = "") -> Plan:
-    """Read the flags.
-
-    Parameters
-    ----------
-    args : sequence of str
-        The words after the command.
-    description : str
-        Head of ``--help``.
-
-    Returns
-    -------
-    Plan
-        Checked, as far as that needs no data.
-
-    Raises
-    ------
-    UsageError
-        Unknown model, setting or key, or an impossible value.
-    """
+    """Read the flags."""
     model = chosen_model(args)
     names = model_names(model)
     family = family_of(model) if model in names else None
@@ -169,20 +136,7 @@ def _checked_plan(
 
 
 def check_same_study(study: Study, plan: Plan) -> None:
-    """Refuse to mix trials that cannot be compared. To be called inside `locked`.
-
-    Parameters
-    ----------
-    study : optuna.study.Study
-        The study, which remembers the settings of its first worker.
-    plan : Plan
-        The settings now.
-
-    Raises
-    ------
-    UsageError
-        Names each setting that differs.
-    """
+    """Refuse to mix trials that cannot be compared. To be called inside `locked`."""
     searched = {d.name for d in plan.space}
     now = {k: v for k, v in plan.fixed.to_json().items() if k not in _FREE | searched}
     now["space"] = [str(d) for d in plan.space]

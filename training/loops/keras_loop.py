@@ -63,19 +63,7 @@ def _train_epoch(model: keras.Model, batches: Batches, recorder: Recorder, stopp
 def predict_validation(model: keras.Model, data: TrainingData, config: TrainConfig) -> np.ndarray:
     """Probabilities for the validation split, batch by batch.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The model.
-    data : TrainingData
-        Its ``val`` split is read.
-    config : TrainConfig
-        Batch size and crop.
-
-    Returns
-    -------
-    ndarray, shape (N, C)
-        Probabilities.
+    Returns shape (N, C).
     """
     batches = Batches(data.val, data.standardizer, config.batchsize)
     forward = keras_forward(model)
@@ -83,25 +71,7 @@ def predict_validation(model: keras.Model, data: TrainingData, config: TrainConf
 
 
 def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
-    """Build and compile the model of a run, and start it from ``--init`` where asked.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    data : TrainingData
-        Decides classes, leads and samples.
-
-    Returns
-    -------
-    keras.Model
-        Compiled, its optimiser built.
-
-    Raises
-    ------
-    DataError
-        ``--init`` names another architecture.
-    """
+    """Build and compile the model of a run, and start it from ``--init`` where asked."""
     _, samples, leads = data.train.signals.shape
     options = {
         "num_classes": len(data.train.classes),
@@ -133,25 +103,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
 
 
 def train_keras(config: TrainConfig, on_epoch: OnEpoch | None = None) -> Path:
-    """Train a Keras model as `train.py` does.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
-
-    Returns
-    -------
-    pathlib.Path
-        The checkpoint folder.
-
-    Raises
-    ------
-    TwelveLeadError
-        Bad usage or data, divergence, a full disk; what was saved before stays.
-    """
+    """Train a Keras model as `train.py` does."""
     _set_up_device(config)
     config = follow_init(config)
     arrays, progress = claim_run(config)

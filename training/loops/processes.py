@@ -13,13 +13,7 @@ from lightning_fabric.utilities import rank_zero_only
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, of those that train together.
-
-    Returns
-    -------
-    bool
-        True where a process trains alone, whatever rank its environment names.
-    """
+    """Whether this is the process that writes, of those that train together."""
     return not _several() or torch.distributed.get_rank() == 0
 
 
@@ -31,24 +25,13 @@ def end_others() -> None:
     """End every process but the first, which says why the command ends.
 
     With exit code 0: Fabric kills the first process where another one fails.
-
-    Raises
-    ------
-    SystemExit
-        In all processes but the first.
     """
     if not is_first():
         raise SystemExit(0)
 
 
 def on_first(action: Callable[[], object]) -> None:
-    """Let the first process do something while the others wait; where it fails, none goes on.
-
-    Parameters
-    ----------
-    action : callable
-        Without arguments. What it raises is raised in the first process; the others end.
-    """
+    """Let the first process do something while the others wait; where it fails, none goes on."""
     failure: BaseException | None = None
     if is_first():
         try:
@@ -73,16 +56,6 @@ def together(devices: int) -> Iterator[None]:
     model for several devices (its reducer) has the last reference, that destructor runs with the
     interpreter's lock held, for which such a thread may be waiting to free a tensor: the process would hang.
     So every model has to be gone before the group.
-
-    Parameters
-    ----------
-    devices : int
-        Those of the command.
-
-    Yields
-    ------
-    None
-        While the command runs.
     """
     with ExitStack() as stack:
         if devices > 1 and rank_zero_only.rank:  # known before the group is made

@@ -52,22 +52,11 @@ class Stopper:
 class Recorder:
     """Keeps the history of a run and writes its checkpoints; closes the loggers as a context manager.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    data : TrainingData
-        Splits and standardiser.
-    framework : str
-        ``keras`` or ``torch``.
-    model_config : dict
-        ``model.config``, for the card.
-    progress : dict or None
-        What `load_state` gave, when the run is resumed.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
-    card : dict, optional
-        More for the card.
+    ``model_config``: ``model.config``, for the card.
+    ``progress``: what `load_state` gave, when the run is resumed.
+    ``on_epoch``: ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the
+        run.
+    ``card``: more for the card.
     """
 
     def __init__(
@@ -131,45 +120,18 @@ class Recorder:
         return self.epoch, self.best_epoch, self._ended, self.logger.rows
 
     def share(self, standing: tuple[int, int, bool, list[dict[str, Any]]]) -> None:
-        """Take over the standing of the first process.
-
-        Parameters
-        ----------
-        standing : tuple
-            Its `standing`.
-        """
+        """Take over the standing of the first process."""
         self.epoch, self.best_epoch, self._ended, self.logger.rows = standing
         self.batch, self.losses, self.parts = 0, [], {}
 
     def introduce(self, parameters: int, device: str) -> None:
-        """Say what is going to be trained, and from where.
-
-        Parameters
-        ----------
-        parameters : int
-            Of the model.
-        device : str
-            Where it is.
-        """
+        """Say what is going to be trained, and from where."""
         print(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
         if self.resumed:
             print(f"resumed at epoch {self.epoch + 1}" + (f", batch {self.batch}" if self.batch else ""))
 
     def bar(self, batches: int, shown: bool = True) -> tqdm:
-        """Progress bar of the epoch.
-
-        Parameters
-        ----------
-        batches : int
-            Batches of the epoch.
-        shown : bool
-            False in all processes but the first.
-
-        Returns
-        -------
-        tqdm.tqdm
-            A context manager that starts at the batch where the epoch goes on.
-        """
+        """Progress bar of the epoch."""
         return tqdm(
             total=batches,
             initial=self.batch,
@@ -180,17 +142,7 @@ class Recorder:
         )
 
     def add(self, bar: tqdm, loss: float, parts: dict[str, float] | None = None) -> None:
-        """Note the loss of a batch.
-
-        Parameters
-        ----------
-        bar : tqdm.tqdm
-            Moves on by one.
-        loss : float
-            Loss of the batch.
-        parts : dict of float, optional
-            Its terms.
-        """
+        """Note the loss of a batch."""
         self.losses.append(loss)
         for name, value in (parts or {}).items():
             self.parts[name] = self.parts.get(name, 0.0) + value
@@ -208,25 +160,7 @@ class Recorder:
     ) -> None:
         """Score fold 9, write ``best`` if it is one, then ``last``, and log.
 
-        Parameters
-        ----------
-        epoch : int
-            The epoch that ended, from 0.
-        seconds : float
-            Wall time of its training part.
-        probabilities : ndarray, shape (N, C)
-            Predictions for the validation split.
-        save_weights : callable
-            Writes the weights to a path.
-        state : dict of ndarray
-            Weights, optimiser and random state.
-        extra : dict, optional
-            More for the state, as JSON.
-
-        Raises
-        ------
-        TwelveLeadError
-            Training diverged.
+        Shapes: probabilities (N, C).
         """
         train_loss = float(np.mean(np.array(self.losses, dtype=np.float64)))
         if not np.isfinite(train_loss) or not np.isfinite(probabilities).all():
@@ -262,15 +196,7 @@ class Recorder:
         self._ended = self._on_epoch is not None and bool(self._on_epoch(epoch, auc))
 
     def save(self, state: dict[str, np.ndarray], extra: dict[str, Any] | None = None) -> None:
-        """Write ``last``, from which ``--resume`` goes on.
-
-        Parameters
-        ----------
-        state : dict of ndarray
-            Weights, optimiser and random state.
-        extra : dict, optional
-            More for the state, as JSON.
-        """
+        """Write ``last``, from which ``--resume`` goes on."""
         progress = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -288,13 +214,7 @@ class Recorder:
         save_state(self.folder, state, progress)
 
     def conclude(self, interrupted: bool) -> None:
-        """Say what was written and, after an interruption, how to go on.
-
-        Parameters
-        ----------
-        interrupted : bool
-            The run was asked to stop.
-        """
+        """Say what was written and, after an interruption, how to go on."""
         if interrupted and not self.finished:
             self._say_how_to_go_on()
         if self.best is not None:
@@ -339,19 +259,7 @@ class Recorder:
 def log_loss(labels: np.ndarray, probabilities: np.ndarray, multilabel: bool) -> float:
     """Cross-entropy of probabilities: binary and averaged over classes, or categorical.
 
-    Parameters
-    ----------
-    labels : ndarray, shape (N, C)
-        0 or 1.
-    probabilities : ndarray, shape (N, C)
-        Values in [0, 1].
-    multilabel : bool
-        False for exclusive classes.
-
-    Returns
-    -------
-    float
-        Mean over the records, in nats.
+    Shapes: labels (N, C), probabilities (N, C).
     """
     p = np.clip(np.asarray(probabilities, dtype=np.float64), 1e-7, 1 - 1e-7)
     if multilabel:

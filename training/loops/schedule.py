@@ -17,24 +17,6 @@ def learning_rate(
 ) -> float:
     """Learning rate of one optimisation step.
 
-    Parameters
-    ----------
-    config : TrainConfig
-        ``lr``, ``schedule``, ``warmup_epochs`` and ``epochs`` count.
-    step : int
-        Steps done before this one, from 0.
-    steps_per_epoch : int
-        Steps of one epoch.
-    val_losses : sequence of float
-        Validation loss of each epoch so far; ``plateau`` reads it.
-
-    Returns
-    -------
-    float
-        ``constant``; ``cosine``: linear warm-up followed by half a cosine down to a thousandth of ``lr``;
-        ``plateau``: halved whenever the loss has not improved for more than 5 epochs; ``cyclic``: triangles
-        between ``lr / 10`` and ``10 lr``, moving with each step.
-
     References
     ----------
     Loshchilov and Hutter, SGDR, ICLR 2017, arXiv:1608.03983; Smith, Cyclical Learning Rates for Training

@@ -42,25 +42,7 @@ LossFunction = Callable[
 
 
 def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
-    """Build the model of a run, and start it from ``--init`` where asked.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    data : TrainingData
-        Decides classes, leads and samples.
-
-    Returns
-    -------
-    torch.nn.Module
-        On the CPU.
-
-    Raises
-    ------
-    DataError
-        ``--init`` names another architecture.
-    """
+    """Build the model of a run, and start it from ``--init`` where asked."""
     _, samples, leads = data.train.signals.shape
     options = {"num_classes": len(data.train.classes), "samples": config.crop or samples, "leads": leads}
     model = models_torch.create_model(config.model, **{**options, **config.model_config})
@@ -77,20 +59,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
 
 
 def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, or AdamW that leaves biases and normalisation alone.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        ``lr`` and ``weight_decay``.
-    model : torch.nn.Module
-        The model.
-
-    Returns
-    -------
-    torch.optim.Optimizer
-        Ready to use.
-    """
+    """Adam, or AdamW that leaves biases and normalisation alone."""
     if not config.weight_decay:
         return torch.optim.Adam(model.parameters(), lr=config.lr)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
@@ -107,23 +76,7 @@ def cross_entropy(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Cross-entropy of a batch: the loss of every model that brings none of its own.
 
-    Parameters
-    ----------
-    multilabel : bool
-        Binary and averaged over independent classes, or categorical.
-    model : torch.nn.Module
-        The model.
-    signals : Tensor, shape (B, T, leads)
-        Standardised signals.
-    labels : Tensor, shape (B, C)
-        Targets.
-
-    Returns
-    -------
-    loss : Tensor
-        Mean over the batch.
-    parts : dict of Tensor
-        Terms to log: none.
+    Shapes: signals (B, T, leads), labels (B, C).
     """
     logits = model(signals).float()
     if multilabel:
@@ -135,20 +88,12 @@ def cross_entropy(
 class Job:
     """What a run trains.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        On the CPU; frozen parts do not require gradients.
-    optimizer : torch.optim.Optimizer
-        Of its trainable parameters.
-    loss : callable
-        ``loss(model, signals, labels) -> (loss, parts)``.
-    card : dict
-        More for the card.
-    inputs : TrainingData, optional
-        What the model reads, where that is not the signals of the run's data.
-    weights : callable, optional
-        Gives the tensors to save, where those are not all of the model's.
+    ``model``: on the CPU; frozen parts do not require gradients.
+    ``optimizer``: of its trainable parameters.
+    ``loss``: ``loss(model, signals, labels) -> (loss, parts)``.
+    ``card``: more for the card.
+    ``inputs``: what the model reads, where that is not the signals of the run's data.
+    ``weights``: gives the tensors to save, where those are not all of the model's.
     """
 
     model: torch.nn.Module
@@ -160,20 +105,7 @@ class Job:
 
 
 def prepare_classifier(config: TrainConfig, data: TrainingData) -> Job:
-    """Model, optimiser and loss of a plain classifier.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    data : TrainingData
-        Its data.
-
-    Returns
-    -------
-    Job
-        Ready to train.
-    """
+    """Model, optimiser and loss of a plain classifier."""
     model = build_model(config, data)
     return Job(model, build_optimizer(config, model), partial(cross_entropy, data.multilabel))
 
@@ -230,29 +162,7 @@ def train_torch(
     prepare: Callable[[TrainConfig, TrainingData], Job] = prepare_classifier,
     load: Callable[[TrainConfig, dict[str, Any] | None], TrainingData] = load_training_data,
 ) -> Path:
-    """Train a PyTorch model as `torch_train.py` does.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the run.
-    prepare : callable
-        Gives model, optimiser and loss.
-    load : callable
-        Gives the data; by default PTB-XL as the configuration describes it.
-
-    Returns
-    -------
-    pathlib.Path
-        The checkpoint folder.
-
-    Raises
-    ------
-    TwelveLeadError
-        Bad usage or data, divergence, a full disk; what was saved before stays.
-    """
+    """Train a PyTorch model as `torch_train.py` does."""
     torch.set_num_threads(thread_count(config))
     if prepare is prepare_classifier:  # what brings its own preparation reads its own options
         config = follow_init(config)

@@ -42,10 +42,7 @@ _ROUGH_STEPS, _ROUGH_LR = 200, 3e-2
 class Classifier(nn.Module):
     """The last layer of a branch or a fusion, on scores (B, P, 1) instead of signals.
 
-    Parameters
-    ----------
-    network : ProtoECGNet or ProtoECGNet_Fusion
-        Its ``head`` is trained; the rest is not part of this module.
+    ``network``: its ``head`` is trained; the rest is not part of this module.
     """
 
     def __init__(self, network: nn.Module):
@@ -61,19 +58,7 @@ class Classifier(nn.Module):
 def score_records(network: nn.Module, records: ECGDataset, standardizer: Standardizer) -> np.ndarray:
     """Similarities of all prototypes for all records of a split.
 
-    Parameters
-    ----------
-    network : ProtoECGNet or ProtoECGNet_Fusion
-        In evaluation mode.
-    records : ECGDataset
-        The split.
-    standardizer : Standardizer
-        Of the training records.
-
-    Returns
-    -------
-    ndarray, shape (N, P), float32
-        The scores.
+    Returns shape (N, P).
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device)
@@ -92,19 +77,7 @@ def score_records(network: nn.Module, records: ECGDataset, standardizer: Standar
 def macro_auc(network: nn.Module, scores: np.ndarray, records: ECGDataset) -> float:
     """Macro ROC-AUC of a split from its scores.
 
-    Parameters
-    ----------
-    network : ProtoECGNet or ProtoECGNet_Fusion
-        Gives the logits.
-    scores : ndarray, shape (N, P)
-        See `score_records`.
-    records : ECGDataset
-        Has the labels.
-
-    Returns
-    -------
-    float
-        Over the classes that have both outcomes.
+    Shapes: scores (N, P).
     """
     with torch.inference_mode():
         probabilities = torch.sigmoid(network.logits_of(torch.from_numpy(scores))).numpy()
@@ -112,29 +85,7 @@ def macro_auc(network: nn.Module, scores: np.ndarray, records: ECGDataset) -> fl
 
 
 def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
-    """Prepare the stage classifier: prune, then train the last layer of a branch.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of this stage.
-    data : TrainingData
-        The splits.
-    chain : ProtoConfig
-        Of the whole chain; tells where the projected branch is.
-
-    Returns
-    -------
-    Job
-        For `training.loops.torch_loop.train_torch`.
-
-    Raises
-    ------
-    UsageError
-        The branch was not projected.
-    DataError
-        A checkpoint of another branch, label set or set of records.
-    """
+    """Prepare the stage classifier: prune, then train the last layer of a branch."""
     folder = source_of(chain, config.branch, ("projection",))
     network, card = load_network(folder, config.branch, data.train.classes)
     check_records(folder, card, data)
@@ -214,29 +165,7 @@ def _prune(network, prototypes, scores, data, weights, config):
 
 
 def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
-    """Prepare the stage fusion: one linear layer over the prototypes of all branches.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of this stage.
-    data : TrainingData
-        The splits, with the labels of the fusion.
-    chain : ProtoConfig
-        Of the whole chain; tells where the branches are.
-
-    Returns
-    -------
-    Job
-        For `training.loops.torch_loop.train_torch`.
-
-    Raises
-    ------
-    UsageError
-        A branch is missing.
-    DataError
-        Branches trained on other records, folds, filters or label sets, or that together lack a class.
-    """
+    """Prepare the stage fusion: one linear layer over the prototypes of all branches."""
     networks, cards = [], []
     for branch in BRANCHES:
         folder = source_of(replace(chain, init=""), branch, ("classifier", "projection"))

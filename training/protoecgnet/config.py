@@ -150,49 +150,14 @@ class ProtoConfig(TrainConfig):
 
 
 def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
-    """Read the flags of ``torch_train.py --model protoecgnet``; the reference's names are understood.
-
-    Parameters
-    ----------
-    description : str
-        Head of ``--help``.
-    args : sequence of str
-        The words of the command line.
-
-    Returns
-    -------
-    ProtoConfig
-        Checked; ``task`` is still empty where the branch decides it.
-
-    Raises
-    ------
-    UsageError
-        Unknown flag, key or value.
-    """
+    """Read the flags of ``torch_train.py --model protoecgnet``; the reference's names are understood."""
     return parse_config(
         description, ["protoecgnet"], "protoecgnet", translate(args), ProtoConfig, check_proto
     )
 
 
 def translate(args: Sequence[str]) -> list[str]:
-    """Replace the reference's flags and values by those of this repository.
-
-    Parameters
-    ----------
-    args : sequence of str
-        The words of the command line.
-
-    Returns
-    -------
-    list of str
-        The same in our names, with the ``--branch`` that a published label set or ``--dimension`` stands for.
-        ``--custom_groups`` falls away, label sets 1, 3 and 4 are always the groups.
-
-    Raises
-    ------
-    UsageError
-        A flag of the published code whose purpose is served otherwise here.
-    """
+    """Replace the reference's flags and values by those of this repository."""
     words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
     given = {
         flag: value for flag, value in zip(words, [*words, ""][1:], strict=True) if flag.startswith("--")
@@ -244,25 +209,7 @@ def _published_branch(given: dict[str, str]) -> str:
 
 
 def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
-    """Refuse impossible values, before any data is read.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        As read.
-    models : sequence of str
-        Names that ``model`` may take.
-
-    Returns
-    -------
-    ProtoConfig
-        With ``run`` settled; ``task`` stays empty where the branch decides it.
-
-    Raises
-    ------
-    UsageError
-        An impossible value.
-    """
+    """Refuse impossible values, before any data is read."""
     if config.branch and config.branch not in BRANCHES:
         raise UsageError(f"unknown --branch '{config.branch}': {nearest(config.branch, list(BRANCHES))}")
     if not config.branch and config.training_stage not in ("all", "fusion"):
@@ -319,22 +266,7 @@ def _check_imagenet(config: ProtoConfig) -> None:
 
 
 def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
-    """Give the configuration of one stage of one branch.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of the whole chain.
-    branch : str
-        One of ``BRANCHES``; empty for the fusion.
-    stage : str
-        One of `STAGES`.
-
-    Returns
-    -------
-    ProtoConfig
-        With the run folder, task and model options of that stage.
-    """
+    """Give the configuration of one stage of one branch."""
     head_only = stage in ("classifier", "fusion")
     run = f"{config.run}/fusion" if stage == "fusion" else f"{config.run}/{branch}/{stage}"
     changes: dict[str, Any] = {
@@ -352,20 +284,7 @@ def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
 
 
 def model_options(config: ProtoConfig, trunk_only: bool = False) -> dict[str, Any]:
-    """Options of the network that the configuration decides.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of one stage.
-    trunk_only : bool
-        Those of `ProtoECGNet_Trunk` instead of `ProtoECGNet`.
-
-    Returns
-    -------
-    dict
-        Keyword arguments for ``create_model``.
-    """
+    """Options of the network that the configuration decides."""
     names = inspect.signature(ProtoECGNet_Trunk if trunk_only else ProtoECGNet).parameters
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
     # one column of features stands for 0.32 s at either sampling rate

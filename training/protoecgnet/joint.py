@@ -28,18 +28,7 @@ _FROZEN = {"joint": ("head",), "prototypes": ("trunk", "head")}
 
 
 def sizes(data: TrainingData) -> dict[str, int]:
-    """Sizes of a network that the data decides.
-
-    Parameters
-    ----------
-    data : TrainingData
-        The splits.
-
-    Returns
-    -------
-    dict of int
-        ``num_classes``, ``samples`` and ``leads``.
-    """
+    """Sizes of a network that the data decides."""
     _, samples, leads = data.train.signals.shape
     return {"num_classes": len(data.train.classes), "samples": samples, "leads": leads}
 
@@ -47,17 +36,7 @@ def sizes(data: TrainingData) -> dict[str, int]:
 def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
     """Weight of each class's positives, from the training records.
 
-    Parameters
-    ----------
-    config : ProtoConfig
-        ``class_weights``.
-    data : TrainingData
-        The splits.
-
-    Returns
-    -------
-    Tensor, shape (C,)
-        All 1 for ``none``.
+    Returns shape (C,).
     """
     if config.class_weights == "none":
         return torch.ones(len(data.train.classes))
@@ -67,37 +46,14 @@ def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
 def first_bias(labels: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
     """Bias at which the classifier starts: the log odds of each class under the weighted loss.
 
-    Parameters
-    ----------
-    labels : ndarray, shape (N, C)
-        Training labels.
-    weights : Tensor, shape (C,)
-        Weight of the positives.
-
-    Returns
-    -------
-    Tensor, shape (C,)
-        Finite for a class without positives, too.
+    Shapes: labels (N, C), weights (C,) -> (C,).
     """
     positive = torch.as_tensor(labels.sum(axis=0), dtype=torch.float32)
     return torch.log((positive * weights + 0.5) / (len(labels) - positive + 0.5))
 
 
 def adam(config: ProtoConfig, model: torch.nn.Module) -> torch.optim.Adam:
-    """Adam over what is not frozen.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        ``lr`` and ``l2``.
-    model : torch.nn.Module
-        The model.
-
-    Returns
-    -------
-    torch.optim.Adam
-        Ready to use.
-    """
+    """Adam over what is not frozen."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.Adam(trainable, lr=config.lr, weight_decay=config.l2)
 
@@ -110,20 +66,7 @@ def _binary_cross_entropy(pos_weight: torch.Tensor, model, signals, labels):
 
 
 def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
-    """Prepare the stage feature_extractor: the trunk as a plain classifier.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of this stage.
-    data : TrainingData
-        The splits.
-
-    Returns
-    -------
-    Job
-        For `training.loops.torch_loop.train_torch`.
-    """
+    """Prepare the stage feature_extractor: the trunk as a plain classifier."""
     options = {**sizes(data), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
     card = _card(config, data) | _begin_with_imagenet(config, model.trunk)
@@ -132,29 +75,7 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
 
 
 def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
-    """Prepare the stages prototypes and joint.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        Of this stage.
-    data : TrainingData
-        The splits.
-    chain : ProtoConfig
-        Of the whole chain; tells where the feature extractor is.
-
-    Returns
-    -------
-    Job
-        For `training.loops.torch_loop.train_torch`.
-
-    Raises
-    ------
-    UsageError
-        The stage prototypes without a trained feature extractor.
-    DataError
-        Weights of another network.
-    """
+    """Prepare the stages prototypes and joint."""
     stage, branch, classes = config.training_stage, config.branch, data.train.classes
     options = {**sizes(data), **model_options(config)}
     model = models_torch.create_model("protoecgnet", **options)

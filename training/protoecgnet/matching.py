@@ -11,19 +11,7 @@ from torch import Tensor
 class Matches:
     """The window that each prototype has found so far.
 
-    Parameters
-    ----------
-    vectors : Tensor, shape (P, D, T)
-        The vectors to replace; not changed.
-
-    Attributes
-    ----------
-    vectors : Tensor, shape (P, D, T)
-        The windows; where there is none, the vector to replace.
-    record, window : Tensor of int, shape (P,)
-        Whence they are; -1 for nowhere.
-    similarity : Tensor, shape (P,)
-        To the vector to replace; -inf where there is none.
+    ``vectors`` (P, D, T): the vectors to replace; not changed.
     """
 
     def __init__(self, vectors: Tensor):
@@ -36,16 +24,7 @@ class Matches:
     def add(self, records: Tensor, features: Tensor, similarity: Tensor, window: Tensor) -> None:
         """Take what is better in a batch of records; of equally good records the first one stays.
 
-        Parameters
-        ----------
-        records : Tensor of int, shape (B,)
-            Their numbers.
-        features : Tensor, shape (B, D, columns)
-            Their feature columns.
-        similarity : Tensor, shape (B, P)
-            Of the best window, see `best_windows`.
-        window : Tensor of int, shape (B, P)
-            The best window.
+        Shapes: records (B,), features (B, D, columns), similarity (B, P), window (B, P).
         """
         top, row = similarity.max(dim=0)
         better = (top > self.similarity).nonzero().flatten()
@@ -63,18 +42,8 @@ class Matches:
     ) -> None:
         """Set the windows of some prototypes.
 
-        Parameters
-        ----------
-        prototypes : Tensor of int, shape (n,)
-            Which ones.
-        records, window : Tensor of int, shape (n,)
-            Record number and window of each.
-        similarity : Tensor, shape (n,)
-            Of that window.
-        features : Tensor, shape (B, D, columns)
-            Feature columns to cut the windows from.
-        rows : Tensor of int, shape (n,)
-            Where in `features` each record is.
+        Shapes: prototypes (n,), records, window (n,), similarity (n,), features (B, D, columns), rows
+        (n,).
         """
         length = self.vectors.shape[2]
         self.vectors[prototypes] = features.unfold(2, length, 1)[rows, :, window]
@@ -86,19 +55,7 @@ class Matches:
 def best_windows(activations: Tensor, admissible: Tensor) -> tuple[Tensor, Tensor]:
     """Find the window of each record that is most similar to each prototype.
 
-    Parameters
-    ----------
-    activations : Tensor, shape (B, P, W)
-        Similarity of each window with each prototype.
-    admissible : Tensor of bool, shape (B, P)
-        Whether the record has one of the prototype's classes.
-
-    Returns
-    -------
-    similarity : Tensor, shape (B, P)
-        Of that window; -inf where the record is no candidate.
-    window : Tensor of int, shape (B, P)
-        The first of the best windows.
+    Shapes: activations (B, P, W), admissible (B, P) -> similarity (B, P), window (B, P).
     """
     best, window = activations.max(dim=2)
     return best.masked_fill(~admissible, -torch.inf), window
@@ -107,15 +64,7 @@ def best_windows(activations: Tensor, admissible: Tensor) -> tuple[Tensor, Tenso
 def assign(similarity: np.ndarray) -> np.ndarray:
     """Give each prototype a row of its own: as many prototypes as possible, then as similar as possible.
 
-    Parameters
-    ----------
-    similarity : ndarray, shape (N, P)
-        -inf where the row is no candidate; such entries are overwritten.
-
-    Returns
-    -------
-    ndarray of int, shape (P,)
-        Row of each prototype, no row twice; -1 where none is left.
+    Shapes: similarity (N, P) -> (P,).
 
     References
     ----------

@@ -26,47 +26,12 @@ _OF_ONE_COMMAND = {"model", "branch", "training_stage", "init", "resume", "overw
 
 
 def stage_folder(config: ProtoConfig, branch: str, stage: str) -> Path:
-    """Checkpoint folder of a stage.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        ``run`` is that of the whole chain.
-    branch : str
-        Its branch; empty for the fusion.
-    stage : str
-        One of `STAGES`.
-
-    Returns
-    -------
-    pathlib.Path
-        ``checkpoints/<run>/<branch>/<stage>`` or ``checkpoints/<run>/fusion``.
-    """
+    """Checkpoint folder of a stage."""
     return Path(config.output_dir, "checkpoints", config.run, branch, stage)
 
 
 def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path:
-    """Find the earlier stage that a stage starts from: ``--init``, else one of the same run.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        ``run`` is that of the whole chain.
-    branch : str
-        The branch.
-    stages : tuple of str
-        Stages that it can start from, the preferred one first.
-
-    Returns
-    -------
-    pathlib.Path
-        Its checkpoint folder.
-
-    Raises
-    ------
-    UsageError
-        There is none; the message says which command makes it.
-    """
+    """Find the earlier stage that a stage starts from: ``--init``, else one of the same run."""
     if config.init:
         return find_checkpoint(config.init, config.output_dir)
     for stage in stages:
@@ -94,29 +59,7 @@ def _flags(config: ProtoConfig) -> str:
 def load_network(
     folder: Path, branch: str, classes: list[str] | None
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Load a branch with all its weights.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Checkpoint folder.
-    branch : str
-        The branch that it has to be.
-    classes : list of str or None
-        The classes that it has to know; None for any.
-
-    Returns
-    -------
-    model : ProtoECGNet
-        On the CPU, in evaluation mode.
-    card : dict
-        Its card.
-
-    Raises
-    ------
-    DataError
-        Another kind of model, another branch, another label set, or damaged weights.
-    """
+    """Load a branch with all its weights."""
     card = read_card(folder)
     if card["model"]["name"] != "protoecgnet":
         raise DataError(f"{folder} holds '{card['model']['name']}', which has no prototypes")
@@ -127,24 +70,7 @@ def load_network(
 
 
 def check_branch(folder: Path, card: dict[str, Any], branch: str, classes: list[str] | None) -> None:
-    """Refuse a checkpoint of another branch or label set.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where it is, for the message.
-    card : dict
-        Its card.
-    branch : str
-        The branch that it has to be.
-    classes : list of str or None
-        The classes that it has to know; None for any.
-
-    Raises
-    ------
-    DataError
-        It is another.
-    """
+    """Refuse a checkpoint of another branch or label set."""
     found = card["model"].get("branch")
     if found != branch:
         raise DataError(f"{folder} is a {found} branch, not the {branch} branch: name another checkpoint")
@@ -156,24 +82,7 @@ def check_branch(folder: Path, card: dict[str, Any], branch: str, classes: list[
 
 
 def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[str]) -> None:
-    """Start a network from a checkpoint: from all of a branch, or from the trunk of a feature extractor.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Checkpoint folder.
-    model : ProtoECGNet
-        Gets the weights.
-    branch : str
-        Its branch.
-    classes : list of str
-        Its classes.
-
-    Raises
-    ------
-    DataError
-        Any tensor is missing, left over or of another shape, or the checkpoint is of another kind.
-    """
+    """Start a network from a checkpoint: from all of a branch, or from the trunk of a feature extractor."""
     card = read_card(folder)
     name = card["model"]["name"]
     if name not in ("protoecgnet", "protoecgnet_trunk"):
@@ -207,25 +116,7 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
 
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
-    """Start a trunk from an image network; one of another family is left as it is, and that is said.
-
-    Parameters
-    ----------
-    path : str
-        safetensors file with torchvision's names.
-    trunk : ResNet
-        Gets the weights.
-
-    Returns
-    -------
-    dict
-        For the card: ``imagenet`` with the file's name and SHA-256; empty where it did not act.
-
-    Raises
-    ------
-    DataError
-        Weights of another network, or no safetensors file.
-    """
+    """Start a trunk from an image network; one of another family is left as it is, and that is said."""
     if trunk.backbone.startswith("resnet1d"):
         print(f"note: --imagenet does not act on {trunk.backbone}, which is no image network")
         return {}
@@ -238,22 +129,7 @@ def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
 
 
 def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:
-    """Refuse a stage of other records, folds or filters: its numbers would not be comparable.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where it is, for the message.
-    card : dict
-        Its card.
-    data : TrainingData
-        The data now.
-
-    Raises
-    ------
-    DataError
-        Something differs.
-    """
+    """Refuse a stage of other records, folds or filters: its numbers would not be comparable."""
     if card.get("records_fingerprint") != records_fingerprint(data):
         raise DataError(
             f"{folder} was trained on other records or folds than these: use the same --data_dir, "
@@ -266,20 +142,7 @@ def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> Non
 
 
 def check_options(config: ProtoConfig, card: dict[str, Any]) -> None:
-    """Refuse network options that a later stage cannot follow: the network is that of its checkpoint.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        As given.
-    card : dict
-        Of the checkpoint.
-
-    Raises
-    ------
-    UsageError
-        An option was given that the checkpoint does not have.
-    """
+    """Refuse network options that a later stage cannot follow: the network is that of its checkpoint."""
     defaults = type(config)()
     for name in inspect.signature(ProtoECGNet).parameters:
         given = getattr(config, name, None)
@@ -292,18 +155,7 @@ def check_options(config: ProtoConfig, card: dict[str, Any]) -> None:
 
 
 def records_fingerprint(data: TrainingData) -> str:
-    """Fingerprint of the recordings and folds, whatever the label set.
-
-    Parameters
-    ----------
-    data : TrainingData
-        Splits for training and validation.
-
-    Returns
-    -------
-    str
-        SHA-256; equal for stages that can follow each other and for branches that can be fused.
-    """
+    """Fingerprint of the recordings and folds, whatever the label set."""
     digest = hashlib.sha256()
     for part in (data.train, data.val):
         digest.update(part.ecg_ids.tobytes())

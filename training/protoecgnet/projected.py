@@ -10,41 +10,12 @@ from utils.errors import DataError, UsageError
 
 
 def is_protoecgnet(predictor: Predictor) -> bool:
-    """Tell whether a model decides by prototypes.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        Any trained model.
-
-    Returns
-    -------
-    bool
-        True for a branch of ProtoECGNet and for the fusion.
-    """
+    """Tell whether a model decides by prototypes."""
     return predictor.card["model"]["name"] in ("protoecgnet", "protoecgnet_fusion")
 
 
 def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
-    """Give the card's list of prototypes, checked against the model.
-
-    Parameters
-    ----------
-    predictor : Predictor
-        A ProtoECGNet or a fusion.
-
-    Returns
-    -------
-    list of dict
-        One entry a prototype, in their order.
-
-    Raises
-    ------
-    UsageError
-        Not a ProtoECGNet, a model of crops, or prototypes that were never projected.
-    DataError
-        The list does not fit the model.
-    """
+    """Give the card's list of prototypes, checked against the model."""
     if not is_protoecgnet(predictor):
         raise UsageError(
             f"{predictor.folder} holds '{predictor.card['model']['name']}', which has no prototypes"
@@ -69,32 +40,10 @@ def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
 
 
 def branches_of(model: ProtoECGNet | ProtoECGNet_Fusion) -> list[ProtoECGNet]:
-    """Give the branches of a model, in the order of their prototypes.
-
-    Parameters
-    ----------
-    model : ProtoECGNet or ProtoECGNet_Fusion
-        The model.
-
-    Returns
-    -------
-    list of ProtoECGNet
-        The model itself where it is one branch.
-    """
+    """Give the branches of a model, in the order of their prototypes."""
     return list(model.branch_models) if isinstance(model, ProtoECGNet_Fusion) else [model]
 
 
 def labels_of(source: dict[str, Any]) -> list[str]:
-    """Labels of the training ECG that a prototype comes from.
-
-    Parameters
-    ----------
-    source : dict
-        An entry of ``card["prototypes"]``.
-
-    Returns
-    -------
-    list of str
-        All labels that the fusion knows; those of the branch's own label set where there is no fusion.
-    """
+    """Labels of the training ECG that a prototype comes from."""
     return source.get("all_labels", source["true_labels"])

@@ -30,18 +30,13 @@ _KEEP_BYTES = 256e6  # features of so many bytes are kept for a second pass
 class Projection:
     """What each prototype becomes, in the order of the model's ``prototype_vectors``.
 
-    Parameters
-    ----------
-    vectors : Tensor, shape (P, D, T), float32
-        The new vectors, on the CPU.
-    prototypes : list of dict
-        What each one is: ``index``, ``classes``, ``kind``, ``ecg_id``, ``leads``, ``window``, ``start_ms``,
-        ``end_ms``, ``receptive_field_ms``, ``similarity`` (of the window to the vector it replaces),
-        ``true_labels``, ``branch``; JSON values. Without a training record, ``ecg_id`` and what depends on it
-        are None, and the vector is as it was.
-    report : dict
-        Counts of prototypes, source records and duplicates, classes without a training record, and how far
-        the vectors moved; JSON values.
+    ``vectors`` (P, D, T): the new vectors, on the CPU.
+    ``prototypes``: what each one is: ``index``, ``classes``, ``kind``, ``ecg_id``, ``leads``,
+        ``window``, ``start_ms``, ``end_ms``, ``receptive_field_ms``, ``similarity`` (of the window
+        to the vector it replaces), ``true_labels``, ``branch``; JSON values. Without a training
+        record, ``ecg_id`` and what depends on it are None, and the vector is as it was.
+    ``report``: counts of prototypes, source records and duplicates, classes without a training
+        record, and how far the vectors moved; JSON values.
     """
 
     vectors: Tensor
@@ -49,18 +44,7 @@ class Projection:
     report: dict[str, Any]
 
     def apply(self, model: ProtoECGNet) -> None:
-        """Give the model its new prototypes, in place.
-
-        Parameters
-        ----------
-        model : ProtoECGNet
-            The one that was projected.
-
-        Raises
-        ------
-        DataError
-            It has other prototypes.
-        """
+        """Give the model its new prototypes, in place."""
         shape = tuple(model.prototype_vectors.shape)
         if shape != tuple(self.vectors.shape):
             raise DataError(

@@ -23,38 +23,14 @@ USED_AMONG = 5
 
 
 def without_record(prototypes: Sequence[dict[str, Any]]) -> list[int]:
-    """List prototypes that no training record stands behind.
-
-    Parameters
-    ----------
-    prototypes : sequence of dict
-        The card's list.
-
-    Returns
-    -------
-    list of int
-        Places in the list.
-    """
+    """List prototypes that no training record stands behind."""
     return [place for place, entry in enumerate(prototypes) if entry["ecg_id"] is None]
 
 
 def low_weight(weight: Tensor, identity: Tensor, below: float = LOW_WEIGHT) -> list[int]:
     """List prototypes that hardly count for their own class.
 
-    Parameters
-    ----------
-    weight : Tensor, shape (C, P)
-        Of the classifier.
-    identity : Tensor, shape (P, C)
-        Classes of each prototype.
-    below : float
-        Share of the largest weight that the class has for one of its own prototypes. A joint prototype must
-        be below it in both of its classes.
-
-    Returns
-    -------
-    list of int
-        Places in the list.
+    Shapes: weight (C, P), identity (P, C).
     """
     own = weight.detach().abs() * (identity.T > 0)
     counts = (own >= below * own.amax(dim=1, keepdim=True)) & (identity.T > 0)
@@ -64,18 +40,7 @@ def low_weight(weight: Tensor, identity: Tensor, below: float = LOW_WEIGHT) -> l
 def duplicates(vectors: Tensor, prototypes: Sequence[dict[str, Any]]) -> list[int]:
     """List prototypes that an earlier one of the same classes makes superfluous.
 
-    Parameters
-    ----------
-    vectors : Tensor, shape (P, D, T)
-        The prototypes.
-    prototypes : sequence of dict
-        The card's list.
-
-    Returns
-    -------
-    list of int
-        Places of those with the record and window of an earlier one, or with a cosine above 0.999 to an
-        earlier one that is not itself in this list.
+    Shapes: vectors (P, D, T).
     """
     unit = torch.nn.functional.normalize(vectors.detach().flatten(1), dim=1)
     kept: dict[tuple[str, ...], list[int]] = {}
@@ -99,23 +64,7 @@ def unused(
 ) -> list[int]:
     """List prototypes that never are among the best reasons for a class that a training record has.
 
-    Parameters
-    ----------
-    scores : ndarray, shape (N, P)
-        Similarities of the training records.
-    labels : ndarray, shape (N, C)
-        Their labels.
-    identity : Tensor, shape (P, C)
-        Classes of each prototype.
-    weight : Tensor, shape (C, P)
-        Of the classifier; weight times score is what a prototype adds to the logit.
-    among : int
-        How many of the largest positive additions to a logit count as its best reasons.
-
-    Returns
-    -------
-    list of int
-        Places in the list.
+    Shapes: scores (N, P), labels (N, C), identity (P, C), weight (C, P).
     """
     own = identity.cpu().numpy() > 0
     weights = weight.detach().cpu().numpy()
@@ -138,28 +87,7 @@ def choose(
 ) -> dict[str, list[int]]:
     """Choose prototypes to drop; each class that has a training record keeps at least one.
 
-    Parameters
-    ----------
-    model : ProtoECGNet
-        With its classifier.
-    prototypes : sequence of dict
-        The card's list.
-    scores : ndarray, shape (N, P)
-        Similarities of the training records.
-    labels : ndarray, shape (N, C)
-        Their labels.
-    criteria : sequence of str
-        Of `CRITERIA`, in the order in which they apply; each sees what the ones before it left.
-
-    Returns
-    -------
-    dict of list of int
-        For each criterion the prototypes to drop, none of them twice.
-
-    Raises
-    ------
-    UsageError
-        Unknown criterion.
+    Shapes: scores (N, P), labels (N, C).
     """
     identity, weight = model.identity.cpu(), model.head.weight.detach().cpu()
     vectors = model.prototype_vectors.detach().cpu()
@@ -206,29 +134,6 @@ def prune(
     A class that keeps none has a logit of its bias and what prototypes of other classes add to it. Where a
     dropped prototype has exactly the vector of a kept one of the same classes, the kept one takes over its
     weights: the two always score alike, so the logits do not change.
-
-    Parameters
-    ----------
-    model : ProtoECGNet
-        Built by `models_torch.create_model`; not changed.
-    prototypes : sequence of dict
-        The card's list.
-    keep : sequence of int
-        Prototypes to keep; their order does not matter.
-
-    Returns
-    -------
-    config : dict
-        For `models_torch.create_model`; ``prototype_classes`` lists the classes of the kept ones.
-    state : dict of Tensor
-        For ``load_state_dict``; copies.
-    prototypes : list of dict
-        The kept entries, ``index`` counted anew.
-
-    Raises
-    ------
-    UsageError
-        Nothing to keep, or a prototype twice or that there is not.
     """
     count = len(model.prototype_vectors)
     kept = sorted(keep)

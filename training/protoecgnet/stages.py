@@ -39,25 +39,7 @@ from utils.seeds import seed_everything
 
 
 def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
-    """Run one stage of one branch, or the fusion.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        ``run`` is that of the whole chain; ``branch`` and ``training_stage`` say what to do.
-    on_epoch : callable, optional
-        ``on_epoch(epoch, fold-9 macro ROC-AUC)``, called after each epoch; True ends the stage.
-
-    Returns
-    -------
-    pathlib.Path
-        Its checkpoint folder.
-
-    Raises
-    ------
-    TwelveLeadError
-        An earlier stage is missing, or whatever `training.loops.torch_loop.train_torch` raises.
-    """
+    """Run one stage of one branch, or the fusion."""
     stage = config.training_stage
     if stage == "fusion" and (config.branch or config.init):
         raise UsageError("the fusion joins all branches of --run: it takes neither --branch nor --init")
@@ -77,25 +59,7 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
 
 
 def run_chain(config: ProtoConfig) -> Path:
-    """Run joint, projection and classifier of each branch, and the fusion of all.
-
-    Parameters
-    ----------
-    config : ProtoConfig
-        With ``resume``, finished stages are left as they are.
-
-    Returns
-    -------
-    pathlib.Path
-        Checkpoint folder of the last stage.
-
-    Raises
-    ------
-    UsageError
-        A run of this name exists, and neither ``--resume`` nor ``--overwrite`` was given.
-    TwelveLeadError
-        See `run_stage`.
-    """
+    """Run joint, projection and classifier of each branch, and the fusion of all."""
     branches = [config.branch] if config.branch else list(BRANCHES)
     steps = [(branch, stage) for branch in branches for stage in CHAIN]
     if not config.branch:
@@ -190,15 +154,7 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> None:
 
 
 def main(description: str, args: Sequence[str]) -> None:
-    """Command line of ``torch_train.py --model protoecgnet``.
-
-    Parameters
-    ----------
-    description : str
-        Head of ``--help``.
-    args : sequence of str
-        The words after the script's name.
-    """
+    """Command line of ``torch_train.py --model protoecgnet``."""
     config = parse_proto_config(description, args)
     with together(config.devices):
         folder = (run_chain if config.training_stage == "all" else run_stage)(config)

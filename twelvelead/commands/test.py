@@ -24,24 +24,7 @@ from utils.provenance import command, git_commit, versions
 def main(
     framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
 ) -> None:
-    """Command line of `test.py` and `torch_test.py`.
-
-    Parameters
-    ----------
-    framework : str
-        ``keras`` or ``torch``.
-    models : sequence of str
-        Names that ``--model`` may take.
-    default_model : str
-        What it is without ``--model``.
-    args : sequence of str, optional
-        The words; default the command line's.
-
-    Raises
-    ------
-    UsageError
-        Unknown model, or a run of the other framework.
-    """
+    """Command line of `test.py` and `torch_test.py`."""
     script, other = ("test.py", "torch_test.py") if framework == "keras" else ("torch_test.py", "test.py")
     parser = Parser(
         description="Score a trained model on PTB-XL's fold 10, with confidence intervals over patients.",

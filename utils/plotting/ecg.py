@@ -166,26 +166,7 @@ def attention_heat(beat: np.ndarray, rhythm: np.ndarray, channel: np.ndarray, sa
     stands for samples j*s to j*s + s - 1, so it sits at their middle; beyond the outermost middles its value
     is held. Each window is then scaled to its mass rhythm x channel.
 
-    Parameters
-    ----------
-    beat : array_like, shape (12, windows, positions)
-        Attention inside each window, summing to 1 over positions (IMLE-Net: 20 windows of 13 positions).
-    rhythm : array_like, shape (12, windows)
-        Attention over the windows of a lead, summing to 1 over windows.
-    channel : array_like, shape (12,)
-        Attention over leads, summing to 1.
-    samples : int
-        Samples of the record, a multiple of the number of windows.
-
-    Returns
-    -------
-    ndarray of float64, shape (samples, 12)
-        Not negative, sums to 1. Times ``samples * 12`` it is 1 where attention is uniform.
-
-    Raises
-    ------
-    DataError
-        Shapes do not fit together or a level does not sum to 1.
+    Shapes: beat (12, windows, positions), rhythm (12, windows), channel (12,) -> (samples, 12).
     """
     beat, rhythm, channel = (np.asarray(a, dtype=np.float64) for a in (beat, rhythm, channel))
     if beat.ndim != 3 or rhythm.shape != beat.shape[:2] or channel.shape != beat.shape[:1]:
@@ -215,26 +196,7 @@ def plot_channels(
 ) -> Figure:
     """Draw the importance of the twelve leads as bars, as PNG and as a small HTML page without scripts.
 
-    Parameters
-    ----------
-    importance : array_like, shape (12,)
-        Shares that sum to 1, leads in the order of `utils.ecg.LEADS`.
-    path_png : path-like
-        PNG to write.
-    path_html : path-like
-        HTML to write; it needs neither network nor scripts.
-    title : str
-        Heading.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure of the PNG.
-
-    Raises
-    ------
-    DataError
-        Not twelve finite values that are >= 0 and sum to 1.
+    Shapes: importance (12,).
     """
     shares = 100 * _check_importance(importance)
     figure = Figure(figsize=(8, 4.2), facecolor="white")

@@ -27,23 +27,7 @@ def row_offsets(
 ) -> tuple[np.ndarray, int]:
     """Place the rows of traces as close as they go without overlapping, on thick grid lines.
 
-    Parameters
-    ----------
-    millimetres : ndarray, shape (T, 12)
-        Traces on paper scale, around 0.
-    sampling_rate : float
-        Samples a second.
-    rows : int
-        Rows of traces; each column of the layout fills all of them.
-    spans : sequence of (int, int)
-        First sample and end of each column.
-
-    Returns
-    -------
-    offsets : ndarray, shape (rows,)
-        Height of each row's line above the lower edge of the paper, mm, from top to bottom.
-    height : int
-        Height of the paper, mm.
+    Shapes: millimetres (T, 12) -> offsets (rows,).
     """
     reach = max(1, round(0.2 * sampling_rate))
     up, down = np.zeros((2, rows, max(stop - start for start, stop in spans) * len(spans)))
@@ -61,28 +45,7 @@ def row_offsets(
 
 
 def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
-    """Make a page whose only axes count millimetres of paper, with grid, scale, title and footer.
-
-    Parameters
-    ----------
-    width : int
-        Width of the paper, mm.
-    height : int
-        Height of the paper, mm.
-    title : str
-        Set in bold above the paper; wrapped.
-    subtitle : str
-        Below the title; wrapped.
-    has_bar : bool
-        Leave room for a colour bar below the paper.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        The page, in its true size.
-    axes : matplotlib.axes.Axes
-        The paper; both its units are millimetres.
-    """
+    """Make a page whose only axes count millimetres of paper, with grid, scale, title and footer."""
     titles, lines = textwrap.wrap(title, int(width / 3)), textwrap.wrap(subtitle, int(width / 1.8))
     head = 6 + 7 * len(titles) + 5 * len(lines)
     page = (LEFT + width + RIGHT, BOTTOM + BAR * has_bar + height + head)
@@ -117,19 +80,7 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
 
 
 def time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]], column_width: int) -> None:
-    """Mark whole seconds under each column of traces.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        The paper.
-    sampling_rate : float
-        Samples a second.
-    spans : sequence of (int, int)
-        First sample and end of each column.
-    column_width : int
-        Width of a column with its gutter, mm.
-    """
+    """Mark whole seconds under each column of traces."""
     places, labels = [], []
     for column, (start, stop) in enumerate(spans):
         first, last = start / sampling_rate, stop / sampling_rate
@@ -140,14 +91,6 @@ def time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]]
 
 
 def calibration_pulse(axes: Axes, offset: float) -> None:
-    """Draw the calibration pulse, 1 mV for 0.2 s, in the first gutter.
-
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-        The paper.
-    offset : float
-        Height of the row's line, mm.
-    """
+    """Draw the calibration pulse, 1 mV for 0.2 s, in the first gutter."""
     x, y = np.array([3, 5, 5, 10, 10, 12]), np.array([0, 0, 1, 1, 0, 0]) * MM_PER_MV
     axes.plot(x, offset + y, color=INK, linewidth=0.8, zorder=4)
