@@ -74,6 +74,14 @@ def unpack(config: pytest.Config, shared_data: Path, database: str) -> Path:
     return folder / database
 
 
+@pytest.fixture(scope="session", autouse=True)
+def fold10_log(tmp_path_factory) -> Path:
+    """The log of scorings of every test and of the commands it starts: never the repository's."""
+    path = tmp_path_factory.mktemp("fold10") / "log.csv"
+    os.environ["TWELVELEAD_FOLD10_LOG"] = str(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def whole_ptbxl(pytestconfig, shared_data) -> Path:
     """All of PTB-XL 1.0.3 at 100 Hz; its array cache, beside it, is shared by the session's workers."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PUBLIC_DATA_DIR = "data/ptb"  # what stands for PTB-XL's folder on the machine of a training
+SCORING_LOG = "benchmarks/fold10_log.csv"  # grows by a line with each scoring of fold 10
 _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
 
 
@@ -27,7 +28,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Commit of the code that runs, marked ``+changes`` when files differ from it."""
+    """Commit of the code that runs, marked ``+changes`` when files other than the log of scorings differ."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
@@ -37,7 +38,8 @@ def git_commit() -> str | None:
 
     try:
         commit = git("rev-parse", "HEAD").strip()
-        return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no").strip() else "")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){SCORING_LOG}")
+        return commit + ("+changes" if changed.strip() else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -13,6 +13,7 @@ from preprocessing.targets.ptbxl import canonical_task
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import read_yaml
 from training.evaluate import predict_dataset, predictions_csv, score, table
+from training.fold10_log import record_scoring
 from training.predictor import load_predictor
 from training.setup import split_names
 from utils.errors import UsageError, nearest
@@ -127,18 +128,20 @@ def main(
     if options.limit:
         test = test.select(options.limit, options.seed)
     probabilities = predict_dataset(predictor, test, options.batchsize)
+    split, fingerprint = split_names(card["task"])[2], dataset.fingerprint
+    record_scoring(run, card, test, fingerprint, split, data_dir, options.output_dir)
     result = score(predictor, test, probabilities, options.resamples, options.seed)
 
     logs = Path(options.output_dir) / "logs" / run
     before = read_json(logs / "test.json") if (logs / "test.json").exists() else {}
     same_weights = before.get("checkpoint", {}).get("weights_sha256") == card["weights_sha256"]
     times = before.get("times_scored", 0) + 1 if same_weights else 1
-    same_data = card.get("data", {}).get("fingerprint") == dataset.fingerprint
+    same_data = card.get("data", {}).get("fingerprint") == fingerprint
     report = {
         "run": run,
         "model": card["model"]["name"],
         "task": card["task"],
-        "split": split_names(card["task"])[2],
+        "split": split,
         "records": len(test.labels),
         "limit": options.limit,
         "times_scored": times,
