@@ -128,6 +128,11 @@ def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
         raise DataError(f"{path} cannot be read ({error}): {remedy}") from error
 
 
+def slug(text: str) -> str:
+    """Text as a file name: letters, digits, ``.``, ``_`` and ``-`` stay, the rest become ``_``."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
+
+
 def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file as lower-case hexadecimal digits."""
     with open(path, "rb") as file:

@@ -11,6 +11,7 @@ from attribution.report.published import published_claims, rankings
 from attribution.report.ranks import Comparison, compare_methods
 from attribution.scores.summary import in_order, summarise
 from explain.names import metric
+from utils.files import slug
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Study:
     @property
     def slug(self) -> str:
         """Data set and model, for names of files."""
-        return "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{self.dataset}-{self.model}")
+        return slug(f"{self.dataset}-{self.model}")
 
     @property
     def truths(self) -> list[str]:

@@ -16,6 +16,7 @@ from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from attribution.report.rating import BlindMap
 from explain.names import RANDOM, TITLES
 from utils.ecg import LEADS, display_name
+from utils.files import slug
 
 _RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
 
@@ -75,7 +76,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
         )
         stem = f"maps_{windows.records[row]}_{windows.starts[row]}_{class_name}"
         words = f"{name}: the maps of {len(methods)} methods for {class_name}"
-        yield MapPicture(_file_name(stem), figure, words)
+        yield MapPicture(slug(stem), figure, words)
         if tuple(windows.leads) == LEADS:
             best = _best_method(study, methods)
             figure = draw_twelve_leads(
@@ -89,7 +90,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
                 int(windows.starts[row]),
             )
             words = f"{name}: 12 leads with the map of {TITLES.get(best, best)} for {class_name}"
-            yield MapPicture(_file_name(f"{stem}_{best}"), figure, words)
+            yield MapPicture(slug(f"{stem}_{best}"), figure, words)
 
 
 def blind_maps(study: Study, result: ComputeResult, positions: list[int]) -> list[BlindMap]:
@@ -164,7 +165,3 @@ def _best_method(study: Study, methods: list[str]) -> str:
             if row["method"] in methods:
                 return str(row["method"])
     return methods[0]
-
-
-def _file_name(stem: str) -> str:
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in stem)

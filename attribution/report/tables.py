@@ -12,6 +12,7 @@ import pandas as pd
 from attribution.report.ranks import can_differ
 from attribution.scores.summary import in_order, without_twin
 from explain.names import FAMILIES, RANDOM, metric, row_title
+from utils.report.markdown import markdown
 
 SOURCE = (
     "Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088"
@@ -91,12 +92,6 @@ def _cell(line: Any, place: int) -> Cell:
     spread = f" ± {line.sd:.3f}" if np.isfinite(line.sd) else ""
     interval = f"[{line.low:z.3f}, {line.high:z.3f}]" if np.isfinite(line.low) else ""
     return Cell(f"{line.mean:z.3f}{spread}", interval, count, place)
-
-
-def markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Make a Markdown table whose first column is text and the others numbers."""
-    rule = ["---" if i == 0 else "---:" for i in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *lines))
 
 
 def panel_markdown(panel: Panel) -> str:
