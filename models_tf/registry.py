@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from utils.registry import ModelRegistry
+from utils.model_registry import ModelRegistry
 
 _REGISTRY = ModelRegistry("Keras")
 

@@ -1,55 +1,63 @@
-"""A register of model builders: a name and options give a model that remembers both."""
+"""Registries: things by name, for everything that users may add (models, tasks, databases, methods, ...)."""
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
 
 from utils.errors import UsageError, nearest
 
+Item = TypeVar("Item")
 
-class ModelRegistry:
-    """Builders by name, for one framework.
 
-    ``framework``: how messages call it, for example ``Keras``.
+class Registry(Generic[Item]):
+    """Items by name; a name belongs to one module.
+
+    ``kind``: what messages call an item, for example ``database``.
     """
 
-    def __init__(self, framework: str):
-        self.framework = framework
-        self._builders: dict[str, Callable[..., Any]] = {}
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._items: dict[str, Item] = {}
+        self._modules: dict[str, str] = {}
 
-    def register(self, builder: Callable[..., Any]) -> Callable[..., Any]:
-        """Register a function or class under its own name in lower case."""
-        self._builders[builder.__name__.lower()] = builder
-        return builder
+    def register(self, name: str, item: Item, module: str = "") -> Item:
+        """Add an item.
+
+        ``module`` is where it is defined: ``item.__module__`` unless given (an instance needs it). Running
+        that module again replaces the item; the same name from another module is an error.
+        """
+        module = module or str(getattr(item, "__module__", ""))
+        other = self._modules.get(name, module)
+        if other != module:
+            raise UsageError(
+                f"two modules register the {self.kind} '{name}': {other} and {module}; rename one of them"
+            )
+        self._items[name], self._modules[name] = item, module
+        return item
+
+    def get(self, name: str) -> Item:
+        """Item of a name; the error for an unknown one gives the nearest valid name."""
+        if name not in self._items:
+            raise UsageError(f"unknown {self.kind} '{name}': {nearest(name, self.names())}")
+        return self._items[name]
 
     def names(self) -> list[str]:
-        """Names that `create` knows."""
-        return sorted(self._builders)
+        """Sorted names."""
+        return sorted(self._items)
 
-    def options(self, name: str) -> dict[str, Any]:
-        """Options of a model with their defaults."""
-        return {key: parameter.default for key, parameter in self._signature(name).items()}
+    def module(self, name: str) -> str:
+        """Module that registered a name."""
+        self.get(name)
+        return self._modules[name]
 
-    def _signature(self, name: str) -> Mapping[str, inspect.Parameter]:
-        if name not in self._builders:
-            raise UsageError(f"unknown {self.framework} model '{name}': {nearest(name, self.names())}")
-        return inspect.signature(self._builders[name]).parameters
+    def remove(self, name: str) -> None:
+        """Forget a name, if it is there (for tests that register things)."""
+        self._items.pop(name, None)
+        self._modules.pop(name, None)
 
-    def create(self, name: str, **options: Any) -> Any:
-        """Build a model."""
-        parameters = self._signature(name)
-        for key in options:
-            if key not in parameters:
-                raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, parameters)}")
-        options = {key: parameter.default for key, parameter in parameters.items()} | options
-        for key in {"num_classes", "samples", "leads"} & options.keys():
-            if type(options[key]) is not int or options[key] < 1:
-                raise UsageError(
-                    f"model '{name}': {key} must be a positive whole number, not {options[key]!r}"
-                )
-        model = self._builders[name](**options)
-        model.config = json.loads(json.dumps({"name": name, **options}))
-        return model
+    def __contains__(self, name: Any) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
