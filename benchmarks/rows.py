@@ -135,7 +135,7 @@ def recipe(card: dict[str, Any]) -> str:
             if flag not in _WITHOUT_EFFECT:
                 changed.append(flag)
         if word and flag == "--config":
-            config = word.rsplit("/", 1)[-1]
+            config = word.rpartition("configs/" if "configs/" in word else "/")[2]
         elif word and flag and flag not in _WITHOUT_EFFECT:
             changed[-1] += f" {word}"
     return ", ".join([config, *changed])

@@ -14,6 +14,7 @@ from benchmarks import rows, tables
 from benchmarks.results import write_tables
 from benchmarks.rows import RESULTS, collect, read_rows, recipe
 from training.checkpoint import ROOT, write_checkpoint
+from training.config import read_yaml
 from utils.bootstrap import bootstrap, paired_difference
 from utils.errors import TwelveLeadError, UsageError
 from utils.files import read_json, write_json, write_npz
@@ -199,6 +200,8 @@ def test_an_incomplete_row_is_named(tmp_path, counted):
     ("words", "expected"),
     [
         ("--config configs/ecgnet.yaml --data_dir d --threads 1 --epochs 22", "ecgnet.yaml, --epochs 22"),
+        ("--config ./configs/small/ecgnet.yaml --data_dir d", "small/ecgnet.yaml"),
+        ("--config tuning/ecgnet/best.yaml --data_dir d", "best.yaml"),
         ("--config=configs/ecgnet.yaml --lr=1e-4 --run x --overwrite", "ecgnet.yaml, --lr 1e-4"),
         ("--model imle_net --data_dir d", "defaults"),
         ("--sub True --init imle_net --crop 250 --mixup 0.2", "defaults, --crop 250, --mixup 0.2"),
@@ -305,6 +308,20 @@ def test_a_readme_without_markers_is_left_alone_and_named(four_rows, tmp_path, c
 
 def test_the_committed_tables_are_up_to_date():
     assert write_tables(ROOT / "README.md", RESULTS, check=True) == 0
+
+
+def test_the_committed_recipes_name_files_of_the_repository():
+    for row in read_rows():
+        path = ROOT / "configs" / recipe(row.card).split(", ")[0]
+        assert read_yaml(path)["model"] == row.card["model"]["name"], path
+
+
+@pytest.mark.parametrize("small", sorted((ROOT / "configs" / "small").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_recipe_for_few_records_has_one_of_its_name_for_all(small):
+    few, every = read_yaml(small), read_yaml(small.parent.parent / small.name)
+    for name in ("epochs", "patience", "limit", "batchsize"):
+        few.pop(name, None), every.pop(name, None)
+    assert few == every
 
 
 def test_the_committed_predictions_give_the_committed_numbers():
