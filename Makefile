@@ -13,18 +13,19 @@ DEMO_EPOCHS ?= 8
 DEMO_RECORD ?= $(DEMO_DATA)/records100/00000/00001_lr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format benchmark docker clean
+.PHONY: help venv demo test unit coverage docs lint format benchmark docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(READY) ## make .venv from requirements.txt (TORCH_INDEX=URL: another source of PyTorch)
 
-$(READY): requirements.txt .ci/pip-install
+$(READY): requirements.txt pyproject.toml .ci/pip-install
 	@command -v $(PYTHON) >/dev/null || { echo "no '$(PYTHON)' here: install Python 3.11 or newer, or name it: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import platform, sys; sys.exit(None if sys.version_info >= (3, 11) else "TwelveLead needs Python 3.11 or newer, $(PYTHON) is " + platform.python_version() + ": name a newer one, e.g. make PYTHON=python3.12")'
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments (Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	.ci/pip-install $(RUN) --disable-pip-version-check --requirement requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(READY) ## first run: synthetic data, train, test, explain one record (about 5 minutes)
@@ -35,6 +36,19 @@ demo: $(READY) ## first run: synthetic data, train, test, explain one record (ab
 
 test: $(READY) ## the whole suite; style, types, docstrings and import contract are tests too
 	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 1
+
+unit: $(READY) ## the fast tests alone (under a minute)
+	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile -m unit
+
+coverage: $(READY) ## lines and branches that the suite runs, subprocesses included, as HTML in htmlcov/
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile
+	$(RUN) -m coverage combine
+	$(RUN) -m coverage html
+	$(RUN) -m coverage report --skip-covered
+
+docs: $(READY) ## build the documentation in site/, strictly and offline
+	$(RUN) -m mkdocs build --strict
 
 lint: $(READY) ## style, types and the import contract alone (seconds)
 	$(RUN) -m ruff check .

@@ -14,6 +14,7 @@ from preprocessing.ptbxl import load_ptbxl
 from preprocessing.targets.ptbxl import tasks
 from preprocessing.transforms.standardize import fit_standardizer
 from utils.errors import run_cli
+from utils.flags import Parser
 
 
 def summarize(dataset: ECGDataset) -> str:
@@ -42,7 +43,7 @@ def summarize(dataset: ECGDataset) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m preprocessing.summary", description=__doc__)
+    parser = Parser(prog="python -m preprocessing.summary", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data_dir", default="data/ptb", help="PTB-XL folder (default: %(default)s)")
     parser.add_argument("--task", default="superdiagnostic", help=f"one of {', '.join(tasks())}")

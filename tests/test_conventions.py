@@ -33,6 +33,9 @@ MAX_BYTES = 10_000_000
 
 # Pinned although no file imports them, and why.
 USED_WITHOUT_IMPORT = {
+    "coverage": "make coverage",
+    "mkdocs-material": "make docs",
+    "mkdocstrings-python": "the API reference of make docs",
     "h5py": "Keras reads and writes .weights.h5 with it",
     "tensorboard": "torch.utils.tensorboard and the TensorBoard command",
     "tensorflow": "Keras' default backend",

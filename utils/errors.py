@@ -1,10 +1,12 @@
-"""Errors that speak to people: what was wrong, where, and the remedy."""
+"""User-facing errors: what was wrong, where, and the remedy."""
 
 from __future__ import annotations
 
 import difflib
 import sys
 from collections.abc import Callable, Iterable
+
+from utils.logs import show_logs
 
 
 class TwelveLeadError(Exception):
@@ -38,6 +40,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def run_cli(main: Callable[[], int | None]) -> None:
     """Run a command-line entry point and turn user errors into one clear line and an exit code."""
+    show_logs()
     try:
         code = main() or 0
     except TwelveLeadError as error:

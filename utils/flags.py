@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from utils.errors import nearest
+from utils.provenance import program
 
 
 def true_or_false(text: str) -> bool:
@@ -35,6 +36,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        if program().startswith("twelvelead "):
+            kwargs["prog"] = program()
         super().__init__(allow_abbrev=False, **kwargs)
 
     def parse_args(self, args=None, namespace=None):

@@ -44,15 +44,22 @@ def git_commit() -> str | None:
         return None
 
 
+def program() -> str:
+    """The command that runs, as one types it, without flags: a script, a module or ``twelvelead train``."""
+    name = sys.argv[0] if sys.argv else ""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if name.startswith("twelvelead "):
+        return name
+    if spec is not None and Path(name).resolve() == Path(spec.origin or "").resolve():
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    return f"python {shlex.quote(Path(name).name)}"
+
+
 def command() -> str:
-    """The command line that runs, as one could type it."""
+    """The command line that runs, as one could type it: script or module, and flags."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     prefix = "" if backend == "tensorflow" else f"KERAS_BACKEND={backend} "
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    script = [Path(sys.argv[0]).name]
-    if spec is not None and Path(sys.argv[0]).resolve() == Path(spec.origin or "").resolve():
-        script = ["-m", spec.name.removesuffix(".__main__")]
-    return prefix + shlex.join(["python", *script, *sys.argv[1:]])
+    return prefix + " ".join([program(), shlex.join(sys.argv[1:])]).strip()
 
 
 def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str, str]:

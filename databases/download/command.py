@@ -8,7 +8,6 @@ the download, the same command continues it: finished files are verified and kep
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import queue
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from databases.download.http_files import FetchFailure, FetchStopped, FileClient, only_download
 from utils.errors import DataError, TwelveLeadError, UsageError, nearest
+from utils.flags import Parser
 
 CHECKSUMS = "SHA256SUMS.txt"
 _GIVE_UP_AFTER = 20  # failures in a row: the server is gone, asking for thousands of other files is pointless
@@ -238,7 +238,7 @@ def _describe(failures: dict[str, str], total: int, gave_up: bool) -> str:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m databases.download",
         description="Download a public ECG database. Every file is verified against the database's SHA-256 "
         "sums; run the same command again to continue an interrupted download.",

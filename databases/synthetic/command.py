@@ -9,7 +9,6 @@ medical conclusions.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import tempfile
@@ -38,6 +37,7 @@ from databases.synthetic.scp_table import statement_table
 from databases.wfdb_files import to_int16, write_record
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import read_json, write_json, write_npz, write_text
+from utils.flags import Parser
 
 MARKER = SYNTHETIC_MARKER  # holds the parameters; a folder without it was not written here
 _FORMAT = 1  # raise it when the same parameters give other bytes
@@ -177,7 +177,7 @@ def _write_into(folder: Path, parameters: dict) -> None:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m databases.synthetic",
         description="Write a synthetic 12-lead ECG dataset in the layout of PTB-XL, with truth.npz saying "
         "where each planted sign of disease is.",

@@ -1,0 +1,58 @@
+"""``twelvelead``: one command line; each command is a module that is imported when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+
+COMMANDS = {
+    "download": ("databases.download.command:main", "download a public database"),
+    "synthetic": ("databases.synthetic.command:main", "write a synthetic dataset"),
+    "summary": ("preprocessing.summary:main", "print records and classes of a dataset"),
+    "tune": ("training.experiments.tune:main", "search hyperparameters"),
+    "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
+}
+
+
+def usage() -> str:
+    """What ``twelvelead --help`` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: twelvelead COMMAND ...",
+            "",
+            "12-lead ECG deep learning, reproduced, compared and explained.",
+            "",
+            *lines,
+            "",
+            "twelvelead COMMAND --help explains a command. Not a medical device.",
+        ]
+    )
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command that the first word names."""
+    words = sys.argv[1:] if args is None else args
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if words else 2)
+    if words[0] in ("-V", "--version"):
+        from twelvelead import __version__
+
+        print(f"twelvelead {__version__}")
+        sys.exit(0)
+    name = words[0]
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean '{close[0]}'? " if close else ""
+        print(f"error: unknown command '{name}': {hint}Valid: {', '.join(COMMANDS)}", file=sys.stderr)
+        sys.exit(2)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from utils.errors import run_cli
+
+    module, function = COMMANDS[name][0].split(":")
+    sys.argv = [f"twelvelead {name}", *words[1:]]  # commands read their words, and their own name, from there
+    run_cli(lambda: getattr(importlib.import_module(module), function)())
