@@ -25,7 +25,7 @@ _MODULES = {
     "load_ptbxl": "preprocessing",
     "read_recording": "preprocessing.recordings.external",
 }
-__all__ = sorted(_MODULES)
+__all__ = ["create_model", "evaluate", "list_models", "load_predictor", "load_ptbxl", "read_recording"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
