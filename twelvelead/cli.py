@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
+
+from utils.errors import UsageError, nearest, run_cli
 
 COMMANDS = {
     "download": ("databases.download.command:main", "download a public database"),
@@ -36,23 +37,22 @@ def usage() -> str:
 def main(args: list[str] | None = None) -> None:
     """Run the command that the first word names."""
     words = sys.argv[1:] if args is None else args
+    run_cli(lambda: _run(words))
+
+
+def _run(words: list[str]) -> int | None:
     if not words or words[0] in ("-h", "--help"):
         print(usage())
-        sys.exit(0 if words else 2)
+        return 0 if words else 2
     if words[0] in ("-V", "--version"):
         from twelvelead import __version__
 
         print(f"twelvelead {__version__}")
-        sys.exit(0)
+        return 0
     name = words[0]
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        print(f"error: unknown command '{name}': {hint}Valid: {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+        raise UsageError(f"unknown command '{name}': {nearest(name, COMMANDS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from utils.errors import run_cli
-
     module, function = COMMANDS[name][0].split(":")
     sys.argv = [f"twelvelead {name}", *words[1:]]  # commands read their words, and their own name, from there
-    run_cli(lambda: getattr(importlib.import_module(module), function)())
+    return getattr(importlib.import_module(module), function)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -43,9 +44,13 @@ def run_cli(main: Callable[[], int | None]) -> None:
     show_logs()
     try:
         code = main() or 0
+        sys.stdout.flush()
     except TwelveLeadError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
+    except BrokenPipeError:  # the reader of a pipe, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     except OSError as error:  # what no closer place has explained
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}; check the path and its permissions", file=sys.stderr)
