@@ -69,7 +69,8 @@ class Predictor:
         self.thresholds = (
             np.array(card["thresholds"]) if card.get("thresholds") else np.full(len(self.classes), 0.5)
         )
-        self.calibrator = Calibrator.from_json(card["calibration"]) if card.get("calibration") else None
+        calibrator = Calibrator.from_json(card["calibration"]) if card.get("calibration") else None
+        self.calibrator = None if calibrator is None or calibrator.is_identity else calibrator
         self._forward = forward
 
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:

@@ -28,7 +28,11 @@ METRICS = {
     "macro_f1_at_thresholds": lambda half, chosen, w: macro(chosen.class_f1(w)),
     "fmax": lambda half, chosen, w: half.fmax(w),
     "max_f1_reference": lambda half, chosen, w: half.max_f1_reference(w),
+    "brier": lambda half, chosen, w: half.class_brier(w).mean(),
+    "log_loss": lambda half, chosen, w: half.class_log_loss(w).mean(),
 }
+# Of a difference, chance cancels for the most part.
+_DIFFERENCES = {**METRICS, "ece": lambda half, chosen, w: half.class_ece(w).mean()}
 # Where every resample loses a rare class there is no interval to give; this many draws each settle that.
 _DRAWS_PER_RESAMPLE = 100
 
@@ -152,7 +156,7 @@ def paired_difference(
     patient_ids : array_like, shape (N,)
         Which patient each record belongs to.
     metric : str
-        A single-valued key of `METRICS` that needs no thresholds.
+        A single-valued key of `METRICS` that needs no thresholds, or ``ece``.
     resamples : int
         Number of accepted resamples.
     seed : int
@@ -173,13 +177,13 @@ def paired_difference(
     DataError
         Shapes do not fit, or nearly every resample loses a class.
     """
-    _check_options([metric], resamples, level, None)
+    _check_options([metric], resamples, level, None, _DIFFERENCES)
     if metric.startswith("class_"):
         raise UsageError(f"'{metric}' has one value for each class; compare a single-valued metric")
     a, b = Scorer(labels, probabilities_a), Scorer(labels, probabilities_b)
     patients = _patient_rows(patient_ids, len(a.labels))
     names = [str(c) for c in range(a.labels.shape[1])]
-    score = METRICS[metric]
+    score = _DIFFERENCES[metric]
     once = np.ones(len(patients), dtype=np.int64)
     point_a, point_b = float(score(a, a, once)), float(score(b, b, once))
     draws, rejected = _resample(a.labels, patients, resamples, seed, names)
@@ -198,10 +202,12 @@ def paired_difference(
     }
 
 
-def _check_options(metrics: Sequence[str], resamples: int, level: float, thresholds: Any) -> None:
+def _check_options(
+    metrics: Sequence[str], resamples: int, level: float, thresholds: Any, known: dict[str, Any] = METRICS
+) -> None:
     for metric in metrics:
-        if metric not in METRICS:
-            raise UsageError(f"unknown metric '{metric}': {nearest(metric, METRICS)}")
+        if metric not in known:
+            raise UsageError(f"unknown metric '{metric}': {nearest(metric, known)}")
         if metric.endswith("_at_thresholds") and thresholds is None:
             raise UsageError(f"'{metric}' needs thresholds: choose them on fold 9 and pass them")
     if resamples < 2 or not 0 < level < 1:

@@ -1,6 +1,7 @@
 """Calibration: make a predicted 30 % mean that 30 of 100 such records have the finding.
 
-The calibrator is fitted on fold 9 and only used on other folds. It changes no ranking, so ROC-AUC stays.
+The calibrator is chosen and fitted on fold 9 and only used on other folds. It changes no ranking, so ROC-AUC
+stays.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from utils.errors import DataError
-from utils.scorer import check_probabilities
+from utils.scorer import Scorer, check_probabilities
 
 # Float32 probabilities reach 0 and 1 exactly; their logits are taken at this distance from the ends.
 _END = 1e-6
 _SMALLEST_SLOPE = 0.01
+_METHODS = ("platt", "identity")
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,13 @@ class Calibrator:
             raise DataError(f"the calibrator has {len(self.slope)} classes, the probabilities are {p.shape}")
         if p.size:
             check_probabilities(np.zeros(p.shape, dtype=bool), p)
-        identity = (self.slope == 1) & (self.intercept == 0)
-        return np.where(identity, p, expit(self.slope * _logit(p) + self.intercept))
+        unchanged = (self.slope == 1) & (self.intercept == 0)
+        return np.where(unchanged, p, expit(self.slope * _logit(p) + self.intercept))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes no probability of any class."""
+        return bool(((self.slope == 1) & (self.intercept == 0)).all())
 
     def to_json(self) -> dict[str, Any]:
         """Give the calibrator as plain JSON values.
@@ -54,9 +62,10 @@ class Calibrator:
         Returns
         -------
         dict
-            ``method``, ``slope`` and ``intercept``.
+            ``method`` (``platt``, or ``identity`` where nothing changes), ``slope`` and ``intercept``.
         """
-        return {"method": "platt", "slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
+        method = "identity" if self.is_identity else "platt"
+        return {"method": method, "slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Calibrator:
@@ -83,7 +92,7 @@ class Calibrator:
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"not a calibrator (needs method, slope and intercept): {error!r}") from error
         finite = np.isfinite(slope).all() and np.isfinite(intercept).all()
-        if method != "platt" or slope.ndim != 1 or slope.shape != intercept.shape or not finite:
+        if method not in _METHODS or slope.ndim != 1 or slope.shape != intercept.shape or not finite:
             raise DataError(f"not a calibrator: method {method!r}, slope {slope}, intercept {intercept}")
         return cls(slope, intercept)
 
@@ -132,6 +141,54 @@ def fit_calibrator(labels: np.ndarray, probabilities: np.ndarray) -> Calibrator:
             loss, (1, 0), jac=True, method="L-BFGS-B", bounds=bounds
         ).x
     return Calibrator(slope, intercept)
+
+
+def choose_calibration(
+    labels: np.ndarray, probabilities: np.ndarray, patient_ids: np.ndarray
+) -> dict[str, Any]:
+    """Fit Platt scaling where it lowers the log loss of patients that it was not fitted on.
+
+    Cross-validation over five groups of patients of fold 9 decides; else the identity is taken.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N, C)
+        0 or 1.
+    probabilities : array_like, shape (N, C)
+        Values in [0, 1].
+    patient_ids : array_like, shape (N,)
+        Which patient each record belongs to.
+
+    Returns
+    -------
+    dict
+        For a card: `Calibrator.to_json` of the calibrator fitted on all records, and ``cross_validation``:
+        ``folds`` and the mean log loss of held-out records, ``log_loss`` and ``log_loss_calibrated``. It is
+        None where there is only one patient; then the identity is taken.
+
+    Raises
+    ------
+    DataError
+        The values are not labels and probabilities, or not each record has a patient.
+    """
+    y, p = check_probabilities(labels, probabilities)
+    if np.shape(patient_ids) != (len(y),):
+        raise DataError(
+            f"patient_ids has shape {np.shape(patient_ids)}, needed is one id for each of {len(y)} records"
+        )
+    patients, patient = np.unique(patient_ids, return_inverse=True)
+    folds = min(_FOLDS, len(patients))
+    groups = np.random.default_rng(0).permutation(len(patients))[patient] % folds
+    held_out = p.copy()
+    for fold in range(folds) if folds > 1 else ():
+        inside = groups == fold
+        held_out[inside] = fit_calibrator(y[~inside], p[~inside])(p[inside])
+    once = np.ones(len(y), dtype=np.int64)
+    before, after = (float(Scorer(y, q).class_log_loss(once).mean()) for q in (p, held_out))
+    identity = Calibrator(np.ones(y.shape[1]), np.zeros(y.shape[1]))
+    calibrator = fit_calibrator(y, p) if after < before else identity
+    checked = {"folds": folds, "log_loss": before, "log_loss_calibrated": after}
+    return {**calibrator.to_json(), "cross_validation": checked if folds > 1 else None}
 
 
 def _logit(probabilities: np.ndarray) -> np.ndarray:

@@ -141,6 +141,7 @@ def evaluate(
     once = np.ones(len(y), dtype=np.int64)
     auc, auprc = at_half.class_roc_auc(once), at_half.class_auprc(once)
     accuracy, f1, ece = at_half.class_accuracy(once), at_half.class_f1(once), at_half.class_ece(once)
+    brier, log_loss = at_half.class_brier(once), at_half.class_log_loss(once)
     curve, max_f1 = at_half.reference_curve(once), at_half.max_f1_reference(once)
 
     def by_class(values: np.ndarray) -> dict[str, Any]:
@@ -167,6 +168,10 @@ def evaluate(
         "max_f1_reference": max_f1,
         "ece": macro(ece),
         "class_ece": by_class(ece),
+        "brier": macro(brier),
+        "class_brier": by_class(brier),
+        "log_loss": macro(log_loss),
+        "class_log_loss": by_class(log_loss),
         "top1_accuracy": None,
         "reference": {
             "roc_score": macro(auc),

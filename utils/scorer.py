@@ -14,6 +14,7 @@ from utils.auc import sort_scores, weighted_auprc, weighted_roc_auc
 from utils.errors import DataError
 
 ECE_BINS = 15
+LOG_LOSS_END = 1e-7  # one confident error must not make the mean infinite
 REFERENCE_THRESHOLDS = np.linspace(0, 1, 10)
 
 
@@ -125,13 +126,33 @@ class Scorer:
         Shapes: weights (N,) -> (C,).
         """
         classes = self.labels.shape[1]
-        bins = (
-            np.minimum((self.probabilities * ECE_BINS).astype(int), ECE_BINS - 1)
-            + np.arange(classes) * ECE_BINS
-        )
         gap = weights[:, None] * (self.probabilities - self.labels)
-        sums = np.bincount(bins.ravel(), gap.ravel(), minlength=classes * ECE_BINS)
+        sums = np.bincount(self._ece_bins, gap.ravel(), minlength=classes * ECE_BINS)
         return np.abs(sums).reshape(classes, ECE_BINS).sum(axis=1) / weights.sum()
+
+    @cached_property
+    def _ece_bins(self) -> np.ndarray:
+        bins = np.minimum((self.probabilities * ECE_BINS).astype(int), ECE_BINS - 1)
+        return (bins + np.arange(self.labels.shape[1]) * ECE_BINS).ravel()
+
+    @cached_property
+    def _proper_scores(self) -> dict[str, np.ndarray]:
+        distance = np.abs(self.probabilities - self.labels)
+        return {"brier": distance**2, "log_loss": -np.log1p(-np.minimum(distance, 1 - LOG_LOSS_END))}
+
+    def class_brier(self, weights: np.ndarray) -> np.ndarray:
+        """Brier score of each class: mean squared difference of probability and label.
+
+        Shapes: weights (N,) -> (C,). Source: Brier, Monthly Weather Review 78 (1950).
+        """
+        return weights @ self._proper_scores["brier"] / weights.sum()
+
+    def class_log_loss(self, weights: np.ndarray) -> np.ndarray:
+        """Binary cross-entropy of each class in nats; probabilities are clipped at 1e-7 from 0 and 1.
+
+        Shapes: weights (N,) -> (C,).
+        """
+        return weights @ self._proper_scores["log_loss"] / weights.sum()
 
     @cached_property
     def _sweep(self) -> dict[str, np.ndarray]:

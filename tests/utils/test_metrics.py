@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from utils.bootstrap import METRICS, bootstrap, paired_difference
-from utils.calibration import Calibrator, fit_calibrator
+from utils.calibration import Calibrator, choose_calibration, fit_calibrator
 from utils.errors import DataError, UsageError
 from utils.metrics import choose_thresholds, evaluate, macro, roc_auc
 from utils.scorer import Scorer
@@ -128,7 +128,7 @@ def test_weights_mean_repeated_records(data, random):
     rows = np.repeat(np.arange(len(labels)), weights)
     repeated, once = Scorer(labels[rows], p[rows]), np.ones(len(rows), dtype=np.int64)
     methods = ["class_roc_auc", "class_auprc", "class_accuracy", "class_f1", "class_ece", "fmax"]
-    for method in [*methods, "max_f1_reference"]:
+    for method in [*methods, "class_brier", "class_log_loss", "max_f1_reference"]:
         np.testing.assert_allclose(
             getattr(scorer, method)(weights), getattr(repeated, method)(once), atol=1e-12, err_msg=method
         )
@@ -151,6 +151,20 @@ def test_ece_by_hand():
     p = np.array([[0.61], [0.62], [0.11], [1.0]])  # bins 9, 9, 1, 14 of 15
     expected = (abs(0.61 + 0.62 - 1) + 0.11 + 0) / 4
     assert evaluate(labels, p, ["a"])["ece"] == pytest.approx(expected)
+
+
+def test_brier_score_and_log_loss_are_scikit_learns(example):
+    labels, p = example
+    p = p.copy()
+    p[0], p[1] = 0, 1  # of either label: no infinity
+    result = evaluate(labels, p, CLASSES)
+    for c, name in enumerate(CLASSES):
+        expected = sk.brier_score_loss(labels[:, c], p[:, c])
+        assert result["class_brier"][name] == pytest.approx(expected, abs=1e-12)
+        expected = sk.log_loss(labels[:, c], np.clip(p[:, c], 1e-7, 1 - 1e-7))
+        assert result["class_log_loss"][name] == pytest.approx(expected, abs=1e-6)
+    assert result["brier"] == pytest.approx(np.mean(list(result["class_brier"].values())))
+    assert result["log_loss"] == pytest.approx(np.mean(list(result["class_log_loss"].values())))
 
 
 def test_refuses_what_is_not_a_probability(example):
@@ -240,6 +254,53 @@ def test_calibration_lowers_the_error_and_keeps_the_ranking():
     assert after["macro_roc_auc"] == pytest.approx(before["macro_roc_auc"], abs=1e-12)
     again = Calibrator.from_json(json.loads(json.dumps(calibrator.to_json())))
     np.testing.assert_array_equal(again(sure), calibrator(sure))
+
+
+def overconfident(records: int, times: float) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and probabilities whose logits are that many times too large."""
+    rng = np.random.default_rng(0)
+    true = rng.uniform(0.05, 0.95, (records, 3))
+    return rng.uniform(size=true.shape) < true, true**times / (true**times + (1 - true) ** times)
+
+
+def test_a_calibrator_is_chosen_where_it_helps_held_out_patients():
+    labels, sure = overconfident(300, 3)
+    card = choose_calibration(labels, sure, np.arange(300) // 2)
+    assert card["method"] == "platt" and card["slope"] == fit_calibrator(labels, sure).slope.tolist()
+    checked = card["cross_validation"]
+    assert checked["folds"] == 5 and checked["log_loss_calibrated"] < checked["log_loss"]
+    assert checked["log_loss"] == pytest.approx(evaluate(labels, sure, "abc")["log_loss"])
+    assert not Calibrator.from_json(json.loads(json.dumps(card))).is_identity
+
+
+def test_the_identity_is_chosen_where_calibration_does_not_help():
+    labels, right = overconfident(60, 1)
+    card = choose_calibration(labels, right, np.arange(60))
+    assert (card["method"], card["slope"], card["intercept"]) == ("identity", [1] * 3, [0] * 3)
+    assert card["cross_validation"]["log_loss_calibrated"] >= card["cross_validation"]["log_loss"]
+    calibrator = Calibrator.from_json(card)
+    assert calibrator.is_identity
+    np.testing.assert_array_equal(calibrator(right), right)
+    alone = choose_calibration(labels, right, np.ones(60))
+    assert alone["method"] == "identity" and alone["cross_validation"] is None
+    with pytest.raises(DataError, match="patient_ids has shape"):
+        choose_calibration(labels, right, np.arange(59))
+
+
+def test_a_patient_is_never_fitted_on_and_held_out(monkeypatch):
+    labels, _ = overconfident(70, 1)
+    patients = np.arange(70) // 10  # 7 patients in 5 groups
+    p = np.repeat(patients[:, None] / 10 + 0.1, 3, axis=1)  # tells the patient
+    fitted = []
+
+    def fit(y, q):
+        fitted.append(set(np.round(q * 10 - 1).ravel().astype(int)))
+        return fit_calibrator(y, q)
+
+    monkeypatch.setattr("utils.calibration.fit_calibrator", fit)
+    choose_calibration(labels, p, patients)
+    held_out = [set(range(7)) - group for group in fitted[:5]]
+    assert sorted(patient for group in held_out for patient in group) == list(range(7))
 
 
 def test_calibration_stays_finite_where_the_data_say_little():

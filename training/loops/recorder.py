@@ -17,7 +17,7 @@ from tqdm import tqdm
 from training.checkpoint import save_state, write_checkpoint
 from training.config import TrainConfig
 from training.setup import TrainingData
-from utils.calibration import fit_calibrator
+from utils.calibration import choose_calibration
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
 from utils.metrics import choose_thresholds, evaluate
@@ -243,7 +243,7 @@ class Recorder:
             "crop": config.crop,
             "standardization": self.data.standardizer.to_json(),
             "thresholds": choose_thresholds(val.labels, probabilities).tolist(),
-            "calibration": fit_calibrator(val.labels, probabilities).to_json(),
+            "calibration": choose_calibration(val.labels, probabilities, val.patient_ids),
             "chosen_on": f"checkpoint, thresholds and calibration: {self.data.names[1]}",
             "metrics": {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}},
             "data": {"fingerprint": self.data.fingerprint, "records": self.data.counts()},

@@ -31,7 +31,7 @@ from training.protoecgnet.networks import (
 )
 from training.protoecgnet.projection import project
 from training.setup import load_training_data, thread_count
-from utils.calibration import fit_calibrator
+from utils.calibration import choose_calibration
 from utils.errors import UsageError
 from utils.metrics import choose_thresholds
 from utils.provenance import command, git_commit, versions
@@ -133,7 +133,7 @@ def _project(config: ProtoConfig, own: ProtoConfig) -> None:
     written |= {
         "stage": "projection",
         "thresholds": choose_thresholds(data.val.labels, probabilities).tolist(),
-        "calibration": fit_calibrator(data.val.labels, probabilities).to_json(),
+        "calibration": choose_calibration(data.val.labels, probabilities, data.val.patient_ids),
         "metrics": {"val_macro_roc_auc": round(after, 6)},
         "config": own.to_json(),
         "command": command(),
