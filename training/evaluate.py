@@ -10,12 +10,14 @@ from tqdm import tqdm
 
 from preprocessing import ECGDataset
 from training.predictor import Predictor
-from utils.bootstrap import bootstrap
+from utils.bootstrap import bootstrap, paired_difference
 from utils.errors import DataError
 from utils.metrics import evaluate
 
 FREQUENT = 5  # patients with a class, and without it, from which on it counts as frequent
 INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
+CALIBRATION = {"ece": "ECE", "brier": "Brier score", "log_loss": "log loss"}  # of evaluate; lower is better
+PROPER = ("brier", "log_loss")  # those with an interval of their own
 
 
 def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
@@ -43,7 +45,7 @@ def score(
             dataset.labels,
             probabilities,
             dataset.patient_ids,
-            metrics=INTERVALS,
+            metrics=(*INTERVALS, *PROPER),
             thresholds=predictor.thresholds,
             classes=dataset.classes,
             resamples=resamples,
@@ -56,7 +58,31 @@ def score(
         result["frequent"] = _frequent(predictor, dataset, probabilities, chosen, resamples, seed)
     if predictor.calibrator is not None:
         calibrated = predictor.calibrator(probabilities)
-        result["ece_calibrated"] = evaluate(dataset.labels, calibrated, dataset.classes)["ece"]
+        possible = "impossible" not in result["bootstrap"]
+        result["calibrated"] = _calibrated(dataset, probabilities, calibrated, possible, resamples, seed)
+        result["ece_calibrated"] = result["calibrated"]["metrics"]["ece"]
+    return result
+
+
+def _calibrated(
+    dataset: ECGDataset,
+    raw: np.ndarray,
+    calibrated: np.ndarray,
+    possible: bool,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Scores of calibration of calibrated probabilities, and their differences from those of raw ones."""
+    labels, patients = dataset.labels, dataset.patient_ids
+    metrics = evaluate(labels, calibrated, dataset.classes)
+    result: dict[str, Any] = {"metrics": {name: metrics[name] for name in CALIBRATION}}
+    if possible:
+        options = {"resamples": resamples, "seed": seed}
+        result["intervals"] = bootstrap(labels, calibrated, patients, PROPER, **options)["intervals"]
+        result["differences"] = {
+            name: paired_difference(labels, calibrated, raw, patients, name, **options)
+            for name in CALIBRATION
+        }
     return result
 
 
@@ -132,9 +158,16 @@ def table(report: dict[str, Any]) -> str:
         ),
         ("Fmax", metrics["fmax"], None),
         ("macro AUPRC", metrics["macro_auprc"], intervals.get("macro_auprc")),
-        ("ECE", metrics["ece"], None),
-        ("ECE, calibrated on fold 9", report.get("ece_calibrated"), None),
     ]
+    after = report.get("calibrated", {})
+    for key, title in CALIBRATION.items():
+        rows.append((title, metrics.get(key), intervals.get(key)))
+        if after:
+            bounds = after.get("intervals", {}).get(key)
+            rows.append((f"{title}, calibrated on fold 9", after["metrics"][key], bounds))
+            change = after.get("differences", {}).get(key)
+            if change:
+                rows.append((f"{title}, change by calibration", change["difference"], change))
     if metrics.get("top1_accuracy") is not None:
         rows.insert(1, ("accuracy of the most probable class", metrics["top1_accuracy"], None))
     frequent = report.get("frequent")

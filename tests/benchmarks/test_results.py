@@ -16,6 +16,7 @@ from benchmarks.rows import RESULTS, collect, read_rows, recipe
 from training.checkpoint import ROOT, write_checkpoint
 from training.config import read_yaml
 from utils.bootstrap import bootstrap, paired_difference
+from utils.calibration import Calibrator
 from utils.errors import TwelveLeadError, UsageError
 from utils.files import read_json, write_json, write_npz
 from utils.metrics import evaluate, roc_auc
@@ -301,6 +302,26 @@ def test_a_readme_without_markers_is_left_alone_and_named(four_rows, tmp_path, c
         assert readme.exists() == (text is not None)
         if text is not None:
             assert readme.read_text() == text
+
+
+def test_calibration_of_a_row(tmp_path, counted):
+    leave_run(tmp_path, "ecgnet")
+    collect("ecgnet", None, tmp_path, tmp_path / "results")
+    (row,) = read_rows(tmp_path / "results")
+    raw = f"| {row.test['metrics']['ece']:.3f} → – | – |"
+    assert raw in tables.calibration_table([row])  # a card without calibrator
+    saved = row.predictions()
+    row.card["calibration"] = {"method": "platt", "slope": [0.5] * 5, "intercept": [0.1] * 5}
+    calibrated = Calibrator.from_json(row.card["calibration"])(saved["probability"])
+    arguments = saved["label"], calibrated, saved["probability"], saved["patient_id"]
+    d = paired_difference(*arguments, "ece")
+    assert d["difference"] == pytest.approx(
+        evaluate(saved["label"], calibrated, FIVE)["ece"] - row.test["metrics"]["ece"]
+    )
+    cell = f"{d['b']:.3f} → {d['a']:.3f} | {d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+    assert cell in tables.calibration_table([row])
+    row.test["calibrated"] = {"differences": {"ece": {**d, "a": 0.777}}}  # what the test wrote comes first
+    assert " → 0.777 | " in tables.calibration_table([row])
 
 
 # ---- what is committed ---------------------------------------------------------------------------

@@ -101,6 +101,34 @@ def test_thresholds_come_from_the_card(trained, database):
         assert metrics["mean_accuracy_at_thresholds"] == pytest.approx(expected)
 
 
+def test_calibration_is_reported_with_its_effect(trained, database, capsys):
+    score_torch(trained, database)
+    report, text = report_of(trained), capsys.readouterr().out
+    after, saved = report["calibrated"], np.load(trained / "logs" / "ecgnet" / "predictions.npz")
+    expected = evaluate(
+        saved["label"], load_predictor("ecgnet", trained).calibrator(saved["probability"]), CLASSES
+    )
+    assert after["metrics"]["ece"] == report["ece_calibrated"]
+    for name, title in (("ece", "ECE"), ("brier", "Brier score"), ("log_loss", "log loss")):
+        change = after["differences"][name]
+        assert after["metrics"][name] == pytest.approx(expected[name], abs=1e-6)
+        assert change["difference"] == pytest.approx(expected[name] - report["metrics"][name], abs=1e-6)
+        assert change["low"] <= change["high"]
+        for line in (title, f"{title}, calibrated on fold 9", f"{title}, change by calibration"):
+            assert f"\n{line} " in text
+    for name in ("brier", "log_loss"):
+        for intervals in (report["bootstrap"]["intervals"], after["intervals"]):
+            assert intervals[name]["low"] < intervals[name]["point"] < intervals[name]["high"]
+
+
+def test_an_identity_is_no_calibrator(database, tmp_path, capsys):
+    same = {"method": "identity", "slope": [1.0] * 5, "intercept": [0.0] * 5, "cross_validation": None}
+    write_untrained(tmp_path / "checkpoints" / "ecgnet", "ecgnet", calibration=same)
+    assert load_predictor("ecgnet", tmp_path).calibrator is None
+    score_torch(tmp_path, database)
+    assert "calibrated" not in report_of(tmp_path) and "calibrated" not in capsys.readouterr().out
+
+
 def test_an_absent_class_is_undefined_and_listed(trained, tmp_path, capsys):
     codes = [dict(c) for c in CODES]  # without LVH, which is the only hypertrophy
     codes[3] = {"NORM": 100.0, "SR": 0.0}
