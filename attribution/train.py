@@ -7,7 +7,6 @@ python -m attribution.train --dataset mitdb --seed 1
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,26 +19,24 @@ from attribution.build import BUILDERS
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import ECGDataset
 from preprocessing.windows import Windows, load_windows
-from training.config import TrainConfig, check, option, parse_config
+from training.config import ModelOptions, OptimizerOptions, RunOptions, TrainOptions, check_run, parse_config
 from training.loops.processes import together
 from training.loops.torch_loop import Job, prepare_classifier, train_torch
 from training.setup import TrainingData, check_same_data
+from utils.config import Options, option, option_like
 from utils.errors import DataError, UsageError, nearest, run_cli
 
-_ALIASES = {"--batch_size": "--batchsize", "--learning_rate": "--lr", "--result_dir": "--output_dir"}
-_MODELS = {"resnet18_7": "resnet18"}  # the study's name: its kernels are 7 long, as here
 _REFERENCE_CHECK = 500  # windows of the training records that stand in for a validation split
 
 
 @dataclass
-class StudyConfig(TrainConfig):
-    """A run of the attribution study: windows instead of PTB-XL's folders.
+class WindowOptions(Options):
+    """Which windows a run reads, and how they are standardized."""
 
-    The fields document themselves: ``python -m attribution.train --help`` prints them.
-    """
-
-    dataset: str = option("mitdb", "dataset that attribution.build wrote", group="data")
-    dataset_path: str = option("", "its file (default: data/attribution/DATASET.npz)", group="data")
+    dataset: str = option("mitdb", "dataset that attribution.build wrote", group="data", searchable=False)
+    dataset_path: str = option(
+        "", "its file (default: data/attribution/DATASET.npz)", group="data", scope="machine"
+    )
     standardize: str = option(
         "window",
         "window: each lead of each window to mean 0 and deviation 1, as in the study; dataset: one mean and "
@@ -47,37 +44,38 @@ class StudyConfig(TrainConfig):
         choices=("window", "dataset"),
         group="data",
     )
-    lr: float = option(1e-3, "learning rate of Adam", group="optimisation")
-    epochs: int = option(20, "epochs at most", group="optimisation")
-    schedule: str = option(
-        "cosine", "learning rate over the run", choices=("constant", "cosine", "plateau", "cyclic"),
-        group="optimisation",
-    )  # fmt: skip
-    weight_decay: float = option(1e-4, "decoupled weight decay (AdamW); 0: plain Adam", group="optimisation")
-    patience: int = option(
-        20, "stop after so many epochs without a better ROC-AUC on the validation patients",
-        group="optimisation",
-    )  # fmt: skip
-    keep: str = option(
+    limit: int = option(
+        0, "use at most this many windows of each split (0: all)", group="data", min=0, searchable=False
+    )
+
+
+@dataclass
+class StudyConfig(TrainOptions, WindowOptions):
+    """A run of the attribution study; ``python -m attribution.train --help`` prints the fields."""
+
+    model: str = option_like(ModelOptions, "model", "resnet18", values={"resnet18_7": "resnet18"})
+    epochs: int = option_like(OptimizerOptions, "epochs", 20)
+    lr: float = option_like(OptimizerOptions, "lr", 1e-3, alias=("learning_rate",))
+    schedule: str = option_like(OptimizerOptions, "schedule", "cosine")
+    weight_decay: float = option_like(OptimizerOptions, "weight_decay", 1e-4)
+    keep: str = option_like(
+        OptimizerOptions,
+        "keep",
         "last",
         "weights to keep: of the last epoch, as in the study (a few validation patients choose badly), "
         "or of the best one on the validation patients",
-        choices=("best", "last"),
-        group="optimisation",
     )
-    run: str = option("", "name of the run (default: DATASET_MODEL_seedSEED)")
-    data_dir: str = ""
-    task: str = "superdiagnostic"
-    sub: bool = False
-    sampling_rate: int = 100
-    min_likelihood: float = 0.0
-    highpass: float = 0.0
-    partial: bool = False
+    run: str = option_like(RunOptions, "run", "", "name of the run (default: DATASET_MODEL_seedSEED)")
+    output_dir: str = option_like(RunOptions, "output_dir", ".", alias=("result_dir",))
+
+    @property
+    def task(self) -> str:
+        """The dataset is what its windows are labeled for."""
+        return self.dataset
 
 
 def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     """Refuse impossible values and fill in the names that follow from others."""
-    config = dataclasses.replace(config, model=_MODELS.get(config.model, config.model))
     if config.model.startswith("protoecgnet"):
         raise UsageError(
             "ProtoECGNet is trained by torch_train.py; attribution.compute explains it from there"
@@ -86,7 +84,7 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     if config.dataset not in BUILDERS and not Path(path).exists():
         raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, BUILDERS)}")
     run = config.run or f"{config.dataset}_{config.model}_seed{config.seed}"
-    return check(dataclasses.replace(config, dataset_path=path, run=run), models)
+    return check_run(dataclasses.replace(config, dataset_path=path, run=run), models)
 
 
 def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None) -> TrainingData:
@@ -138,19 +136,13 @@ def prepare_study(config: StudyConfig, data: TrainingData) -> Job:
 
 def main() -> None:
     """Read the flags and train."""
-    words = [part for word in sys.argv[1:] for part in (word.split("=", 1) if word[:2] == "--" else [word])]
-    if "--gpu_num" in words:
-        print("note: --gpu_num has no meaning here: the GPU is used where there is one")
-        words = [w for i, w in enumerate(words) if w != "--gpu_num" and words[max(0, i - 1)] != "--gpu_num"]
-    models = models_torch.list_models()
     config = parse_config(
         __doc__,
-        models,
+        models_torch.list_models(),
         "resnet18",
-        [_ALIASES.get(word, word) for word in words],
-        StudyConfig,
-        check_study,
-        "python -m attribution.train",
+        kind=StudyConfig,
+        checked=check_study,
+        ignored={"gpu_num": "the GPU is used where there is one"},
     )
     with together(config.devices):
         train_torch(config, prepare=prepare_study, load=load_study_data)

@@ -1,10 +1,16 @@
-"""Reading of command lines: flags that name the nearest valid one, True and False, JSON."""
+"""Words of a command line and values of a file, read in the type of their field."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-from typing import Any
+import reprlib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from utils.errors import nearest
 from utils.provenance import program
@@ -24,11 +30,16 @@ def json_object(text: str) -> dict:
     """Read a JSON object from text."""
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers with thousands of digits
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("must be a JSON object, e.g. '{\"dropout\": 0.3}'")
     return value
+
+
+def split_list(text: str) -> list[str]:
+    """Items of a comma-separated list."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,8 +56,91 @@ class Parser(argparse.ArgumentParser):
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flags = [
-                flag for action in self._actions for flag in action.option_strings if flag.startswith("--")
+                flag
+                for action in self._actions
+                if action.help != argparse.SUPPRESS
+                for flag in action.option_strings
+                if flag.startswith("--")
             ]
             flag = next((word for word in unknown if word.startswith("-")), unknown[0])
             self.error(f"unknown argument '{flag}': {nearest(flag.split('=')[0], flags)}")
         return values
+
+
+@dataclasses.dataclass(frozen=True)
+class FieldType:
+    """Type of a field: of its value, or of each item of a list or tuple; ``none``: may be None."""
+
+    item: type
+    many: type | None
+    none: bool
+    kinds: ClassVar = {bool: "bool", int: "int", float: "float", str: "str", dict: "dict", Path: "path"}
+
+    def __str__(self) -> str:
+        name = self.kinds.get(self.item, self.item.__name__)
+        return f"list of {name}" if self.many else name
+
+    def read(self, text: str) -> Any:
+        """Value (or item) of a flag."""
+        reader: Any = {bool: true_or_false, dict: json_object}.get(self.item, self.item)
+        return reader(text)
+
+    def accept(self, value: Any) -> Any:
+        """Value of a file in the type of the field; TypeError if it cannot be one."""
+        if value is None and self.none:
+            return None
+        if self.many is None:
+            return self._accept_item(value)
+        if isinstance(value, str):
+            value = split_list(value)
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return self.many(self._accept_item(item) for item in value)
+
+    def _accept_item(self, value: Any) -> Any:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.item in (str, Path) and (number or isinstance(value, str | Path)):
+            return self.item(str(value))  # precision: 32
+        if self.item is float and (number or isinstance(value, str)):
+            try:
+                return float(value)  # YAML 1.1 reads 1e-3 as text
+            except (ValueError, OverflowError) as error:
+                raise TypeError from error
+        if not isinstance(value, self.item) or (self.item is int and isinstance(value, bool)):
+            raise TypeError
+        return value
+
+
+def type_of(hint: Any) -> FieldType:
+    """Type of a field from its annotation."""
+    none = isinstance(hint, types.UnionType) and type(None) in hint.__args__
+    if none:
+        hint = next(part for part in hint.__args__ if part is not type(None))
+    origin = typing.get_origin(hint) or hint
+    if origin in (list, tuple):
+        item = typing.get_args(hint)[0] if typing.get_args(hint) else str
+        return FieldType(typing.get_origin(item) or item, origin, none)
+    return FieldType(origin, None, none)
+
+
+def read_word(type_: FieldType, spellings: Mapping[str, Any], text: str) -> Any:
+    """Value of one word; a list where the field is one, except of paths, which may hold commas."""
+    if text in spellings:
+        return spellings[text]
+    try:
+        if type_.many and type_.item is not Path:
+            return [type_.read(word) for word in split_list(text)]
+        return type_.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be of type {type_}, not {short(text)}") from error
+
+
+def short(value: Any) -> str:
+    """Text of a value for an error message, cut after some 80 characters."""
+    shown = reprlib.Repr()
+    shown.maxlevel = 2
+    shown.maxstring = shown.maxlong = shown.maxother = 80
+    try:
+        return shown.repr(value)
+    except ValueError:  # an integer with more digits than Python prints
+        return "a number with thousands of digits"

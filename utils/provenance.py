@@ -66,8 +66,9 @@ def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str,
     """Folders and files of one machine that a card may name, and what stands for them in public."""
     root = Path(__file__).resolve().parent.parent
     found = {str(Path(output_dir).resolve()): ".", str(root): "."}
-    if Path(config["data_dir"]).is_absolute():
-        found[config["data_dir"].rstrip("/")] = PUBLIC_DATA_DIR
+    data_dir = config.get("data_dir", "")
+    if Path(data_dir).is_absolute():
+        found[data_dir.rstrip("/")] = PUBLIC_DATA_DIR
     if config.get("imagenet"):
         found[config["imagenet"]] = Path(config["imagenet"]).name
     return found

@@ -24,9 +24,10 @@ from tests.helpers.training_files import (
 )
 from tests.helpers.tune_files import SPACE, by_rate, pretend_training, rows, run, without_times, words
 from training.checkpoint import read_card
-from training.config import read_yaml
+from training.config import TrainConfig
 from training.experiments import tune as tuning
 from training.protoecgnet.config import ProtoConfig
+from utils.config import read_config
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import read_json
 
@@ -70,7 +71,7 @@ def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database,
     card = read_card(study / "trials" / best["trial"] / "checkpoints" / "ecgnet")
     assert card["model"]["blocks"] == int(best["model_config.blocks"]) in (2, 3)
     # best.yaml is a configuration of the training script
-    found = read_yaml(study / "best.yaml")
+    found = read_config(study / "best.yaml", TrainConfig)
     assert found["lr"] == float(best["lr"]) and found["run"] == "s_best" and found["model"] == "ecgnet"
     assert found["model_config"]["filters"] == 4 and "output_dir" not in found and "threads" not in found
     assert f"Best of 3 trials of the study 's': trial {best['trial']}" in (study / "best.yaml").read_text()
@@ -97,7 +98,7 @@ def test_protoecgnet(database, tmp_path, capsys):
     run(*args, "--n_trials", 2, "--study", "joint")
     table = rows(tmp_path, "joint")
     assert [row["state"] for row in table] == ["complete"] * 2 and "batchsize" not in table[0]
-    best = read_yaml(tmp_path / "tuning" / "joint" / "best.yaml", ProtoConfig)
+    best = read_config(tmp_path / "tuning" / "joint" / "best.yaml", ProtoConfig)
     assert best["branch"] == "rhythm" and best["training_stage"] == "joint" and best["batchsize"] == 16
     assert 1 <= best["single_class_prototype_per_class"] <= 20
     with pytest.raises(UsageError, match="there is no stage projection of branch rhythm"):
@@ -126,7 +127,10 @@ def test_a_keras_model(database, tmp_path, space):
     for row in table:
         folder = tmp_path / "tuning" / "s" / "trials" / row["trial"] / "checkpoints" / "mousavi"
         assert read_card(folder)["model"]["filters"] == json.loads(row["model_config.filters"])
-    assert read_yaml(tmp_path / "tuning" / "s" / "best.yaml")["model_config"]["filters"] in ([2], [2, 3])
+    assert read_config(tmp_path / "tuning" / "s" / "best.yaml", TrainConfig)["model_config"]["filters"] in (
+        [2],
+        [2, 3],
+    )
 
 
 def test_the_test_fold_is_never_touched(database, tmp_path, space, monkeypatch):
@@ -235,7 +239,7 @@ def test_poor_trials_are_pruned_and_full_ones_never(database, tmp_path, space, p
     assert {row["epochs"] for row in table if row["state"] == "complete"} == {"9"}
     assert 5 < states.count("pruned") < 28 and len(runs) == 30
     best = max(table, key=lambda row: float(row["val_macro_roc_auc"]))
-    assert read_yaml(tmp_path / "tuning" / "s" / "best.yaml")["lr"] == float(best["lr"])
+    assert read_config(tmp_path / "tuning" / "s" / "best.yaml", TrainConfig)["lr"] == float(best["lr"])
 
 
 def test_settings_that_cannot_be_trained_do_not_end_the_study(database, tmp_path, space, pretend, capsys):

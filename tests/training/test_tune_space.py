@@ -44,7 +44,10 @@ def space(tmp_path):
         ("batchsize: {low: 8, high: 16.5}", "high must be of type int, not 16.5"),
         ("batchsize: {choices: [true]}", "must be of type int, not True"),
         ("schedule: {low: 1, high: 2}", "is no number"),
-        ("schedule: {choices: [cosin]}", "the space has schedule = 'cosin', but --schedule must be one of"),
+        (
+            "schedule: {choices: [cosin]}",
+            "the space has schedule = 'cosin', but unknown schedule 'cosin': did you mean 'cosine'",
+        ),
         ("lr: {low: 0, high: 1}", "the space has lr = 0.0, but --lr must be above 0"),
         ("", "must be a mapping"),
         ("- lr", "must be a mapping"),

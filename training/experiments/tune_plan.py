@@ -12,9 +12,10 @@ from typing import Any
 from optuna.study import Study
 
 from training.checkpoint import read_card
-from training.config import TrainConfig, add_options, chosen_model, read_yaml
+from training.config import TrainConfig, chosen_model
 from training.experiments.search_space import Dimension, check_space, default_space, read_space
 from training.families import Family, family_of, model_names
+from utils.config import add_options, read_config
 from utils.errors import UsageError, nearest
 from utils.files import jsonable
 from utils.flags import Parser, true_or_false
@@ -77,7 +78,7 @@ def parse_plan(args: Sequence[str], description: str = "") -> Plan:
     group.add_argument(
         "--alone", **switch, help="no other worker is at work: take over whatever was left unfinished"
     )
-    add_options(parser, names, family.config_class if family else TrainConfig)
+    add_options(parser, family.config_class if family else TrainConfig, {"model": names})
     if {"-h", "--help"} & set(args):
         parser.parse_args(args)
     if family is None:
@@ -85,7 +86,7 @@ def parse_plan(args: Sequence[str], description: str = "") -> Plan:
         raise UsageError(f"{what}: {nearest(model, names)}")
     file = parser.parse_known_args(args)[0].config
     parser.set_defaults(
-        **{**(family.defaults or {}), **(read_yaml(file, family.config_class) if file else {})}
+        **{**(family.defaults or {}), **(read_config(file, family.config_class) if file else {})}
     )
     flags = parser.parse_args(args)
     settings = {f.name: getattr(flags, f.name) for f in dataclasses.fields(family.config_class)}

@@ -11,7 +11,8 @@ from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
 from preprocessing.targets.ptbxl import canonical_task, multilabel
-from training.config import TrainConfig, check, option, parse_config
+from training.config import TrainConfig, check, parse_config
+from utils.config import option
 from utils.errors import UsageError, nearest
 
 STAGES = ("feature_extractor", "prototypes", "joint", "projection", "classifier", "fusion")

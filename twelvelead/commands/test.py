@@ -11,11 +11,12 @@ import numpy as np
 from preprocessing import load_ptbxl
 from preprocessing.targets.ptbxl import canonical_task
 from training.checkpoint import find_checkpoint, read_card, run_name
-from training.config import read_yaml
+from training.config import TrainConfig
 from training.evaluate import predict_dataset, predictions_csv, score, table
 from training.fold10_log import record_scoring
 from training.predictor import load_predictor
 from training.setup import split_names
+from utils.config import read_config
 from utils.errors import UsageError, nearest
 from utils.files import read_json, write_json, write_npz, write_text
 from utils.flags import Parser, true_or_false
@@ -70,7 +71,7 @@ def main(
     first, _ = parser.parse_known_args(args)
     if first.config:
         known = {action.dest for action in parser._actions} - {"limit", "seed", "batchsize", "task"}
-        parser.set_defaults(**{k: v for k, v in read_yaml(first.config).items() if k in known})
+        parser.set_defaults(**{k: v for k, v in read_config(first.config, TrainConfig).items() if k in known})
     options = parser.parse_args(args)
     if options.sub and not options.run:
         options.run = f"{options.model}_mi"

@@ -1,0 +1,345 @@
+"""Options of a command: one dataclass gives its flags, the keys of ``--config`` and its settings on disk."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import math
+import operator
+import sys
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import Field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from utils import plugins
+from utils.errors import UsageError, nearest
+from utils.files import jsonable, write_text
+from utils.flags import FieldType, Parser, read_word, short, split_list, type_of
+from utils.provenance import command, program
+from utils.yaml_files import read_mapping
+
+SCOPES = {
+    "result": "changes the result and must match on resume",
+    "stop": "decides when training ends or which epoch is kept; may change on resume",
+    "machine": "may change on resume without changing the result (threads, folders)",
+    "run": "names or controls a run (its name, resume, overwrite)",
+}
+_LARGEST = 2**63 - 1
+_LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "min": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "max": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
+
+
+def option(
+    default: Any,
+    help: str = "",
+    *,
+    choices: Sequence[Any] | Callable[[], Sequence[Any]] | None = None,
+    group: str = "run",
+    scope: str = "result",
+    min: float | None = None,
+    max: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    searchable: bool | None = None,
+    stage: str = "",
+    alias: Sequence[str] = (),
+    old: Sequence[str] = (),
+    values: Mapping[str, Any] | None = None,
+    required: bool = False,
+    positional: bool = False,
+    metavar: str | None = None,
+) -> Any:
+    """Declare a field of an `Options` class: a flag and a key of ``--config`` files.
+
+    ``choices``: valid values (of each item of a list), or a function that gives them.
+    ``group``: heading in ``--help``.
+    ``scope``: what the field changes, see `SCOPES`.
+    ``min, max, above, below``: range of a number; ``min`` and ``max`` belong to it.
+    ``searchable``: whether a study may search the field; by default where it changes the result.
+    ``stage``: first training stage that reads the field; empty for the first of all.
+    ``alias``: further names, as in published code.
+    ``old``: former names, accepted with a note for one version.
+    ``values``: other spellings of values, as in published code.
+    ``positional``: given without its name.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"unknown scope '{scope}': {nearest(scope, SCOPES)}")
+    metadata = {
+        **{"help": help, "choices": choices, "group": group, "scope": scope, "min": min, "max": max},
+        **{"above": above, "below": below, "stage": stage, "alias": tuple(alias), "old": tuple(old)},
+        **{"values": dict(values or {}), "required": required, "positional": positional, "metavar": metavar},
+        "searchable": scope in ("result", "stop") if searchable is None else searchable,
+    }
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass
+class Options:
+    """Base of the options of a command; fields are declared with `option`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields as JSON values."""
+        return jsonable(dataclasses.asdict(self))
+
+
+def option_like(kind: type[Options], name: str, default: Any, help: str = "", **changes: Any) -> Any:
+    """Declare a field again with another default, and with other properties where given."""
+    field = next(f for f in fields_of(kind) if f.name == name)
+    return option(default, **{**field.metadata, **({"help": help} if help else {}), **changes})
+
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+def fields_of(
+    kind: type[Options] | Options,
+    scope: str | Collection[str] | None = None,
+    searchable: bool | None = None,
+    stage: str | None = None,
+) -> list[Field]:
+    """Fields declared with `option`, all of them or those of a scope, a stage, or that may be searched."""
+    scopes = {scope} if isinstance(scope, str) else scope
+    return [
+        f
+        for f in dataclasses.fields(kind)
+        if "scope" in f.metadata
+        and (scopes is None or f.metadata["scope"] in scopes)
+        and (searchable is None or f.metadata["searchable"] == searchable)
+        and (stage is None or f.metadata["stage"] == stage)
+    ]
+
+
+def names_of(kind: type[Options] | Options, scope: str | Collection[str] | None = None) -> set[str]:
+    """Names of the fields of a scope."""
+    return {f.name for f in fields_of(kind, scope)}
+
+
+def _types(kind: type[Options]) -> dict[str, FieldType]:
+    hints = typing.get_type_hints(kind)
+    return {f.name: type_of(hints[f.name]) for f in fields_of(kind)}
+
+
+def _choices(f: Field, given: Mapping[str, Sequence[Any]] | None) -> Sequence[Any] | None:
+    """Valid values of a field, None where its type alone decides."""
+    choices = (given or {}).get(f.name, f.metadata["choices"])
+    return choices() if callable(choices) else choices
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    kind: type[Options],
+    choices: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
+    """Add one flag for each field, grouped; ``--config`` and ``--plugins`` come first."""
+    parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
+    parser.add_argument(
+        "--plugins", metavar="FILE[,..]", help="Python files (or modules) to import first, e.g. with a model"
+    )
+    named = dict.fromkeys(f.metadata["group"] for f in fields_of(kind))
+    order = [name for name in named if name != "run"] + ["run"] * ("run" in named)
+    groups = {name: parser.add_argument_group(name) for name in order}
+    types = _types(kind)
+    for f in fields_of(kind):
+        _add_flag(groups[f.metadata["group"]], f, types[f.name], _choices(f, choices))
+
+
+def _add_flag(group: Any, f: Field, type_: FieldType, choices: Sequence[Any] | None) -> None:
+    meta, default = f.metadata, _default(f)
+    flag: dict[str, Any] = {"default": default, "type": functools.partial(read_word, type_, meta["values"])}
+    text = meta["help"]
+    if choices and not meta["metavar"]:
+        shown = "{" + ",".join(map(str, choices)) + "}"
+        flag["metavar"] = shown if len(shown) <= 40 else f.name.upper()
+        text += "" if len(shown) <= 40 else f": {', '.join(map(str, choices))}"
+    if default not in ("", None, [], (), {}):
+        words = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
+        text += f" (default: {words})"
+    flag["help"] = text.replace("%", "%%")
+    if meta["metavar"]:
+        flag["metavar"] = meta["metavar"]
+    if type_.item is bool:  # `--resume` alone means True; `--loggr False` is read as written
+        flag |= {"nargs": "?", "const": True, "metavar": "True|False"}
+    if type_.many:
+        flag["nargs"] = "+"
+    if meta["positional"]:
+        flag["nargs"] = "*" if type_.many else "?"  # a file may give it
+        group.add_argument(f.name, **flag)
+        return
+    group.add_argument(f"--{f.name}", **flag)
+    hidden = flag | {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS, "dest": f.name}
+    for name in (*meta["alias"], *meta["old"]):
+        group.add_argument(f"--{name}", **hidden)
+
+
+def _default(f: Field) -> Any:
+    return f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+
+
+def read_config(
+    path: str | Path,
+    kind: type[Options],
+    renamed: Mapping[str, str] | None = None,
+    also: Sequence[type[Options]] = (),
+) -> dict[str, Any]:
+    """Read a configuration file and check its keys and the type of each value.
+
+    Keys that only the classes `also` know are checked, too, and left out.
+    """
+    where = f"--config {path}"
+    known: dict[str, tuple[Field, FieldType]] = {}
+    new: dict[str, str] = dict(renamed or {})
+    for cls in (*also[::-1], kind):
+        types = _types(cls)
+        known |= {f.name: (f, types[f.name]) for f in fields_of(cls)}
+        new |= {name: f.name for f in fields_of(cls) for name in (*f.metadata["alias"], *f.metadata["old"])}
+    result = {}
+    for key, value in read_mapping(path, where).items():
+        if key == "plugins":
+            plugins.require(value, where)
+            continue
+        name = new.get(key, key) if isinstance(key, str) else key
+        if name not in known:
+            raise UsageError(f"{where}: unknown key {short(key)}: {nearest(str(key)[:80], known)}")
+        f, type_ = known[name]
+        if key in f.metadata["old"] or key in (renamed or {}):
+            _note_renamed(f"{where}: '{key}'", f"'{name}'")
+        try:
+            if isinstance(value, str | bool) and str(value) in f.metadata["values"]:
+                value = f.metadata["values"][str(value)]
+            result[name] = type_.accept(value)
+        except TypeError as error:
+            expected = "a number" if type_.item is float and isinstance(value, str) else f"of type {type_}"
+            raise UsageError(f"{where}: key '{key}' must be {expected}, not {short(value)}") from error
+    return {name: value for name, value in result.items() if name in names_of(kind)}
+
+
+def _note_renamed(old: str, new: str) -> None:
+    print(f"note: {old} is now {new}; the old name goes with the next version", file=sys.stderr)
+
+
+def first_words(args: Sequence[str], *names: str) -> dict[str, str]:
+    """Values of some flags, before the others are known."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="?", default="")
+    return {name: value or "" for name, value in vars(parser.parse_known_args(args)[0]).items()}
+
+
+def parse(
+    kind: type[Kind],
+    args: Sequence[str] | None = None,
+    *,
+    prog: str | None = None,
+    description: str | None = "",
+    epilog: str | None = None,
+    check: Callable[[Kind], Kind | None] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    choices: Mapping[str, Sequence[Any]] | None = None,
+    renamed: Mapping[str, str] | None = None,
+    ignored: Mapping[str, str] | None = None,
+    also: Sequence[type[Options]] = (),
+) -> Kind:
+    """Read flags, ``--config`` and ``--plugins`` into checked options.
+
+    ``prog``: how the command is typed, by default how it was.
+    ``check``: refuses combinations that cannot be, and may return changed options.
+    ``defaults, choices``: those of this command, instead of those of the class.
+    ``renamed``: former flags and their present names; using one prints a note.
+    ``ignored``: flags of published code without a meaning here, and why; using one prints a note.
+    ``also``: classes whose keys a ``--config`` file may hold, too.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    early = first_words(words, "config", "plugins")
+    plugins.load(split_list(early["plugins"]))
+    parser = Parser(prog=prog or program(), description=description, epilog=epilog)
+    add_options(parser, kind, choices)
+    for old, new in (renamed or {}).items():
+        action = parser._option_string_actions[f"--{new}"]
+        hidden: dict[str, Any] = {"dest": new, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+        hidden |= {"type": action.type, "nargs": action.nargs, "const": action.const}
+        parser.add_argument(f"--{old}", **hidden)
+    for name in ignored or {}:
+        parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
+    if {"-h", "--help"} & set(words):
+        parser.parse_args(words)
+    parser.set_defaults(**(defaults or {}))
+    if early["config"]:
+        parser.set_defaults(**read_config(early["config"], kind, renamed, also))
+    values = vars(parser.parse_args(words))
+    _say_notes(words, kind, renamed or {}, ignored or {})
+    types = _types(kind)
+    options = kind(**{name: _value(type_, values[name]) for name, type_ in types.items()})
+    missing = [
+        f for f in fields_of(kind) if f.metadata["required"] and getattr(options, f.name) in ("", None, [])
+    ]
+    if missing:
+        flags = [f.name if f.metadata["positional"] else f"--{f.name}" for f in missing]
+        parser.error(f"the following arguments are required: {', '.join(flags)}")
+    check_values(options, choices)
+    return (check(options) if check else None) or options
+
+
+def _say_notes(
+    words: Sequence[str], kind: type[Options], renamed: Mapping[str, str], ignored: Mapping[str, str]
+) -> None:
+    given = {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    former = {name: f.name for f in fields_of(kind) for name in f.metadata["old"]}
+    for old, new in {**former, **renamed}.items():
+        if old in given:
+            _note_renamed(f"--{old}", f"--{new}")
+    for name, why in ignored.items():
+        if name in given:
+            print(f"note: --{name} has no meaning here: {why}", file=sys.stderr)
+
+
+def _value(type_: FieldType, value: Any) -> Any:
+    if type_.many is None or value is None:
+        return value
+    items: Iterable[Any] = value
+    if any(isinstance(item, list) for item in items):  # one list a word
+        items = [part for item in items for part in (item if isinstance(item, list) else [item])]
+    return type_.many(items)
+
+
+def check_values(options: Options, choices: Mapping[str, Sequence[Any]] | None = None) -> None:
+    """Refuse values outside of their range or choices, as the fields declare them."""
+    for f in fields_of(options):
+        value, valid = getattr(options, f.name), _choices(f, choices)
+        for item in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(item, int | float) and not isinstance(item, bool):
+                _check_number(f, item)
+            if valid is None or item in valid or item is None or item == "" == _default(f):
+                continue
+            if isinstance(item, str):
+                raise UsageError(f"unknown {f.name} {short(item)}: {nearest(item, valid)}")
+            raise UsageError(f"--{f.name} must be one of {', '.join(map(str, valid))}, not {short(item)}")
+
+
+def _check_number(f: Field, value: float) -> None:
+    name = f.name if f.metadata["positional"] else f"--{f.name}"
+    if not math.isfinite(value):
+        raise UsageError(f"{name} must be a finite number, not {value}")
+    if abs(value) > _LARGEST and isinstance(value, int):
+        raise UsageError(f"{name} is too large: {short(value)}")
+    limits = [(key, *_LIMITS[key], f.metadata[key]) for key in _LIMITS if f.metadata[key] is not None]
+    if not all(holds(value, limit) for _, _, holds, limit in limits):
+        words = " and ".join(f"{text} {limit:g}" for _, text, _, limit in limits)
+        only_positive = [(key, limit) for key, _, _, limit in limits] == [("min", 0)]
+        raise UsageError(f"{name} must {'not be negative' if only_positive else f'be {words}'}, not {value}")
+
+
+def write_settings(path: str | Path, options: Options) -> None:
+    """Write the options of a command as a file that ``--config`` reads."""
+    values = ({"plugins": plugins.loaded()} if plugins.loaded() else {}) | options.to_json()
+    write_text(path, f"# {command()}\n" + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
