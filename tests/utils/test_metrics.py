@@ -10,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from utils.bootstrap import METRICS, bootstrap, paired_difference
-from utils.calibration import Calibrator, choose_calibration, fit_calibrator
 from utils.errors import DataError, UsageError
 from utils.metrics import choose_thresholds, evaluate, macro, roc_auc
 from utils.scorer import Scorer
