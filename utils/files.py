@@ -75,6 +75,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def jsonable(value: Any) -> Any:
     """Turn NumPy values, paths and non-finite numbers into plain JSON values (NaN becomes null)."""
     if isinstance(value, dict):

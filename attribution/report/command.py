@@ -15,28 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
 from attribution.engine.results import ARGS, load_maps
 from attribution.report.analysis import Study, analyse
 from attribution.report.figures import critical_difference, png, score_table
-from attribution.report.html import page, report_page, study_part
-from attribution.report.maps import blind_maps, draw_windows, map_pictures
-from attribution.report.rating import BlindMap, rating_part, shuffled
+from attribution.report.maps import Picture, blind_maps, draw_windows, map_pictures
+from attribution.report.page import PAGE, RATING_PAGE, RATING_TITLE, TITLE
+from attribution.report.rating import BlindMap, rating_facts, shuffled
 from attribution.report.tables import study_markdown
 from attribution.sanity.files import cascade_similarity, flag
 from attribution.scores.summary import COLUMNS, read_scores
 from explain.names import RANDOM, TITLES, metric
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError, UsageError
-from utils.files import atomic_path, read_json, write_json, write_text
+from utils.files import read_json, write_bytes, write_json, write_text
 from utils.flags import Parser
 from utils.provenance import command, git_commit, portable, versions
+from utils.report import write_page
+from utils.tables import write_csv
 
 _KEPT = ("seed", "command", "git_commit", "settings", "prob_threshold", "target_label", "limit", "reference")
-Pictures = dict[str, tuple[bytes, str]]
 
 
 def write_report(
@@ -56,39 +56,48 @@ def write_report(
         "versions": versions(),
         "settings": {"resamples": resamples, "seed": seed, "level": 0.95, "alpha": 0.05},
     }
-    where = {str(Path.cwd()): "."}
-    parts: list[str] = []
+    summaries: list[dict[str, Any]] = []
+    images: dict[str, bytes] = {}
     blind: list[BlindMap] = []
     written: list[Path] = []
-    text = [f"# Scores of attribution maps\n\n{NOT_A_DEVICE}"]
     for study in tqdm(studies, unit="study", disable=len(studies) < 2):
         folder = output_dir if len(studies) == 1 else output_dir / study.slug
-        pictures = draw_scores(study, folder)
         sources, notes = read_sources(study)
-        drawn, hidden, more = draw_maps(study, folder, maps, rated, seed)
+        drawn, hidden, more = draw_maps(study, maps, rated, seed)
         notes += more
-        pictures |= drawn
         blind += hidden
-        parts.append(study_part(study, pictures, notes, sources))
-        text.append(study_markdown({**study.summary(), "notes": notes, "sources": sources}))
         summary = {**provenance, "sources": sources, "notes": notes, **study.summary()}
-        write_json(folder / "summary.json", portable(summary, where))
-        written += [folder / "summary.json", *(folder / f"{stem}.png" for stem in pictures)]
+        summary = portable(summary, {str(Path.cwd()): "."})
+        write_json(folder / "summary.json", summary)
+        written.append(folder / "summary.json")
+        figures = []
+        for picture in [*draw_scores(study), *drawn]:
+            written.append(folder / f"{picture.stem}.png")
+            write_bytes(written[-1], picture.png)
+            name = str(written[-1].relative_to(output_dir))
+            images[name] = picture.png
+            folded = picture.stem.startswith("critical_difference")
+            figures.append({"image": name, "caption": picture.caption, "folded": folded})
+        summaries.append({**summary, "figures": figures})
         for note in notes:
             tqdm.write(f"note: {note}")
-    with atomic_path(output_dir / "scores.csv") as temporary:
-        scores[COLUMNS].to_csv(temporary, index=False)
-
-    with atomic_path(output_dir / "table.csv") as temporary:
-        pd.concat(study.table for study in studies).to_csv(temporary, index=False)
-    write_text(output_dir / "table.md", "\n\n".join(text) + "\n")
+    write_csv(output_dir / "scores.csv", scores[COLUMNS])
+    write_csv(output_dir / "table.csv", pd.concat(study.table for study in studies))
+    text = "\n\n".join([f"# Scores of attribution maps\n\n{NOT_A_DEVICE}", *map(study_markdown, summaries)])
+    write_text(output_dir / "table.md", text + "\n")
     write_json(output_dir / "ranks.json", [_ranks(study) for study in studies])
-    rating = rating_part(shuffled(blind, seed)) if blind else ""
-    said = f"{provenance['command']}\ncommit {provenance['git_commit']}, seed {seed}"
-    write_text(output_dir / "report.html", report_page(parts, said, rating))
     names = ["scores.csv", "table.csv", "table.md", "ranks.json", "report.html"]
-    if rating:
-        write_text(output_dir / "rate_maps.html", page("Rate maps of ECGs", rating))
+    rating, rated_images = rating_facts(shuffled(blind, seed))
+    facts = {
+        "command": provenance["command"],
+        "commit": provenance["git_commit"],
+        "seed": seed,
+        "studies": summaries,
+        "rating": rating,
+    }
+    write_page(output_dir / "report.html", PAGE, TITLE, facts, images | rated_images)
+    if blind:
+        write_page(output_dir / "rate_maps.html", RATING_PAGE, RATING_TITLE, rating, rated_images)
         names.append("rate_maps.html")
     return [*(output_dir / name for name in names), *written]
 
@@ -110,60 +119,50 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     return sources, list(dict.fromkeys(notes))
 
 
-def draw_scores(study: Study, folder: Path) -> Pictures:
-    """Write the pictures of scores and tests."""
+def draw_scores(study: Study) -> list[Picture]:
+    """Draw the scores and tests."""
     counts = study.counts()
     words = f"{counts['windows']} explanations of {counts['patients']} patients"
     words += f", {len(counts['seeds'])} seeds" if len(counts["seeds"]) > 1 else ""
-    drawn: list[tuple[str, Figure | None, str]] = []
+    pictures = []
     for stem, families, what in (
         ("score_table", ("localisation", "perturbation"), "scores of the maps"),
         ("sanity_table", ("sanity",), "sanity checks of the maps"),
     ):
         title = f"{study.name}: {what}"
-        drawn.append((stem, score_table(study.table, title, families, words), title))
+        figure = score_table(study.table, title, families, words)
+        if figure:
+            pictures.append(Picture(stem, png(figure), title))
     for test in study.tests:
         truth = f", truth: {test.truth}" if test.truth else ""
         title = f"{study.name}: {metric(test.metric).title}{truth}"
         stem = f"critical_difference_{test.metric}"
         stem += f"_{test.truth}" if len(study.truths) > 1 and test.truth else ""
         figure = critical_difference(test.comparison, title, test.random)
-        drawn.append((stem, figure, f"{title}: average ranks"))
-    pictures = {}
-    for stem, figure, said in drawn:
         if figure:
-            few = Image.Quantize.MEDIANCUT if stem.startswith("critical_difference") else None
-            pictures[stem] = (_write(png(figure, few), folder / f"{stem}.png"), said)
+            content = png(figure, Image.Quantize.MEDIANCUT)
+            pictures.append(Picture(stem, content, f"{title}: average ranks"))
     return pictures
 
 
 def draw_maps(
-    study: Study, folder: Path, maps: int, rated: int, seed: int
-) -> tuple[Pictures, list[BlindMap], list[str]]:
-    """Write pictures of maps of the study's first result folder, and make those for rating."""
+    study: Study, maps: int, rated: int, seed: int
+) -> tuple[list[Picture], list[BlindMap], list[str]]:
+    """Draw maps of the study's first result folder: pictures, maps for rating, and notes."""
     if maps + rated < 1:
-        return {}, [], []
+        return [], [], []
     source = Path(study.scores["folder"].iloc[0])
     try:
         result = load_maps(source)
         chosen = draw_windows(result.targets, maps + rated, seed)
-        pictures = {
-            picture.stem: (_write(png(picture.figure), folder / f"{picture.stem}.png"), picture.words)
-            for picture in map_pictures(study, result, chosen[:maps])
-        }
+        pictures = list(map_pictures(study, result, chosen[:maps]))
         blind = blind_maps(study, result, chosen[maps:])
     except TwelveLeadError as error:  # tables and tests do not need the maps
-        return {}, [], [f"No pictures of maps from {source}: {error}"]
+        return [], [], [f"No pictures of maps from {source}: {error}"]
     notes = []
     if len(chosen) < maps + rated:
         notes.append(f"Only {len(chosen)} windows were explained: {maps + rated} were asked for pictures.")
     return pictures, blind, notes
-
-
-def _write(picture: bytes, path: Path) -> bytes:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(picture)
-    return picture
 
 
 def _ranks(study: Study) -> dict[str, Any]:

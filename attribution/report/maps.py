@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from attribution.engine.results import ComputeResult
@@ -21,12 +20,12 @@ from utils.files import slug
 _RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
 
 
-class MapPicture(NamedTuple):
-    """A picture and its name."""
+class Picture(NamedTuple):
+    """A PNG with the stem of its file name and its caption."""
 
     stem: str
-    figure: Figure
-    words: str
+    png: bytes
+    caption: str
 
 
 def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
@@ -48,7 +47,7 @@ def method_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda n: (n == RANDOM, known.index(n) if n in known else len(known), n))
 
 
-def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> Iterator[MapPicture]:
+def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> Iterator[Picture]:
     """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map."""
     windows, methods = result.windows, method_order(list(result.methods()))
     all_maps = {name: result.maps(name)[positions] for name in methods}
@@ -76,7 +75,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
         )
         stem = f"maps_{windows.records[row]}_{windows.starts[row]}_{class_name}"
         words = f"{name}: the maps of {len(methods)} methods for {class_name}"
-        yield MapPicture(slug(stem), figure, words)
+        yield Picture(slug(stem), png(figure), words)
         if tuple(windows.leads) == LEADS:
             best = _best_method(study, methods)
             figure = draw_twelve_leads(
@@ -90,7 +89,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
                 int(windows.starts[row]),
             )
             words = f"{name}: 12 leads with the map of {TITLES.get(best, best)} for {class_name}"
-            yield MapPicture(slug(f"{stem}_{best}"), figure, words)
+            yield Picture(slug(f"{stem}_{best}"), png(figure), words)
 
 
 def blind_maps(study: Study, result: ComputeResult, positions: list[int]) -> list[BlindMap]:

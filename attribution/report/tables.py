@@ -47,6 +47,13 @@ class Panel(NamedTuple):
     rows: list[tuple[str, list[Cell | None]]]
 
 
+def study_panels(summary: dict[str, Any]) -> Iterator[Panel]:
+    """Panels of a study's summary, also of one that was read from JSON."""
+    yield from panels(
+        pd.DataFrame(summary["table"]).astype(dict.fromkeys(("mean", "low", "high", "sd"), float))
+    )
+
+
 def panels(table: pd.DataFrame) -> Iterator[Panel]:
     """Cut the table of one study into panels.
 
@@ -106,24 +113,6 @@ def panel_markdown(panel: Panel) -> str:
     return markdown(
         ["method", *panel.header], [[name, *(text(cell) for cell in cells)] for name, cells in panel.rows]
     )
-
-
-def panel_html(panel: Panel) -> str:
-    """Write a panel as HTML."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in ["method", *panel.header])
-    body = []
-    for name, cells in panel.rows:
-        columns = [f"<td>{escape(name)}</td>"]
-        for cell in cells:
-            if cell is None:
-                columns.append("<td></td>")
-                continue
-            mean = f"<b>{cell.mean}</b> ({cell.place})" if cell.place else cell.mean
-            columns.append(
-                f'<td class="number">{mean}<br><small>{cell.interval}<br>{cell.windows}</small></td>'
-            )
-        body.append(f"<tr>{''.join(columns)}</tr>")
-    return f'<table class="scores"><tr>{head}</tr>{"".join(body)}</table>'
 
 
 def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -241,8 +230,7 @@ def study_markdown(summary: dict[str, Any]) -> str:
         parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]
         if summary.get("signed_rank") != "exact" and not all(test["reason"] for test in summary["tests"]):
             parts.append(_APPROXIMATE)
-    table = pd.DataFrame(summary["table"]).astype(dict.fromkeys(("mean", "low", "high", "sd"), float))
-    for panel in panels(table):
+    for panel in study_panels(summary):
         title = f"<details><summary>Table: {escape(panel.title)}</summary>"
         parts += [title, panel_markdown(panel), "</details>"]
     parts.append(

@@ -12,13 +12,15 @@ import pytest
 
 from attribution.report.analysis import analyse
 from attribution.report.command import main, read_sources, write_report
-from attribution.report.rating import BlindMap, rating_part, shuffled
+from attribution.report.page import RATING_PAGE, RATING_TITLE
+from attribution.report.rating import HIDDEN, BlindMap, rating_facts, shuffled
 from benchmarks import attribution as tables
 from benchmarks.tables import insert
 from tests.helpers.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
 from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, run_cli
+from utils.report import render_page
 
 
 class Page(HTMLParser):
@@ -56,7 +58,7 @@ def check_alone(text):
     assert all(load.startswith("data:image/png;base64,") for load in page.loads)
     assert "default-src 'none'" in page.policy and "connect-src" not in page.policy
     assert not re.search(r"https?://|@import|url\(", text)
-    assert NOT_A_DEVICE in " ".join(page.text)
+    assert " ".join(page.text).count(NOT_A_DEVICE) >= 3  # top, bottom and beside what was predicted
     return page
 
 
@@ -127,11 +129,10 @@ def test_raters_see_no_name_of_a_method(report):
     )  # nor in the source as it stands
     assert page.images == len(METHODS) and words.count("very helpful") == len(METHODS)
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', text)[1])
-    hidden = [json.loads(base64.b64decode(secret)) for secret in facts["maps"]]
+    hidden = [json.loads(base64.b64decode(secret)) for secret in facts["cards"].values()]
     assert {fact["method"] for fact in hidden} == set(METHODS)
     assert len({fact["window"] for fact in hidden}) == 1
-    columns = re.search(r"const columns = (\[.*?\]);", text)[1]
-    assert set(json.loads(columns)) == set(hidden[0])
+    assert set(hidden[0]) == set(HIDDEN) == set(facts["columns"][4:])
     # the rated window is none of those that are drawn with names
     named = next(report[0].glob("mitdb-net/maps_*.png")).name
     start = make_windows().starts[hidden[0]["window"]]
@@ -143,8 +144,8 @@ def test_maps_are_shuffled_and_words_are_escaped():
     order = [item.facts["method"] for item in shuffled(maps, 0)]
     assert sorted(order) == list(range(9)) != order
     assert order == [item.facts["method"] for item in shuffled(maps, 0)]
-    part = rating_part(maps)
-    assert "<b>3</b>" not in part and "&lt;b&gt;3&lt;/b&gt;" in part
+    page = render_page(RATING_PAGE, RATING_TITLE, *rating_facts(maps))
+    assert "<b>3</b>" not in page and "&lt;b&gt;3&lt;/b&gt;" in page
 
 
 @pytest.mark.parametrize(

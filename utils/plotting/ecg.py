@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import os
 
@@ -16,7 +15,7 @@ from PIL import Image
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path
 from utils.plotting.ecg_paper import (
     GREY,
     GUTTER,
@@ -31,6 +30,7 @@ from utils.plotting.ecg_paper import (
     row_offsets,
     time_axis,
 )
+from utils.report import fill, register_section, write_page
 
 LONGEST_SECONDS = 120
 # 5 pixels a millimetre: every grid line falls on whole pixels.
@@ -215,7 +215,14 @@ def plot_channels(
     figure.text(0.08, 0.91, title, fontsize=13, weight="bold", parse_math=False)
     figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
     _save(figure, path_png, DPI)
-    write_text(path_html, _channels_html(shares, title))
+    facts = {
+        "title": title,
+        "shares": list(zip(DISPLAY_NAMES, shares.tolist(), strict=True)),
+        "scale": 420 / max(shares.max(), 10),
+        "uniform": 100 / 12,
+        "fill": _STRONG,
+    }
+    write_page(path_html, "channels", title, facts)
     return figure
 
 
@@ -287,29 +294,4 @@ def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
         )
 
 
-def _channels_html(shares: np.ndarray, title: str) -> str:
-    scale = 420 / max(shares.max(), 10)
-    bars = "\n".join(
-        f'<text x="48" y="{30 * i + 20}" text-anchor="end">{name}</text>'
-        f'<rect x="56" y="{30 * i + 4}" width="{share * scale:.1f}" height="22" fill="{_STRONG}">'
-        f"<title>{name}: {share:.2f} %</title></rect>"
-        f'<text x="{62 + share * scale:.1f}" y="{30 * i + 20}">{share:.1f} %</text>'
-        for i, (name, share) in enumerate(zip(DISPLAY_NAMES, shares, strict=True))
-    )
-    uniform = 56 + 100 / 12 * scale
-    heading = html.escape(title)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><title>{heading}</title>
-<style>body {{ font: 15px sans-serif; margin: 2em; color: #111; }} p {{ color: #555; }}</style></head>
-<body>
-<h1>{heading}</h1>
-<p>Share of attention of each lead. Dashed line: all leads alike (8.3 %).</p>
-<svg viewBox="0 0 560 366" width="560" height="366" role="img" aria-label="{heading}">
-{bars}
-<line x1="{uniform:.1f}" x2="{uniform:.1f}" y1="0" y2="366" stroke="#111" stroke-dasharray="5 4"/>
-</svg>
-<p>{NOT_A_DEVICE}</p>
-</body>
-</html>
-"""
+register_section("channels", "shares", lambda facts, images: fill("utils.report/channels.html", **facts))

@@ -1,0 +1,39 @@
+"""CSV files that spreadsheets open safely."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from utils.files import atomic_path
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run as a formula
+
+
+def escape_cell(value: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would run as a formula; other values stay.
+
+    A leading apostrophe is doubled, so that `unescape_cell` restores the original.
+    """
+    if isinstance(value, str) and value.startswith((*_FORMULA, "'")):
+        return f"'{value}"
+    return value
+
+
+def unescape_cell(value: Any) -> Any:
+    """Undo `escape_cell`."""
+    if isinstance(value, str) and value[:1] == "'" and value[1:].startswith((*_FORMULA, "'")):
+        return value[1:]
+    return value
+
+
+def write_csv(path: str | os.PathLike, table: pd.DataFrame, na_rep: str = "") -> Path:
+    """Write a table without its index, atomically; names and texts that look like formulas are escaped."""
+    texts = table.select_dtypes(exclude="number").columns
+    table = table.assign(**{str(name): table[name].map(escape_cell) for name in texts})
+    with atomic_path(path) as temporary:
+        table.rename(columns=escape_cell).to_csv(temporary, index=False, na_rep=na_rep, lineterminator="\n")
+    return Path(path)
