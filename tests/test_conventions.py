@@ -33,7 +33,6 @@ MAX_BYTES = 10_000_000
 
 # Pinned although no file imports them, and why.
 USED_WITHOUT_IMPORT = {
-    "jinja2": "pages of reports",
     "coverage": "make coverage",
     "mkdocs-material": "make docs",
     "mkdocstrings-python": "the API reference of make docs",

@@ -154,9 +154,9 @@ def test_ratings_stay_in_the_browser_and_become_a_csv(page, tmp_path):
     )
     table = [
         "rater,number,name,rating,best,comment",
-        "'=Anna,1,\"a,b\",1,,",
+        '\'=Anna,1,"a,b",1,,',
         "'=Anna,2,secret,,true,",
-        "'=Anna,3,c,,,\"say \"\"x\"\"\"",
+        '\'=Anna,3,c,,,"say ""x"""',
         "",
     ]
     assert log == ["0 of 3 rated.", "3 of 3 rated.", *table]

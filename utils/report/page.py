@@ -103,12 +103,13 @@ def render_page(page: str, title: str, facts: Mapping[str, Any], images: Images 
     str
         HTML, byte-identical for equal arguments.
     """
-    facts = json.loads(json.dumps(jsonable(dict(facts)), allow_nan=False))
+    values = json.loads(json.dumps(jsonable(dict(facts)), allow_nan=False))
     bodies: list[str] = []
-    styles, scripts = ["utils.report/page.css"], []
+    styles: list[str] = ["utils.report/page.css"]
+    scripts: list[str] = []
     registered = _pages.get(page, Registry("section"))
     for section in sorted(map(registered.get, registered), key=lambda section: section.position):
-        body = section.render(facts, images or {})
+        body = section.render(values, images or {})
         if body:
             bodies.append(body)
             styles += section.styles
@@ -126,8 +127,14 @@ def write_page(
     ----------
     path : path-like
         The HTML file.
-    page, title, facts, images
-        See `render_page`.
+    page : str
+        Name under which sections were registered.
+    title : str
+        Heading of the page.
+    facts : mapping
+        JSON values.
+    images : mapping of str to bytes, optional
+        PNG images by name.
 
     Returns
     -------
