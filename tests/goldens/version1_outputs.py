@@ -81,14 +81,14 @@ def default_data_dir() -> Path:
 
 def write_synthetic(folder: Path) -> Path:
     """Write the synthetic dataset, the same bytes each time."""
-    from databases.synthetic import write_dataset
+    from databases.synthetic.command import write_dataset
 
     return write_dataset(folder, RECORDS, SEED)
 
 
 def read_millivolts(paths: Iterable[Path]) -> np.ndarray:
     """Read records as inference.py does, (N, 1000, 12) float32 in mV."""
-    from preprocessing.own_ecg import prepare, read_recording
+    from preprocessing.recordings.external import prepare, read_recording
 
     return np.stack([prepare(read_recording(path), 100, 1000).signals for path in paths])
 
@@ -110,7 +110,7 @@ def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
         names = ("beat", "rhythm", "channel")
         found |= {f"{name}/attention_{n}": level for n, level in zip(names, levels, strict=True)}
     if kind == "protoecgnet":
-        from training.protoecgnet.contributions import explain_records
+        from explain.prototypes.contributions import explain_records
 
         records = explain_records(predictor, signals, classes=predictor.classes)
         found[f"{name}/similarities"] = np.stack([record.similarities for record in records])
@@ -126,9 +126,9 @@ def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
 
 def attribution_arrays(name: str, signals: np.ndarray, which: str) -> dict[str, np.ndarray]:
     """Attribution maps of the last record, by every method that applies; the others serve as baselines."""
-    from attribution.classifier import load_classifier
-    from attribution.fast import speed_up
-    from attribution.methods import CannotExplain, Settings, explain, list_methods
+    from explain.engine.classifier import load_classifier
+    from explain.engine.fast import speed_up
+    from explain.methods import CannotExplain, Settings, explain, list_methods
 
     classifier = load_classifier(checkpoint_folder(name))
     speed_up(classifier)
