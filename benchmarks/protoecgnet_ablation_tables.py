@@ -14,6 +14,7 @@ from benchmarks.tables import markdown
 from models_torch.protoecgnet import BRANCHES
 from training.protoecgnet.config import CHAIN, ProtoConfig
 from utils.bootstrap import paired_difference
+from utils.config import stored_settings
 from utils.errors import UsageError
 from utils.files import read_npz
 
@@ -45,14 +46,14 @@ def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
 
 def options(stages: dict[str, Any]) -> dict[str, Any]:
     """Options of a whole chain: each as the first stage that reads it had it."""
-    defaults = ProtoConfig().to_json()  # of an option that did not exist when a stage was trained
+    stored = {part: stored_settings(ProtoConfig, stage["config"]) for part, stage in stages.items()}
     found: dict[str, Any] = {}
-    for name, default in defaults.items():
+    for name in ProtoConfig().to_json():
         if name in OF_ONE_RUN or name in ("branch", "task", "training_stage"):
             continue
         stage = FIRST_READ.get(name, CHAIN[0])
         parts = ["fusion"] if stage == "fusion" else [f"{branch}/{stage}" for branch in BRANCHES]
-        values = [stages[part]["config"].get(name, default) for part in parts]
+        values = [stored[part][name] for part in parts]
         if any(value != values[0] for value in values):
             raise UsageError(f"--{name} was {values} in {', '.join(parts)}: these are no branches of one run")
         found[name] = values[0]

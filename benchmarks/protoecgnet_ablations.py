@@ -16,6 +16,7 @@ import yaml
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import ROOT, read_card
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
+from utils.config import fields_of, names_of, stored_settings
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import read_json
 
@@ -23,18 +24,9 @@ ABLATIONS = ROOT / "configs" / "protoecgnet" / "ablations.yaml"
 BASE, PREFIX = "protoecgnet_small", "ablation_"
 LAST = (*(f"{branch}/classifier" for branch in BRANCHES), "fusion")  # the stages that are scored
 _PLAN = (*CHAIN, "fusion")
-FIRST_READ = {  # options that no stage before this one reads; all others matter from the first on
-    "one_to_one": "projection",
-    "prune": "classifier",
-    "l1": "classifier",
-    "classifier_lr": "classifier",
-    "classifier_epochs": "classifier",
-    "positive_own_weights": "classifier",
-    "fusion_l1": "fusion",
-    "fusion_standardise": "fusion",
-    "fusion_start": "fusion",
-}
-OF_ONE_RUN = {"run", "data_dir", "threads", "output_dir", "overwrite", "resume", "loggr", "init"}
+# options that no stage before this one reads; all others matter from the first on
+FIRST_READ = {f.name: f.metadata["stage"] for f in fields_of(ProtoConfig) if f.metadata["stage"]}
+OF_ONE_RUN = names_of(ProtoConfig, ("run", "machine")) | {"init"}
 
 
 def read_ablations(path: Path = ABLATIONS) -> dict[str, dict[str, Any]]:
@@ -113,7 +105,7 @@ def _check_options(folder: Path, expected: ProtoConfig) -> None:
             place = folder / branch / stage
             if not (place / "card.json").exists():
                 continue
-            has = ProtoConfig().to_json() | read_card(place)["config"]
+            has = stored_settings(ProtoConfig, read_card(place)["config"])
             for option, value in stage_config(expected, branch, stage).to_json().items():
                 read_later = _PLAN.index(FIRST_READ.get(option, "joint")) > number
                 if option not in OF_ONE_RUN and not read_later and has[option] != value:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from databases import list_databases
 from preprocessing.targets.ptbxl import canonical_task, tasks
 from preprocessing.transforms.augmentation import Augmentation
 from utils.config import Options, check_values, first_words, option, parse
@@ -19,12 +20,32 @@ from utils.yaml_files import read_mapping
 class DataOptions(Options):
     """Which records and labels of a database a run reads."""
 
-    data_dir: str = option(
-        "data/ptb", "PTB-XL folder (holds ptbxl_database.csv)", group="data", scope="machine"
+    database: str = option(
+        "ptbxl",
+        "database to train on",
+        choices=lambda: sorted({"ptbxl", *list_databases()}),
+        group="data",
+        searchable=False,
     )
+    data_dir: str = option("data/ptb", "folder of the database", group="data", scope="machine")
     task: str = option(
-        "superdiagnostic", f"label set, one of {', '.join(tasks())}", group="data", searchable=False
+        "superdiagnostic", f"label set; of PTB-XL: {', '.join(tasks())}", group="data", searchable=False
     )
+    keep_unlabeled: bool = option(
+        False,
+        "True: form, rhythm and diagnostic keep the records without any statement of the label set",
+        group="data",
+        searchable=False,
+    )
+    split: str = option(
+        "official",
+        "official splits of the database, or k-fold: folds of patients, stratified by label",
+        choices=("official", "kfold"),
+        group="data",
+        searchable=False,
+    )
+    folds: int = option(5, "folds of --split kfold", group="data", min=3, searchable=False)
+    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
     sub: bool = option(
         False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data", searchable=False
     )
@@ -182,7 +203,10 @@ def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
     task = canonical_task("mi" if config.sub and config.task == "superdiagnostic" else config.task)
     if config.sub and not task.startswith("mi"):
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
-    run = config.run or config.model + ("_mi" if config.sub else "")
+    if config.fold > config.folds:
+        raise UsageError(f"--fold {config.fold} is above --folds {config.folds}")
+    suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold")
+    run = config.run or config.model + suffix
     return check_run(dataclasses.replace(config, task=task, run=run), models)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,10 @@ from preprocessing.batches import Batches
 from preprocessing.targets.ptbxl import multilabel
 from training.checkpoint import find_checkpoint, load_state, read_card
 from training.config import TrainConfig
+from utils.config import names_of, stored_settings
 from utils.errors import DataError, UsageError
 from utils.files import write_text
 from utils.loggers import check_wandb
-
-# What may differ between a run and its continuation without changing its numbers.
-_FREE_ON_RESUME = {
-    "data_dir", "partial", "resume", "overwrite", "loggr", "threads", "output_dir", "patience",
-    "epochs", "classifier_epochs", "keep",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,10 +165,12 @@ def clear_run(config: TrainConfig) -> None:
 
 def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
     """Refuse to resume a run with other settings than it was started with."""
-    free = _FREE_ON_RESUME - ({"epochs"} if config.schedule != "constant" else set())
+    free = names_of(config, ("stop", "machine", "run"))
+    if config.schedule != "constant":
+        free.remove("epochs")
     now = config.to_json()
-    before = type(config)().to_json() | before  # a setting that did not exist then had its default
-    names = [f.name for f in fields(config) if f.name not in free and before.get(f.name) != now[f.name]]
+    before = stored_settings(type(config), before)
+    names = [name for name in now if name not in free and before.get(name) != now[name]]
     if names:
         changed = ", ".join(f"--{n} was {before.get(n)!r}, is {now[n]!r}" for n in names)
         raise UsageError(f"--resume needs the settings the run was started with: {changed}")

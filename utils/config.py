@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import math
 import operator
 import sys
@@ -123,6 +124,12 @@ def fields_of(
 def names_of(kind: type[Options] | Options, scope: str | Collection[str] | None = None) -> set[str]:
     """Names of the fields of a scope."""
     return {f.name for f in fields_of(kind, scope)}
+
+
+def stored_settings(kind: type[Options], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that an earlier run has stored, under the present names; newer options have defaults."""
+    former = {name: f.name for f in fields_of(kind) for name in f.metadata["old"]}
+    return kind().to_json() | {former.get(name, name): value for name, value in stored.items()}
 
 
 def _types(kind: type[Options]) -> dict[str, FieldType]:
@@ -337,6 +344,16 @@ def _check_number(f: Field, value: float) -> None:
         words = " and ".join(f"{text} {limit:g}" for _, text, _, limit in limits)
         only_positive = [(key, limit) for key, _, _, limit in limits] == [("min", 0)]
         raise UsageError(f"{name} must {'not be negative' if only_positive else f'be {words}'}, not {value}")
+
+
+def flags_of(options: Kind, defaults: Kind, leave_out: Collection[str] = ()) -> list[str]:
+    """Words of a command line that give these options, where they differ from the defaults."""
+    words = []
+    for name, value in options.to_json().items():
+        if name not in leave_out and value != defaults.to_json()[name]:
+            text = json.dumps(value) if isinstance(value, dict) else value
+            words += [f"--{name}", *map(str, text if isinstance(text, list) else [text])]
+    return words
 
 
 def write_settings(path: str | Path, options: Options) -> None:

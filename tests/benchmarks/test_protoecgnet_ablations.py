@@ -49,7 +49,7 @@ def test_every_ablation_changes_an_option_that_exists():
     ("text", "error", "message"),
     [
         ("typo: {lam_contrast: 0}", UsageError, "typo: .*lam_contrast.*see above"),
-        ("typo: {pooling: meann}", UsageError, "typo: .*meann.*see above"),
+        ("typo: {pooling: meann}", UsageError, "unknown pooling .meann.: did you mean .mean."),
         ("typo: {data_dir: x}", DataError, "each line is"),
         ("typo:", DataError, "each line is"),
         ("- pooling", DataError, "each line is"),

@@ -311,7 +311,7 @@ def test_the_references_fusion_can_be_had(copied, database):
     assert others.any() and drawn > 0.9 and (own >= 0).all()
     _, own = fusion("--fusion_start", "random", "--positive_own_weights", False)
     assert (own < 0).any()
-    state, _ = fusion("--fusion_standardise", False)
+    state, _ = fusion("--fusion_standardize", False)
     assert torch.equal(state["spread"], torch.ones_like(state["spread"])) and not state["centre"].any()
 
 

@@ -221,7 +221,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             present = data.train.labels[rows[entry["ecg_id"]]] > 0
             entry["all_labels"] = [name for name, there in zip(names, present, strict=True) if there]
     weights = positive_weights(config, data)
-    if config.fusion_standardise:
+    if config.fusion_standardize:
         model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
         model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-3))
     if config.fusion_start == "branches":

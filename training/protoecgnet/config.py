@@ -11,80 +11,105 @@ from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
 from preprocessing.targets.ptbxl import canonical_task, multilabel
-from training.config import TrainConfig, check, parse_config
-from utils.config import option
-from utils.errors import UsageError, nearest
+from training.config import (
+    DataOptions,
+    ModelOptions,
+    OptimizerOptions,
+    RunOptions,
+    TrainConfig,
+    check,
+    parse_config,
+)
+from utils.config import check_values, fields_of, option, option_like
+from utils.errors import UsageError
 
 STAGES = ("feature_extractor", "prototypes", "joint", "projection", "classifier", "fusion")
 CHAIN = ("joint", "projection", "classifier")
 FUSION_TASK = "all"
 
-# names that the reference's command line uses for the same thing
-_ALIASES = {
-    "--batch_size": "--batchsize",
-    "--job_name": "--run",
-    "--pretrained_weights": "--init",
-    "--resume_checkpoint": "--resume",
-    "--label_set": "--task",
-    "--scheduler_type": "--schedule",
-    "--remove_baseline": "--highpass",
-    "--use_class_weights": "--class_weights",
+# flags of the reference's command line that say nothing here
+_IGNORED = {
+    **dict.fromkeys(("num_workers", "device"), "threads and devices are chosen by --threads and --devices"),
+    **dict.fromkeys(
+        ("save_top_k", "save_weights", "checkpoint_dir", "log_dir", "test_dir", "study_dir"),
+        "folders follow from --output_dir and --run",
+    ),
+    **dict.fromkeys(("class_specific", "m", "standardize"), "there is no such choice"),
 }
-_WITHOUT_MEANING = {
-    "--dimension", "--num_workers", "--save_top_k", "--save_weights", "--checkpoint_dir", "--log_dir",
-    "--test_dir", "--study_dir", "--class_specific", "--m", "--device", "--standardize",
-}  # fmt: skip
-_GROUPS = {"1": "rhythm", "3": "morphology", "4": "global"}
+_GROUPS = {"1": "rhythm", "3": "morphology", "4": "global"}  # of --label_set
 _WHOLE_RECORD = "32"  # the published prototype length of the global branch
-_VALUES = {
-    "--schedule": {"ReduceLROnPlateau": "plateau", "CosineAnnealingLR": "cosine", "CyclicLR": "cyclic"},
-    "--task": {number: BRANCHES[branch].task for number, branch in _GROUPS.items()},
-    "--highpass": {"True": "0.5", "true": "0.5", "False": "0", "false": "0"},
-    "--class_weights": {"True": "records", "true": "records", "False": "none", "false": "none"},
-}
 
 
 @dataclass
 class ProtoConfig(TrainConfig):
     """Everything that decides what a run of ProtoECGNet does; the fields document themselves."""
 
-    model: str = option("protoecgnet", "model to train")
-    task: str = option(
-        "", "label set; default: that of the branch (proto_rhythm ...), all for the fusion", group="data"
+    model: str = option_like(ModelOptions, "model", "protoecgnet")
+    init: str = option_like(ModelOptions, "init", "", alias=("pretrained_weights",))
+    task: str = option_like(
+        DataOptions,
+        "task",
+        "",
+        "label set; default: that of the branch (proto_rhythm ...), all for the fusion",
+        alias=("label_set",),
+        values={number: BRANCHES[branch].task for number, branch in _GROUPS.items()},
     )
-    lr: float = option(1e-3, "learning rate of Adam", group="optimisation")
-    l2: float = option(0.0, "L2 penalty on all weights (Adam's weight_decay)", group="optimisation")
+    highpass: float = option_like(
+        DataOptions,
+        "highpass",
+        0.0,
+        alias=("remove_baseline",),
+        values={"True": 0.5, "true": 0.5, "False": 0.0, "false": 0.0},
+    )
+    schedule: str = option_like(
+        OptimizerOptions,
+        "schedule",
+        "constant",
+        alias=("scheduler_type",),
+        values={"ReduceLROnPlateau": "plateau", "CosineAnnealingLR": "cosine", "CyclicLR": "cyclic"},
+    )
+    run: str = option_like(RunOptions, "run", "", alias=("job_name",))
+    resume: bool = option_like(RunOptions, "resume", False, alias=("resume_checkpoint",))
+    l2: float = option(0.0, "L2 penalty on all weights (Adam's weight_decay)", group="optimization", min=0)
     classifier_epochs: int = option(
         100, "epochs of the classifier and fusion stages, instead of --epochs; seconds each",
-        group="optimisation",
+        group="optimization", scope="stop", stage="classifier", min=1, searchable=False,
     )  # fmt: skip
-    classifier_lr: float = option(1e-3, "their learning rate, instead of --lr", group="optimisation")
+    classifier_lr: float = option(
+        1e-3, "their learning rate, instead of --lr", group="optimization", stage="classifier", above=0
+    )
 
-    branch: str = option("", f"{', '.join(BRANCHES)}; default: all of them", group="prototypes")
+    branch: str = option(
+        "", "branch to train; default: all of them", group="prototypes", choices=tuple(BRANCHES),
+        searchable=False,
+    )  # fmt: skip
     training_stage: str = option(
         "all", f"one of {', '.join(STAGES)}, or all: {' -> '.join(CHAIN)} of each branch, then fusion",
-        choices=(*STAGES, "all"), group="prototypes",
+        choices=(*STAGES, "all"), group="prototypes", metavar="STAGE", searchable=False,
     )  # fmt: skip
     backbone: str = option(
-        "", f"trunk, one of {', '.join(BACKBONES)} (default: that of the paper)", group="prototypes"
+        "", "trunk (default: that of the paper)", choices=tuple(BACKBONES), group="prototypes"
     )
     imagenet: str = option(
-        "", "first weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth",
+        "", "initial weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth",
         group="prototypes",
     )  # fmt: skip
-    width: int = option(64, "channels of the trunk's first stage", group="prototypes")
+    width: int = option(64, "channels of the trunk's first stage", group="prototypes", min=1)
     bounded: bool = option(
         False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s", group="prototypes"
     )
-    dropout: float = option(0.0, "dropout in the trunk", group="prototypes")
-    proto_dim: int = option(512, "size of a prototype's feature columns", group="prototypes")
+    dropout: float = option(0.0, "dropout in the trunk", group="prototypes", min=0, below=1)
+    proto_dim: int = option(512, "size of a prototype's feature columns", group="prototypes", min=1)
     single_class_prototype_per_class: int = option(
-        0, "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)", group="prototypes"
+        0, "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)", group="prototypes", min=0
     )
-    joint_prototypes_per_border: int = option(0, "prototypes of each pair of classes", group="prototypes")
+    joint_prototypes_per_border: int = option(
+        0, "prototypes of each pair of classes", group="prototypes", min=0
+    )
     proto_time_len: int = option(
-        0, "feature columns (0.32 s each) of a prototype (0: 3 morphology, all global)", group="prototypes"
-    )
+        0, "feature columns (0.32 s each) of a prototype (0: 3 morphology, all global)", group="prototypes",
+        min=0,
+    )  # fmt: skip
     latent_space_type: str = option(
         "arc", "similarity: cosine (arc) or from the distance (l2)", choices=("arc", "l2"), group="prototypes"
     )
@@ -102,84 +127,88 @@ class ProtoConfig(TrainConfig):
         "cosine", "range of a score", choices=("cosine", "reference"), group="prototypes"
     )
     last_layer_connection_weight: float = option(
-        0.0, "first weight to the own class (0: 10 / prototypes of the class)", group="prototypes"
-    )
-    off_class_weight: float = option(0.0, "first weight to the other classes", group="prototypes")
+        0.0, "initial weight to a prototype's own class (0: 10 / prototypes of the class)",
+        group="prototypes",
+    )  # fmt: skip
+    off_class_weight: float = option(0.0, "initial weight to the other classes", group="prototypes")
     bias: bool = option(True, "False: a classifier without bias, as in the reference", group="prototypes")
     reference_layers: bool = option(
-        False, "True: image layers and dead weights of the reference", group="prototypes"
+        False, "True: image layers and unused weights of the reference", group="prototypes"
     )
     one_to_one: bool = option(
-        True, "projection: no training record serves two prototypes, as far as records go", group="prototypes"
-    )
+        True, "projection: no training record serves two prototypes, as far as records go",
+        group="prototypes", stage="projection",
+    )  # fmt: skip
     prune: bool = option(
-        True,
-        "classifier: drop prototypes that are duplicates, weigh little or never matter",
-        group="prototypes",
-    )
+        True, "classifier: drop prototypes that are duplicates, weigh little or never matter",
+        group="prototypes", stage="classifier",
+    )  # fmt: skip
 
     class_weights: str = option(
-        "none", "weight of a positive: negatives / positives (records), that of the reference, or none",
-        choices=("records", "reference", "none"), group="losses",
+        "none", "pos_weight: negatives / positives (records), that of the reference, or none",
+        choices=("records", "reference", "none"), group="losses", alias=("use_class_weights",),
+        values={"True": "records", "true": "records", "False": "none", "false": "none"},
     )  # fmt: skip
     loss_definition: str = option(
         "reference", "clustering and separation as in the reference, or over proper pairs",
         choices=("corrected", "reference"), group="losses",
     )  # fmt: skip
-    lam_clst: float = option(0.1, "weight of the clustering loss", group="losses")
-    lam_sep: float = option(0.01, "weight of the separation loss", group="losses")
-    lam_spars: float = option(0.0, "weight of the sparsity loss", group="losses")
-    lam_div: float = option(2.5, "weight of the diversity loss", group="losses")
-    lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses")
-    l1: float = option(1e-4, "L1 penalty of the classifier and fusion stages", group="losses")
+    lam_clst: float = option(0.1, "weight of the clustering loss", group="losses", min=0)
+    lam_sep: float = option(0.01, "weight of the separation loss", group="losses", min=0)
+    lam_spars: float = option(0.0, "weight of the sparsity loss", group="losses", min=0)
+    lam_div: float = option(2.5, "weight of the diversity loss", group="losses", min=0)
+    lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses", min=0)
+    l1: float = option(
+        1e-4, "L1 penalty of the classifier and fusion stages", group="losses", stage="classifier", min=0
+    )
     fusion_l1: str = option(
         "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
-        choices=("others", "all"), group="losses",
+        choices=("others", "all"), group="losses", stage="fusion",
     )  # fmt: skip
     positive_own_weights: bool = option(
-        True, "classifier and fusion: no prototype speaks against its own class; False: as in the reference",
-        group="losses",
+        True, "classifier and fusion: own-class weights stay >= 0; False: as in the reference",
+        group="losses", stage="classifier",
     )  # fmt: skip
-    fusion_standardise: bool = option(
-        True, "fusion: similarities in units of their spread; False: as they are, as in the reference",
-        group="losses",
+    fusion_standardize: bool = option(
+        True, "fusion: similarities over their standard deviation; False: raw, as in the reference",
+        group="losses", stage="fusion", old=("fusion_standardise",),
     )  # fmt: skip
     fusion_start: str = option(
-        "branches", "fusion: first weights are those of the branches, or random as in the reference",
-        choices=("branches", "random"), group="losses",
+        "branches", "fusion: initial weights are those of the branches, or random as in the reference",
+        choices=("branches", "random"), group="losses", stage="fusion",
     )  # fmt: skip
 
 
-def parse_proto_config(description: str, args: Sequence[str]) -> ProtoConfig:
+def parse_proto_config(description: str | None, args: Sequence[str]) -> ProtoConfig:
     """Read the flags of ``torch_train.py --model protoecgnet``; the reference's names are understood."""
     return parse_config(
-        description, ["protoecgnet"], "protoecgnet", translate(args), ProtoConfig, check_proto
+        description,
+        ["protoecgnet"],
+        "protoecgnet",
+        translate(args),
+        ProtoConfig,
+        check_proto,
+        ignored=_IGNORED,
     )
 
 
 def translate(args: Sequence[str]) -> list[str]:
-    """Replace the reference's flags and values by those of this repository."""
+    """Give a published command line its branch, and leave out flags that have no effect there."""
     words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
     given = {
         flag: value for flag, value in zip(words, [*words, ""][1:], strict=True) if flag.startswith("--")
     }
     _refuse_elsewhere(given)
     branch = _published_branch(given)
-    dropped = {"--custom_groups", "--test_model"}
+    dropped = {"--custom_groups", "--test_model", "--dimension"}
     if branch == "rhythm":  # accepted there, and without effect
         dropped.add("--proto_time_len")
     result: list[str] = []
     skip = False
     for word in words:
-        if word.startswith("--"):
-            skip = word in _WITHOUT_MEANING | dropped
-            if word in _WITHOUT_MEANING - {"--dimension"}:
-                print(f"note: {word} of the published command line has no meaning here and is left out")
-            if not skip:
-                result.append(_ALIASES.get(word, word))
-        elif not skip:
-            flag = result[-1] if result else ""
-            result.append(_VALUES.get(flag, {}).get(word, word))
+        skip = word in dropped or (skip and not word.startswith("--"))
+        if not skip:
+            result.append(word)
     if branch and "--branch" not in given:
         print(f"note: the published command line means the {branch} branch: --branch {branch}")
         result += ["--branch", branch]
@@ -189,11 +218,11 @@ def translate(args: Sequence[str]) -> list[str]:
 def _refuse_elsewhere(given: dict[str, str]) -> None:
     if given.get("--test_model", "False").lower() not in ("false", "0", "no", "n", "f"):
         raise UsageError(
-            "--test_model: testing is a command of its own here: python torch_test.py --model protoecgnet"
+            "--test_model: use the test command instead: python torch_test.py --model protoecgnet"
         )
-    own = {f"--{field.name}" for field in dataclasses.fields(ProtoConfig)}
+    known = {f"--{name}" for f in fields_of(ProtoConfig) for name in (f.name, *f.metadata["old"])}
     for flag in given:
-        if flag.startswith("--fusion_") and flag not in own:
+        if flag.startswith("--fusion_") and flag not in known:
             raise UsageError(
                 f"{flag}: the fusion takes the branches of --run, whose cards say what they are; leave it out"
             )
@@ -211,8 +240,7 @@ def _published_branch(given: dict[str, str]) -> str:
 
 def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
     """Refuse impossible values, before any data is read."""
-    if config.branch and config.branch not in BRANCHES:
-        raise UsageError(f"unknown --branch '{config.branch}': {nearest(config.branch, list(BRANCHES))}")
+    check_values(config, {"model": models})
     if not config.branch and config.training_stage not in ("all", "fusion"):
         raise UsageError(
             f"--training_stage {config.training_stage} needs --branch, one of {', '.join(BRANCHES)}"
@@ -226,16 +254,6 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         raise UsageError("--sub belongs to imle_net, the MI stage")
     if config.weight_decay:
         raise UsageError("--weight_decay is AdamW's; protoecgnet is trained with Adam: use --l2")
-    for name in ("classifier_epochs", "classifier_lr", "width", "proto_dim"):
-        if not getattr(config, name) > 0:
-            raise UsageError(f"--{name} must be above 0, not {getattr(config, name)}")
-    not_negative = ["l1", "l2", "single_class_prototype_per_class", "joint_prototypes_per_border"]
-    not_negative += ["proto_time_len", *(f"lam_{name}" for name in ("clst", "sep", "spars", "div", "cnrst"))]
-    for name in not_negative:
-        if not getattr(config, name) >= 0:
-            raise UsageError(f"--{name} must not be negative")
-    if not 0 <= config.dropout < 1:
-        raise UsageError(f"--dropout must lie in 0..1 (below 1), not {config.dropout}")
     if config.proto_time_len and not config.branch:
         raise UsageError("--proto_time_len belongs to one branch: say which with --branch")
     if config.imagenet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from training.checkpoint import WEIGHTS, find_checkpoint, read_card
 from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
 from training.torch_io import load_torch, read_weights
+from utils.config import flags_of, names_of
 from utils.errors import DataError, UsageError
 from utils.files import sha256
-
-# what says which stage is run and how, not of what
-_OF_ONE_COMMAND = {"model", "branch", "training_stage", "init", "resume", "overwrite", "loggr", "devices"}
 
 
 def stage_folder(config: ProtoConfig, branch: str, stage: str) -> Path:
@@ -47,13 +44,9 @@ def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path
 
 def _flags(config: ProtoConfig) -> str:
     """The flags of this command that the command for another stage needs as well: stages must agree."""
-    defaults = type(config)(run="protoecgnet")
-    words = []
-    for name, value in config.to_json().items():
-        if name not in _OF_ONE_COMMAND and value != getattr(defaults, name):
-            text = json.dumps(value) if isinstance(value, dict) else str(value)
-            words.append(f" --{name} {shlex.quote(text)}")
-    return "".join(words)
+    said_or_of_one_start = {"model", "branch", "training_stage", "init", *names_of(config, "run")} - {"run"}
+    words = flags_of(config, type(config)(run="protoecgnet"), said_or_of_one_start)
+    return "".join(f" {shlex.quote(word)}" for word in words)
 
 
 def load_network(
