@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,8 +17,9 @@ from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
 from attribution.sources.synthetic import build_synthetic
-from preprocessing.windows import Windows
-from utils.errors import DataError, UsageError, nearest, run_cli
+from preprocessing.splits import check_patients
+from preprocessing.windows import Windows, save_windows
+from utils.errors import UsageError, nearest, run_cli
 
 BUILDERS: dict[str, Callable[[str | os.PathLike, BuildOptions], Windows]] = {
     **{name: partial(build_beat_set, table) for name, table in BEAT_SETS.items()},
@@ -54,26 +54,12 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
     return windows
 
 
-def check_patients(windows: Windows) -> None:
-    """Make sure that no patient is in two splits."""
-    pairs = set(zip(windows.patients.tolist(), windows.splits.tolist(), strict=True))
-    splits = Counter(patient for patient, _ in pairs)
-    crossing = sorted(patient for patient, number in splits.items() if number > 1)
-    if not crossing:
-        return
-    listed = ", ".join(crossing[:10]) + (", ..." if len(crossing) > 10 else "")
-    message = f"{windows.dataset}: {len(crossing)} patients are in more than one split ({listed})"
-    if not windows.settings.get("reference"):
-        raise DataError(f"{message}: results would be too good")
-    print(f"{message}, as in the reference; its results are optimistic")
-
-
 def describe_counts(windows: Windows) -> str:
     """Put the numbers of windows by split and class into a text."""
     lines = []
     for split, numbers in windows.counts().items():
         rest = dict(numbers)
-        total, patients = rest.pop("windows"), rest.pop("patients")
+        total, patients = rest.pop("records"), rest.pop("patients")
         listed = ", ".join(f"{name} {number}" for name, number in rest.items())
         lines.append(f"{split:5}  {total} windows of {patients} patients: {listed}")
     return "\n".join(lines)
@@ -131,12 +117,12 @@ def main() -> None:
     _check_target(path)
     windows = build(dataset, data_dir or f"data/{dataset}", BuildOptions(**arguments))
     replaced = path.exists()
-    windows.save(path)
+    save_windows(windows, path)
     print(describe_counts(windows))
     for reason, number in windows.settings.get("dropped", {}).items():
         print(f"left out: {number} windows ({reason})")
     size = f"{windows.samples / windows.sampling_rate:g} s at {windows.sampling_rate} Hz"
-    leads, truths = ", ".join(windows.leads), ", ".join(windows.truths) or "none"
+    leads, truths = ", ".join(windows.leads), ", ".join(windows.ground_truths) or "none"
     print(f"wrote {len(windows)} windows of {size} (leads: {leads}; truth: {truths}) to {path}")
     if replaced:
         print("the windows that were there before are gone; --to FILE keeps several")

@@ -137,13 +137,13 @@ def make_settings(options: argparse.Namespace, leads: int) -> dict[str, Any]:
 def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]:
     """Choose the windows, or take up the choice that an earlier command made."""
     windows = load_windows(options.dataset_path)
-    if windows.dataset != options.dataset:
-        raise DataError(f"{options.dataset_path} holds '{windows.dataset}', not --dataset {options.dataset}")
+    if windows.name != options.dataset:
+        raise DataError(f"{options.dataset_path} holds '{windows.name}', not --dataset {options.dataset}")
     classifier = load_classifier(options.model_path)
     check_fit(windows, classifier)
     speed_up(classifier)
     args = {
-        "dataset": windows.dataset,
+        "dataset": windows.name,
         "dataset_path": options.dataset_path,
         "fingerprint": windows.fingerprint,
         "model": model_label(classifier),
@@ -161,8 +161,8 @@ def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]
         "git_commit": git_commit(),
         "packages": versions(),
     }
-    name = classifier.name.removeprefix(f"{windows.dataset}_")
-    folder = Path(options.result_dir or f"results/attribution/{windows.dataset}_{name}")
+    name = classifier.name.removeprefix(f"{windows.name}_")
+    folder = Path(options.result_dir or f"results/attribution/{windows.name}_{name}")
     goes_on = (folder / ARGS).exists() and (folder / SELECTION).exists() and not options.overwrite
     if goes_on:  # the windows of the first command: on another machine a probability may cross the threshold
         args = _continued(folder, args)

@@ -259,7 +259,7 @@ def main(args: Sequence[str] | None = None) -> None:
         options.reference = bool(result.args["reference"])
     if options.reference:
         print("the published study's settings: its patches, its ties, its random numbers")
-    plan = make_plan(options, result.windows.truths)
+    plan = make_plan(options, result.windows.ground_truths)
     scores_dir = Path(options.result_dir or options.attr_dir) / "scores"
     files = evaluate(result, methods, plan, scores_dir, options.overwrite, options)
     print(f"\n{summary(files, plan, read_json(scores_dir / RECORD))}\n\nwrote {scores_dir}")

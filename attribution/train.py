@@ -17,8 +17,8 @@ import numpy as np
 import models_torch
 from attribution.build import BUILDERS
 from preprocessing import Standardizer, fit_standardizer
-from preprocessing.dataset import ECGDataset
-from preprocessing.windows import Windows, load_windows
+from preprocessing.dataset import Dataset
+from preprocessing.windows import load_windows
 from training.config import ModelOptions, OptimizerOptions, RunOptions, TrainOptions, check_run, parse_config
 from training.loops.processes import together
 from training.loops.torch_loop import Job, prepare_classifier, train_torch
@@ -26,6 +26,7 @@ from training.setup import TrainingData, check_same_data
 from utils.config import Options, option, option_like
 from utils.errors import DataError, UsageError, nearest, run_cli
 
+_WORDS = {"train": "training", "val": "validation", "test": "test"}
 _REFERENCE_CHECK = 500  # windows of the training records that stand in for a validation split
 
 
@@ -90,42 +91,42 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
 def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None) -> TrainingData:
     """Load windows and fit their standardiser."""
     windows = load_windows(config.dataset_path)
-    if windows.dataset != config.dataset:
-        raise DataError(f"{config.dataset_path} holds '{windows.dataset}', not --dataset {config.dataset}")
+    if windows.name != config.dataset:
+        raise DataError(f"{config.dataset_path} holds '{windows.name}', not --dataset {config.dataset}")
     samples = windows.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the windows ({samples} samples)")
-    whole = windows.to_dataset()
-    train, val, names = _splits(windows, whole, config.seed)
+    train, val = _splits(windows, config.seed)
     per_window = config.standardize == "window"
     standardizer = Standardizer(0.0, 1.0, per_record=True) if per_window else fit_standardizer(train)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
-    if not (val.labels.any(axis=0) & ~val.labels.all(axis=0)).any():
+    data = TrainingData(train, val, standardizer, windows.fingerprint)
+    names = data.names
+    if not (val.targets.any(axis=0) & ~val.targets.all(axis=0)).any():
         raise DataError(
             f"the {names[1]} hold only one class, so no ROC-AUC tells how training goes: use more windows "
             "(a larger --limit), or build them from more records"
         )
-    data = TrainingData(train, val, standardizer, windows.multilabel, windows.fingerprint, names)
     check_same_data(config, data, progress, config.dataset_path)
     for split, name in ((train, names[0]), (val, names[1])):
-        counts = zip(split.classes, split.labels.sum(axis=0), strict=True)
+        counts = zip(split.classes, split.targets.sum(axis=0), strict=True)
         print(f"{name}: {len(split)} windows: " + ", ".join(f"{label} {count}" for label, count in counts))
     return data
 
 
-def _splits(
-    windows: Windows, whole: ECGDataset, seed: int
-) -> tuple[ECGDataset, ECGDataset, tuple[str, str, str]]:
-    """Training and validation windows, and what they are."""
+def _splits(windows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """Training and validation windows."""
     if (windows.splits == "val").any():
-        names = ("training patients", "validation patients", "test patients")
-        return whole.split("train"), whole.split("val"), names
+        names = {split: f"{word} patients" for split, word in _WORDS.items()}
+        windows = dataclasses.replace(windows, split_names=names)
+        return windows.split("train"), windows.split("val")
     # The study has no validation split and its "validation" figures are those of the test set. Here a part of
     # the training windows stands in, which chooses nothing: the last epoch is kept.
-    train = whole.split("train")
+    names = {"train": "training windows", "val": "training windows kept in view", "test": "test windows"}
+    train = dataclasses.replace(windows, split_names=names).split("train")
     rows = np.sort(np.random.default_rng(seed).permutation(len(train))[:_REFERENCE_CHECK])
-    return train, train.take(rows), ("training windows", "training windows kept in view", "test windows")
+    return train, train.take(rows)
 
 
 def prepare_study(config: StudyConfig, data: TrainingData) -> Job:

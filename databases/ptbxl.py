@@ -22,11 +22,24 @@ from utils.files import read_error, read_json
 DATABASE_CSV = "ptbxl_database.csv"
 STATEMENTS_CSV = "scp_statements.csv"
 SYNTHETIC_MARKER = "synthetic.json"  # `databases.synthetic` leaves its parameters in it
+MI_REFERENCE_SPLITS = {  # IMLE-Net's own selection, whose test set made every choice, too
+    "train": "the reference's MI training set",
+    "test": "the reference's MI test set (folds 9-10, NORM of fold 3), which also made every choice",
+}
+SPLIT_NAMES = {"train": "folds 1-8", "val": "fold 9", "test": "fold 10"}
 FILENAME_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
 _GET_IT = (
     "download it with `python -m databases.download ptbxl --to FOLDER` and point --data_dir at that folder"
 )
+
+
+def splits_of_folds(folds: np.ndarray) -> np.ndarray:
+    """Name the split of each record from its ``strat_fold``, as PTB-XL recommends.
+
+    Shapes: folds (N,) -> (N,).
+    """
+    return np.asarray(["train", "val", "test"])[np.clip(np.asarray(folds, dtype=np.int64) - 8, 0, 2)]
 
 
 def _find_csv(data_dir: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from preprocessing.dataset import ECGDataset
+from preprocessing.dataset import Dataset
 from preprocessing.transforms.augmentation import Augmentation
 from preprocessing.transforms.standardize import Standardizer
 
@@ -29,7 +29,7 @@ class Batches:
 
     def __init__(
         self,
-        dataset: ECGDataset,
+        dataset: Dataset,
         standardizer: Standardizer,
         batch_size: int,
         seed: int = 0,
@@ -44,11 +44,11 @@ class Batches:
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
-        classes = 2 if multilabel else dataset.labels.shape[1]
-        self.labels = dataset.labels.astype(np.float32) * (1 - label_smoothing) + label_smoothing / classes
+        classes = 2 if multilabel else dataset.targets.shape[1]
+        self.labels = dataset.targets.astype(np.float32) * (1 - label_smoothing) + label_smoothing / classes
 
     def __len__(self) -> int:
-        return -(-len(self.dataset.labels) // self.batch_size)
+        return -(-len(self.dataset.targets) // self.batch_size)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One batch of one epoch.
@@ -69,5 +69,5 @@ class Batches:
             yield self.batch(epoch, index)
 
     def _order(self, epoch: int) -> np.ndarray:
-        records = np.arange(len(self.dataset.labels))
+        records = np.arange(len(self.dataset.targets))
         return np.random.default_rng((self.seed, epoch)).permutation(records) if self.shuffle else records

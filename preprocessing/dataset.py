@@ -1,128 +1,200 @@
-"""A labelled set of recordings with its splits: the start of all training, metrics and pictures."""
+"""Recordings or windows with targets, patients and splits: the input of training, scoring and explanation."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass, field, fields
+import functools
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from preprocessing.signals import ScaledSignals, waveform_digest
+from preprocessing.fingerprints import fingerprint_of
+from preprocessing.signals import ScaledSignals
+from preprocessing.splits import SPLIT_NAMES, SPLITS
+from preprocessing.targets import CLASS_KINDS
+from preprocessing.targets.regions import (
+    Beats,
+    Regions,
+    beats_by_class,
+    region_mask,
+    rows_of,
+    sort_annotations,
+    take_annotations,
+)
 from utils.ecg import LEADS
 from utils.errors import UsageError, nearest
 
-SPLITS = ("train", "val", "test")
+_PER_RECORD = ("targets", "ids", "patients", "splits", "starts", "folds", "digests")
 
 
-def splits_of_folds(folds: np.ndarray) -> np.ndarray:
-    """Name the split of each record from its fold, as PTB-XL recommends.
-
-    Parameters
-    ----------
-    folds : ndarray of int, shape (N,)
-        ``strat_fold``, 1 to 10.
-
-    Returns
-    -------
-    ndarray of str, shape (N,)
-        ``train`` for folds 1-8, ``val`` for 9, ``test`` for 10.
-    """
-    return np.asarray(SPLITS)[np.clip(np.asarray(folds, dtype=np.int64) - 8, 0, 2)]
-
-
-@dataclass
-class ECGDataset:
-    """Recordings and labels, record by record.
+@dataclass(eq=False)
+class Dataset:
+    """Recordings, or windows cut from recordings, with their targets.
 
     Parameters
     ----------
     signals : ScaledSignals or ndarray, shape (N, T, leads)
         float32 in mV on indexing.
-    labels : ndarray of uint8, shape (N, C)
-        1 where the class is present.
+    targets : ndarray, shape (N, C) or (N, ...)
+        uint8 (N, C), 1 where the class is present; for other kinds one array of any shape per record, such as
+        a mask (T,) or (T, leads).
     classes : list of str
-        Names of the columns of `labels`.
-    ecg_ids : ndarray of int64, shape (N,)
-        Record numbers of the database.
-    patient_ids : ndarray of int64, shape (N,)
+        Names of the classes.
+    ids : ndarray of int64 or str, shape (N,)
+        Record of the database; windows of one record share it.
+    patients : ndarray of int64 or str, shape (N,)
         Patients; one may have several records.
-    folds : ndarray of int64, shape (N,)
-        ``strat_fold``, 1 to 10.
+    splits : ndarray of str, shape (N,)
+        ``train``, ``val`` or ``test``.
     sampling_rate : int
         In Hz.
     task : str
-        Name of the label set.
+        Name of the target set.
     leads : tuple of str
         Lead of each column of a recording.
-    splits : ndarray of str, shape (N,), optional
-        ``train``, ``val`` or ``test``; by default from the folds (1-8, 9, 10).
-    digests : ndarray of str, shape (N,), optional
-        Fingerprint of each recording; by default computed when needed.
+    kind : str
+        What the targets are: ``multilabel``, ``multiclass`` (exactly one class each), or the name of another
+        task.
+    name : str
+        Name of the database.
     version : str
         Release of the database.
+    split_names : dict of str to str
+        What each split is, in words, for messages, model cards and reports.
+    selection : str
+        Split on which the checkpoint, thresholds and calibration are chosen.
+    starts : ndarray of int64, shape (N,), optional
+        First sample of each window in its record; None for whole records.
+    folds : ndarray of int64, shape (N,), optional
+        Official fold of each record, where the database numbers them.
+    digests : ndarray of str, shape (N,), optional
+        Fingerprint of each recording; by default computed when needed.
+    normal : list of str
+        Classes that are not explained unless asked for.
+    settings : dict
+        How the dataset was made; ``reference`` is True for the choices of a published study.
+    beats : Beats, optional
+        Annotated beats.
+    regions : Regions, optional
+        Annotated regions.
+    ground_truths : tuple of str
+        Names of the ground truths that `mask` knows; by default those in `beats` and `regions`.
+
+    Raises
+    ------
+    UsageError
+        The parts do not fit together; the message names the one.
     """
 
     signals: ScaledSignals | np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     classes: list[str]
-    ecg_ids: np.ndarray
-    patient_ids: np.ndarray
-    folds: np.ndarray
+    ids: np.ndarray
+    patients: np.ndarray
+    splits: np.ndarray
     sampling_rate: int
     task: str = "custom"
     leads: tuple[str, ...] = LEADS
-    splits: np.ndarray = None  # type: ignore[assignment]  # always an array after __post_init__
-    digests: np.ndarray | None = field(default=None, repr=False)
+    kind: str = "multilabel"
+    name: str = ""
     version: str = ""
+    split_names: dict[str, str] = field(default_factory=dict)
+    selection: str = "val"
+    starts: np.ndarray | None = field(default=None, repr=False)
+    folds: np.ndarray | None = field(default=None, repr=False)
+    digests: np.ndarray | None = field(default=None, repr=False)
+    normal: list[str] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    beats: Beats | None = field(default=None, repr=False)
+    regions: Regions | None = field(default=None, repr=False)
+    ground_truths: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.labels = np.asarray(self.labels, dtype=np.uint8)
-        self.classes = list(self.classes)
-        for name in ("ecg_ids", "patient_ids", "folds"):
-            setattr(self, name, np.asarray(getattr(self, name), dtype=np.int64))
-        self.splits = (
-            splits_of_folds(self.folds) if self.splits is None else np.asarray(self.splits, dtype="<U5")
-        )
-        if self.labels.shape != (len(self), len(self.classes)):
-            raise UsageError(f"labels are {self.labels.shape}, expected {(len(self), len(self.classes))}")
-        for name in ("ecg_ids", "patient_ids", "folds", "splits"):
-            if getattr(self, name).shape != (len(self),):
-                raise UsageError(f"{name} is {getattr(self, name).shape}, expected {(len(self),)}")
+        if not isinstance(self.signals, ScaledSignals):
+            signals = np.asarray(self.signals)
+            keep = signals.dtype.kind == "f" and self.starts is None
+            self.signals = signals if keep else signals.astype(np.float32)
+        self.targets = np.asarray(self.targets, np.uint8 if self.kind in CLASS_KINDS else None)
+        self.classes, self.normal = list(self.classes), list(self.normal)
+        self.leads = tuple(self.leads)
+        self.ids, self.patients = _names(self.ids), _names(self.patients)
+        self.splits = np.asarray(self.splits, dtype=str)
+        self.split_names = SPLIT_NAMES | self.split_names
+        for name in ("starts", "folds"):
+            if getattr(self, name) is not None:
+                setattr(self, name, np.asarray(getattr(self, name), dtype=np.int64))
+        self.beats, self.regions = sort_annotations(self.beats), sort_annotations(self.regions)
+        if not self.ground_truths:
+            kinds = [] if self.regions is None else sorted(set(self.regions.kind.tolist()))
+            self.ground_truths = (*(() if self.beats is None else ("beats",)), *kinds)
+        self.ground_truths = tuple(self.ground_truths)
+        self._check()
+
+    def _check(self) -> None:
+        count = len(self)
+        if self.signals.ndim != 3 or self.signals.shape[2] != len(self.leads):
+            raise UsageError(
+                f"signals are {self.signals.shape}, expected (N, T, {len(self.leads)}), one column per lead"
+            )
+        shape = (count, len(self.classes)) if self.kind in CLASS_KINDS else (count, *self.targets.shape[1:])
+        if self.targets.shape != shape:
+            raise UsageError(f"targets are {self.targets.shape}, expected {shape}")
+        for name in _PER_RECORD[1:]:
+            value = getattr(self, name)
+            if value is not None and value.shape != (count,):
+                raise UsageError(f"{name} is {value.shape}, expected {(count,)}")
+        for split in sorted({*self.splits.tolist(), *self.split_names, self.selection} - set(SPLITS)):
+            raise UsageError(f"unknown split '{split}': {nearest(split, SPLITS)}")
+        if self.kind == "multiclass" and not (self.targets.sum(axis=1) == 1).all():
+            raise UsageError("a multiclass dataset needs exactly one class per record")
+        for part in (self.beats, self.regions):
+            if part is not None and np.any((part.window < 0) | (part.window >= count)):
+                raise UsageError(f"annotations name windows beyond the last of {count}")
 
     def __len__(self) -> int:
         return len(self.signals)
 
     @property
+    def labels(self) -> np.ndarray:
+        """Alias of `targets`."""
+        return self.targets
+
+    @property
+    def ecg_ids(self) -> np.ndarray:
+        """Alias of `ids`."""
+        return self.ids
+
+    @property
+    def records(self) -> np.ndarray:
+        """Alias of `ids`."""
+        return self.ids
+
+    @property
+    def patient_ids(self) -> np.ndarray:
+        """Alias of `patients`."""
+        return self.patients
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a record may have several classes or none."""
+        return self.kind == "multilabel"
+
+    @property
+    def samples(self) -> int:
+        """Samples of a recording."""
+        return self.signals.shape[1]
+
+    @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over records, labels, splits, waveforms, rate and release: equal data, equal text.
+        """SHA-256 over signals, targets, records, patients, splits and settings: equal data, equal text.
 
         Waveforms count as they are stored: the same recordings as float32 mV in memory have another one than
-        as int16.
+        as int16. Computed once.
         """
-        digests = self.digests
-        if digests is None:
-            stored = self.signals.raw if isinstance(self.signals, ScaledSignals) else self.signals.__getitem__
-            digests = np.asarray([waveform_digest(np.ascontiguousarray(stored(i))) for i in range(len(self))])
-        description = {
-            "format": 1,
-            "task": self.task,
-            "classes": self.classes,
-            "leads": list(self.leads),
-            "sampling_rate": int(self.sampling_rate),
-            "version": self.version,
-            "ecg_ids": self.ecg_ids.tolist(),
-            "patient_ids": self.patient_ids.tolist(),
-            "splits": self.splits.tolist(),
-            "waveforms": digests.tolist(),
-        }
-        digest = hashlib.sha256(json.dumps(description).encode())
-        digest.update(np.ascontiguousarray(self.labels).tobytes())
-        return digest.hexdigest()
+        return fingerprint_of(self)
 
-    def take(self, indices: Any) -> ECGDataset:
-        """Choose records without reading them.
+    def take(self, indices: Any) -> Dataset:
+        """Choose records, with their annotations, without reading them.
 
         Parameters
         ----------
@@ -131,32 +203,31 @@ class ECGDataset:
 
         Returns
         -------
-        ECGDataset
+        Dataset
             The chosen records.
         """
         indices = np.asarray(indices)
-        if indices.size == 0:
-            indices = indices.astype(np.int64)
-        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("labels", "ecg_ids", "patient_ids", "folds", "splits", "digests"):
-            if chosen[name] is not None:
-                chosen[name] = chosen[name][indices]
+        rows = np.arange(len(self))[indices.astype(np.int64) if indices.size == 0 else indices]
+        parts: dict[str, Any] = {name: getattr(self, name) for name in _PER_RECORD}
+        parts = {name: None if values is None else values[rows] for name, values in parts.items()}
         lazy = isinstance(self.signals, ScaledSignals)
-        chosen["signals"] = self.signals.take(indices) if lazy else self.signals[indices]
-        return ECGDataset(**chosen)
+        parts["signals"] = self.signals.take(rows) if lazy else self.signals[rows]
+        parts["beats"] = take_annotations(self.beats, rows)
+        parts["regions"] = take_annotations(self.regions, rows)
+        return replace(self, **parts)
 
-    def split(self, name: str) -> ECGDataset:
+    def split(self, name: str) -> Dataset:
         """Give one of the three parts.
 
         Parameters
         ----------
         name : str
-            ``train`` (folds 1-8), ``val`` (fold 9) or ``test`` (fold 10).
+            ``train``, ``val`` or ``test``.
 
         Returns
         -------
-        ECGDataset
-            Its records, in the order of the database.
+        Dataset
+            Its records, in the order of the dataset.
 
         Raises
         ------
@@ -167,11 +238,12 @@ class ECGDataset:
             raise UsageError(f"unknown split '{name}': {nearest(name, SPLITS)}")
         rows = np.flatnonzero(self.splits == name)
         if not rows.size:
-            there = ", ".join(sorted(set(self.splits.tolist()))) or "no record"
-            raise UsageError(f"this dataset (task {self.task}) has no {name} split; it has {there}")
+            present = ", ".join(sorted(set(self.splits.tolist()))) or "no record"
+            which = f"{self.name}, task {self.task}" if self.name else f"task {self.task}"
+            raise UsageError(f"this dataset ({which}) has no {name} split; it has {present}")
         return self.take(rows)
 
-    def select(self, limit: int | None, seed: int = 0) -> ECGDataset:
+    def select(self, limit: int | None, seed: int = 0) -> Dataset:
         """Choose at most `limit` records at random, for a quick try.
 
         Parameters
@@ -183,7 +255,7 @@ class ECGDataset:
 
         Returns
         -------
-        ECGDataset
+        Dataset
             The chosen records, in their order.
 
         Raises
@@ -196,3 +268,94 @@ class ECGDataset:
         if limit < 1:
             raise UsageError(f"limit must be at least 1, not {limit}")
         return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[:limit]))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count records, patients and classes of each split.
+
+        Returns
+        -------
+        dict of str to dict of str to int
+            For every split that is present ``records``, ``patients`` and, where the targets are classes, each
+            class.
+        """
+        result = {}
+        for split in (name for name in SPLITS if (self.splits == name).any()):
+            inside = self.splits == split
+            patients = len(set(self.patients[inside].tolist()))
+            result[split] = {"records": int(inside.sum()), "patients": patients}
+            if self.kind in CLASS_KINDS:
+                per_class = self.targets[inside].sum(axis=0, dtype=np.int64).tolist()
+                result[split] |= dict(zip(self.classes, per_class, strict=True))
+        return result
+
+    def spans(self, row: int) -> dict[str, list[tuple[int, int]]]:
+        """Give the stretches that the annotated beats of one window own.
+
+        Parameters
+        ----------
+        row : int
+            The window.
+
+        Returns
+        -------
+        dict of str to list of tuple of (start, stop)
+            For every class, in samples, in order of time.
+
+        Raises
+        ------
+        UsageError
+            The dataset has no beats, or there is no such row.
+        """
+        if self.beats is None:
+            listed = ", ".join(self.ground_truths) or "none"
+            raise UsageError(f"the windows of {self.name} have no beats; ground truths: {listed}")
+        return beats_by_class(self._rows(self.beats, row), self.classes, self.samples)
+
+    def mask(self, row: int, target: int, truth: str) -> np.ndarray:
+        """Say where the evidence for a class is.
+
+        Parameters
+        ----------
+        row : int
+            The window.
+        target : int
+            Index of the class that is explained.
+        truth : str
+            Which ground truth, one of `ground_truths`.
+
+        Returns
+        -------
+        ndarray of bool, shape (T, leads)
+            True where the ground truth is; all False where the window has none.
+
+        Raises
+        ------
+        UsageError
+            There is no such window, class or ground truth.
+        """
+        if truth not in self.ground_truths:
+            hint = nearest(truth, self.ground_truths)
+            raise UsageError(f"{self.name} has no ground truth '{truth}': {hint}")
+        if not 0 <= target < len(self.classes):
+            raise UsageError(f"target {target} is not a class index: {self.name} has {len(self.classes)}")
+        if truth != "beats":
+            return region_mask(self._rows(self.regions, row), target, truth, self.signals.shape[1:])
+        mask = np.zeros(self.signals.shape[1:], dtype=bool)
+        for start, stop in self.spans(row)[self.classes[target]]:
+            mask[start:stop] = True
+        return mask
+
+    def _rows(self, part: Any, row: int) -> Any:
+        if not 0 <= row < len(self):
+            raise UsageError(f"there is no window {row}: {self.name} has {len(self)}")
+        return None if part is None else rows_of(part, row)
+
+
+ECGDataset = Dataset  # its name before windows became the same type
+
+
+def _names(values: Any) -> np.ndarray:
+    """Identifiers as int64 where they are integers, as text otherwise."""
+    array = np.asarray(values)
+    empty_list = array.dtype == np.float64 and not array.size
+    return array.astype(np.int64 if array.dtype.kind in "iu" or empty_list else str)

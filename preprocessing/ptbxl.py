@@ -7,12 +7,13 @@ import os
 import numpy as np
 import pandas as pd
 
-from databases.ptbxl import read_database, read_statements, release_of
+from databases.ptbxl import MI_REFERENCE_SPLITS, SPLIT_NAMES, read_database, read_statements, release_of
 from databases.ptbxl_signals import file_states
 from preprocessing.cache import open_signals
-from preprocessing.dataset import SPLITS, ECGDataset
+from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
-from preprocessing.targets.ptbxl import build_labels, canonical_task
+from preprocessing.splits import SPLITS, check_patients
+from preprocessing.targets.ptbxl import build_labels, canonical_task, multilabel
 from utils.errors import DataError, UsageError
 
 
@@ -26,29 +27,15 @@ def _drop_missing(database: pd.DataFrame, data_dir: str | os.PathLike) -> pd.Dat
     return database[there]
 
 
-def check_patients(dataset: ECGDataset) -> None:
-    """Refuse a dataset in which a patient has records in two splits."""
-    pairs = pd.DataFrame({"patient": dataset.patient_ids, "split": dataset.splits}).drop_duplicates()
-    crossing = sorted(pairs["patient"][pairs["patient"].duplicated()].unique().tolist())
-    if not crossing:
-        return
-    listed = ", ".join(map(str, crossing[:10])) + (", ..." if len(crossing) > 10 else "")
-    message = f"{len(crossing)} patients have records in more than one split (patient_id {listed})"
-    if dataset.task == "mi_reference":  # the reference's selection does this; it is kept only to reproduce it
-        print(f"task mi_reference: {message}; its results are optimistic. Use task mi for honest ones")
-        return
-    raise DataError(f"{message}: results would be too good. Restore strat_fold of the official table")
-
-
-def cross_split_duplicates(dataset: ECGDataset) -> list[tuple[int, ...]]:
+def cross_split_duplicates(dataset: Dataset) -> list[tuple[int, ...]]:
     """Find recordings that are equal sample by sample and lie in different splits."""
-    table = pd.DataFrame({"digest": dataset.digests, "split": dataset.splits, "ecg_id": dataset.ecg_ids})
+    table = pd.DataFrame({"digest": dataset.digests, "split": dataset.splits, "ecg_id": dataset.ids})
     table = table[table["digest"].duplicated(keep=False)]
     groups = [group for _, group in table.groupby("digest") if group["split"].nunique() > 1]
     return sorted(tuple(sorted(set(group["ecg_id"].tolist()))) for group in groups)
 
 
-def _check_duplicates(dataset: ECGDataset, on_duplicates: str) -> None:
+def _check_duplicates(dataset: Dataset, on_duplicates: str) -> None:
     groups = cross_split_duplicates(dataset)
     if not groups:
         return
@@ -60,17 +47,17 @@ def _check_duplicates(dataset: ECGDataset, on_duplicates: str) -> None:
     print(f"warning: {message}; PTB-XL 1.0.3 removed its duplicates, use that release")
 
 
-def _check_splits(dataset: ECGDataset) -> None:
+def _check_splits(dataset: Dataset) -> None:
     wanted = ("train", "test") if dataset.task == "mi_reference" else SPLITS
     empty = [name for name in wanted if not (dataset.splits == name).any()]
     if empty:
-        folds = {"train": "1-8", "val": "9", "test": "10"}
-        listed = ", ".join(f"{name} (folds {folds[name]})" for name in empty)
+        listed = ", ".join(f"{name} ({dataset.split_names[name]})" for name in empty)
+        folds = np.unique(np.asarray(dataset.folds)).tolist()
         raise DataError(
             f"no record of task {dataset.task} is in {listed}: all {len(dataset)} labelled records are in "
-            f"folds {sorted(set(dataset.folds.tolist()))}. Use a database with records in every fold"
+            f"folds {folds}. Use a database with records in every fold"
         )
-    absent = ~dataset.labels[dataset.splits == "train"].any(axis=0)
+    absent = ~dataset.targets[dataset.splits == "train"].any(axis=0)
     if absent.any():
         names = [name for name, missing in zip(dataset.classes, absent, strict=True) if missing]
         print(f"task {dataset.task}: no training record has {', '.join(names)}; no model can learn that")
@@ -84,7 +71,7 @@ def load_ptbxl(
     cache_dir: str | os.PathLike | None = None,
     on_duplicates: str = "report",
     on_missing: str = "error",
-) -> ECGDataset:
+) -> Dataset:
     """Load PTB-XL, or any database in its layout.
 
     The recordings are read and verified once and then come from a cache. No patient may cross
@@ -111,7 +98,7 @@ def load_ptbxl(
 
     Returns
     -------
-    ECGDataset
+    Dataset
         The records of the task, in the order of the database, in mV.
 
     Raises
@@ -141,16 +128,21 @@ def load_ptbxl(
         data_dir, database.index.to_numpy(), list(database["filename"]), sampling_rate, cache_dir
     )
     chosen = database.iloc[table.rows]
-    dataset = ECGDataset(
+    dataset = Dataset(
         signals=ScaledSignals(cached.samples, table.rows),
-        labels=table.labels,
+        targets=table.labels,
         classes=table.classes,
-        ecg_ids=chosen.index.to_numpy(),
-        patient_ids=chosen["patient_id"].to_numpy(),
-        folds=chosen["strat_fold"].to_numpy(),
+        ids=chosen.index.to_numpy(),
+        patients=chosen["patient_id"].to_numpy(),
+        splits=table.splits,
         sampling_rate=sampling_rate,
         task=task,
-        splits=table.splits,
+        kind="multilabel" if multilabel(task) else "multiclass",
+        name="ptbxl",
+        split_names=MI_REFERENCE_SPLITS if task == "mi_reference" else SPLIT_NAMES,
+        selection="test" if task == "mi_reference" else "val",
+        settings={"reference": True} if task == "mi_reference" else {},
+        folds=chosen["strat_fold"].to_numpy(),
         digests=np.asarray(cached.digests)[table.rows],
         version=version,
     )

@@ -9,24 +9,25 @@ import argparse
 
 import numpy as np
 
-from preprocessing.dataset import SPLITS, ECGDataset
+from preprocessing.dataset import Dataset
 from preprocessing.ptbxl import load_ptbxl
+from preprocessing.splits import SPLITS
 from preprocessing.targets.ptbxl import tasks
 from preprocessing.transforms.standardize import fit_standardizer
 from utils.errors import run_cli
 from utils.flags import Parser
 
 
-def summarize(dataset: ECGDataset) -> str:
+def summarize(dataset: Dataset) -> str:
     """Describe a dataset as a text table."""
     records, samples, leads = dataset.signals.shape
     scale = fit_standardizer(dataset.split("train"))
     here = [name for name in SPLITS if (dataset.splits == name).any()]
     parts = {name: dataset.split(name) for name in here}
     rows = {"records": [len(part) for part in parts.values()]}
-    rows["patients"] = [len(np.unique(part.patient_ids)) for part in parts.values()]
+    rows["patients"] = [len(np.unique(part.patients)) for part in parts.values()]
     for column, name in enumerate(dataset.classes):
-        rows[name] = [int(part.labels[:, column].sum()) for part in parts.values()]
+        rows[name] = [int(part.targets[:, column].sum()) for part in parts.values()]
     width = max(map(len, rows))
     lines = [
         f"task {dataset.task}: {records} records of {samples} samples x {leads} leads at "

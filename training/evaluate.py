@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from preprocessing import ECGDataset
+from preprocessing import Dataset
 from training.predictor import Predictor
 from utils.bootstrap import bootstrap, paired_difference
 from utils.errors import DataError
@@ -20,7 +20,7 @@ CALIBRATION = {"ece": "ECE", "brier": "Brier score", "log_loss": "log loss"}  # 
 PROPER = ("brier", "log_loss")  # those with an interval of their own
 
 
-def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int = 32) -> np.ndarray:
+def predict_dataset(predictor: Predictor, dataset: Dataset, batch_size: int = 32) -> np.ndarray:
     """Probabilities of a whole split, read batch by batch.
 
     Returns shape (N, C).
@@ -33,7 +33,7 @@ def predict_dataset(predictor: Predictor, dataset: ECGDataset, batch_size: int =
 
 
 def score(
-    predictor: Predictor, dataset: ECGDataset, probabilities: np.ndarray, resamples: int = 1000, seed: int = 0
+    predictor: Predictor, dataset: Dataset, probabilities: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """Metrics of one split with confidence intervals over patients.
 
@@ -86,7 +86,7 @@ def _calibrated(
     return result
 
 
-def _frequent_classes(dataset: ECGDataset) -> np.ndarray:
+def _frequent_classes(dataset: Dataset) -> np.ndarray:
     """Columns of the classes that enough patients have, and enough have not."""
     patients = np.unique(dataset.patient_ids)
     having = np.array(
@@ -97,7 +97,7 @@ def _frequent_classes(dataset: ECGDataset) -> np.ndarray:
 
 def _frequent(
     predictor: Predictor,
-    dataset: ECGDataset,
+    dataset: Dataset,
     probabilities: np.ndarray,
     chosen: np.ndarray,
     resamples: int,
@@ -123,7 +123,7 @@ def _frequent(
     return {"least_patients": FREQUENT, "classes": classes, "metrics": kept, "bootstrap": found}
 
 
-def predictions_csv(dataset: ECGDataset, probabilities: np.ndarray, thresholds: np.ndarray) -> str:
+def predictions_csv(dataset: Dataset, probabilities: np.ndarray, thresholds: np.ndarray) -> str:
     """Predictions of a split as a table for spreadsheets.
 
     Shapes: probabilities (N, C), thresholds (C,).

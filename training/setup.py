@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from preprocessing import ECGDataset, Standardizer, fit_standardizer, load_ptbxl
+from preprocessing import Dataset, Standardizer, fit_standardizer, load_ptbxl
 from preprocessing.batches import Batches
-from preprocessing.targets.ptbxl import multilabel
 from training.checkpoint import find_checkpoint, load_state, read_card
 from training.config import TrainConfig
 from utils.config import names_of, stored_settings
@@ -21,25 +20,32 @@ from utils.loggers import check_wandb
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Splits of one database with the standardiser of the training folds.
+    """Splits of one database with the standardizer of the training records.
 
-    ``train, val``: folds 1-8 and 9.
+    ``train, val``: what is learned from, and what every choice is made on.
     ``standardizer``: fitted on ``train`` before any limit was applied to it.
-    ``multilabel``: false where every record has exactly one class.
     ``fingerprint``: of the whole dataset.
-    ``names``: what training, validation and test records are, in words.
     """
 
-    train: ECGDataset
-    val: ECGDataset
+    train: Dataset
+    val: Dataset
     standardizer: Standardizer
-    multilabel: bool
     fingerprint: str
-    names: tuple[str, str, str] = ("folds 1-8", "fold 9", "fold 10")
+
+    @property
+    def multilabel(self) -> bool:
+        """False where every record has exactly one class."""
+        return self.train.multilabel
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Training, validation and test records in words."""
+        names = self.train.split_names
+        return names["train"], names[self.train.selection], names["test"]
 
     def counts(self) -> dict[str, int]:
         """Records of each split."""
-        return {"train": len(self.train.labels), "val": len(self.val.labels)}
+        return {"train": len(self.train), "val": len(self.val)}
 
     def batches(self, config: TrainConfig) -> Batches:
         """Training batches as the configuration wants them."""
@@ -70,16 +76,8 @@ def follow_init(config: TrainConfig) -> TrainConfig:
     return replace(config, crop=crop, model_config={**options, **config.model_config})
 
 
-def split_names(task: str) -> tuple[str, str, str]:
-    """What the three splits of a task are, for prints, cards and reports."""
-    if task == "mi_reference":
-        leaky = "the reference's MI test set (folds 9-10, NORM of fold 3), which also made every choice"
-        return "the reference's MI training set", leaky, leaky
-    return "folds 1-8", "fold 9", "fold 10"
-
-
 def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
-    """Load folds 1-9, fit the standardiser and apply ``limit``."""
+    """Load the training and validation records, fit the standardizer and apply ``limit``."""
     dataset = load_ptbxl(
         config.data_dir,
         task=config.task,
@@ -88,25 +86,24 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
         on_missing="drop" if config.partial else "error",
     )
     train = dataset.split("train")
-    # the reference's MI selection has no validation split: its test records make every choice
-    val = dataset.split("test" if config.task == "mi_reference" else "val")
+    val = dataset.split(dataset.selection)
     standardizer = fit_standardizer(train, config.highpass)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
     samples = train.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the records ({samples} samples)")
+    data = TrainingData(train, val, standardizer, dataset.fingerprint)
+    names = data.names
     if not (val.labels.any(axis=0) & ~val.labels.all(axis=0)).any():
         raise DataError(
-            f"{config.task}: no class has both positive and negative records in fold 9 ({len(val)} records), "
-            "so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
+            f"{config.task}: no class has both positive and negative records in {names[1]} ({len(val)} "
+            "records), so no ROC-AUC can choose a checkpoint: use more records (--limit 0) or another --task"
         )
     unseen = train.labels.any(axis=0) & ~val.labels.any(axis=0)
     if unseen.any():
-        names = [name for name, absent in zip(dataset.classes, unseen, strict=True) if absent]
-        print(f"fold 9 has no record with {', '.join(names)}: no say in any choice, threshold 0.5")
-    names = split_names(config.task)
-    data = TrainingData(train, val, standardizer, multilabel(config.task), dataset.fingerprint, names)
+        absent = [name for name, missing in zip(dataset.classes, unseen, strict=True) if missing]
+        print(f"{names[1]} has no record with {', '.join(absent)}: no say in any choice, threshold 0.5")
     check_same_data(config, data, progress, config.data_dir)
     counts = data.counts()
     limited = f" (--limit {config.limit})" if config.limit else ""

@@ -10,6 +10,7 @@ import math
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 
 from utils.errors import DataError, TwelveLeadError
 
+_ALWAYS_UNPACKED = 2**28  # bytes of an .npz file's arrays that are never too many
+_COMPRESSION = 200  # times its own size: maps and masks compress this much, bombs a thousand times
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space and run the command again",
     errno.EROFS: "the folder is read-only: choose another output folder",
@@ -125,12 +128,43 @@ def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
         np.savez_compressed(file, **plain)  # type: ignore[arg-type]
 
 
+@contextlib.contextmanager
+def open_npz(path: str | os.PathLike) -> Iterator[Any]:
+    """Open an .npz file whose arrays are not larger in memory than any honest compression makes them.
+
+    The headers tell the sizes before anything is allocated; ValueError where they cannot be right.
+    """
+    with open(path, "rb") as stream:
+        if stream.read(2) != b"PK":  # numpy's own message would recommend to unpickle it
+            raise ValueError("not an .npz file")
+        stream.seek(0)
+        with zipfile.ZipFile(stream) as archive:
+            sizes = [_bytes_of_array(archive, member) for member in archive.infolist()]
+        if sum(sizes) > max(_ALWAYS_UNPACKED, _COMPRESSION * os.fstat(stream.fileno()).st_size):
+            raise ValueError(f"its arrays would take {sum(sizes) / 1e9:.1f} GB, far too much for its size")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            yield file
+
+
+def _bytes_of_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes that an array of an .npz file takes in memory, by its header."""
+    with archive.open(member) as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        size = math.prod(shape) * dtype.itemsize
+        if file.tell() + size != member.file_size:
+            raise ValueError(f"{member.filename} does not hold the array that its header describes")
+    return size
+
+
 def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
     """Read an .npz file of plain arrays."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open_npz(path) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(f"{path} cannot be read ({error}): {remedy}") from error
 
 

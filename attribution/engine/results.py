@@ -152,7 +152,7 @@ def training_baselines(windows: Windows, classifier: Classifier, seed: int) -> n
     train = np.flatnonzero(windows.splits == "train")
     if not len(train):
         raise UsageError(
-            f"'{windows.dataset}' has no training windows that deep_shap could take as baselines: "
+            f"'{windows.name}' has no training windows that deep_shap could take as baselines: "
             "--baselines noise, as in the published study"
         )
     random = np.random.default_rng([seed, 1])

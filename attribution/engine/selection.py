@@ -42,7 +42,7 @@ def check_fit(windows: Windows, classifier: Classifier) -> None:
         if have != wanted:
             have, wanted = (", ".join(v) if isinstance(v, list) else v for v in (have, wanted))
             raise DataError(
-                f"model '{classifier.name}' does not read windows of '{windows.dataset}': their {what}: "
+                f"model '{classifier.name}' does not read windows of '{windows.name}': their {what}: "
                 f"{have}; the model's: {wanted}. Build the windows to fit, or take another model"
             )
 
@@ -64,7 +64,7 @@ def select_windows(
     rows, targets = np.nonzero(labelled & np.isin(np.arange(len(windows.classes)), wanted))
     names = ", ".join(windows.classes[c] for c in wanted)
     if not len(rows):
-        raise DataError(f"'{windows.dataset}' has no test window labelled {names}: nothing to explain")
+        raise DataError(f"'{windows.name}' has no test window labelled {names}: nothing to explain")
     probability = _probabilities(windows, classifier, rows, targets)
     sure = probability > threshold
     missed = [c for c in wanted if (targets == c).any() and not sure[targets == c].any()]
@@ -74,7 +74,7 @@ def select_windows(
     ]
     if not sure.any():
         raise DataError(
-            f"model '{classifier.name}' gives no window of '{windows.dataset}' a probability of its label "
+            f"model '{classifier.name}' gives no window of '{windows.name}' a probability of its label "
             f"above {threshold:g}; the largest: {', '.join(largest)}. Lower --prob_threshold or train longer"
         )
     if missed:

@@ -53,12 +53,12 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        truth = windows.truths[0] if windows.truths else ""
+        truth = windows.ground_truths[0] if windows.ground_truths else ""
         mask = windows.mask(row, target, truth) if truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, mask)
         class_name = windows.classes[target]
-        name = f"{windows.dataset} record {windows.records[row]}"
+        name = f"{windows.name} record {windows.records[row]}"
         answer = f"{study.model}: {class_name}, probability {result.probability[position]:.2f}."
         truth_name = _truth_name(truth, class_name)
         shown = "" if mask is None or mask[:, lead].any() else " The truth lies in no part of this lead."

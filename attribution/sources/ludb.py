@@ -67,19 +67,19 @@ def build_ludb(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
     window, lead, start, stop, kind = (np.array(column) for column in zip(*waves, strict=True))
     return Windows(
         signals=ScaledSignals(np.stack(signals), units_per_mv=UNITS_PER_MV),
-        labels=superclasses(table.loc[[int(name) for name in names]]),
+        targets=superclasses(table.loc[[int(name) for name in names]]),
         classes=list(CLASSES),
-        leads=LEADS,
-        sampling_rate=rate,
-        dataset="ludb",
-        records=np.array(names),
+        ids=np.array(names),
         patients=np.array(names),  # every record is of another person
-        starts=np.zeros(len(names), dtype=np.int64),
         splits=np.full(len(names), "test"),
-        multilabel=True,
+        sampling_rate=rate,
+        task="ludb",
+        leads=LEADS,
+        name="ludb",
+        starts=np.zeros(len(names), dtype=np.int64),
         settings={"reference": False, "limit": options.limit, "incomplete_waves": incomplete},
         regions=Regions(window, np.full_like(window, -1), lead, start, stop, kind),
-        truths=tuple(WAVES.values()),
+        ground_truths=tuple(WAVES.values()),
     )
 
 

@@ -8,6 +8,7 @@ the deviations of the electrical axis, come from its column ``heart_axis``.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,7 @@ import pandas as pd
 
 from attribution.sources.options import BuildOptions, spread
 from databases.ptbxl import DATABASE_CSV
-from preprocessing import ECGDataset, load_ptbxl
-from preprocessing.targets.ptbxl import multilabel
+from preprocessing import Dataset, load_ptbxl
 from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError
 
@@ -72,50 +72,43 @@ def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
     settings = {"reference": options.reference, "limit": options.limit, "version": dataset.version}
     if options.reference:
         dataset = _with_cinc_targets(dataset, Path(data_dir))
-        task, several = "22 targets of the study", True
-    else:
-        several = multilabel(task)
-    return windows_of("ptbxl", limited(dataset, options.limit), several, settings | {"task": task})
+        task = "22 targets of the study"
+    return windows_of("ptbxl", limited(dataset, options.limit), settings | {"task": task})
 
 
-def limited(dataset: ECGDataset, limit: int | None) -> ECGDataset:
+def limited(dataset: Dataset, limit: int | None) -> Dataset:
     """Choose evenly among the records of each split."""
     by_split = np.argsort(dataset.splits, kind="stable")
     return dataset.take(np.sort(by_split[spread(len(dataset), limit)]))
 
 
-def windows_of(name: str, dataset: ECGDataset, several: bool, settings: dict) -> Windows:
+def windows_of(name: str, dataset: Dataset, settings: dict) -> Windows:
     """Take whole records as windows."""
-    return Windows(
-        signals=dataset.signals,
-        labels=dataset.labels,
-        classes=dataset.classes,
-        leads=dataset.leads,
-        sampling_rate=dataset.sampling_rate,
-        dataset=name,
-        records=np.array([f"{ecg_id:05}" for ecg_id in dataset.ecg_ids.tolist()], dtype=str),
-        patients=dataset.patient_ids.astype(str),
+    return replace(
+        dataset,
+        ids=np.array([f"{ecg_id:05}" for ecg_id in dataset.ids.tolist()], dtype=str),
+        patients=dataset.patients.astype(str),
         starts=np.zeros(len(dataset), dtype=np.int64),
-        splits=dataset.splits,
-        multilabel=several,
+        task=name,
+        name=name,
         normal=[name for name in dataset.classes if name == "NORM"],
         settings=settings,
     )
 
 
-def _with_cinc_targets(dataset: ECGDataset, data_dir: Path) -> ECGDataset:
+def _with_cinc_targets(dataset: Dataset, data_dir: Path) -> Dataset:
     """The same records with the 22 targets for labels, without those that have none."""
     path = data_dir / DATABASE_CSV
     try:
         axes = pd.read_csv(path, usecols=["ecg_id", "heart_axis"], index_col="ecg_id")["heart_axis"]
     except ValueError as error:  # load_ptbxl has read the rest of the table
         raise DataError(f"{path} has no column heart_axis: restore the official table") from error
-    axis = axes.reindex(dataset.ecg_ids).fillna("").to_numpy()
+    axis = axes.reindex(dataset.ids).fillna("").to_numpy()
     labels = np.zeros((len(dataset), len(CINC_TARGETS)), dtype=np.uint8)
     for column, (target, codes) in enumerate(CINC_TARGETS.items()):
         places = [dataset.classes.index(code) for code in codes if code in dataset.classes]
-        labels[:, column] = dataset.labels[:, places].any(axis=1) | np.isin(
+        labels[:, column] = dataset.targets[:, places].any(axis=1) | np.isin(
             axis, AXIS_TARGETS.get(target, ())
         )
-    dataset.labels, dataset.classes = labels, list(CINC_TARGETS)
+    dataset = replace(dataset, targets=labels, classes=list(CINC_TARGETS))
     return dataset.take(np.flatnonzero(labels.any(axis=1)))

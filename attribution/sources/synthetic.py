@@ -35,10 +35,10 @@ def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windo
     dataset = load_ptbxl(data_dir, TASK, rate, cache_dir=options.cache_dir)
     row_of = {ecg_id: row for row, ecg_id in enumerate(ecg_ids.tolist())}
     dataset = limited(dataset, options.limit)
-    absent = [ecg_id for ecg_id in dataset.ecg_ids.tolist() if ecg_id not in row_of]
+    absent = [ecg_id for ecg_id in dataset.ids.tolist() if ecg_id not in row_of]
     if absent:
         raise DataError(f"{data_dir}: truth.npz has no record {absent[0]}: write the dataset again")
-    rows = np.array([row_of[ecg_id] for ecg_id in dataset.ecg_ids.tolist()], dtype=np.int64)
+    rows = np.array([row_of[ecg_id] for ecg_id in dataset.ids.tolist()], dtype=np.int64)
 
     settings = {"reference": False, "limit": options.limit, "version": dataset.version, "task": TASK}
     parts = []
@@ -49,8 +49,8 @@ def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windo
     factor = rate // TRUTH_RATE
     kind = np.full(len(window), "planted")
     regions = Regions(window, cls, lead, start * factor, stop * factor, kind)
-    windows = windows_of("synthetic", dataset, True, settings)
-    return replace(windows, regions=regions, truths=("planted",))
+    windows = windows_of("synthetic", dataset, settings)
+    return replace(windows, regions=regions, ground_truths=("planted",))
 
 
 def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

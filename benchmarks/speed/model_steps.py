@@ -18,21 +18,21 @@ _SMALL_BATCH = {"resnet101": 8}  # its 157 million weights need 2.5 GB in Adam a
 
 def _dataset(records: int) -> Any:
     """Noise in the shape of PTB-XL, as training takes it; speed does not depend on what the signals show."""
-    from preprocessing import ECGDataset, Standardizer
+    from preprocessing import Dataset, Standardizer
     from training.setup import TrainingData
 
     rng = np.random.default_rng(0)
     count = np.arange(records)
-    dataset = ECGDataset(
+    dataset = Dataset(
         signals=rng.standard_normal((records, 1000, 12), dtype=np.float32),
-        labels=(rng.random((records, 5)) < 0.3).astype(np.uint8),
+        targets=(rng.random((records, 5)) < 0.3).astype(np.uint8),
         classes=["CD", "HYP", "MI", "NORM", "STTC"],
-        ecg_ids=count,
-        patient_ids=count,
-        folds=np.ones(records, dtype=np.int64),
+        ids=count,
+        patients=count,
+        splits=np.full(records, "train"),
         sampling_rate=100,
     )
-    return TrainingData(dataset, dataset, Standardizer(0.0, 1.0), True, "")
+    return TrainingData(dataset, dataset, Standardizer(0.0, 1.0), "")
 
 
 def _keras_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:

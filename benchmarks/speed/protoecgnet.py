@@ -37,7 +37,7 @@ def _network(branch: str, plain: bool) -> Any:
 
 def _records(branch: str, count: int) -> Any:
     """Noise with labels as dense as PTB-XL's; speed does not depend on what the signals show."""
-    from preprocessing import ECGDataset
+    from preprocessing import Dataset
 
     rng = np.random.default_rng(0)
     classes = CLASSES[branch]
@@ -45,13 +45,13 @@ def _records(branch: str, count: int) -> Any:
     part = 1.0 if branch == "rhythm" else _LABELLED
     for row in np.flatnonzero(rng.random(count) < part):
         labels[row, rng.integers(0, classes, 2)] = 1
-    return ECGDataset(
+    return Dataset(
         signals=rng.standard_normal((count, 1000, 12), dtype=np.float32),
-        labels=labels,
+        targets=labels,
         classes=[f"class {index}" for index in range(classes)],
-        ecg_ids=np.arange(count),
-        patient_ids=np.arange(count),
-        folds=np.ones(count, dtype=np.int64),
+        ids=np.arange(count),
+        patients=np.arange(count),
+        splits=np.full(count, "train"),
         sampling_rate=100,
     )
 

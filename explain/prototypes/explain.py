@@ -15,7 +15,7 @@ from explain.prototypes.contributions import Explanation, explain_records
 from explain.prototypes.explanation_csv import RowMaker, write_rows
 from explain.prototypes.report import write_report
 from explain.prototypes.source_records import find_source_reader
-from preprocessing import ECGDataset
+from preprocessing import Dataset
 from preprocessing.recordings.external import Recording
 from training.predictor import Predictor
 from utils.errors import UsageError
@@ -60,7 +60,7 @@ def _facts(part: Any) -> dict[str, Any]:
 
 def explain_split(
     predictor: Predictor,
-    dataset: ECGDataset,
+    dataset: Dataset,
     folder: str | os.PathLike,
     count: int = -1,
     pictures: int = 5,
@@ -107,5 +107,5 @@ def explain_split(
     return written
 
 
-def _labels(dataset: ECGDataset, row: int) -> list[str]:
+def _labels(dataset: Dataset, row: int) -> list[str]:
     return [name for name, present in zip(dataset.classes, dataset.labels[row], strict=True) if present]

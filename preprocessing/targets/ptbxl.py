@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from databases.ptbxl import DATABASE_CSV, STATEMENTS_CSV
+from databases.ptbxl import DATABASE_CSV, STATEMENTS_CSV, splits_of_folds
 from databases.scp_groups import PROTO_GROUPS, REFERENCE_NAMES
-from preprocessing.dataset import splits_of_folds
 from utils.errors import DataError, UsageError, nearest
 
 MI_CLASSES = ["ASMI", "IMI", "NORM"]

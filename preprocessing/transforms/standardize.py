@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.dataset import ECGDataset
+from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.transforms.filters import remove_baseline
 from utils.errors import DataError, UsageError
@@ -125,7 +125,7 @@ class Standardizer:
             ) from error
 
 
-def fit_standardizer(train: ECGDataset, highpass: float = 0.0) -> Standardizer:
+def fit_standardizer(train: Dataset, highpass: float = 0.0) -> Standardizer:
     """Measure mean and standard deviation over every sample of every lead of the training records.
 
     The sums of the int16 samples and of their squares are exact integers, so the result depends neither on
@@ -135,7 +135,7 @@ def fit_standardizer(train: ECGDataset, highpass: float = 0.0) -> Standardizer:
 
     Parameters
     ----------
-    train : ECGDataset
+    train : Dataset
         The training split, and nothing else.
     highpass : float
         Cut-off in Hz of a high-pass that the standardizer shall apply first; 0 for none. The moments are
@@ -173,7 +173,7 @@ def fit_standardizer(train: ECGDataset, highpass: float = 0.0) -> Standardizer:
     return Standardizer(total / (count * signals.units_per_mv), math.sqrt(variance) / signals.units_per_mv)
 
 
-def _fit_filtered(train: ECGDataset, highpass: float) -> Standardizer:
+def _fit_filtered(train: Dataset, highpass: float) -> Standardizer:
     sums: list[float] = []
     squares: list[float] = []
     for start in range(0, len(train), _BLOCK):

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attribution.build import build, check_patients, main
+from attribution.build import build, main
 from attribution.sources.beat_sets import BEAT_SETS
 from attribution.sources.options import BuildOptions, spread
+from preprocessing.splits import check_patients
 from preprocessing.windows import load_windows
 from tests.helpers.window_files import (
     tiny_windows,
@@ -77,7 +78,7 @@ def test_beats_make_labels_and_truth(tmp_path):
     samples = write_beat_record(tmp_path, "101", 360, mitdb_marks(), ("V5", "MLII"), seconds=25)
     windows = build("mitdb", tmp_path)
     assert windows.classes == ["N", "SVEB", "VEB", "F"] and windows.normal == ["N"]
-    assert windows.leads == ("MLII",) and windows.sampling_rate == 360 and windows.truths == ("beats",)
+    assert windows.leads == ("MLII",) and windows.sampling_rate == 360 and windows.ground_truths == ("beats",)
     assert windows.labels.argmax(axis=1).tolist() == [1, 2]
     assert windows.starts.tolist() == [0, 2 * WINDOW]
     assert windows.settings["dropped"] == {"no beat": 1}
@@ -118,7 +119,7 @@ def test_flutter_and_unclassifiable_windows_are_left_out(tmp_path):
     }  # the paced beat owns none
 
 
-def test_splits_keep_patients_together(tmp_path, capsys):
+def test_splits_keep_patients_together(tmp_path, capsys, caplog):
     for record in ("201", "202", "114", "100"):
         write_beat_record(tmp_path, record, 360, [(100, "N"), (3000, "V")])
     windows = build("mitdb", tmp_path)
@@ -129,14 +130,14 @@ def test_splits_keep_patients_together(tmp_path, capsys):
     windows = build("mitdb", tmp_path, REFERENCE)
     found = dict(zip(windows.records.tolist(), windows.splits.tolist(), strict=True))
     assert found == {"201": "train", "202": "test", "114": "train", "100": "test"}
-    assert "(201), as in the reference" in capsys.readouterr().out
+    assert "(patients 201), as in the reference" in caplog.text
 
 
 def test_patients_across_splits_are_refused():
     windows = tiny_windows()
     check_patients(windows)
     windows.patients[:] = "7"
-    with pytest.raises(DataError, match=r"1 patients are in more than one split \(7\)"):
+    with pytest.raises(DataError, match=r"1 patients in more than one split: patient leakage \(patients 7\)"):
         check_patients(windows)
 
 
@@ -287,7 +288,7 @@ def test_options_that_do_not_apply(tmp_path):
 def test_real_mitdb_has_the_references_counts(whole_mitdb):
     windows = build("mitdb", whole_mitdb, REFERENCE)
     counts = windows.counts()
-    assert counts["train"]["windows"] == counts["test"]["windows"] == 4950 and len(counts) == 2
+    assert counts["train"]["records"] == counts["test"]["records"] == 4950 and len(counts) == 2
     assert windows.spans(int(np.flatnonzero(windows.records == "100")[0]))["N"][:2] == [(0, 47), (47, 223)]
 
 

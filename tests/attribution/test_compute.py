@@ -11,7 +11,7 @@ from attribution import compute as module
 from attribution.engine.results import load_maps
 from attribution.engine.selection import _evenly
 from explain.methods import list_methods
-from preprocessing.windows import load_windows
+from preprocessing.windows import load_windows, save_windows
 from tests.helpers.attribution_files import bumps, compute_small, compute_words, run_module, train_small
 from tests.helpers.training_files import call
 from utils.errors import DataError, TwelveLeadError, UsageError
@@ -23,7 +23,7 @@ QUICK = ["saliency", "gradcam", "integrated_gradients", "deep_shap", "lime", "ke
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
-    bumps().save(folder / "mitdb.npz")
+    save_windows(bumps(), folder / "mitdb.npz")
     train_small(folder)
     return folder
 
@@ -198,7 +198,7 @@ def test_windows_that_the_model_does_not_read(study, tmp_path, change, message):
     windows = bumps()
     for name, value in change.items():
         setattr(windows, name, value)
-    windows.save(tmp_path / "mitdb.npz")
+    save_windows(windows, tmp_path / "mitdb.npz")
     with pytest.raises(DataError, match=message):
         compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
 
@@ -206,7 +206,7 @@ def test_windows_that_the_model_does_not_read(study, tmp_path, change, message):
 def test_a_class_that_is_not_in_the_test_split(study, tmp_path):
     windows = bumps()
     windows.labels[windows.splits == "test"] = [1, 0]
-    windows.save(tmp_path / "mitdb.npz")
+    save_windows(windows, tmp_path / "mitdb.npz")
     with pytest.raises(DataError, match="no test window labelled VEB"):
         compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
 
@@ -246,7 +246,7 @@ def test_help_is_worth_reading(capsys):
 
 def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, capsys):
     """As LUDB has none."""
-    bumps("xx").save(tmp_path / "mitdb.npz")
+    save_windows(bumps("xx"), tmp_path / "mitdb.npz")
     words = ["--dataset_path", tmp_path / "mitdb.npz", "--attr_method", "deep_shap", "gradcam"]
     compute_small(study, *words, "--result_dir", tmp_path / "r")
     assert "--baselines noise" in capsys.readouterr().out

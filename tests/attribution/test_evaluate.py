@@ -22,6 +22,7 @@ from attribution.metrics.perturbation import PerturbationSettings, perturbation_
 from attribution.scores import compute as scoring
 from attribution.scores.plan import ALL_METRICS, LOCALISATION, resolve_metrics
 from attribution.scores.summary import COLUMNS, read_score_file
+from preprocessing.windows import save_windows
 from tests.helpers.attribution_maps import COUNT, SAMPLES, checkpoint, noise, some_windows, write_maps
 from utils.errors import DataError, UsageError
 from utils.files import read_json, write_json, write_npz
@@ -311,7 +312,7 @@ def test_a_damaged_journal_is_begun_anew(tmp_path):
 
 
 def test_maps_of_another_dataset_are_refused(maps):
-    some_windows(COUNT + 1).save(maps.parent / "windows.npz")
+    save_windows(some_windows(COUNT + 1), maps.parent / "windows.npz")
     with pytest.raises(DataError, match="is not the file whose windows"):
         run(maps)
 

@@ -16,6 +16,7 @@ from attribution.report.page import RATING_PAGE, RATING_TITLE
 from attribution.report.rating import HIDDEN, BlindMap, rating_facts, shuffled
 from benchmarks import attribution as tables
 from benchmarks.tables import insert
+from preprocessing.windows import save_windows
 from tests.helpers.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
 from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
@@ -176,7 +177,7 @@ def test_twelve_lead_windows_get_a_picture_of_the_best_method(tmp_path):
 def test_maps_of_other_windows_are_said_and_do_not_stop_the_report(tmp_path):
     folder = write_maps(tmp_path / "a", make_windows(patients=1), ["gradcam"])
     write_scores(folder, methods=["gradcam"], patients=1)
-    make_windows(patients=1, rate=50).save(folder / "windows.npz")
+    save_windows(make_windows(patients=1, rate=50), folder / "windows.npz")
     write_report([folder], tmp_path / "out", resamples=20)
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "No pictures of maps" in text and "is not the file whose windows" in text

@@ -19,7 +19,7 @@ from attribution.sanity.model_stability import _mean_of_known
 from attribution.scores.summary import read_score_file
 from explain.engine.classifier import load_classifier
 from explain.methods import Settings, explain
-from preprocessing.windows import Windows, load_windows
+from preprocessing.windows import Windows, load_windows, save_windows
 from tests.helpers.attribution_waves import RATE, SAMPLES, STAGES, beats, trained_checkpoint
 from utils.errors import DataError, UsageError
 from utils.files import write_json, write_npz
@@ -43,19 +43,20 @@ def windows(tmp_path_factory):
     patients = np.array([f"p{min(i // 4, 4)}" for i in range(40)] + ["t"] * 20)
     made = Windows(
         signals=signals,
-        labels=np.eye(2, dtype=np.uint8)[labels],
+        targets=np.eye(2, dtype=np.uint8)[labels],
         classes=["N", "VEB"],
         leads=("II",),
         sampling_rate=RATE,
-        dataset="mitdb",
-        records=patients,
+        kind="multiclass",
+        name="mitdb",
+        ids=patients,
         patients=patients,
         starts=np.arange(60) * SAMPLES,
         splits=np.where(np.arange(60) < 40, "test", "train"),
         normal=["N"],
     )
     path = tmp_path_factory.mktemp("windows") / "mitdb.npz"
-    made.save(path)
+    save_windows(made, path)
     return path
 
 

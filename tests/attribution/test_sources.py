@@ -15,7 +15,7 @@ from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import CINC_TARGETS
 from databases.synthetic.command import load_truth, write_dataset
 from databases.wfdb_reader import Annotations
-from preprocessing.windows import load_windows
+from preprocessing.windows import load_windows, save_windows
 from tests.helpers.ptbxl_files import write_small_ptbxl
 from tests.helpers.window_files import LUDB_COLUMNS, write_beat_record, write_ludb
 from utils.errors import DataError
@@ -57,7 +57,7 @@ def test_icentia(tmp_path, capsys):
     ]
     assert windows.settings["dropped"] == {"most ectopic beats are paced or unclassifiable": 6}
     assert "3 of 11,000 patients" in capsys.readouterr().out
-    pvc = windows.select(rows=windows.labels[:, 2] == 1)
+    pvc = windows.take(windows.labels[:, 2] == 1)
     assert set(zip(pvc.records.tolist(), pvc.starts.tolist(), strict=True)) == {
         *((f"p0000{n}_{s}", 6000) for n in (3, 4, 5) for s in ("s00", "s01")),
         *((f"p0000{n}_s01", 10000) for n in (3, 4, 5)),
@@ -81,14 +81,15 @@ def test_ptbxl(tmp_path):
     folder = write_small_ptbxl(tmp_path / "ptbxl")
     windows = build("ptbxl", folder)
     assert windows.classes == ["CD", "HYP", "MI", "NORM", "STTC"] and windows.multilabel
-    assert windows.signals.shape == (60, 1000, 12) and windows.truths == () and windows.normal == ["NORM"]
+    assert windows.signals.shape == (60, 1000, 12)
+    assert windows.ground_truths == () and windows.normal == ["NORM"]
     assert windows.records[:2].tolist() == ["00001", "00002"]
-    assert {split: c["windows"] for split, c in windows.counts().items()} == {
+    assert {split: c["records"] for split, c in windows.counts().items()} == {
         "train": 48,
         "val": 6,
         "test": 6,
     }
-    windows.save(tmp_path / "w.npz")
+    save_windows(windows, tmp_path / "w.npz")
     again = load_windows(tmp_path / "w.npz")
     np.testing.assert_array_equal(again.signals[7], windows.signals[7])
     few = build("ptbxl", folder, BuildOptions(limit=6, task="rhythm"))
@@ -129,7 +130,7 @@ def test_synthetic_rates_are_those_written(tmp_path):
 def test_synthetic_truth(tmp_path):
     folder = write_dataset(tmp_path / "synthetic", records=60, rates=(100, 500))
     windows = build("synthetic", folder)
-    assert windows.truths == ("planted",) and windows.multilabel
+    assert windows.ground_truths == ("planted",) and windows.multilabel
     ids, _, _ = load_truth(folder)
     seen = 0
     for target, name in enumerate(windows.classes):
@@ -164,7 +165,7 @@ LUDB_MARKS += [(1300, "t"), (1350, ")"), (4990, "("), (4995, "t"), (4999, ")")]
 
 def test_ludb(tmp_path, capsys):
     windows = build("ludb", write_ludb(tmp_path / "ludb", LUDB_ROWS, LUDB_MARKS))
-    assert windows.truths == ("P", "QRS", "T") and windows.signals.shape == (7, 1000, 12)
+    assert windows.ground_truths == ("P", "QRS", "T") and windows.signals.shape == (7, 1000, 12)
     assert windows.sampling_rate == 100 and set(windows.splits) == {"test"}
     found = [{n for n, there in zip(CLASSES, row, strict=True) if there} for row in windows.labels.tolist()]
     assert found == LUDB_LABELS

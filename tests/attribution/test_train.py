@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attribution import train as study
-from preprocessing.windows import load_windows
+from preprocessing.windows import load_windows, save_windows
 from tests.helpers.attribution_files import WIDTHS, bumps
 from tests.helpers.training_files import call, interrupt_at
 from training import load_predictor
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def path(tmp_path):
-    bumps("ttttvvxx").save(tmp_path / "mitdb.npz")
+    save_windows(bumps("ttttvvxx"), tmp_path / "mitdb.npz")
     return tmp_path / "mitdb.npz"
 
 
@@ -34,7 +34,7 @@ def test_a_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsy
     assert card["task"] == "mitdb" and card["leads"] == ["II"] and card["windows"] == "mitdb.npz"
     assert not card["multilabel"] and card["standardization"]["per_record"]
     assert "validation patients" in card["chosen_on"] and "fold" not in card["chosen_on"]
-    test = load_windows(path).select(split="test")
+    test = load_windows(path).split("test")
     predictor = load_predictor(tmp_path / "checkpoints" / "mitdb_resnet18_seed3")
     probabilities = predictor.predict(test.signals[:])
     assert roc_auc(test.labels, probabilities).min() > 0.9
@@ -65,12 +65,12 @@ def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
 def test_dataset_level_standardisation_keeps_amplitudes(path, tmp_path):
     run(path, tmp_path, "--standardize", "dataset", "--epochs", 1)
     numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42")["standardization"]
-    train = load_windows(path).select(split="train").signals[:]
+    train = load_windows(path).split("train").signals[:]
     assert numbers["std"] == pytest.approx(float(train.std()), rel=1e-5) and "per_record" not in numbers
 
 
 def test_without_validation_patients_a_part_of_the_training_windows_is_kept_in_view(tmp_path, capsys):
-    bumps("ttttxx").save(tmp_path / "mitdb.npz")
+    save_windows(bumps("ttttxx"), tmp_path / "mitdb.npz")
     run(tmp_path / "mitdb.npz", tmp_path, "--epochs", 1)
     assert "training windows kept in view" in capsys.readouterr().out
 
@@ -100,10 +100,10 @@ def test_flags_of_ptbxl_are_refused(path, tmp_path, capsys):
 def test_one_class_and_empty_splits_are_refused(tmp_path):
     windows = bumps("ttvvxx")
     windows.labels[windows.splits == "val"] = [1, 0]
-    windows.save(tmp_path / "mitdb.npz")
+    save_windows(windows, tmp_path / "mitdb.npz")
     with pytest.raises(DataError, match="only one class"):
         run(tmp_path / "mitdb.npz", tmp_path)
-    bumps("xx").save(tmp_path / "mitdb.npz")
+    save_windows(bumps("xx"), tmp_path / "mitdb.npz")
     with pytest.raises(UsageError, match="no train split"):
         run(tmp_path / "mitdb.npz", tmp_path)
 

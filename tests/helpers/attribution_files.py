@@ -33,12 +33,13 @@ def bumps(split_of_patient: str = PATIENTS, bump: float = 1.0) -> Windows:
     signals[ectopic == 1, 120:160] -= bump
     return Windows(
         signals=signals + random.normal(0, 5, (len(patients), 1, 1)).astype(np.float32),
-        labels=np.stack([1 - ectopic, ectopic], axis=1),
+        targets=np.stack([1 - ectopic, ectopic], axis=1),
         classes=["N", "VEB"],
         leads=("II",),
         sampling_rate=RATE,
-        dataset="mitdb",
-        records=patients,
+        kind="multiclass",
+        name="mitdb",
+        ids=patients,
         patients=patients,
         starts=np.arange(len(patients)) * SAMPLES,
         splits=splits,

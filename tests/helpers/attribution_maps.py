@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from attribution.engine.results import ARGS, SELECTION, weights_fingerprint
 from explain.engine.classifier import load_classifier
 from models_torch import create_model
-from preprocessing.windows import Beats, Regions, Windows
+from preprocessing.windows import Beats, Regions, Windows, save_windows
 from tests.helpers.training_files import card_of
 from training.checkpoint import write_checkpoint
 from utils.files import write_json, write_npz
@@ -29,12 +29,13 @@ def some_windows(count: int = COUNT, truths: bool = True) -> Windows:
     regions = Regions(each, each * 0 + 1, each * 0 - 1, each * 0 + 85, each * 0 + 95, np.full(count, "QRS"))
     return Windows(
         signals=signals,
-        labels=np.tile([0, 1], (count, 1)),
+        targets=np.tile([0, 1], (count, 1)),
         classes=["N", "VEB"],
         leads=("II",),
         sampling_rate=RATE,
-        dataset="mitdb",
-        records=[str(100 + i // 3) for i in range(count)],
+        kind="multiclass",
+        name="mitdb",
+        ids=[str(100 + i // 3) for i in range(count)],
         patients=[f"p{i // 3}" for i in range(count)],
         starts=each * SAMPLES,
         splits=["test"] * count,
@@ -60,7 +61,7 @@ def write_maps(
 ) -> Path:
     """What attribution.compute leaves, with these maps."""
     windows = windows or some_windows()
-    windows.save(folder.parent / "windows.npz")
+    save_windows(windows, folder.parent / "windows.npz")
     model = checkpoint(folder.parent / "checkpoints" / "small_seed3")
     rows = np.arange(count)
     args = {

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from attribution.scores.summary import COLUMNS
-from preprocessing.windows import Beats, Windows
+from preprocessing.windows import Beats, Windows, save_windows
 from utils.files import write_json, write_npz
 
 METHODS = ("lime", "gradcam", "guided_gradcam", "random_baseline")
@@ -54,12 +54,13 @@ def make_windows(leads=("MLII",), patients=7, each=2, samples=300, rate=100):
     patient = np.arange(count) // each
     return Windows(
         signals=signals,
-        labels=labels,
+        targets=labels,
         classes=["N", "SVEB", "VEB"],
         leads=tuple(leads),
         sampling_rate=rate,
-        dataset="mitdb",
-        records=np.array([f"{100 + p:03d}" for p in patient]),
+        kind="multiclass",
+        name="mitdb",
+        ids=np.array([f"{100 + p:03d}" for p in patient]),
         patients=np.array([f"p{p}" for p in patient]),
         starts=np.arange(count) * samples,
         splits=np.array(["test"] * count),
@@ -71,7 +72,7 @@ def make_windows(leads=("MLII",), patients=7, each=2, samples=300, rate=100):
 def write_maps(folder, windows, methods=METHODS):
     """What attribution.compute leaves, without a model."""
     folder = Path(folder)
-    windows.save(folder / "windows.npz")
+    save_windows(windows, folder / "windows.npz")
     rng = np.random.default_rng(0)
     args = {
         "dataset": "mitdb",

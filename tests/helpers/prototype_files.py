@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import models_torch
-from preprocessing import ECGDataset, fit_standardizer
+from preprocessing import Dataset, fit_standardizer
 from tests.helpers.training_files import card_of
 from training.checkpoint import write_checkpoint
 
@@ -22,7 +22,7 @@ BRANCH_CLASSES = {
 }
 
 
-def _project(network: Any, classes: list[str], train: ECGDataset, signals: torch.Tensor) -> list[dict]:
+def _project(network: Any, classes: list[str], train: Dataset, signals: torch.Tensor) -> list[dict]:
     """Make each prototype a random window of a training record of its class; describe it as a card does."""
     rng = np.random.default_rng(1)
     length = network.prototype_vectors.shape[2]
@@ -57,7 +57,7 @@ def _project(network: Any, classes: list[str], train: ECGDataset, signals: torch
 
 def write_prototypes(
     folder: Path,
-    data: ECGDataset,
+    data: Dataset,
     branch: str = "fusion",
     model: dict[str, Any] | None = None,
     **changes: Any,

@@ -22,12 +22,13 @@ def tiny_windows(seed: int = 0) -> Windows:
     rng = np.random.default_rng(seed)
     return Windows(
         signals=rng.normal(size=(6, 40, 1)),
-        labels=np.eye(4)[[0, 1, 2, 0, 3, 1]],
+        targets=np.eye(4)[[0, 1, 2, 0, 3, 1]],
         classes=["N", "SVEB", "VEB", "F"],
         leads=("MLII",),
         sampling_rate=10,
-        dataset="mitdb",
-        records=["100", "100", "200", "200", "203", "203"],
+        kind="multiclass",
+        name="mitdb",
+        ids=["100", "100", "200", "200", "203", "203"],
         patients=["100", "100", "200", "200", "203", "203"],
         starts=[0, 40, 0, 40, 0, 40],
         splits=["train", "train", "val", "val", "test", "test"],

@@ -1,5 +1,6 @@
 """Lazily scaled signals, the dataset class and the standardiser, on arrays."""
 
+import dataclasses
 import json
 from fractions import Fraction
 
@@ -9,26 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from preprocessing import ECGDataset, Standardizer, fit_standardizer
-from preprocessing.dataset import splits_of_folds
-from preprocessing.ptbxl import check_patients, cross_split_duplicates
+from databases.ptbxl import splits_of_folds
+from preprocessing import Dataset, Standardizer, fit_standardizer
+from preprocessing.ptbxl import cross_split_duplicates
 from preprocessing.signals import ScaledSignals, waveform_digest
+from preprocessing.splits import check_patients
+from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 
 RAW = np.random.default_rng(3).integers(-32767, 32768, (9, 20, 12)).astype(np.int16)
 MILLIVOLTS = (RAW.astype(np.float64) / 1000).astype(np.float32)
 
 
-def dataset(raw: np.ndarray = RAW, folds: list[int] | None = None, lazy: bool = True) -> ECGDataset:
+def dataset(raw: np.ndarray = RAW, folds: list[int] | None = None, lazy: bool = True) -> Dataset:
     count = len(raw)
-    return ECGDataset(
+    return Dataset(
         signals=ScaledSignals(raw) if lazy else (raw / 1000).astype(np.float32),
-        labels=np.eye(count, 3, dtype=np.uint8),
+        targets=np.eye(count, 3, dtype=np.uint8),
         classes=["A", "B", "C"],
-        ecg_ids=np.arange(count) + 100,
-        patient_ids=np.arange(count) + 500,
-        folds=folds or [1] * count,
+        ids=np.arange(count) + 100,
+        patients=np.arange(count) + 500,
+        splits=splits_of_folds(folds or [1] * count),
         sampling_rate=100,
+        leads=LEADS[: raw.shape[2]],
         digests=np.array([waveform_digest(samples) for samples in raw]),
     )
 
@@ -111,7 +115,7 @@ def test_take_composes_without_reading(first, data):
     chosen = dataset().take(first).take(second)
     rows = np.array(first, dtype=int)[np.array(second, dtype=int)]
     np.testing.assert_array_equal(chosen.signals[:], MILLIVOLTS[rows])
-    np.testing.assert_array_equal(chosen.ecg_ids, rows + 100)
+    np.testing.assert_array_equal(chosen.ids, rows + 100)
     np.testing.assert_array_equal(chosen.labels, np.eye(9, 3)[rows])
 
 
@@ -136,9 +140,9 @@ def test_splits_follow_the_folds():
     folds = np.arange(1, 11)
     assert splits_of_folds(folds).tolist() == ["train"] * 8 + ["val", "test"]
     data = dataset(folds=[1, 8, 9, 10, 9, 10, 10, 2, 3])
-    assert data.split("train").ecg_ids.tolist() == [100, 101, 107, 108]
-    assert data.split("val").ecg_ids.tolist() == [102, 104]
-    assert data.split("test").ecg_ids.tolist() == [103, 105, 106]
+    assert data.split("train").ids.tolist() == [100, 101, 107, 108]
+    assert data.split("val").ids.tolist() == [102, 104]
+    assert data.split("test").ids.tolist() == [103, 105, 106]
     with pytest.raises(UsageError, match="did you mean 'val'"):
         data.split("vali")
     with pytest.raises(UsageError, match="has no val split; it has train"):
@@ -147,11 +151,11 @@ def test_splits_follow_the_folds():
 
 def test_select_is_seeded_sorted_and_at_most_all():
     data = dataset()
-    chosen = data.select(4, seed=1).ecg_ids
+    chosen = data.select(4, seed=1).ids
     assert len(set(chosen)) == 4
     assert chosen.tolist() == sorted(chosen)
-    assert chosen.tolist() == data.select(4, seed=1).ecg_ids.tolist()
-    assert len({tuple(data.select(4, seed=s).ecg_ids) for s in range(20)}) > 5
+    assert chosen.tolist() == data.select(4, seed=1).ids.tolist()
+    assert len({tuple(data.select(4, seed=s).ids) for s in range(20)}) > 5
     assert len(data.select(None)) == len(data.select(100)) == 9
     with pytest.raises(UsageError, match="at least 1"):
         data.select(0)
@@ -166,18 +170,37 @@ def test_fingerprint_sees_every_part_and_nothing_else():
     assert dataset(folds=[1] * 8 + [9]).fingerprint != reference
     assert dataset().take([1, 0, *range(2, 9)]).fingerprint != reference
     other = dataset()
-    other.labels = 1 - other.labels
+    other.targets = 1 - other.targets
     assert other.fingerprint != reference
     without = dataset()
     without.digests = None
     assert without.fingerprint == reference
 
 
+def test_targets_of_other_kinds_have_any_shape_and_count():
+    masks = np.random.default_rng(0).integers(0, 3, (9, 20, 12))
+    data = dataclasses.replace(dataset(), targets=masks, kind="segmentation")
+    assert data.targets.dtype == masks.dtype and not data.multilabel
+    np.testing.assert_array_equal(data.take([4, 2]).targets, masks[[4, 2]])
+    other = dataclasses.replace(data, targets=masks + (np.arange(9) == 8)[:, None, None])
+    assert len({dataset().fingerprint, data.fingerprint, other.fingerprint}) == 3
+    assert data.counts() == {"train": {"records": 9, "patients": 9}}
+    with pytest.raises(UsageError, match=r"targets are \(8, 20, 12\), expected \(9, 20, 12\)"):
+        dataclasses.replace(data, targets=masks[:8])
+
+
+def test_text_ids_and_patients():
+    names = [f"r{i}" for i in range(9)]
+    data = dataclasses.replace(dataset(), ids=names, patients=names)
+    assert data.take([3]).ids.tolist() == ["r3"] and data.fingerprint != dataset().fingerprint
+    assert data.take([]).ids.dtype.kind == "U" and dataset().take([]).ids.dtype == np.int64
+
+
 def test_shapes_must_agree():
-    with pytest.raises(UsageError, match="labels are"):
-        ECGDataset(ScaledSignals(RAW), np.zeros((9, 2)), ["A"], range(9), range(9), [1] * 9, 100)
-    with pytest.raises(UsageError, match="patient_ids is"):
-        ECGDataset(ScaledSignals(RAW), np.zeros((9, 1)), ["A"], range(9), range(8), [1] * 9, 100)
+    with pytest.raises(UsageError, match="targets are"):
+        Dataset(ScaledSignals(RAW), np.zeros((9, 2)), ["A"], range(9), range(9), ["train"] * 9, 100)
+    with pytest.raises(UsageError, match="patients is"):
+        Dataset(ScaledSignals(RAW), np.zeros((9, 1)), ["A"], range(9), range(8), ["train"] * 9, 100)
 
 
 def test_duplicates_count_across_splits_only():
@@ -190,8 +213,8 @@ def test_duplicates_count_across_splits_only():
 def test_patients_across_splits_are_listed():
     data = dataset(folds=[1, 9, 10, 1, 1, 1, 1, 1, 1])
     check_patients(data)
-    data.patient_ids[:2] = 7
-    with pytest.raises(DataError, match=r"1 patients .*patient_id 7\)"):
+    data.patients[:2] = 7
+    with pytest.raises(DataError, match=r"1 patients in more than one split: patient leakage \(patients 7\)"):
         check_patients(data)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from preprocessing import Standardizer
 from preprocessing.batches import Batches
-from preprocessing.dataset import ECGDataset
+from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.transforms.augmentation import Augmentation
 from training.config import TrainConfig
@@ -23,13 +23,13 @@ def dataset(records=11, samples=40, classes=3, lazy=True):
     rng = np.random.default_rng(0)
     stored = rng.integers(-2000, 2000, (records, samples, 12)).astype(np.int16)
     ids = np.arange(records)
-    return ECGDataset(
+    return Dataset(
         signals=ScaledSignals(stored) if lazy else (stored / np.float32(1000)),
-        labels=rng.integers(0, 2, (records, classes)),
+        targets=rng.integers(0, 2, (records, classes)),
         classes=[f"c{i}" for i in range(classes)],
-        ecg_ids=ids,
-        patient_ids=ids,
-        folds=np.ones(records, int),
+        ids=ids,
+        patients=ids,
+        splits=["train"] * records,
         sampling_rate=100,
     )
 
@@ -46,7 +46,7 @@ def test_plain_batches_are_the_standardised_records_in_order():
     signals, labels = (np.concatenate(parts) for parts in zip(*plain.epoch(5), strict=True))
     np.testing.assert_allclose(signals, (data.signals[:] - 0.1) / 0.5, rtol=1e-6, atol=1e-6)
     assert signals.dtype == labels.dtype == np.float32
-    np.testing.assert_array_equal(labels, data.labels)
+    np.testing.assert_array_equal(labels, data.targets)
 
 
 def test_any_batch_can_be_asked_for_alone_and_again():
@@ -74,8 +74,9 @@ def test_epoch_seed_and_batch_each_change_the_numbers():
 @given(size=st.integers(1, 13), seed=st.integers(0, 99), epoch=st.integers(0, 99), shuffle=st.booleans())
 def test_an_epoch_holds_every_record_once(size, seed, epoch, shuffle):
     data = dataset()
-    data.labels[:] = 0
-    marked = dataclasses.replace(data, labels=np.eye(11, dtype=np.uint8), classes=[str(i) for i in range(11)])
+    data.targets[:] = 0
+    names = [str(i) for i in range(11)]
+    marked = dataclasses.replace(data, targets=np.eye(11, dtype=np.uint8), classes=names)
     made = Batches(marked, Standardizer(0, 1), size, seed=seed, shuffle=shuffle)
     labels = [y for _, y in made.epoch(epoch)]
     assert len(labels) == len(made) and all(1 <= len(y) <= size for y in labels)
@@ -140,7 +141,7 @@ def test_each_augmentation_does_what_it_says():
 def test_label_smoothing(multilabel, low, high):
     data = dataset(classes=4)
     made = Batches(data, Standardizer(0, 1), 99, label_smoothing=0.1, multilabel=multilabel)
-    expected = np.where(data.labels, high, low)
+    expected = np.where(data.targets, high, low)
     np.testing.assert_allclose(made.batch(0, 0)[1], expected, rtol=1e-6)
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing import ECGDataset, Standardizer, fit_standardizer
+from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
 from preprocessing.signals import ScaledSignals
 from preprocessing.transforms import standardize
 from preprocessing.transforms.filters import remove_baseline
+from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "proto_goldens.npz"
@@ -24,9 +25,10 @@ def signals(records=5, samples=300, leads=3, seed=0):
 
 def dataset(raw, sampling_rate=100):
     n = len(raw)
-    return ECGDataset(
+    return Dataset(
         ScaledSignals(raw) if raw.dtype == np.int16 else raw,
-        np.zeros((n, 2)), ["A", "B"], np.arange(n), np.arange(n), np.ones(n), sampling_rate,
+        np.zeros((n, 2)), ["A", "B"], np.arange(n), np.arange(n), ["train"] * n, sampling_rate,
+        leads=LEADS[: raw.shape[2]],
     )  # fmt: skip
 
 

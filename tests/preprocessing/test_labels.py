@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databases.ptbxl import parse_scp_codes
+from databases.ptbxl import parse_scp_codes, splits_of_folds
 from databases.scp_groups import GLOBAL, MORPHOLOGY, PROTO_GROUPS, RHYTHM
-from preprocessing.dataset import splits_of_folds
 from preprocessing.targets.ptbxl import build_labels, canonical_task, multilabel, tasks
 from tests.helpers.ptbxl_files import STATEMENTS
 from utils.errors import DataError, UsageError

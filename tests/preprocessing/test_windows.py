@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from attribution.engine.selection import select_windows
 from preprocessing.signals import ScaledSignals
 from preprocessing.targets.beats import AAMI_SYMBOLS, REFERENCE_SYMBOLS, beat_spans, classify, window_label
-from preprocessing.windows import Beats, Regions, Windows, load_windows
+from preprocessing.windows import Beats, Regions, Windows, load_windows, save_windows
 from tests.helpers.window_files import tiny_windows
 from utils.errors import DataError, UsageError
 
@@ -73,7 +74,7 @@ def test_every_golden_window_of_the_reference(shared_data):
         samples = [sample for places in y_raw for sample in places]
         classes = [index for index, places in enumerate(y_raw) for _ in places]
         windows = dataclasses.replace(
-            tiny_windows().select(rows=[0]),
+            tiny_windows().take([0]),
             signals=np.zeros((1, 2880, 1)),
             beats=Beats(np.zeros(len(samples), int), samples, classes),
         )
@@ -145,18 +146,18 @@ def two_leads() -> Windows:
     )
     return Windows(
         signals=ScaledSignals(np.arange(80, dtype=np.int16).reshape(2, 20, 2)),
-        labels=[[0, 1], [1, 1]],
+        targets=[[0, 1], [1, 1]],
         classes=["A", "B"],
         leads=("I", "II"),
         sampling_rate=100,
-        dataset="x",
-        records=["1", "2"],
+        name="x",
+        ids=["1", "2"],
         patients=["1", "2"],
         starts=[0, 0],
         splits=["train", "test"],
-        multilabel=True,
+        kind="multilabel",
         regions=regions,
-        truths=("planted", "P", "QRS", "T"),
+        ground_truths=("planted", "P", "QRS", "T"),
     )
 
 
@@ -169,12 +170,12 @@ def test_mask_of_regions():
         assert np.argwhere(windows.mask(0, target, "T")).tolist() == [[5, 1]]
         assert np.argwhere(windows.mask(0, target, "P")).tolist() == [[9, 1], [10, 1], [11, 1]]
         assert not windows.mask(0, target, "QRS").any()
-    assert dataclasses.replace(windows, truths=()).truths == ("P", "T", "planted")
+    assert dataclasses.replace(windows, ground_truths=()).ground_truths == ("P", "T", "planted")
 
 
 def test_mask_refuses():
     windows = tiny_windows()
-    with pytest.raises(UsageError, match="no truth 'beat': did you mean 'beats'"):
+    with pytest.raises(UsageError, match="no ground truth 'beat': did you mean 'beats'"):
         windows.mask(0, 1, "beat")
     with pytest.raises(UsageError, match="target 4"):
         windows.mask(0, 4, "beats")
@@ -188,44 +189,43 @@ def test_mask_refuses():
 
 def test_select_takes_the_truth_along():
     windows = tiny_windows()
-    chosen = windows.select(rows=[5, 1, 1])
-    assert chosen.records.tolist() == ["203", "100", "100"]
+    chosen = windows.take([5, 1, 1])
+    assert chosen.ids.tolist() == ["203", "100", "100"]
     assert chosen.starts.tolist() == [40, 40, 40]
     for row, old in enumerate([5, 1, 1]):
         assert chosen.spans(row) == windows.spans(old)
         np.testing.assert_array_equal(chosen.signals[row], windows.signals[old])
     assert chosen.fingerprint != windows.fingerprint
-    test = windows.select("test")
-    assert test.records.tolist() == ["203", "203"] and test.spans(0)["F"] == [(0, 40)]
-    assert len(windows.select("val", rows=np.arange(6) < 3)) == 1
-    assert two_leads().select(rows=[1]).truths == ("planted", "P", "QRS", "T")
-    assert np.asarray(two_leads().select(rows=[1]).signals)[0, 0, 0] == np.float32(0.04)
+    test = windows.split("test")
+    assert test.ids.tolist() == ["203", "203"] and test.spans(0)["F"] == [(0, 40)]
+    assert two_leads().take([1]).ground_truths == ("planted", "P", "QRS", "T")
+    assert np.asarray(two_leads().take([1]).signals)[0, 0, 0] == np.float32(0.04)
     with pytest.raises(UsageError, match="unknown split 'tset': did you mean 'test'"):
-        windows.select("tset")
-    with pytest.raises(UsageError, match="no val window here; it has test"):
-        test.select("val")
+        windows.split("tset")
+    with pytest.raises(UsageError, match="has no val split; it has test"):
+        test.split("val")
 
 
 @pytest.mark.parametrize("make", [tiny_windows, two_leads])
 def test_a_file_gives_back_everything(make, tmp_path):
     windows = make()
-    windows.save(tmp_path / "a" / "w.npz")
+    save_windows(windows, tmp_path / "a" / "w.npz")
     again = load_windows(tmp_path / "a" / "w.npz")
     assert again.fingerprint == windows.fingerprint
     np.testing.assert_array_equal(np.asarray(again.signals), np.asarray(windows.signals))
     for name in (
         "classes",
         "leads",
-        "truths",
+        "ground_truths",
         "settings",
         "normal",
-        "multilabel",
-        "dataset",
+        "kind",
+        "name",
         "sampling_rate",
     ):
         assert getattr(again, name) == getattr(windows, name)
     assert isinstance(again.signals, type(windows.signals))
-    again.save(tmp_path / "b.npz")
+    save_windows(again, tmp_path / "b.npz")
     assert (tmp_path / "b.npz").read_bytes() == (tmp_path / "a" / "w.npz").read_bytes()
 
 
@@ -233,16 +233,16 @@ def test_fingerprint_sees_every_change():
     base = tiny_windows()
     changes = [
         {"signals": np.asarray(base.signals) + 1e-3},
-        {"labels": base.labels[::-1]},
+        {"targets": base.targets[::-1]},
         {"classes": ["N", "SVEB", "VEB", "G"]},
         {"leads": ("II",)},
         {"sampling_rate": 11},
-        {"dataset": "svdb"},
-        {"records": ["1001", "00", "200", "200", "203", "203"]},
+        {"name": "svdb"},
+        {"ids": ["1001", "00", "200", "200", "203", "203"]},
         {"patients": ["100", "100", "200", "200", "203", "204"]},
         {"starts": base.starts + 1},
         {"splits": base.splits[::-1]},
-        {"multilabel": True},
+        {"kind": "multilabel"},
         {"normal": []},
         {"settings": {"reference": True}},
         {"beats": base.beats._replace(sample=base.beats.sample + 1)},
@@ -255,7 +255,7 @@ def test_fingerprint_sees_every_change():
 
 def test_damaged_files_are_refused(tmp_path):
     path = tmp_path / "w.npz"
-    tiny_windows().save(path)
+    save_windows(tiny_windows(), path)
     whole = path.read_bytes()
     for size in (0, 1, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
@@ -290,7 +290,7 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(DataError):
         load_windows(tmp_path / "array.npy")
     (tmp_path / "text.npz").write_text("hello")  # numpy's own message recommends to unpickle it
-    with pytest.raises(DataError, match=r"text\.npz is no \.npz file: write it"):
+    with pytest.raises(DataError, match=r"text\.npz .*\(not an \.npz file\): write it"):
         load_windows(tmp_path / "text.npz")
     windows = tiny_windows()
     arrays = dict(np.load(_saved(windows, tmp_path)))
@@ -303,19 +303,47 @@ def test_foreign_files_are_refused(tmp_path):
         load_windows(tmp_path / "object.npz")
 
 
+def test_windows_file_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """A file of 6 MB whose signals would take 6 GB; the size is known from the header alone."""
+    path = tmp_path / "bomb.npz"
+    shape, length = (1_500_000, 1000, 2), 2**20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in {"meta": "{}", "fingerprint": ""}.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.array(text))
+        with archive.open("signals.npy", "w", force_zip64=True) as file:
+            header = {"descr": "<i2", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _ in range(6 * 10**9 // length):
+                file.write(bytes(length))
+            file.write(bytes(6 * 10**9 % length))
+    assert path.stat().st_size < 7e6
+    monkeypatch.setattr(np, "load", None)
+    with pytest.raises(DataError, match=r"bomb\.npz .*would take 6\.0 GB, far too much for its size"):
+        load_windows(path)
+
+
+def test_windows_file_with_a_lying_header_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "short.npz", "w") as archive, archive.open("signals.npy", "w") as file:
+        header = {"descr": "<i2", "fortran_order": False, "shape": (10**9, 10**9, 2)}
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(DataError, match="does not hold the array that its header describes"):
+        load_windows(tmp_path / "short.npz")
+
+
 def _saved(windows, folder):
-    windows.save(folder / "saved.npz")
+    save_windows(windows, folder / "saved.npz")
     return folder / "saved.npz"
 
 
 def test_windows_that_do_not_fit_together_are_refused():
     base = tiny_windows()
     for change, message in [
-        ({"leads": ("I", "II")}, "one column a lead"),
-        ({"classes": ["N"]}, "labels are"),
-        ({"records": ["1"]}, "records is"),
+        ({"leads": ("I", "II")}, "one column per lead"),
+        ({"classes": ["N"]}, "targets are"),
+        ({"ids": ["1"]}, "ids is"),
         ({"splits": ["train"] * 5 + ["tests"]}, "unknown split 'tests'"),
-        ({"labels": np.zeros((6, 4))}, "exactly one class"),
+        ({"targets": np.zeros((6, 4))}, "exactly one class"),
         ({"beats": Beats([6], [0], [0])}, "beyond"),
         ({"beats": Beats([0, 1], [0], [0])}, "different lengths"),
     ]:
@@ -323,17 +351,12 @@ def test_windows_that_do_not_fit_together_are_refused():
             dataclasses.replace(base, **change)
 
 
-def test_to_dataset():
+def test_windows_are_a_dataset():
     windows = tiny_windows()
-    dataset = windows.to_dataset()
-    assert dataset.classes == windows.classes and dataset.leads == ("MLII",)
-    assert dataset.ecg_ids.tolist() == list(range(6))
-    assert dataset.patient_ids.tolist() == [0, 0, 1, 1, 2, 2]
-    assert dataset.splits.tolist() == windows.splits.tolist()
-    assert dataset.folds.tolist() == [1, 1, 9, 9, 10, 10]
-    assert dataset.task == "mitdb" and dataset.sampling_rate == 10
-    assert dataset.split("val").ecg_ids.tolist() == [2, 3]
-    np.testing.assert_array_equal(dataset.signals[2], windows.signals[2])
+    assert (windows.name, windows.kind, windows.multilabel) == ("mitdb", "multiclass", False)
+    assert windows.ids.tolist() == windows.patients.tolist() == ["100", "100", "200", "200", "203", "203"]
+    assert windows.split("val").starts.tolist() == [0, 40]
+    assert windows.labels is windows.targets and windows.records is windows.ids
 
 
 class Sure:
@@ -372,6 +395,6 @@ def test_classes_that_are_never_predicted_are_named(capsys):
 
 def test_counts():
     counts = tiny_windows().counts()
-    assert counts["train"] == {"windows": 2, "patients": 1, "N": 1, "SVEB": 1, "VEB": 0, "F": 0}
+    assert counts["train"] == {"records": 2, "patients": 1, "N": 1, "SVEB": 1, "VEB": 0, "F": 0}
     assert list(counts) == ["train", "val", "test"]
-    assert list(tiny_windows().select("test").counts()) == ["test"]
+    assert list(tiny_windows().split("test").counts()) == ["test"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models_torch import create_model
-from preprocessing import ECGDataset, Standardizer
+from preprocessing import Dataset, Standardizer
 from training.protoecgnet.matching import Matches, assign, best_windows
 from training.protoecgnet.projection import project
 from utils.errors import DataError
@@ -54,15 +54,15 @@ def dataset(labels, seed=0, **changes):
     count = len(labels)
     fields = {
         "signals": np.random.default_rng(seed).standard_normal((count, SAMPLES, 2)).astype(np.float32),
-        "labels": labels,
+        "targets": labels,
         "classes": [f"C{c}" for c in range(labels.shape[1])],
-        "ecg_ids": 1000 + np.arange(count),
-        "patient_ids": np.arange(count),
-        "folds": 1 + np.arange(count) % 8,
+        "ids": 1000 + np.arange(count),
+        "patients": np.arange(count),
+        "splits": ["train"] * count,
         "sampling_rate": 100,
         "leads": LEADS,
     }
-    return ECGDataset(**{**fields, **changes})
+    return Dataset(**{**fields, **changes})
 
 
 def random_labels(records=24, classes=3, seed=1):
@@ -141,19 +141,13 @@ def test_of_equally_good_records_the_first_is_taken_in_one_batch_and_across_batc
         assert [entry["ecg_id"] for entry in entries[:2]] == [1000, 1000]
 
 
-def test_records_come_out_of_nothing_but_training_folds():
+def test_projection_refuses_records_of_other_splits():
     labels = random_labels()
-    for fold, name in ((9, "val"), (10, "test")):
-        folds = np.full(len(labels), 3)
-        folds[4] = fold
-        with pytest.raises(DataError, match=f"record 1004 is in fold {fold}, split '{name}'"):
-            project(network(), dataset(labels, folds=folds), PLAIN)
-        with pytest.raises(DataError, match=f"record 1004 is in fold {fold}"):  # even if it calls itself so
-            project(network(), dataset(labels, folds=folds, splits=["train"] * len(labels)), PLAIN)
-    splits = ["train"] * len(labels)
-    splits[7] = "test"
-    with pytest.raises(DataError, match=r"record 1007 .*split 'test'"):
-        project(network(), dataset(labels, splits=splits), PLAIN)
+    for name in ("val", "test"):
+        splits = ["train"] * len(labels)
+        splits[4] = name
+        with pytest.raises(DataError, match=rf"record 1004 is in the split '{name}' \(1 such records\)"):
+            project(network(), dataset(labels, splits=splits), PLAIN)
 
 
 @pytest.mark.parametrize("one_to_one", [False, True])

@@ -12,7 +12,7 @@ import torch
 import torch_test
 import torch_train
 from benchmarks import protoecgnet as tables
-from preprocessing import ECGDataset, load_ptbxl
+from preprocessing import Dataset, load_ptbxl
 from tests.helpers.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
 from training.checkpoint import load_state, read_card
@@ -342,13 +342,14 @@ def test_intervals_over_the_frequent_classes(chain):
     records, classes = 120, 20
     rng = np.random.default_rng(0)
     labels = (rng.random((records, classes)) < 0.3).astype(np.uint8)
-    dataset = ECGDataset(
+    dataset = Dataset(
         np.zeros((records, 2, 12), np.float32), labels, [f"c{i}" for i in range(classes)],
-        np.arange(records), np.arange(records) // 2, np.full(records, 10), 100,
+        np.arange(records), np.arange(records) // 2, np.full(records, "test"), 100,
     )  # fmt: skip
     p = 0.3 * labels + 0.7 * rng.random((records, classes))
     predictor.thresholds, predictor.calibrator = np.full(classes, 0.5), None
     assert "frequent" not in score(predictor, dataset, p, resamples=50)  # some resamples lose a class
+    labels = dataset.targets
     labels[:, 3:] = 0
     labels[np.arange(4, 38, 2), np.arange(3, 20)] = 1  # seventeen classes of one patient each: nearly all do
     result = score(predictor, dataset, p, resamples=100)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import torch_train
-from preprocessing.dataset import ECGDataset
+from preprocessing.dataset import Dataset
 from tests.helpers.training_files import (
     ROOT,
     call,
@@ -136,8 +136,8 @@ def test_a_keras_model(database, tmp_path, space):
 def test_the_test_fold_is_never_touched(database, tmp_path, space, monkeypatch):
     run(*words(database, tmp_path / "with", space, "--n_trials", 2))
     asked = []
-    split = ECGDataset.split
-    monkeypatch.setattr(ECGDataset, "split", lambda self, name: asked.append(name) or split(self, name))
+    split = Dataset.split
+    monkeypatch.setattr(Dataset, "split", lambda self, name: asked.append(name) or split(self, name))
     other = small_database(tmp_path / "without")
     with open(other / "ptbxl_database.csv", newline="") as file:
         gone = [row["filename_lr"] for row in csv.DictReader(file) if int(row["strat_fold"]) == 10]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 import models_torch
 from models_torch.protoecgnet import BRANCHES
 from models_torch.protoecgnet.losses import full_l1, off_class_l1
-from preprocessing import ECGDataset, Standardizer
+from preprocessing import Dataset, Standardizer
 from training.checkpoint import read_card
 from training.loops.torch_loop import Job
 from training.protoecgnet.config import ProtoConfig
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         return self._network[0].to(scores.device).logits_of(scores[..., 0])
 
 
-def score_records(network: nn.Module, records: ECGDataset, standardizer: Standardizer) -> np.ndarray:
+def score_records(network: nn.Module, records: Dataset, standardizer: Standardizer) -> np.ndarray:
     """Similarities of all prototypes for all records of a split.
 
     Returns shape (N, P).
@@ -74,7 +74,7 @@ def score_records(network: nn.Module, records: ECGDataset, standardizer: Standar
     return np.concatenate(rows)
 
 
-def macro_auc(network: nn.Module, scores: np.ndarray, records: ECGDataset) -> float:
+def macro_auc(network: nn.Module, scores: np.ndarray, records: Dataset) -> float:
     """Macro ROC-AUC of a split from its scores.
 
     Shapes: scores (N, P).
@@ -294,5 +294,5 @@ def _job(
     return Job(classifier, optimizer, loss, card=card, inputs=inputs, weights=state)
 
 
-def _parts(data: TrainingData) -> list[tuple[str, ECGDataset]]:
+def _parts(data: TrainingData) -> list[tuple[str, Dataset]]:
     return [("train", data.train), ("val", data.val)]

@@ -151,8 +151,8 @@ def records_fingerprint(data: TrainingData) -> str:
     """Fingerprint of the recordings and folds, whatever the label set."""
     digest = hashlib.sha256()
     for part in (data.train, data.val):
-        digest.update(part.ecg_ids.tobytes())
-        digest.update(part.folds.tobytes())
+        digest.update(part.ids.tobytes())
+        digest.update((part.splits if part.folds is None else part.folds).tobytes())
         if part.digests is not None:
             digest.update("".join(part.digests.tolist()).encode())
     return digest.hexdigest()

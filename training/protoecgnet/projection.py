@@ -18,11 +18,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models_torch.protoecgnet import ProtoECGNet
-from preprocessing import ECGDataset, Standardizer
+from preprocessing import Dataset, Standardizer
 from training.protoecgnet.matching import Matches, assign, best_windows
 from utils.errors import DataError
 
-_LAST_TRAINING_FOLD = 8
 _KEEP_BYTES = 256e6  # features of so many bytes are kept for a second pass
 
 
@@ -56,7 +55,7 @@ class Projection:
 
 def project(
     model: ProtoECGNet,
-    records: ECGDataset,
+    records: Dataset,
     standardizer: Standardizer,
     one_to_one: bool = False,
     batch_size: int = 64,
@@ -68,7 +67,7 @@ def project(
     ----------
     model : ProtoECGNet
         Not changed, see `Projection.apply`; works in evaluation mode.
-    records : ECGDataset
+    records : Dataset
         The training split, with the model's classes; signals in mV at the model's sampling rate.
     standardizer : Standardizer
         That of the model.
@@ -113,14 +112,13 @@ def project(
     return Projection(found.vectors, prototypes, report)
 
 
-def _check(model: ProtoECGNet, records: ECGDataset) -> None:
-    held_out = np.flatnonzero((records.splits != "train") | (records.folds > _LAST_TRAINING_FOLD))
+def _check(model: ProtoECGNet, records: Dataset) -> None:
+    held_out = np.flatnonzero(records.splits != "train")
     if held_out.size:
         first = held_out[0]
         raise DataError(
-            f"prototypes must come from training records, but record {records.ecg_ids[first]} is in fold "
-            f"{records.folds[first]}, split '{records.splits[first]}' ({held_out.size} such records): "
-            "pass dataset.split('train')"
+            f"prototypes must come from training records, but record {records.ids[first]} is in the split "
+            f"'{records.splits[first]}' ({held_out.size} such records): pass dataset.split('train')"
         )
     if len(records.classes) != model.identity.shape[1]:
         raise DataError(
@@ -134,7 +132,7 @@ def _check(model: ProtoECGNet, records: ECGDataset) -> None:
 class _Reader:
     """Features of the records that are candidates for any prototype; the others need no reading."""
 
-    def __init__(self, model: ProtoECGNet, records: ECGDataset, standardizer: Standardizer, batch_size: int):
+    def __init__(self, model: ProtoECGNet, records: Dataset, standardizer: Standardizer, batch_size: int):
         self.model, self.records, self.standardizer = model, records, standardizer
         self.batch_size = batch_size
         self.device = model.prototype_vectors.device
@@ -243,7 +241,7 @@ def _share(reader: _Reader, found: Matches, left: np.ndarray) -> None:
     found.put(prototypes, sources, at, values, torch.cat(features), where)
 
 
-def _describe(model: ProtoECGNet, records: ECGDataset, found: Matches) -> list[dict[str, Any]]:
+def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict[str, Any]]:
     """The card's list of prototypes."""
     to_ms = 1000 / records.sampling_rate
     entries = []
@@ -281,7 +279,7 @@ def _describe(model: ProtoECGNet, records: ECGDataset, found: Matches) -> list[d
 
 
 def _report(
-    model: ProtoECGNet, records: ECGDataset, found: Matches, prototypes: list[dict[str, Any]]
+    model: ProtoECGNet, records: Dataset, found: Matches, prototypes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Counts, duplicates and how far the vectors moved."""
     done = [entry for entry in prototypes if entry["ecg_id"] is not None]

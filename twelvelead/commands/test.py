@@ -15,7 +15,6 @@ from training.config import TrainConfig
 from training.evaluate import predict_dataset, predictions_csv, score, table
 from training.fold10_log import record_scoring
 from training.predictor import load_predictor
-from training.setup import split_names
 from utils.config import read_config
 from utils.errors import UsageError, nearest
 from utils.files import read_json, write_json, write_npz, write_text
@@ -129,7 +128,7 @@ def main(
     if options.limit:
         test = test.select(options.limit, options.seed)
     probabilities = predict_dataset(predictor, test, options.batchsize)
-    split, fingerprint = split_names(card["task"])[2], dataset.fingerprint
+    split, fingerprint = dataset.split_names["test"], dataset.fingerprint
     record_scoring(run, card, test, fingerprint, split, data_dir, options.output_dir)
     result = score(predictor, test, probabilities, options.resamples, options.seed)
 
