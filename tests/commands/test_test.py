@@ -158,9 +158,9 @@ def test_one_record_gives_probabilities_and_says_what_cannot_be_computed(trained
 
 def test_a_class_of_one_patient_leaves_the_values_without_intervals(trained, database):
     test = load_ptbxl(database).split("test").take(np.arange(30))
-    test.labels = np.zeros_like(test.labels)
-    test.labels[0] = test.labels[3] = 1
-    test.patient_ids = np.where(np.arange(30) < 4, 1, 2)
+    test.targets = np.zeros_like(test.targets)
+    test.targets[[0, 3]] = 1
+    test.patients = np.where(np.arange(30) < 4, 1, 2)
     predictor = load_predictor("ecgnet", trained)
     result = score(predictor, test, predictor.predict(test.signals), 50)
     assert 0 <= result["metrics"]["macro_roc_auc"] <= 1
