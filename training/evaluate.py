@@ -65,7 +65,7 @@ def score(
 
 
 def _calibrated(
-    dataset: ECGDataset,
+    dataset: Dataset,
     raw: np.ndarray,
     calibrated: np.ndarray,
     possible: bool,
