@@ -15,6 +15,8 @@ from utils.config import Options, check_values, first_words, option, parse
 from utils.errors import UsageError
 from utils.yaml_files import read_mapping
 
+_SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
+
 
 @dataclass
 class DataOptions(Options):
@@ -80,21 +82,39 @@ class ModelOptions(Options):
 class OptimizerOptions(Options):
     """How a model is optimized."""
 
-    batchsize: int = option(32, "records of a batch", group="optimization", min=1, alias=("batch_size",))
+    batchsize: int = option(
+        32,
+        "records of a batch",
+        group="optimization",
+        min=1,
+        alias=("batch_size",),
+        search={"choices": (16, 32, 64)},
+    )
     epochs: int = option(
         60, "largest number of epochs", group="optimization", scope="stop", min=1, searchable=False
     )
-    lr: float = option(1e-3, "learning rate of Adam", group="optimization", above=0)
+    lr: float = option(
+        1e-3,
+        "learning rate of Adam",
+        group="optimization",
+        above=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
+    )
     schedule: str = option(
         "constant",
         "learning rate over the run: constant; cosine; plateau (halved after 5 epochs without a smaller "
         "validation loss); cyclic (triangles from a tenth to ten times lr, up in 4 epochs)",
-        choices=("constant", "cosine", "plateau", "cyclic"),
+        choices=_SCHEDULES,
+        search={"choices": _SCHEDULES},
         group="optimization",
     )
     warmup_epochs: float = option(0.0, "epochs of linear warm-up (cosine only)", group="optimization", min=0)
     weight_decay: float = option(
-        0.0, "decoupled weight decay (AdamW); 0: plain Adam", group="optimization", min=0
+        0.0,
+        "decoupled weight decay (AdamW); 0: plain Adam",
+        group="optimization",
+        min=0,
+        search={"low": 1e-5, "high": 1e-1, "log": True},
     )
     clip_norm: float = option(
         -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)",
@@ -104,7 +124,9 @@ class OptimizerOptions(Options):
         20, "early-stopping patience in epochs, on the validation score", group="optimization",
         scope="stop", min=1,
     )  # fmt: skip
-    label_smoothing: float = option(0.0, "label smoothing", group="optimization", min=0, below=1)
+    label_smoothing: float = option(
+        0.0, "label smoothing", group="optimization", min=0, below=1, search={"low": 0.0, "high": 0.1}
+    )
     keep: str = option(
         "best", "weights to keep: of the epoch with the best validation score, or of the last one",
         choices=("best", "last"), group="optimization", scope="stop",
@@ -116,19 +138,35 @@ class AugmentationOptions(Options):
     """How training batches are augmented."""
 
     crop: int = option(
-        0, "train on random crops of this many samples (0: whole records)", group="augmentation", min=0
+        0,
+        "train on random crops of this many samples (0: whole records)",
+        group="augmentation",
+        min=0,
+        search=lambda config: {"choices": (0, 5 * config.sampling_rate // 2, 5 * config.sampling_rate)},
     )
     shift: float = option(
         0.0, "largest circular shift, as a fraction of the record", group="augmentation", min=0
     )
-    scale: float = option(0.0, "amplitudes times 1 - scale .. 1 + scale", group="augmentation", min=0)
+    scale: float = option(
+        0.0,
+        "amplitudes times 1 - scale .. 1 + scale",
+        group="augmentation",
+        min=0,
+        search={"low": 0.0, "high": 0.3},
+    )
     noise: float = option(
-        0.0, "largest noise, in units of the standardized signal", group="augmentation", min=0
+        0.0,
+        "largest noise, in units of the standardized signal",
+        group="augmentation",
+        min=0,
+        search={"low": 0.0, "high": 0.1},
     )
     lead_dropout: float = option(
         0.0, "probability that a lead is silenced", group="augmentation", min=0, below=1
     )
-    mixup: float = option(0.0, "alpha of mixup", group="augmentation", min=0)
+    mixup: float = option(
+        0.0, "alpha of mixup", group="augmentation", min=0, search={"low": 0.0, "high": 0.4}
+    )
 
     @property
     def augmentation(self) -> Augmentation | None:

@@ -34,6 +34,8 @@ class Family:
     ``translate``: turns other names of flags and values into ours.
     ``epochs``: epochs of a full run.
     ``start``: checkpoint folder that every trial starts from, as a path; empty for none.
+    ``searched``: names of the settings that a study of this run searches by default; None for all that
+        have a range.
     ``defaults``: values of flags where a study wants others than a run.
     """
 
@@ -45,6 +47,7 @@ class Family:
     translate: Callable[[Sequence[str]], list[str]] = list
     epochs: Callable[[Any], int] = _epochs
     start: Callable[[Any], str] = _start
+    searched: Callable[[Any], Sequence[str] | None] = lambda config: None
     defaults: dict[str, Any] | None = None
 
 
@@ -83,7 +86,13 @@ def family_of(model: str) -> Family:
 
 
 def _proto_family(options: dict[str, Any]) -> Family:
-    from training.protoecgnet.config import ProtoConfig, check_proto, stage_config, translate
+    from training.protoecgnet.config import (
+        ProtoConfig,
+        check_proto,
+        searched_settings,
+        stage_config,
+        translate,
+    )
     from training.protoecgnet.networks import source_of
     from training.protoecgnet.stages import run_stage
 
@@ -116,6 +125,7 @@ def _proto_family(options: dict[str, Any]) -> Family:
         translate=translate,
         epochs=epochs,
         start=start,
+        searched=searched_settings,
         defaults={"training_stage": "joint"},
     )
 

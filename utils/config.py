@@ -51,6 +51,7 @@ def option(
     above: float | None = None,
     below: float | None = None,
     searchable: bool | None = None,
+    search: Mapping[str, Any] | Callable[[Any], Mapping[str, Any]] | None = None,
     stage: str = "",
     alias: Sequence[str] = (),
     old: Sequence[str] = (),
@@ -66,6 +67,7 @@ def option(
     ``scope``: what the field changes, see `SCOPES`.
     ``min, max, above, below``: range of a number; ``min`` and ``max`` belong to it.
     ``searchable``: whether a study may search the field; by default where it changes the result.
+    ``search``: what a study searches by default: low, high and log, or choices; may depend on the options.
     ``stage``: first training stage that reads the field; empty for the first of all.
     ``alias``: further names, as in published code.
     ``old``: former names, accepted with a note for one version.
@@ -78,6 +80,7 @@ def option(
         **{"help": help, "choices": choices, "group": group, "scope": scope, "min": min, "max": max},
         **{"above": above, "below": below, "stage": stage, "alias": tuple(alias), "old": tuple(old)},
         **{"values": dict(values or {}), "required": required, "positional": positional, "metavar": metavar},
+        "search": search,
         "searchable": scope in ("result", "stop") if searchable is None else searchable,
     }
     if isinstance(default, list | dict):
@@ -204,6 +207,19 @@ def read_config(
     Keys that only the classes `also` know are checked, too, and left out.
     """
     where = f"--config {path}"
+    values = read_mapping(path, where)
+    plugins.require(values.pop("plugins", []), where)
+    return accept_values(values, where, kind, renamed, also)
+
+
+def accept_values(
+    values: Mapping[Any, Any],
+    where: str,
+    kind: type[Options],
+    renamed: Mapping[str, str] | None = None,
+    also: Sequence[type[Options]] = (),
+) -> dict[str, Any]:
+    """Check names and types of values; errors begin with `where`."""
     known: dict[str, tuple[Field, FieldType]] = {}
     new: dict[str, str] = dict(renamed or {})
     for cls in (*also[::-1], kind):
@@ -211,10 +227,7 @@ def read_config(
         known |= {f.name: (f, types[f.name]) for f in fields_of(cls)}
         new |= {name: f.name for f in fields_of(cls) for name in (*f.metadata["alias"], *f.metadata["old"])}
     result = {}
-    for key, value in read_mapping(path, where).items():
-        if key == "plugins":
-            plugins.require(value, where)
-            continue
+    for key, value in values.items():
         name = new.get(key, key) if isinstance(key, str) else key
         if name not in known:
             raise UsageError(f"{where}: unknown key {short(key)}: {nearest(str(key)[:80], known)}")
@@ -297,10 +310,20 @@ def parse(
     return (check(options) if check else None) or options
 
 
+def given_names(kind: type[Options] | Options, words: Sequence[str]) -> set[str]:
+    """Names of the fields whose flags, or other names of them, are on a command line."""
+    names = {n: f.name for f in fields_of(kind) for n in (f.name, *f.metadata["alias"], *f.metadata["old"])}
+    return {names[flag] for flag in _flags(words) if flag in names}
+
+
+def _flags(words: Sequence[str]) -> set[str]:
+    return {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+
+
 def _say_notes(
     words: Sequence[str], kind: type[Options], renamed: Mapping[str, str], ignored: Mapping[str, str]
 ) -> None:
-    given = {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    given = _flags(words)
     former = {name: f.name for f in fields_of(kind) for name in f.metadata["old"]}
     for old, new in {**former, **renamed}.items():
         if old in given:

@@ -11,7 +11,7 @@ from training import families as tune_family
 from training.config import TrainConfig, check
 from training.experiments import tune_plan
 from training.experiments.search_space import check_space, default_space, read_space
-from training.protoecgnet.config import ProtoConfig
+from training.protoecgnet.config import ProtoConfig, searched_settings
 from utils.errors import UsageError
 
 
@@ -43,7 +43,7 @@ def space(tmp_path):
         ("lr: {choices: [1, 1.0]}", "twice"),
         ("batchsize: {low: 8, high: 16.5}", "high must be of type int, not 16.5"),
         ("batchsize: {choices: [true]}", "must be of type int, not True"),
-        ("schedule: {low: 1, high: 2}", "is no number"),
+        ("schedule: {low: 1, high: 2}", "is not a number"),
         (
             "schedule: {choices: [cosin]}",
             "the space has schedule = 'cosin', but unknown schedule 'cosin': did you mean 'cosine'",
@@ -68,12 +68,12 @@ def test_a_wrong_space_is_named(tmp_path, space, text, message):
     [
         (["--model", "ecgnett"], "unknown model 'ecgnett': did you mean 'ecgnet'"),
         (["--model="], "--model is missing"),
-        (["--n_trials", "0"], "--n_trials must be above 0"),
+        (["--n_trials", "0"], "--n_trials must be at least 1"),
         (["--study", "a/b"], "must be a plain folder name"),
-        (["--overwrite"], "to begin a study anew, remove"),
+        (["--overwrite"], "to start a study over, remove"),
         (["--devices", "2"], "start one worker for each GPU"),
         (["--lr", "0"], "--lr must be above 0"),
-        (["--task", "mi_reference", "--sub"], "no validation fold"),
+        (["--task", "mi_reference", "--sub"], "no validation split"),
         (["--init", "absent"], "no trained model 'absent'"),
         (["--space", "absent.yaml"], "--space absent.yaml: No such file"),
     ],
@@ -91,31 +91,25 @@ def test_an_unknown_flag_names_the_nearest(tmp_path, space, capsys):
 
 
 def test_the_built_in_space_leaves_out_what_is_given():
-    names = [d.name for d in default_space(TrainConfig(model="ecgnet"), {"dropout": 0.1})]
-    assert names == [
+    names = {d.name for d in default_space(TrainConfig(model="ecgnet"), {"dropout": 0.1})}
+    assert names == {
         *("lr", "schedule", "batchsize", "model_config.dropout", "scale", "noise", "weight_decay"),
         *("crop", "mixup", "label_smoothing"),
-    ]
+    }
     config = TrainConfig(model="ecgnet", model_config={"dropout": 0.3}, sampling_rate=500)
     space = default_space(config, {"dropout": 0.1}, ["lr", "noise"])
     assert not {"lr", "noise", "model_config.dropout"} & {d.name for d in space}
     assert next(d for d in space if d.name == "crop").choices == (0, 1250, 2500)
     check_space(space, config, ["ecgnet"], check)
     proto = ProtoConfig(branch="rhythm", training_stage="joint")
-    assert [d.name for d in default_space(proto, {})] == [
-        *(
-            "lr",
-            "schedule",
-            "batchsize",
-            "l2",
-            "dropout",
-            "single_class_prototype_per_class",
-            "scale",
-            "noise",
-        )
-    ]
-    proto = dataclasses.replace(proto, training_stage="classifier")
-    assert [d.name for d in default_space(proto, {})] == ["classifier_lr", "batchsize", "l2", "l1"]
+    trunk = {"lr", "schedule", "batchsize", "l2", "dropout", "scale", "noise"}
+    for stage, names in {
+        "joint": trunk | {"single_class_prototype_per_class"},
+        "feature_extractor": trunk,
+        "classifier": {"classifier_lr", "batchsize", "l2", "l1"},
+    }.items():
+        proto = dataclasses.replace(proto, training_stage=stage)
+        assert {d.name for d in default_space(proto, {}, names=searched_settings(proto))} == names
 
 
 def test_flags_and_the_configuration_file_are_fixed(tmp_path):

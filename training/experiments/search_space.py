@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.trial import BaseTrial
 
-from training.config import TrainConfig
+from training.config import TrainOptions
+from training.experiments.plan import OPTION, changed
+from utils.config import fields_of, names_of
 from utils.errors import UsageError, nearest
+from utils.flags import short
+from utils.yaml_files import read_yaml
 
-OPTION = "model_config."  # in front of the name of a model's own option
 _KEYS = ("low", "high", "log", "choices")
-
-# Searching these would compare trials that do not answer the same question, or that cannot be told apart.
-_NEVER_SEARCHED = {
-    *("model", "data_dir", "task", "sub", "min_likelihood", "limit", "partial", "epochs", "seed", "run"),
-    *("init", "resume", "overwrite", "loggr", "threads", "devices", "output_dir", "model_config"),
-    *("branch", "training_stage", "classifier_epochs"),
-}
+# Options of many models and their default range, where the configuration has no field of that name.
+_OPTION_RANGES = {"dropout": {"low": 0.0, "high": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -71,76 +67,48 @@ def _stored(choice: Any) -> Any:
 
 
 def default_space(
-    config: TrainConfig, options: Mapping[str, Any], given: Sequence[str] = ()
+    config: TrainOptions,
+    options: Mapping[str, Any],
+    given: Collection[str] = (),
+    names: Sequence[str] | None = None,
 ) -> list[Dimension]:
-    """The built-in space: ProtoECGNet's published one, where its settings exist, and augmentation."""
-    names = {f.name: f for f in dataclasses.fields(config)}
-    rate, stage = config.sampling_rate, getattr(config, "training_stage", "")
-    space = [
-        Dimension("lr", 1e-6, 1e-2, log=True),
-        Dimension("schedule", choices=tuple(names["schedule"].metadata["choices"])),
-        Dimension("batchsize", choices=(16, 32, 64)),
-        Dimension("l2", 1e-6, 1e-2, log=True),
-        Dimension("dropout", 0.0, 0.5),
-        Dimension("single_class_prototype_per_class", 1, 20),
-        Dimension("scale", 0.0, 0.3),
-        Dimension("noise", 0.0, 0.1),
-    ]
-    if stage == "classifier":  # everything before the last layer is frozen
-        space = [
-            Dimension("classifier_lr", 1e-6, 1e-2, log=True),
-            Dimension("batchsize", choices=(16, 32, 64)),
-            Dimension("l2", 1e-6, 1e-2, log=True),
-            Dimension("l1", 1e-6, 1e-2, log=True),
-        ]
-    if stage == "feature_extractor":  # which has no prototypes yet
-        space = [d for d in space if d.name != "single_class_prototype_per_class"]
-    if "l2" not in names:  # the same thing in another form
-        space.append(Dimension("weight_decay", 1e-5, 1e-1, log=True))
-    if config.model != "protoecgnet":  # its losses need whole records and labels that are 0 or 1
-        space += [
-            Dimension("crop", choices=(0, 5 * rate // 2, 5 * rate)),
-            Dimension("mixup", 0.0, 0.4),
-            Dimension("label_smoothing", 0.0, 0.1),
-        ]
-    # a setting may be a field of the run or an option of the model
-    space = [
-        d if d.name in names else dataclasses.replace(d, name=OPTION + d.name)
-        for d in space
-        if d.name in names or d.name in options
-    ]
-    return [
-        d for d in space if d.name not in given and d.name.removeprefix(OPTION) not in config.model_config
+    """The built-in space: all settings that declare a range (or those named), except of those given."""
+    space = []
+    for f in fields_of(config, searchable=True):
+        search = f.metadata["search"]
+        if search and (names is None or f.name in names) and f.name not in given:
+            space.append(Dimension(f.name, **(search(config) if callable(search) else search)))
+    return space + [
+        Dimension(OPTION + name, **ends)
+        for name, ends in _OPTION_RANGES.items()
+        if name in options and name not in names_of(config) and name not in config.model_config
     ]
 
 
-def read_space(path: str | Path, config: TrainConfig, options: Mapping[str, Any]) -> list[Dimension]:
+def read_space(path: str | Path, config: TrainOptions, options: Mapping[str, Any]) -> list[Dimension]:
     """Read a space from YAML: setting -> {low, high, log} or {choices}."""
     where = f"--space {path}"
-    try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{where}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{where} is not valid YAML: {error}") from error
+    entries = read_yaml(path, where)
     if not isinstance(entries, dict) or not entries:
         raise UsageError(f"{where} must be a mapping such as 'lr: {{low: 1e-5, high: 1e-2, log: true}}'")
-    fields = {k: v for k, v in type(config)().to_json().items() if k not in _NEVER_SEARCHED}
-    known = fields | {OPTION + key: default for key, default in options.items()}
+    fixed = {f.name for f in fields_of(config, searchable=False)}
+    defaults = type(config)().to_json()
+    known = {f.name: defaults[f.name] for f in fields_of(config, searchable=True)}
+    known |= {OPTION + key: default for key, default in options.items()}
     space = []
     for name, entry in entries.items():
-        if name in _NEVER_SEARCHED:
+        if name in fixed:
             hint = f": name an option of the model, {OPTION}NAME" if name == "model_config" else ""
             raise UsageError(f"{where}: '{name}' is the same in all trials and cannot be searched{hint}")
         if name not in known:
-            raise UsageError(f"{where}: unknown setting '{name}': {nearest(str(name), known)}")
+            raise UsageError(f"{where}: unknown setting {short(name)}: {nearest(str(name)[:80], known)}")
         space.append(_dimension(f"{where}: {name}", name, entry, known[name]))
     return space
 
 
 def _dimension(where: str, name: str, entry: Any, default: Any) -> Dimension:
     if not isinstance(entry, dict):
-        raise UsageError(f"{where} must be {{low, high, log}} or {{choices}}, not {entry!r}")
+        raise UsageError(f"{where} must be {{low, high, log}} or {{choices}}, not {short(entry)}")
     for key in entry:
         if key not in _KEYS:
             raise UsageError(f"{where}: unknown key '{key}': {nearest(str(key), _KEYS)}")
@@ -153,13 +121,13 @@ def _dimension(where: str, name: str, entry: Any, default: Any) -> Dimension:
             raise UsageError(f"{where}: a value is among the choices twice")
         return Dimension(name, choices=tuple(choices))
     if isinstance(default, bool) or not isinstance(default, int | float):
-        raise UsageError(f"{where} is no number: give {{choices: [...]}}")
+        raise UsageError(f"{where} is not a number: give {{choices: [...]}}")
     if not {"low", "high"} <= entry.keys():
         raise UsageError(f"{where} needs both low and high, or choices")
     low, high = (_of_kind(f"{where}: {key}", entry[key], default) for key in ("low", "high"))
     log = entry.get("log", False)
     if not isinstance(log, bool):
-        raise UsageError(f"{where}: log must be true or false, not {log!r}")
+        raise UsageError(f"{where}: log must be true or false, not {short(log)}")
     if not low < high:
         raise UsageError(f"{where}: low ({low}) must be below high ({high})")
     if log and low <= 0:
@@ -180,19 +148,12 @@ def _of_kind(where: str, value: Any, default: Any) -> Any:
     elif default is None or type(value) is (list if isinstance(default, tuple) else type(default)):
         return value
     kind = {float: "number", tuple: "list"}.get(type(default), type(default).__name__)
-    raise UsageError(f"{where} must be of type {kind}, not {value!r}")
-
-
-def with_values(config: TrainConfig, values: Mapping[str, Any]) -> TrainConfig:
-    """Put the values of a trial into a configuration."""
-    options = {k.removeprefix(OPTION): v for k, v in values.items() if k.startswith(OPTION)}
-    fields = {k: v for k, v in values.items() if not k.startswith(OPTION)}
-    return dataclasses.replace(config, **fields, model_config={**config.model_config, **options})
+    raise UsageError(f"{where} must be of type {kind}, not {short(value)}")
 
 
 def check_space(
     space: Sequence[Dimension],
-    config: TrainConfig,
+    config: TrainOptions,
     models: Sequence[str],
     check: Callable[[Any, Sequence[str]], Any],
 ) -> None:
@@ -202,6 +163,6 @@ def check_space(
     for dimension in space:
         for value in dimension.corners():
             try:
-                check(with_values(config, {dimension.name: value}), models)
+                check(changed(config, {dimension.name: value}), models)
             except UsageError as error:
                 raise UsageError(f"the space has {dimension.name} = {value!r}, but {error}") from error

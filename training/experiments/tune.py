@@ -43,7 +43,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from training.experiments.search_space import with_values
+from training.experiments.plan import changed
 from training.experiments.study import (
     best_trial,
     kind,
@@ -55,12 +55,11 @@ from training.experiments.study import (
     trials_of,
 )
 from training.experiments.tune_plan import Plan, check_same_study, parse_plan
+from utils.config import names_of
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
-from utils.files import jsonable, write_text
+from utils.files import write_text
 from utils.provenance import command
 
-# What belongs to a machine or to one start of a run, and not into best.yaml.
-_NOT_IN_FILE = {"output_dir", "resume", "overwrite", "threads", "devices", "loggr"}
 # What PyTorch and TensorFlow raise when a batch or a model is too large for the device.
 _OUT_OF_MEMORY = {"OutOfMemoryError", "ResourceExhaustedError", "MemoryError"}
 
@@ -69,7 +68,7 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
     """Train one trial and tell the study how it went."""
     values = {d.name: d.suggest(trial) for d in plan.space}
     print(f"trial {trial.number}: {_in_words(values)}", flush=True)
-    config = with_values(plan.fixed, values)
+    config = changed(plan.fixed, values)
     folder = plan.folder / "trials" / str(trial.number)
     config = dataclasses.replace(config, output_dir=str(folder), init=plan.start, overwrite=True)
     epochs = plan.family.epochs(config)
@@ -164,14 +163,13 @@ def write_results(study: Study, plan: Plan) -> None:
 def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
     """What a --config file needs: the searched settings, and the fixed ones that are not the defaults."""
     values = {d.name: d.value(best.params[d.name]) for d in plan.space}
-    config = with_values(plan.fixed, values).to_json()
+    config = changed(plan.fixed, values).to_json()
     defaults = plan.family.config_class().to_json()
     config["run"] = config["run"] or f"{plan.study}_best"
     config["init"] = config["init"] or plan.start  # trials of a later stage start from an earlier one
-    needed = {"model", "training_stage", "branch", *values} & config.keys()
-    return jsonable(
-        {k: v for k, v in config.items() if k in needed or (k not in _NOT_IN_FILE and v != defaults[k])}
-    )
+    needed = {"model", "training_stage", "branch", *values}
+    wanted = names_of(plan.fixed, ("result", "stop")) | {"run", "data_dir", "partial"}
+    return {k: v for k, v in config.items() if k in needed or (k in wanted and v != defaults[k])}
 
 
 def tune(plan: Plan) -> FrozenTrial | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from optuna.study import Study
 
@@ -15,13 +13,30 @@ from training.checkpoint import read_card
 from training.config import TrainConfig, chosen_model
 from training.experiments.search_space import Dimension, check_space, default_space, read_space
 from training.families import Family, family_of, model_names
-from utils.config import add_options, read_config
+from utils.config import Options, fields_of, given_names, names_of, option, parse, stored_settings
 from utils.errors import UsageError, nearest
 from utils.files import jsonable
-from utils.flags import Parser, true_or_false
 
-# What may differ between the workers of a study and between its continuations.
-_FREE = {"data_dir", "partial", "init", "resume", "overwrite", "loggr", "threads", "output_dir", "run"}
+
+@dataclass
+class StudyOptions(Options):
+    """What a study is, beside the settings of its runs."""
+
+    study: str = option("", "name of the study (default: the model)", group="study", scope="run")
+    n_trials: int = option(50, "trials of all workers together", group="study", scope="run", min=1)
+    space: str = option(
+        "", "YAML file of what is searched (default: built in)", group="study", scope="run", metavar="FILE"
+    )
+    storage: str = option(
+        "", "sqlite:///FILE (default: journal.log in the folder of the study)", group="study", scope="machine"
+    )
+    keep_weights: bool = option(
+        False, "True: keep the weights of all trials, not of the best alone", group="study", scope="run"
+    )
+    alone: bool = option(
+        False, "True: no other worker is at work: take over whatever was left unfinished", group="study",
+        scope="run",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,104 +64,69 @@ class Plan:
     family: Family
 
 
-def parse_plan(args: Sequence[str], description: str = "") -> Plan:
+def parse_plan(args: Sequence[str], description: str | None = "") -> Plan:
     """Read the flags."""
     model = chosen_model(args)
     names = model_names(model)
     family = family_of(model) if model in names else None
-    args = family.translate(args) if family else args
-    parser = Parser(prog="python -m training.experiments.tune", description=description)
-    group = parser.add_argument_group("study")
-    group.add_argument("--study", default="", help="name of the study (default: the model)")
-    group.add_argument(
-        "--n_trials", type=int, default=50, help="trials of all workers together (default: 50)"
-    )
-    group.add_argument("--space", metavar="FILE", help="YAML file of what is searched (default: built in)")
-    group.add_argument(
-        "--storage", default="", help="sqlite:///FILE (default: journal.log in the folder of the study)"
-    )
-    switch: Any = {
-        "nargs": "?",
-        "const": True,
-        "default": False,
-        "type": true_or_false,
-        "metavar": "True|False",
-    }
-    group.add_argument(
-        "--keep_weights", **switch, help="keep the weights of all trials, not of the best alone"
-    )
-    group.add_argument(
-        "--alone", **switch, help="no other worker is at work: take over whatever was left unfinished"
-    )
-    add_options(parser, family.config_class if family else TrainConfig, {"model": names})
-    if {"-h", "--help"} & set(args):
-        parser.parse_args(args)
-    if family is None:
+    if family is None and not {"-h", "--help"} & set(args):
         what = f"unknown model '{model}'" if model else "--model is missing"
         raise UsageError(f"{what}: {nearest(model, names)}")
-    file = parser.parse_known_args(args)[0].config
-    parser.set_defaults(
-        **{**(family.defaults or {}), **(read_config(file, family.config_class) if file else {})}
+    config_class = family.config_class if family else TrainConfig
+    options = parse(
+        dataclasses.make_dataclass("TuneOptions", [], bases=(StudyOptions, config_class)),
+        family.translate(args) if family else args,
+        prog="python -m training.experiments.tune",
+        description=description,
+        defaults=family.defaults if family else None,
+        choices={"model": names},
     )
-    flags = parser.parse_args(args)
-    settings = {f.name: getattr(flags, f.name) for f in dataclasses.fields(family.config_class)}
-    # --resume changes nothing: a study always goes on
-    fixed = family.config_class(**{**settings, "model": model, "resume": False})
-    return _checked_plan(flags, fixed, family, names, args)
+    settings = {f.name: getattr(options, f.name) for f in fields_of(config_class)}
+    # --resume changes nothing: a study always continues
+    return _checked_plan(options, config_class(**{**settings, "resume": False}), family, names, args)
 
 
 def _checked_plan(
-    flags: argparse.Namespace, fixed: TrainConfig, family: Family, names: list[str], args: Sequence[str]
+    options: StudyOptions, fixed: TrainConfig, family: Family, names: list[str], args: Sequence[str]
 ) -> Plan:
     if fixed.sub and not fixed.init:  # as the training scripts do
         fixed = dataclasses.replace(fixed, init=fixed.model)
     checked = family.check(fixed, names)
-    study = flags.study or fixed.model
+    study = options.study or fixed.model
     folder = Path(fixed.output_dir) / "tuning" / study
     if Path(study).name != study or study.startswith("."):
         raise UsageError(f"--study '{study}' must be a plain folder name")
-    if flags.n_trials < 1:
-        raise UsageError(f"--n_trials must be above 0, not {flags.n_trials}")
     if fixed.overwrite:
-        raise UsageError(f"--overwrite is for single runs: to begin a study anew, remove {folder}")
+        raise UsageError(f"--overwrite is for single runs: to start a study over, remove {folder}")
     if fixed.devices != 1:
         raise UsageError("--devices: a trial runs on one device; start one worker for each GPU instead")
     if checked.task == "mi_reference":
         raise UsageError(
-            "--task mi_reference has no validation fold: its test records would make every choice"
+            "--task mi_reference has no validation split: its test records would make every choice"
         )
-    given = [f.name for f in dataclasses.fields(fixed) if any(w.split("=")[0] == f"--{f.name}" for w in args)]
-    space = (
-        read_space(flags.space, fixed, family.options)
-        if flags.space
-        else default_space(fixed, family.options, given)
-    )
+    if options.space:
+        space = read_space(options.space, fixed, family.options)
+    else:
+        space = default_space(fixed, family.options, given_names(fixed, args), family.searched(fixed))
     check_space(space, fixed, names, family.check)
-    return Plan(
-        study,
-        folder,
-        flags.storage,
-        flags.n_trials,
-        flags.keep_weights,
-        flags.alone,
-        fixed,
-        family.start(fixed),
-        space,
-        family,
-    )
+    study_options = {f.name: getattr(options, f.name) for f in fields_of(StudyOptions)}
+    study_options |= {"study": study, "space": space}
+    return Plan(folder=folder, fixed=fixed, start=family.start(fixed), family=family, **study_options)
 
 
 def check_same_study(study: Study, plan: Plan) -> None:
     """Refuse to mix trials that cannot be compared. To be called inside `locked`."""
-    searched = {d.name for d in plan.space}
-    now = {k: v for k, v in plan.fixed.to_json().items() if k not in _FREE | searched}
-    now["space"] = [str(d) for d in plan.space]
+    free = names_of(plan.fixed, ("machine", "run")) | {"init"} | {d.name for d in plan.space}
+    now = {k: v for k, v in plan.fixed.to_json().items() if k not in free}
+    now["space"] = sorted(str(d) for d in plan.space)
     now["first weights"] = read_card(plan.start)["weights_sha256"] if plan.start else ""
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("settings", jsonable(now))
         return
     now = jsonable(now)
+    before = {k: v for k, v in stored_settings(type(plan.fixed), before).items() if k not in free}
+    before["space"] = sorted(before["space"])
     names = sorted(k for k in {*before, *now} if before.get(k) != now.get(k))
     if names:
         changed = ", ".join(f"{n} was {before.get(n)!r}, is {now.get(n)!r}" for n in names)

@@ -12,6 +12,7 @@ from typing import Any
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
 from preprocessing.targets.ptbxl import canonical_task, multilabel
 from training.config import (
+    AugmentationOptions,
     DataOptions,
     ModelOptions,
     OptimizerOptions,
@@ -70,13 +71,29 @@ class ProtoConfig(TrainConfig):
     )
     run: str = option_like(RunOptions, "run", "", alias=("job_name",))
     resume: bool = option_like(RunOptions, "resume", False, alias=("resume_checkpoint",))
-    l2: float = option(0.0, "L2 penalty on all weights (Adam's weight_decay)", group="optimization", min=0)
+    # check_proto refuses these
+    weight_decay: float = option_like(OptimizerOptions, "weight_decay", 0.0, searchable=False)
+    label_smoothing: float = option_like(OptimizerOptions, "label_smoothing", 0.0, searchable=False)
+    crop: int = option_like(AugmentationOptions, "crop", 0, searchable=False)
+    mixup: float = option_like(AugmentationOptions, "mixup", 0.0, searchable=False)
+    l2: float = option(
+        0.0,
+        "L2 penalty on all weights (Adam's weight_decay)",
+        group="optimization",
+        min=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
+    )
     classifier_epochs: int = option(
         100, "epochs of the classifier and fusion stages, instead of --epochs; seconds each",
         group="optimization", scope="stop", stage="classifier", min=1, searchable=False,
     )  # fmt: skip
     classifier_lr: float = option(
-        1e-3, "their learning rate, instead of --lr", group="optimization", stage="classifier", above=0
+        1e-3,
+        "their learning rate, instead of --lr",
+        group="optimization",
+        stage="classifier",
+        above=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
     )
 
     branch: str = option(
@@ -98,10 +115,16 @@ class ProtoConfig(TrainConfig):
     bounded: bool = option(
         False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s", group="prototypes"
     )
-    dropout: float = option(0.0, "dropout in the trunk", group="prototypes", min=0, below=1)
+    dropout: float = option(
+        0.0, "dropout in the trunk", group="prototypes", min=0, below=1, search={"low": 0.0, "high": 0.5}
+    )
     proto_dim: int = option(512, "size of a prototype's feature columns", group="prototypes", min=1)
     single_class_prototype_per_class: int = option(
-        0, "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)", group="prototypes", min=0
+        0,
+        "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)",
+        group="prototypes",
+        min=0,
+        search={"low": 1, "high": 20},
     )
     joint_prototypes_per_border: int = option(
         0, "prototypes of each pair of classes", group="prototypes", min=0
@@ -159,7 +182,12 @@ class ProtoConfig(TrainConfig):
     lam_div: float = option(2.5, "weight of the diversity loss", group="losses", min=0)
     lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses", min=0)
     l1: float = option(
-        1e-4, "L1 penalty of the classifier and fusion stages", group="losses", stage="classifier", min=0
+        1e-4,
+        "L1 penalty of the classifier and fusion stages",
+        group="losses",
+        stage="classifier",
+        min=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
     )
     fusion_l1: str = option(
         "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
@@ -300,6 +328,16 @@ def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
         changes |= {"patience": max(config.patience, 10)}
         changes |= {"shift": 0.0, "scale": 0.0, "noise": 0.0, "lead_dropout": 0.0}
     return dataclasses.replace(config, **changes)
+
+
+def searched_settings(config: ProtoConfig) -> list[str]:
+    """Settings that a study of one stage searches by default."""
+    if config.training_stage == "classifier":  # everything before the last layer is frozen
+        return ["classifier_lr", "batchsize", "l2", "l1"]
+    names = [f.name for f in fields_of(config, searchable=True, stage="") if f.metadata["search"]]
+    if config.training_stage == "feature_extractor":  # which has no prototypes yet
+        names.remove("single_class_prototype_per_class")
+    return names
 
 
 def model_options(config: ProtoConfig, trunk_only: bool = False) -> dict[str, Any]:
