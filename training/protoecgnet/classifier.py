@@ -289,7 +289,10 @@ def _job(
     def state() -> dict[str, Tensor]:
         return network.state_dict()
 
-    parts = {name: replace(part, signals=scores[name][:, :, None]) for name, part in _parts(data)}
+    parts = {
+        name: replace(part, signals=scores[name][:, :, None], leads=("similarity",))
+        for name, part in _parts(data)
+    }
     inputs = replace(data, train=parts["train"], val=parts["val"], standardizer=Standardizer(0.0, 1.0))
     return Job(classifier, optimizer, loss, card=card, inputs=inputs, weights=state)
 
