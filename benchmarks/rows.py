@@ -1,47 +1,36 @@
-"""The rows of the results: what finished and tested runs left, copied into the repository."""
+"""The rows of the result pages: a card, the test's report and the predictions of one scored run."""
 
 from __future__ import annotations
 
 import csv
 import shlex
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks import models
+from training.checkpoint import ROOT
+from training.config import TrainConfig
+from utils.config import names_of
+from utils.errors import DataError
+from utils.files import read_json, read_npz
 
-from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
-from utils.errors import DataError, UsageError
-from utils.files import atomic_path, read_json, write_json
-from utils.provenance import machine_folders, portable
-
-RESULTS = ROOT / "benchmarks" / "results"
-TASKS = ("superdiagnostic", "mi")  # the tables that exist
-# macro ROC-AUC, mean accuracy in %, max F1 on fold 10: Reddy et al., IMLE-Net, IEEE SMC 2021, pp. 1068-1074,
-# doi:10.1109/SMC52423.2021.9658706, trained and tested on the folds of the whole PTB-XL.
-PUBLISHED = {
-    "imle_net": (0.9216, 88.85, 0.8057),
-    "rajpurkar": (0.9155, 87.91, 0.7895),
-    "ecgnet": (0.9101, 87.35, 0.7712),
-    "resnet101": (0.8952, 86.78, 0.7558),
-    "mousavi": (0.8654, 84.19, 0.7315),
+DATA = ROOT / "benchmarks" / "data"
+FROM_LOGS = ("test.json", "predictions.npz", "metrics.csv")
+_REMEDY = "collect the row again"
+# flags that name or place a run without changing its result, and those whose effect the table shows anyway
+_NOT_SHOWN = {
+    f"--{name}" for name in names_of(TrainConfig, ("run", "machine")) | {"config", "model", "sub", "init"}
 }
-PUBLISHED_RECORDS, PUBLISHED_TRAINING = 21837, 17090  # PTB-XL 1.0.1 and 1.0.2
-_FROM_LOGS = ("test.json", "predictions.npz", "metrics.csv")
-_WITHOUT_EFFECT = {
-    "--config", "--model", "--data_dir", "--threads", "--run", "--overwrite", "--resume", "--output_dir",
-    "--loggr", "--sub", "--init",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Row:
     """One collected run.
 
-    ``name``: its folder under ``benchmarks/results``.
-    ``parameters``: weights of the model.
-    ``folder``: where the row lies.
+    ``name``: name of its folder.
+    ``folder``: the folder, below ``benchmarks/data/ptbxl`` or ``ptbxl_small``.
+    ``parameters``: number of weights of the model.
     """
 
     name: str
@@ -51,98 +40,57 @@ class Row:
     parameters: int
     folder: Path
 
-    def predictions(self) -> dict[str, np.ndarray]:
+    @property
+    def model(self) -> str:
+        """Registered name of the model."""
+        return self.card["model"]["name"]
+
+    @property
+    def training_records(self) -> int:
+        """Number of training records."""
+        return self.card["data"]["records"]["train"]
+
+    @property
+    def published(self) -> dict[str, float]:
+        """Published scores of the model for the row's task."""
+        return models.published(self.model, self.card["task"])
+
+    def predictions(self) -> dict[str, Any]:
         """Fold-10 predictions."""
-        with np.load(self.folder / "predictions.npz", allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        return read_npz(self.folder / "predictions.npz", _REMEDY)
 
 
-def count_parameters(card: dict[str, Any]) -> int:
-    """Build the model of a card and count its weights."""
-    if card["framework"] == "keras":
-        import models_tf
-
-        return models_tf.create_model(**card["model"]).count_params()
-    import torch
-
-    import models_torch
-
-    with torch.device("meta"):  # shapes without memory
-        return sum(p.numel() for p in models_torch.create_model(**card["model"]).parameters())
-
-
-def collect(run: str, row: str | None, output_dir: Path, results: Path = RESULTS) -> Path:
-    """Copy what a finished and tested run left into a row of the results."""
-    checkpoint = find_checkpoint(run, output_dir)
-    logs = output_dir / "logs" / run_name(checkpoint)
-    card, name = read_card(checkpoint), row or checkpoint.name
-    script = "test.py" if card["framework"] == "keras" else "torch_test.py"
-    test_it = f"score it with python {script} --model {card['model']['name']} --run {run}"
-    absent = [file for file in _FROM_LOGS if not (logs / file).is_file()]
-    if absent:
-        raise UsageError(f"{logs} has no {', '.join(absent)}: train the run here, then {test_it}")
-    if Path(name).name != name or name.startswith("."):
-        raise UsageError(f"--row '{name}' must be a plain folder name")
-    test = read_json(logs / "test.json")
-    if test["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
-        raise UsageError(f"{logs / 'test.json'} belongs to other weights than {checkpoint}: {test_it}")
-    if card["task"] not in TASKS:
-        raise UsageError(f"run '{run}' has task {card['task']}; tables exist for {' and '.join(TASKS)}")
-
-    folders = machine_folders(card["config"], output_dir)
-    target = results / name
-    write_json(target / "test.json", portable(test, folders))
-    write_json(target / "card.json", portable(card, folders))
-    for file in ("predictions.npz", "metrics.csv"):
-        with atomic_path(target / file) as temporary:
-            shutil.copyfile(logs / file, temporary)
-    write_json(target / "row.json", {"run": checkpoint.name, "parameters": count_parameters(card)})
-    return target
-
-
-def read_rows(results: Path = RESULTS) -> list[Row]:
-    """Read every collected row."""
+def read_rows(folder: Path) -> list[Row]:
+    """Rows of a folder in the order of the published scores; none where there is no folder."""
     rows = []
-    for path in sorted(results.glob("*/row.json")):
-        folder = path.parent
-        absent = [f for f in ("card.json", *_FROM_LOGS) if not (folder / f).is_file()]
+    for path in folder.glob("*/row.json"):
+        absent = [name for name in ("card.json", *FROM_LOGS) if not (path.parent / name).is_file()]
         if absent:
-            raise DataError(f"{folder} has no {', '.join(absent)}: collect the row again")
-        with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
+            raise DataError(f"{path.parent} has no {', '.join(absent)}: {_REMEDY}")
+        card, test = (read_json(path.parent / name) for name in ("card.json", "test.json"))
+        with open(path.parent / "metrics.csv", encoding="utf-8", newline="") as file:
             epochs = sum(1 for _ in csv.DictReader(file))
-        rows.append(
-            Row(
-                folder.name,
-                read_json(folder / "card.json"),
-                read_json(folder / "test.json"),
-                epochs,
-                read_json(path)["parameters"],
-                folder,
-            )
-        )
-    order = list(PUBLISHED)
-    return sorted(rows, key=lambda r: (order.index(r.card["model"]["name"]), r.name))
+        rows.append(Row(path.parent.name, card, test, epochs, read_json(path)["parameters"], path.parent))
+    return sorted(rows, key=lambda row: (models.order(row.model), row.name))
 
 
 def recipe(card: dict[str, Any]) -> str:
-    """Name the configuration file of a run and the flags that changed it."""
-    config, changed = "defaults", []
-    flag = ""
+    """Name of the configuration file of a run, and the flags that changed it."""
+    config, changed, flag = "defaults", [], ""
     for word in shlex.split(card["command"]):
         if word.startswith("--"):
-            flag, _, value = word.partition("=")
-            word = value
-            if flag not in _WITHOUT_EFFECT:
+            flag, _, word = word.partition("=")
+            if flag not in _NOT_SHOWN:
                 changed.append(flag)
         if word and flag == "--config":
             config = word.rpartition("configs/" if "configs/" in word else "/")[2]
-        elif word and flag and flag not in _WITHOUT_EFFECT:
+        elif word and flag and flag not in _NOT_SHOWN:
             changed[-1] += f" {word}"
     return ", ".join([config, *changed])
 
 
 def limits(row: Row) -> str:
-    """Say what a row left out."""
+    """What a row left out, empty where it is complete."""
     training, testing = row.card["config"].get("limit", 0), row.test.get("limit", 0)
     parts = [f"trained with --limit {training} (records of each split)"] if training else []
     parts += [f"tested with --limit {testing} (records of fold 10)"] if testing else []

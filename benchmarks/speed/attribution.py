@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured
-from benchmarks.tables import markdown
+from utils.report.markdown import markdown
 
 METHODS = ("lime", "kernel_shap")
 _TITLES = {"lime": "LIME", "kernel_shap": "KernelSHAP"}

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.plain_metrics import plain_faithfulness, plain_region
 from benchmarks.speed.worker import measured
-from benchmarks.tables import markdown
+from utils.report.markdown import markdown
 
 NETWORKS = {"narrow": (8, 16, 32, 64), "full": (64, 128, 256, 512)}
 METHODS = ("saliency", "integrated_gradients", "deep_shap")  # no two patches of equal relevance

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import models
 from benchmarks.speed.large_dataset import PTBXL_RECORDS, write_large_dataset
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured, peak_rss_mb
-from benchmarks.tables import NAMES
 
 _STEPS = 2
 RUNS = {  # flags of train.py
@@ -63,7 +63,7 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
     for name, job in (
         ("load and standardise", load),
         ("one epoch of batches", epoch),
-        (f"training steps of {NAMES[config.model]}", steps),
+        (f"training steps of {models.title(config.model)}", steps),
     ):
         seconds = round(cpu_seconds(job), 2)
         stages.append({"stage": name, "cpu_seconds": seconds, "peak_rss_mb": peak_rss_mb(), **_now_mb()})

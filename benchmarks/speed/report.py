@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks import models
 from benchmarks.speed import attribution, attribution_metrics
 from benchmarks.speed.imle_net_variants import VARIANTS
 from benchmarks.speed.protoecgnet import TEST_FOLD
-from benchmarks.tables import NAMES, markdown
 from utils.files import read_json
+from utils.report.markdown import markdown
 
 BENCHMARKS = (
     "reading",
@@ -107,7 +108,7 @@ def _steps(report: dict[str, Any]) -> str:
         ours, plain, calibration = entry["ours"], entry["plain"], entry["calibration_cpu_seconds"]
         lines.append(
             [
-                f"{NAMES[name]} (batch {entry['batch_size']})",
+                f"{models.title(name)} (batch {entry['batch_size']})",
                 f"{1e3 * ours['train']:.2f}",
                 f"{1e3 * plain['train']:.2f}",
                 f"{entry['train_ratio']:.2f}",

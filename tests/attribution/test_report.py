@@ -14,13 +14,12 @@ from attribution.report.analysis import analyse
 from attribution.report.command import main, read_sources, write_report
 from attribution.report.page import RATING_PAGE, RATING_TITLE
 from attribution.report.rating import HIDDEN, BlindMap, rating_facts, shuffled
-from benchmarks import attribution as tables
-from benchmarks.tables import insert
+from benchmarks.pages import attribution as results
 from preprocessing.windows import save_windows
 from tests.helpers.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
 from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
-from utils.errors import DataError, UsageError, run_cli
+from utils.errors import run_cli
 from utils.report import render_page
 
 
@@ -186,48 +185,19 @@ def test_maps_of_other_windows_are_said_and_do_not_stop_the_report(tmp_path):
 # ---- generated tables ----------------------------------------------------------------------------
 
 
-def test_collected_studies_become_a_page_and_a_block(report, tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- attribution:begin -->\nstale\n<!-- attribution:end -->\nafter\n")
-    command = [sys.executable, "-W", "error", "-m", "benchmarks.attribution"]
-    where = ["--studies", str(tmp_path / "studies")]
-    for words in (
-        ["collect", "--report", str(report[0]), *where],
-        ["table", "--readme", str(readme), *where],
-    ):
+def test_collected_studies_become_a_page(report, tmp_path):
+    command = [sys.executable, "-W", "error", "-m", "benchmarks"]
+    data = ["--data", str(tmp_path / "data")]
+    places = ["--docs", str(tmp_path / "docs"), "--readme", str(tmp_path / "README.md")]
+    for words in (["collect", "--report", str(report[0]), *data], ["render", *data, *places]):
         done = subprocess.run([*command, *words], cwd=ROOT, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
-    studies = tables.read_studies(tmp_path / "studies")
+    studies = results.read_studies(tmp_path / "data" / "attribution")
     assert [study["dataset"] for study in studies] == ["mitdb", "svdb"]
-    text = readme.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
-    assert text == insert(text, tables.block(studies), "attribution")
-    assert "Guided Grad-CAM (abs)" in text and "| 2 | not ranked |" in text  # guided backprop was not run
-    page = (tmp_path / "studies" / "README.md").read_text()
-    assert page == tables.page(studies)
+    page = (tmp_path / "docs" / "attribution.md").read_text()
+    assert page == results.page(studies)
+    assert "Guided Grad-CAM (abs)" in page and "| 2 | not ranked |" in page  # guided backprop was not run
     assert "`python -m attribution.compute --dataset mitdb`" in page
-
-
-def test_collecting_nothing_and_foreign_files_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"holds no summary\.json"):
-        tables.collect(tmp_path, tmp_path / "studies")
-    (tmp_path / "summary.json").write_text('{"dataset": "mitdb"}')
-    with pytest.raises(DataError, match="is no summary of a report, it lacks model"):
-        tables.collect(tmp_path, tmp_path / "studies")
-    with pytest.raises(UsageError, match="no study in"):
-        tables.read_studies(tmp_path / "studies")
-    with pytest.raises(UsageError, match="collect needs --report"):
-        tables.main(["collect"])
-
-
-def test_committed_page_and_readme_are_up_to_date():
-    if not list(tables.STUDIES.glob("*.json")):
-        pytest.skip("no study has been collected yet")
-    studies = tables.read_studies()
-    page = (tables.STUDIES / "README.md").read_text(encoding="utf-8")
-    assert page == tables.page(studies), "run python -m benchmarks.attribution table"
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme == insert(readme, tables.block(studies), "attribution")
 
 
 def test_maps_that_do_not_follow_the_weights_are_named():

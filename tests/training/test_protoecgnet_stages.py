@@ -11,7 +11,8 @@ import torch
 
 import torch_test
 import torch_train
-from benchmarks import protoecgnet as tables
+from benchmarks.collect import collect_run
+from benchmarks.pages import protoecgnet as results
 from preprocessing import Dataset, load_ptbxl
 from tests.helpers.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
@@ -319,22 +320,17 @@ def test_runs_become_tables(copied, tmp_path):
     test = ("--model", "protoecgnet", "--output_dir", copied, "--resamples", 10)
     for branch in ((), ("--branch", "rhythm"), ("--branch", "global")):
         call(torch_test.main, "torch_test.py", *test, *branch)
-    readme = tmp_path / "README.md"
-    readme.write_text("# T\n<!-- protoecgnet:begin -->\noutdated\n<!-- protoecgnet:end -->\nend\n")
-    runs = ("--runs", str(tmp_path / "runs"))
-    with pytest.raises(UsageError, match="collect --run protoecgnet"):
-        tables.main(["table", *runs, "--readme", str(readme)])
-    tables.main(["collect", "--run", "protoecgnet", "--output_dir", str(copied), *runs])
-    tables.main(["table", *runs, "--readme", str(readme)])
-    text = readme.read_text()
-    assert text.startswith("# T\n") and text.endswith("end\n") and "outdated" not in text
+    data = tmp_path / "data"
+    assert "No run has been collected yet" in results.page(data / "protoecgnet")
+    collect_run("protoecgnet", "", copied, data)
+    text = results.page(data / "protoecgnet")
     assert "| rhythm |" in text and "**fusion**" in text
-    assert str(copied) not in (tmp_path / "runs" / "README.md").read_text()
+    assert str(copied) not in text
     report = read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")
     report["checkpoint"]["weights_sha256"] = "0"
     write_json(copied / "logs/protoecgnet/rhythm/classifier/test.json", report)
     with pytest.raises(UsageError, match="other weights"):
-        tables.main(["collect", "--output_dir", str(copied), *runs])
+        collect_run("protoecgnet", "", copied, data)
 
 
 def test_intervals_over_the_frequent_classes(chain):

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.protoecgnet_ablations import BASE, FIRST_READ, LAST, OF_ONE_RUN, PREFIX, read_ablations
-from benchmarks.tables import markdown
+from benchmarks.ablate import BASE, LAST, PREFIX, read_ablations
 from models_torch.protoecgnet import BRANCHES
+from training.experiments.plan import fixed_names
 from training.protoecgnet.config import CHAIN, ProtoConfig
 from utils.bootstrap import paired_difference
-from utils.config import stored_settings
+from utils.config import fields_of, stored_settings
 from utils.errors import UsageError
 from utils.files import read_npz
+from utils.report.markdown import markdown
 
 _MANY = 4  # options that fit into a cell
 _NAMES = [*BRANCHES, "fusion"]
@@ -34,10 +35,10 @@ def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
             raise UsageError(f"{files[0]} and {files[1]} differ in {name}: score and collect both again")
     scored = [runs[name]["stages"]["fusion"]["test"]["frequent"] for name in (run, base)]
     columns = [tables[0]["classes"].tolist().index(name) for name in scored[0]["classes"]]
-    label, own, other = (
-        a[:, columns] for a in (tables[0]["label"], *(table["probability"] for table in tables))
+    label, *probabilities = (
+        array[:, columns] for array in (tables[0]["label"], *(table["probability"] for table in tables))
     )
-    result = paired_difference(label, own, other, tables[0]["patient_id"])
+    result = paired_difference(label, *probabilities, tables[0]["patient_id"])
     for path, side, score in zip(files, "ab", scored, strict=True):
         if abs(result[side] - score["macro_roc_auc"]) > 1e-6:
             raise UsageError(f"{path} is not what {path.parent} says its run scored: collect it again")
@@ -45,44 +46,44 @@ def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
 
 
 def options(stages: dict[str, Any]) -> dict[str, Any]:
-    """Options of a whole chain: each as the first stage that reads it had it."""
+    """Options of a whole chain, each from the first stage that reads it."""
     stored = {part: stored_settings(ProtoConfig, stage["config"]) for part, stage in stages.items()}
-    found: dict[str, Any] = {}
-    for name in ProtoConfig().to_json():
-        if name in OF_ONE_RUN or name in ("branch", "task", "training_stage"):
+    result: dict[str, Any] = {}
+    for field in fields_of(ProtoConfig):
+        name, stage = field.name, field.metadata["stage"] or CHAIN[0]
+        if name in fixed_names(ProtoConfig) or name in ("branch", "task", "training_stage"):
             continue
-        stage = FIRST_READ.get(name, CHAIN[0])
         parts = ["fusion"] if stage == "fusion" else [f"{branch}/{stage}" for branch in BRANCHES]
         values = [stored[part][name] for part in parts]
         if any(value != values[0] for value in values):
-            raise UsageError(f"--{name} was {values} in {', '.join(parts)}: these are no branches of one run")
-        found[name] = values[0]
-    return found
+            raise UsageError(f"--{name} was {values} in {', '.join(parts)}: the branches are not of one run")
+        result[name] = values[0]
+    return result
 
 
 def changes(run: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """Options in which a run differs from the base."""
-    mine, theirs = options(run["stages"]), options(base["stages"])
-    return {name: value for name, value in mine.items() if value != theirs[name]}
+    changed, unchanged = options(run["stages"]), options(base["stages"])
+    return {name: value for name, value in changed.items() if value != unchanged[name]}
 
 
 def listed(runs: Runs) -> Changes:
     """The base and its ablations in the order of their list, with what they change."""
-    found = {}
-    for name, wanted in read_ablations().items():
+    result = {}
+    for name, expected in read_ablations().items():
         if name not in runs:
             continue
         stages = runs[name]["stages"]
         needed = [f"{branch}/{stage}" for branch in BRANCHES for stage in CHAIN]
         missing = [part for part in [*needed, "fusion"] if part not in stages]
         missing += [f"the score of {part}" for part in LAST if "test" not in stages.get(part, {"test": None})]
-        again = f"run python -m benchmarks.protoecgnet ablate --only {name}"
+        again = f"run python -m benchmarks ablate --only {name}"
         if missing:
             raise UsageError(f"{name} lacks {', '.join(missing)}: {again}")
-        found[name] = changes(runs[name], runs[BASE])
-        if found[name] != wanted:
-            raise UsageError(f"{name} was made with {found[name]}, the list has {wanted}: {again}")
-    return found
+        result[name] = changes(runs[name], runs[BASE])
+        if result[name] != expected:
+            raise UsageError(f"{name} was trained with {result[name]}, the list has {expected}: {again}")
+    return result
 
 
 def _shown(changed: dict[str, Any], name: str = "") -> str:
@@ -104,13 +105,15 @@ def _scores(stages: dict[str, Any]) -> list[float]:
     return fold9 + [stages[part]["test"]["frequent"]["macro_roc_auc"] for part in LAST]
 
 
-def score_table(runs: Runs, found: Changes, folder: Path) -> str:
+def score_table(runs: Runs, changes_of: Changes, folder: Path) -> str:
     """What each change does to the branches and to their fusion."""
     bases = {
-        runs[name]["stages"]["fusion"]["seed"]: name for name, c in found.items() if not set(c) - {"seed"}
+        runs[name]["stages"]["fusion"]["seed"]: name
+        for name, c in changes_of.items()
+        if not set(c) - {"seed"}
     }
     lines = []
-    for name, changed in found.items():
+    for name, changed in changes_of.items():
         stages = runs[name]["stages"]
         base = bases.get(stages["fusion"]["seed"])
         cell = "(base of its seed)" if base == name else "no base of its seed"
@@ -120,10 +123,10 @@ def score_table(runs: Runs, found: Changes, folder: Path) -> str:
     return markdown(["changed", *_SCORES, "fusion, difference (95 % CI)"], lines)
 
 
-def seed_table(runs: Runs, found: Changes) -> str:
+def seed_table(runs: Runs, changes_of: Changes) -> str:
     """Means over the seeds, of what was trained with several."""
     groups: dict[str, list[str]] = {}
-    for name, changed in found.items():
+    for name, changed in changes_of.items():
         key = json.dumps({option: value for option, value in changed.items() if option != "seed"})
         groups.setdefault(key, []).append(name)
     lines = []
@@ -136,60 +139,58 @@ def seed_table(runs: Runs, found: Changes) -> str:
     return markdown(["changed", "seeds", *_SCORES], lines) if lines else ""
 
 
-def prototype_table(runs: Runs, found: Changes) -> str:
+def prototype_table(runs: Runs, changes_of: Changes) -> str:
     """What each change does to the prototypes."""
     lines = []
-    for name, changed in found.items():
+    for name, changed in changes_of.items():
         stages = runs[name]["stages"]
         pairs = [(stages[f"{b}/joint"]["metrics"], stages[f"{b}/projection"]["metrics"]) for b in BRANCHES]
         costs = [_signed(new["val_macro_roc_auc"] - old["val_macro_roc_auc"]) for old, new in pairs]
         reports = [stages[f"{branch}/projection"]["projection"] for branch in BRANCHES]
         cosines = [f"{report['cosine_old_new']['mean']:.2f}" for report in reports]
         sources = " + ".join(f"{report['distinct_records']}" for report in reports)
-        made = sum(report["prototypes"] for report in reports)
-        lines.append(
-            [_shown(changed, name), *costs, *cosines, sources, f"{made}", f"{stages['fusion']['prototypes']}"]
-        )
+        counts = [sum(report["prototypes"] for report in reports), stages["fusion"]["prototypes"]]
+        lines.append([_shown(changed, name), *costs, *cosines, sources, *map(str, counts)])
     header = ["changed", *(f"projection, {b}" for b in BRANCHES), *(f"cosine, {b}" for b in BRANCHES)]
     return markdown([*header, "training ECGs", "prototypes", "after pruning"], lines)
 
 
 def reference_sentence(runs: Runs, folder: Path) -> str:
-    """Say what all definitions of the reference together do, for the README."""
+    """A sentence on all definitions of the reference together."""
     run = f"{PREFIX}reference_all"
     if run not in runs or BASE not in runs:
         return ""
     result = difference(run, BASE, runs, folder)
     return (
-        " With the reference's definitions instead of ours, trained alike, the fusion of half the width has "
+        " With all definitions of the reference, same training, the fusion of half the width reaches "
         f"{result['a']:.3f} instead of {result['b']:.3f} ({_interval(result)})."
     )
 
 
 def ablation_page(runs: Runs, folder: Path) -> list[str]:
-    """Make the part of the page that is about ablations."""
-    found = listed(runs) if BASE in runs else {}
-    if len(found) < 2:
+    """The part of the page that is about ablations; empty without one."""
+    changes_of = listed(runs) if BASE in runs else {}
+    if len(changes_of) < 2:
         return []
     parts = [
         "## Ablations",
-        "Whole chains with trunks of half the width (`configs/protoecgnet/small.yaml`); each line changes "
-        "what its first column says ([the list](../../configs/protoecgnet/ablations.yaml)), by `python -m "
-        "benchmarks.protoecgnet ablate`. Macro ROC-AUC: on fold 9 over all classes with both outcomes, on "
-        "fold 10 over the frequent ones; of the branches after the stage classifier. *Difference*: the "
+        "Whole chains with trunks of half the width (`configs/protoecgnet/small.yaml`). Each line changes "
+        "the options in its first column (list: `configs/protoecgnet/ablations.yaml`); `python -m "
+        "benchmarks ablate` trains them. Macro ROC-AUC: on fold 9 over all classes with both outcomes, on "
+        "fold 10 over the frequent ones; of the branches after the classifier stage. *Difference*: the "
         "fusion minus that of the base with the same seed, on the same records of fold 10; the interval is "
-        "over patients and does not include the variation between seeds. A change that only late stages read "
-        "starts from copies of the base's earlier stages, whose numbers therefore come again.",
-        score_table(runs, found, folder),
+        "over patients and does not include the variation between seeds. A change that only late stages "
+        "read starts from copies of the base's earlier stages, so that their numbers repeat.",
+        score_table(runs, changes_of, folder),
     ]
-    seeds = seed_table(runs, found)
+    seeds = seed_table(runs, changes_of)
     if seeds:
         parts += ["### Other seeds", "Mean (smallest – largest).", seeds]
     parts += [
         "### Prototypes",
-        "*Projection*: step of the fold-9 score when learned prototypes are replaced by windows of training "
-        "ECGs; *cosine*: mean between the two; *training ECGs*: distinct source records of the rhythm + "
-        "morphology + global prototypes.",
-        prototype_table(runs, found),
+        "*Projection*: change of the fold-9 score when learned prototypes are replaced by windows of "
+        "training ECGs; *cosine*: mean similarity of the two; *training ECGs*: distinct source records of "
+        "the rhythm + morphology + global prototypes.",
+        prototype_table(runs, changes_of),
     ]
     return parts

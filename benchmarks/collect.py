@@ -1,0 +1,190 @@
+"""Copy what scored runs and reports left into ``benchmarks/data``, without folders of this machine."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import DATA, FROM_LOGS
+from models_torch.protoecgnet import BRANCHES
+from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
+from training.protoecgnet.config import CHAIN
+from utils.errors import DataError, UsageError
+from utils.files import atomic_path, read_json, slug, write_json
+from utils.provenance import machine_folders, portable
+
+SMALL_SET = 2667  # records of the part of PTB-XL that the rows in ptbxl_small were made with
+STAGES = ("feature_extractor", *CHAIN)
+_OF_A_CARD = (
+    "task",
+    "seed",
+    "command",
+    "git_commit",
+    "projection",
+    "pruning",
+    "metrics",
+    "made_from",
+    "config",
+)
+_OF_A_TEST = ("macro_roc_auc", "macro_auprc", "fmax", "ece", "undefined_classes", "class_roc_auc")
+_OF_A_SUMMARY = (
+    "dataset",
+    "model",
+    "seeds",
+    "windows",
+    "patients",
+    "records",
+    "classes",
+    "table",
+    "rankings",
+)
+_OF_A_SUMMARY += ("tests", "command", "git_commit", "settings", "sources", "notes")
+
+
+def collect_run(run: str, row: str, output_dir: Path, data: Path = DATA) -> list[Path]:
+    """Collect a scored run, or the chain of runs of that name; return what was written."""
+    base = output_dir / "checkpoints" / run
+    if any((base / branch).is_dir() for branch in BRANCHES):
+        return collect_chain(run, output_dir, data / "protoecgnet")
+    return collect_row(run, row, output_dir, data=data)
+
+
+def _test_report(logs: Path, card: dict[str, Any], remedy: str) -> dict[str, Any]:
+    test = read_json(logs / "test.json")
+    if test["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
+        raise UsageError(f"{logs / 'test.json'} belongs to other weights: {remedy}")
+    return test
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+# ---- one run ---------------------------------------------------------------------------------------
+
+
+def count_parameters(card: dict[str, Any]) -> int:
+    """Build the model of a card and count its weights."""
+    if card["framework"] == "keras":
+        import models_tf
+
+        return models_tf.create_model(**card["model"]).count_params()
+    import torch
+
+    import models_torch
+
+    with torch.device("meta"):  # shapes without memory
+        return sum(p.numel() for p in models_torch.create_model(**card["model"]).parameters())
+
+
+def collect_row(
+    run: str, row: str, output_dir: Path, folder: Path | None = None, data: Path = DATA
+) -> list[Path]:
+    """Collect a run with a model of its own into ``folder``, by default that of its number of records."""
+    checkpoint = find_checkpoint(run, output_dir)
+    logs = output_dir / "logs" / run_name(checkpoint)
+    card, name = read_card(checkpoint), row or checkpoint.name
+    script = "test.py" if card["framework"] == "keras" else "torch_test.py"
+    remedy = f"score it with python {script} --model {card['model']['name']} --run {run}"
+    absent = [file for file in FROM_LOGS if not (logs / file).is_file()]
+    if absent:
+        raise UsageError(f"{logs} has no {', '.join(absent)}: train the run here, then {remedy}")
+    if Path(name).name != name or name.startswith("."):
+        raise UsageError(f"--row '{name}' must be a plain folder name")
+    test = _test_report(logs, card, remedy)
+    if "macro_roc_auc" not in test["metrics"]:
+        raise UsageError(
+            f"run '{run}' has task {card['task']}, whose test has no macro ROC-AUC for the tables"
+        )
+
+    small = card["data"]["records"]["train"] <= SMALL_SET
+    target = (folder or data / ("ptbxl_small" if small else "ptbxl")) / name
+    folders = machine_folders(card["config"], output_dir)
+    write_json(target / "test.json", portable(test, folders))
+    write_json(target / "card.json", portable(card, folders))
+    for file in FROM_LOGS[1:]:
+        _copy(logs / file, target / file)
+    write_json(target / "row.json", {"run": checkpoint.name, "parameters": count_parameters(card)})
+    return [target]
+
+
+# ---- a chain of runs -------------------------------------------------------------------------------
+
+
+def _stages(base: Path) -> Iterator[Path]:
+    """Checkpoint folders of a chain in the order in which they were trained."""
+    for path in [*(base / branch / stage for branch in BRANCHES for stage in STAGES), base / "fusion"]:
+        if (path / "card.json").exists():
+            yield path
+
+
+def collect_chain(run: str, output_dir: Path, folder: Path = DATA / "protoecgnet") -> list[Path]:
+    """Collect all stages of a chain of runs into one file, and the predictions of its fusion."""
+    base = output_dir / "checkpoints" / run
+    stages, folders = {}, {}
+    for path in _stages(base):
+        name = path.relative_to(base).as_posix()
+        card = read_card(path)
+        folders |= machine_folders(card["config"], output_dir)
+        stages[name] = _stage(card, output_dir / "logs" / run / name, f"score {run}/{name} again")
+    if not stages:
+        raise UsageError(f"there is no run '{run}' in {base.parent}: train it with torch_train.py")
+    written = [folder / f"{run}.json"]
+    write_json(written[0], portable({"run": run, "stages": stages}, folders))
+    predictions = output_dir / "logs" / run / "fusion" / "predictions.npz"
+    if predictions.exists():
+        written.append(folder / f"{run}_predictions.npz")
+        _copy(predictions, written[1])
+    return written
+
+
+def _stage(card: dict[str, Any], logs: Path, remedy: str) -> dict[str, Any]:
+    entry = {key: card[key] for key in _OF_A_CARD if key in card}
+    entry |= {"records": card["data"]["records"], "prototypes": len(card.get("prototypes", []))}
+    if (logs / "metrics.csv").exists():
+        with open(logs / "metrics.csv", encoding="utf-8", newline="") as file:
+            seconds = [float(line["seconds"]) for line in csv.DictReader(file)]
+        entry |= {"epochs": len(seconds), "seconds_per_epoch": round(sum(seconds) / len(seconds), 2)}
+    if (logs / "test.json").exists():
+        test = _test_report(logs, card, remedy)
+        frequent = test.get("frequent") or {**test, "classes": None}
+        interval = frequent["bootstrap"]["intervals"].get("macro_roc_auc")
+        entry["test"] = {key: test["metrics"][key] for key in _OF_A_TEST}
+        entry["test"] |= {"records": test["records"], "times_scored": test["times_scored"]}
+        entry["test"]["frequent"] = {
+            "classes": frequent["classes"] or list(test["metrics"]["class_roc_auc"]),
+            "macro_roc_auc": frequent["metrics"]["macro_roc_auc"],
+            "macro_roc_auc_95": [interval["low"], interval["high"]] if interval else None,
+        }
+    return entry
+
+
+# ---- a report of the attribution study -------------------------------------------------------------
+
+
+def collect_report(report: Path, folder: Path = DATA / "attribution") -> list[Path]:
+    """Collect the summaries that attribution.report wrote."""
+    paths = sorted([*report.glob("summary.json"), *report.glob("*/summary.json")])
+    if not paths:
+        raise UsageError(f"{report} holds no summary.json: write a report with python -m attribution.report")
+    written = []
+    for path in paths:
+        summary = read_summary(path)
+        written.append(folder / (slug(f"{summary['dataset']}-{summary['model']}") + ".json"))
+        write_json(written[-1], portable(summary, {str(ROOT): ".", str(Path.cwd()): "."}))
+    return written
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a summary and refuse a file that is none."""
+    summary = read_json(path)
+    absent = [key for key in _OF_A_SUMMARY if not isinstance(summary, dict) or key not in summary]
+    if absent:
+        raise DataError(
+            f"{path} is not a summary of a report, it lacks {', '.join(absent)}: write the report again"
+        )
+    return summary

@@ -1,0 +1,1 @@
+"""The result pages: functions from collected data to Markdown."""
