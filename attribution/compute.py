@@ -3,14 +3,15 @@
 python -m attribution.compute --dataset mitdb --model_path mitdb_resnet18_seed1 --attr_method all --limit 100
 python -m attribution.compute --dataset ptbxl --model_path imle_net --attr_method saliency attention
 
-Every finished map is kept: the same command goes on where it was interrupted.
+Every finished map is kept: the same command resumes where it was interrupted.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,289 +19,282 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attribution.engine.results import (
-    ARGS,
+from attribution.engine.selection import THRESHOLDS, check_fit, select_windows
+from attribution.engine.settings import MapSettings
+from attribution.engine.store import RECORD, Arrays, ResumableTable, is_current, read_record
+from attribution.engine.workspace import (
     SELECTION,
-    ComputeResult,
-    load_maps,
+    Workspace,
     model_label,
-    read_arrays,
+    read_selection,
     weights_fingerprint,
 )
-from attribution.engine.selection import THRESHOLDS, check_fit, select_windows
 from explain.engine.classifier import Classifier, load_classifier
 from explain.engine.fast import speed_up
-from explain.methods import CannotExplain, Settings, explain, get_method, list_methods
-from preprocessing.windows import load_windows
+from explain.methods import CannotExplain, explain, get_method, list_methods
+from preprocessing.windows import Windows, load_windows
+from utils.config import Options, option, parse
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
-from utils.files import read_json, write_json, write_npz
-from utils.flags import Parser, true_or_false
+from utils.files import write_json, write_npz
 from utils.provenance import command, git_commit, versions
 
-_SAVE_EVERY = 30.0  # seconds
 _CHUNK = 8  # windows explained together; where each needs hundreds of forward passes: one
 _PASSES_EACH = {"n_samples", "n_baselines", "ig_steps"}
-_REFERENCE_SEGMENTS = {"mitdb": 24, "svdb": 8, "incartdb": 16, "icentia11k": 16, "ptbxl": 32}
-_DESCRIBES = ("command", "git_commit", "packages", "methods", "not_possible", "dataset_path", "model_path")
+_COMPARED = ("dataset", "fingerprint", "model", "model_fingerprint")
+_COMPARED += ("prob_threshold", "target_label", "limit", "reference")
 
 
-def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
+@dataclass
+class ComputeOptions(Options):
+    """Options of `python -m attribution.compute`."""
+
+    dataset: str = option("mitdb", "dataset that attribution.build wrote", group="windows")
+    dataset_path: str = option(
+        "", "its file (default: data/attribution/DATASET.npz)", group="windows", scope="machine"
+    )
+    prob_threshold: float | None = option(
+        None,
+        "explain windows whose label has a greater probability (default: 0.75 for mitdb and ptbxl, 0.9 for "
+        "svdb, incartdb and icentia11k, else 0.5)",
+        group="windows", min=0, below=1,
+    )  # fmt: skip
+    target_label: str = option("", "explain this class only (name or number)", group="windows")
+    limit: int = option(
+        0, "maximum number of windows, evenly over patients and classes; 0: all", group="windows", min=0
+    )
+    model_path: str = option(
+        "", "checkpoint folder, run, or shipped weights", group="model", scope="machine", required=True
+    )
+    attr_method: list[str] = option(
+        ["gradcam"], "methods", group="methods", scope="run", choices=lambda: ["all", *list_methods()]
+    )
+    n_samples: int | None = option(None, "perturbations of lime and kernel_shap (500)", group="methods")
+    n_baselines: int | None = option(
+        None, "baselines of deep_shap (25; with --reference: --n_samples)", group="methods"
+    )
+    baselines: str = option(
+        "",
+        "baselines of deep_shap: training windows (default), or white noise as in the study",
+        group="methods", choices=("training", "noise"),
+    )  # fmt: skip
+    segment_ms: float | None = option(
+        None, "length of the segments of lime and kernel_shap in ms (64)", group="methods"
+    )
+    feature_mask_size: int | None = option(None, "the same in samples, as in the study", group="methods")
+    ig_steps: int = option(50, "steps of integrated_gradients", group="methods")
+    upsampling: str = option(
+        "", "upsampling of gradcam (centered)", group="methods", choices=("centered", "nearest")
+    )
+    reference: bool = option(
+        False,
+        "settings of the published study: noise baselines (250), segments in samples, nearest upsampling",
+        group="methods",
+    )
+    seed: int = option(0, "seed of the methods and of the selection of windows", min=0)
+    batch_size: int = option(32, "windows per forward pass", scope="machine")
+    threads: int = option(0, "CPU threads (0: PyTorch's choice)", scope="machine", min=0)
+    result_dir: str = option("", "default: results/attribution/DATASET_MODEL", scope="run")
+    overwrite: bool = option(False, "replace what the folder holds", scope="run")
+
+
+def parse_options(args: Sequence[str] | None = None) -> ComputeOptions:
     """Read the flags."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--dataset", default="mitdb", help="dataset that attribution.build wrote (%(default)s)"
+    return parse(
+        ComputeOptions,
+        args,
+        prog="python -m attribution.compute",
+        description=__doc__,
+        check=_complete,
+        ignored={
+            "gpu_num": "the GPU is used where there is one",
+            "multi_label": "the model's card decides",
+        },
     )
-    parser.add_argument("--dataset_path", help="its file (default: data/attribution/DATASET.npz)")
-    parser.add_argument("--model_path", required=True, help="checkpoint folder, run, or shipped weights")
-    parser.add_argument(
-        "--attr_method", nargs="+", default=["gradcam"], metavar="METHOD",
-        help=f"all, or some of: {', '.join(list_methods())} (default: gradcam)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--prob_threshold", type=float,
-        help="explain windows whose label has a greater probability (default: 0.75 for mitdb and ptbxl, 0.9 "
-        "for svdb, incartdb and icentia11k, else 0.5)",
-    )  # fmt: skip
-    parser.add_argument("--target_label", default="", help="explain this class only (name or number)")
-    parser.add_argument(
-        "--limit", type=int, default=0, help="windows at most, evenly over patients and classes"
-    )
-    parser.add_argument("--n_samples", type=int, help="perturbations of lime and kernel_shap (500)")
-    parser.add_argument(
-        "--n_baselines", type=int, help="baselines of deep_shap (25; with --reference: --n_samples)"
-    )
-    parser.add_argument(
-        "--baselines", choices=("training", "noise"),
-        help="deep_shap's baselines: training windows (default), or white noise as in the study",
-    )  # fmt: skip
-    parser.add_argument("--segment_ms", type=float, help="segments of lime and kernel_shap in ms (64)")
-    parser.add_argument("--feature_mask_size", type=int, help="the same in samples, as in the study")
-    parser.add_argument("--ig_steps", type=int, default=50, help="steps of integrated_gradients (50)")
-    parser.add_argument("--upsampling", choices=("centered", "nearest"), help="of gradcam (centered)")
-    parser.add_argument(
-        "--reference", type=true_or_false, nargs="?", const=True, default=False, metavar="True|False",
-        help="the study's settings: noise baselines (250), segments in samples, nearest upsampling",
-    )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="seed of the methods and of the draw (0)")
-    parser.add_argument("--batch_size", type=int, default=32, help="rows of one forward pass (32)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: PyTorch's choice)")
-    parser.add_argument("--result_dir", help="default: results/attribution/DATASET_MODEL")
-    parser.add_argument(
-        "--overwrite", type=true_or_false, nargs="?", const=True, default=False, metavar="True|False",
-        help="replace what the folder holds",
-    )  # fmt: skip
-    for name in ("--gpu_num", "--multi_label"):
-        parser.add_argument(
-            name, nargs="?", const=True, help="of the published command line; has no meaning here"
-        )
-    options = parser.parse_args(args)
-    for name in ("gpu_num", "multi_label"):
-        if getattr(options, name) is not None:
-            print(f"note: --{name} has no meaning here: the GPU and the model's card decide")
-    options.dataset_path = options.dataset_path or f"data/attribution/{options.dataset}.npz"
-    if options.prob_threshold is None:
-        options.prob_threshold = THRESHOLDS.get(options.dataset, 0.5)
-    if not 0 <= options.prob_threshold < 1:
-        raise UsageError(f"--prob_threshold must lie in 0..1 (below 1), not {options.prob_threshold}")
-    if options.limit < 0 or options.threads < 0:
-        raise UsageError("--limit and --threads must not be negative")
-    wanted = list_methods() if options.attr_method == ["all"] else options.attr_method
-    options.methods = [get_method(name).name for name in dict.fromkeys(wanted)]
-    return options
 
 
-def make_settings(options: argparse.Namespace, leads: int) -> dict[str, Any]:
-    """Settings of the methods as the flags want them."""
-    reference = options.reference
-    segments = options.feature_mask_size or 0
-    if segments and options.segment_ms is not None:
+def _complete(options: ComputeOptions) -> ComputeOptions:
+    if options.feature_mask_size and options.segment_ms is not None:
         raise UsageError("--segment_ms and --feature_mask_size both say how long a segment is: choose one")
-    if options.feature_mask_size is None and options.segment_ms is None:
-        segments = _REFERENCE_SEGMENTS.get(options.dataset, 16) if reference else 0
-    many, baselines = (5000, 80) if reference and leads > 1 else (500, 250 if reference else 25)
-    if reference and options.n_samples is not None:
-        baselines = options.n_samples  # the study's one flag for both
-    values = {
-        "seed": options.seed,
-        "batch_size": options.batch_size,
-        "ig_steps": options.ig_steps,
-        "upsampling": options.upsampling or ("nearest" if reference else "centered"),
-        "n_samples": options.n_samples if options.n_samples is not None else many,
-        "segment_ms": 64.0 if options.segment_ms is None else options.segment_ms,
-        "segment_samples": segments,
-        "n_baselines": options.n_baselines if options.n_baselines is not None else baselines,
-    }
-    Settings(**values)  # refuses what cannot be right
-    return {**values, "baselines": options.baselines or ("noise" if reference else "training")}
+    threshold = options.prob_threshold
+    methods = list_methods() if "all" in options.attr_method else options.attr_method
+    return dataclasses.replace(
+        options,
+        dataset_path=options.dataset_path or f"data/attribution/{options.dataset}.npz",
+        prob_threshold=THRESHOLDS.get(options.dataset, 0.5) if threshold is None else threshold,
+        attr_method=list(dict.fromkeys(methods)),
+    )
 
 
-def open_result(options: argparse.Namespace) -> tuple[ComputeResult, Classifier]:
-    """Choose the windows, or take up the choice that an earlier command made."""
+def make_settings(options: ComputeOptions, leads: int) -> MapSettings:
+    """Settings of the methods: the defaults or those of the published study, with what the flags change."""
+    preset = MapSettings.published(options.dataset, leads) if options.reference else MapSettings()
+    changes: dict[str, Any] = {name: getattr(options, name) for name in ("seed", "batch_size", "ig_steps")}
+    changes |= {name: getattr(options, name) or None for name in ("upsampling", "baselines")}
+    changes |= {name: getattr(options, name) for name in ("n_samples", "n_baselines", "segment_ms")}
+    changes["segment_samples"] = options.feature_mask_size if options.segment_ms is None else 0
+    if options.reference and options.n_baselines is None:
+        changes["n_baselines"] = options.n_samples  # the study has one flag for both
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(preset, **given)
+
+
+def prepare(options: ComputeOptions) -> Workspace:
+    """Select the windows, or take the selection that an earlier command made."""
     windows = load_windows(options.dataset_path)
     if windows.name != options.dataset:
         raise DataError(f"{options.dataset_path} holds '{windows.name}', not --dataset {options.dataset}")
-    classifier = load_classifier(options.model_path)
-    check_fit(windows, classifier)
-    speed_up(classifier)
-    args = {
+    model = load_classifier(options.model_path)
+    check_fit(windows, model)
+    speed_up(model)
+    args = _describe(options, windows, model)
+    name = model.name.removeprefix(f"{windows.name}_")
+    folder = Path(options.result_dir or f"results/attribution/{windows.name}_{name}")
+    if (folder / RECORD).exists() and (folder / SELECTION).exists() and not options.overwrite:
+        # the windows of the first command: on another machine a probability may cross the threshold
+        args = _resumed(folder, args)
+        selection = read_selection(folder)
+    else:
+        selection = select_windows(
+            windows,
+            model,
+            float(options.prob_threshold or 0),
+            options.target_label,
+            options.limit,
+            options.seed,
+        )
+        # first the record: a command that is killed here leaves nothing that resumes with other windows
+        for old in [folder / RECORD, *folder.glob("maps/*"), *folder.glob("scores/*")]:
+            old.unlink(missing_ok=True)
+        write_npz(folder / SELECTION, **asdict(selection))
+    write_json(folder / RECORD, args)
+    return Workspace(folder, args, selection, windows, model)
+
+
+def _describe(options: ComputeOptions, windows: Windows, model: Classifier) -> dict[str, Any]:
+    """Record of a folder: its windows, its model, its settings and where they come from."""
+    return {
         "dataset": windows.name,
         "dataset_path": options.dataset_path,
         "fingerprint": windows.fingerprint,
-        "model": model_label(classifier),
+        "model": model_label(model),
         "model_path": str(options.model_path),
-        "model_fingerprint": weights_fingerprint(classifier),
-        "seed": int(classifier.card.get("seed", 0)),
-        "settings": make_settings(options, len(windows.leads)),
+        "model_fingerprint": weights_fingerprint(model),
+        "seed": int(model.card.get("seed", 0)),
+        "settings": asdict(make_settings(options, len(windows.leads))),
         "prob_threshold": options.prob_threshold,
         "target_label": options.target_label,
         "limit": options.limit,
         "reference": options.reference,
-        "methods": options.methods,
+        "methods": options.attr_method,
         "not_possible": {},
         "command": command(),
         "git_commit": git_commit(),
         "packages": versions(),
     }
-    name = classifier.name.removeprefix(f"{windows.name}_")
-    folder = Path(options.result_dir or f"results/attribution/{windows.name}_{name}")
-    goes_on = (folder / ARGS).exists() and (folder / SELECTION).exists() and not options.overwrite
-    if goes_on:  # the windows of the first command: on another machine a probability may cross the threshold
-        args = _continued(folder, args)
-        kept = read_arrays(folder / SELECTION)
-        result = ComputeResult(folder, args, *(kept[n] for n in ("rows", "targets", "probability")))
-    else:
-        chosen = select_windows(
-            windows, classifier, options.prob_threshold, options.target_label, options.limit, options.seed
-        )
-        result = ComputeResult(folder, args, chosen.rows, chosen.targets, chosen.probability)
-        # first the settings: a command that is killed here leaves nothing that goes on with other windows
-        for old in [folder / ARGS, *folder.glob("maps/*.npz"), *folder.glob("scores/*")]:
-            old.unlink(missing_ok=True)
-        write_npz(
-            folder / SELECTION, rows=chosen.rows, targets=chosen.targets, probability=chosen.probability
-        )
-    result.__dict__["windows"] = windows  # read already
-    write_json(folder / ARGS, args)
-    return result, classifier
 
 
-def _continued(folder: Path, args: dict[str, Any]) -> dict[str, Any]:
-    """The folder's settings with the methods of this command added; refuse other settings."""
-    before = read_json(folder / ARGS)
-    flat = [{**a, **a["settings"], "settings": None, "batch_size": None} for a in (before, args)]
-    differ = [
-        f"{name} was {flat[0].get(name)!r}, is {value!r}"
-        for name, value in flat[1].items()
-        if name not in _DESCRIBES and flat[0].get(name) != value
-    ]
-    if differ:
-        raise UsageError(
-            f"{folder} holds maps that were made otherwise ({'; '.join(differ)}): --overwrite replaces them, "
-            "--result_dir makes another folder"
-        )
+def _resumed(folder: Path, args: dict[str, Any]) -> dict[str, Any]:
+    """The record of a folder with the methods of this command added; other settings are refused."""
+    before = read_record(folder)
+    old, new = (
+        {name: record.get(name) for name in _COMPARED} | {**record["settings"], "batch_size": None}
+        for record in (before, args)
+    )
+    is_current(folder, {"settings": old}, {}, new)
     methods = list(dict.fromkeys([*before["methods"], *args["methods"]]))
-    return {**args, "methods": methods, "not_possible": before.get("not_possible", {})}
+    return {**before, **args, "methods": methods, "not_possible": before.get("not_possible", {})}
 
 
-def compute(result: ComputeResult, classifier: Classifier, name: str) -> dict[str, Any]:
-    """Make the maps of one method, going on where it was interrupted."""
-    path, part = result.map_file(name), result.folder / "maps" / f"{name}.part.npz"
-    count = len(result.rows)
-    maps, done, before = np.zeros((count, *result.windows.signals.shape[1:]), np.float32), 0, 0.0
-    if part.exists():
-        kept = read_arrays(part)
-        if kept["maps"].shape != maps.shape:
-            raise DataError(f"{part} is of other windows: delete it")
-        maps, done, before = kept["maps"].copy(), int(kept["done"]), float(kept["seconds"])
+def compute(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Make the maps of one method; an interrupted one is resumed."""
+    method, path = get_method(name), workspace.map_file(name)
+    settings = {**workspace.args["settings"], "batch_size": None}
+    table = ResumableTable(path.with_suffix(".table"), workspace.identity(), settings)
+
+    def explain_part(part: slice) -> Arrays:
+        rows, began = workspace.rows[part], time.monotonic()
+        targets, x = workspace.targets[part], workspace.signals(rows)
+        maps = explain(workspace.model, name, x, targets, workspace.settings(rows))
+        return {"maps": maps, "seconds": np.full(len(rows), (time.monotonic() - began) / len(rows))}
+
     # the same groups of windows whether or not it is interrupted: the same maps, bit for bit
-    chunk = 1 if _PASSES_EACH & set(get_method(name).uses) else _CHUNK
-    began = saved = time.monotonic()
-    with tqdm(total=count, initial=done, desc=name, unit="window") as bar:
-        try:
-            while done < count:
-                rows = result.rows[done : done + chunk]
-                x = classifier.standardize(result.windows.signals[rows])
-                targets = result.targets[done : done + chunk]
-                maps[done : done + chunk] = explain(classifier, name, x, targets, result.settings(rows))
-                done += len(rows)
-                bar.update(len(rows))
-                if time.monotonic() - saved > _SAVE_EVERY:
-                    _save_part(part, maps, done, before + time.monotonic() - began)
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            _save_part(part, maps, done, before + time.monotonic() - began)
-            tqdm.write(f"{name}: {done} of {count} windows kept in {part}; the same command goes on")
-            raise
-    seconds = before + time.monotonic() - began
-    write_npz(path, maps=maps)  # nothing but maps: the same ones make the same file
-    part.unlink(missing_ok=True)
-    return {"windows": count, "seconds": seconds, "path": path}
-
-
-def _save_part(path: Path, maps: np.ndarray, done: int, seconds: float) -> None:
-    write_npz(path, maps=maps, done=np.int64(done), seconds=np.float64(seconds))
+    chunk = 1 if _PASSES_EACH & set(method.uses) else _CHUNK
+    count = len(workspace.rows)
+    try:
+        columns = table.rows(count, chunk, explain_part, desc=name, unit="window")
+    except KeyboardInterrupt:
+        tqdm.write(f"{name}: finished windows are kept in {table.path}; the same command resumes")
+        raise
+    write_npz(path, maps=columns["maps"])  # nothing but maps: the same ones make the same file
+    table.remove()
+    return {"windows": count, "seconds": float(columns["seconds"].sum()), "path": path}
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Read the flags and compute."""
-    options = parse(args)
+    options = parse_options(args)
     if options.threads:
         torch.set_num_threads(options.threads)
-    result, classifier = open_result(options)
-    result.__dict__["classifier"] = lambda _options=None: classifier
-    names, counts = np.unique(np.array(result.windows.classes)[result.targets], return_counts=True)
-    patients = len(set(result.windows.patients[result.rows].tolist()))
-    print(
-        f"{result.args['dataset']}, {classifier.name}: {len(result.rows)} explanations of test windows of "
-        f"{patients} patients ({', '.join(f'{n} {c}' for n, c in zip(names, counts, strict=True))}), "
-        f"probability above {options.prob_threshold:g}"
-    )
-    _warn_of_few_samples(result, options.methods)
+    workspace = prepare(options)
+    _print_selection(workspace)
+    _warn_of_few_samples(workspace, options.attr_method)
     lines, refused = [], {}
-    for name in options.methods:
-        if result.map_file(name).exists():
-            lines.append(f"{name:22s} {'there already':>34s}  {result.map_file(name)}")
+    for name in options.attr_method:
+        if workspace.map_file(name).exists():
+            lines.append(f"{name:22s} {'already computed':>34s}  {workspace.map_file(name)}")
             continue
         try:
-            _check_baselines(result, name)
-            made = compute(result, classifier, name)
+            _check_baselines(workspace, name)
+            done = compute(workspace, name)
         except CannotExplain as error:
             refused[name] = str(error)
             continue
-        each = made["seconds"] / made["windows"]
-        lines.append(f"{name:22s} {made['windows']:6d} windows  {each:9.3f} s each  {made['path']}")
+        each = done["seconds"] / done["windows"]
+        lines.append(f"{name:22s} {done['windows']:6d} windows  {each:9.3f} s each  {done['path']}")
     if refused:
+        record = read_record(workspace.folder)
         write_json(
-            result.folder / ARGS, {**result.args, "not_possible": result.args["not_possible"] | refused}
+            workspace.folder / RECORD, {**record, "not_possible": {**record["not_possible"], **refused}}
         )
     print("\n".join(lines))
     for name, reason in refused.items():
         print(f"{name} was left out: {reason}")
-    if not load_maps(result.folder).methods():
-        raise TwelveLeadError("none of these methods applies to this model; the reasons stand above")
-    print(f"wrote {result.folder} ({ARGS}, {SELECTION}, maps)")
+    if not workspace.methods():
+        raise TwelveLeadError("none of these methods applies to this model; see the reasons above")
+    print(f"wrote {workspace.folder} ({RECORD}, {SELECTION}, maps)")
 
 
-def _check_baselines(result: ComputeResult, name: str) -> None:
-    wants = "baselines" in get_method(name).uses and result.args["settings"]["baselines"] == "training"
-    if wants and not (result.windows.splits == "train").any():
+def _print_selection(workspace: Workspace) -> None:
+    windows, rows = workspace.windows, workspace.rows
+    names, counts = np.unique(np.array(windows.classes)[workspace.targets], return_counts=True)
+    listed = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+    print(
+        f"{workspace.args['dataset']}, {workspace.model.name}: {len(rows)} explanations of test windows of "
+        f"{len(set(windows.patients[rows].tolist()))} patients ({listed}), probability above "
+        f"{workspace.args['prob_threshold']:g}"
+    )
+
+
+def _check_baselines(workspace: Workspace, name: str) -> None:
+    needed = "baselines" in get_method(name).uses and workspace.args["settings"]["baselines"] == "training"
+    if needed and not (workspace.windows.splits == "train").any():
         raise CannotExplain(
-            f"'{result.args['dataset']}' has no training windows to be {name}'s baselines: --baselines "
+            f"'{workspace.args['dataset']}' has no training windows to be {name}'s baselines: --baselines "
             "noise takes white noise, as the published study does"
         )
 
 
-def _warn_of_few_samples(result: ComputeResult, methods: Sequence[str]) -> None:
-    """Say where KernelSHAP has fewer equations than unknowns."""
-    settings, (samples, leads) = result.args["settings"], result.windows.signals.shape[1:]
+def _warn_of_few_samples(workspace: Workspace, methods: Sequence[str]) -> None:
+    """Warn where KernelSHAP has fewer equations than unknowns."""
+    settings, (samples, leads) = workspace.args["settings"], workspace.windows.signals.shape[1:]
     length = settings["segment_samples"] or max(
-        1, round(settings["segment_ms"] * result.windows.sampling_rate / 1000)
+        1, round(settings["segment_ms"] * workspace.windows.sampling_rate / 1000)
     )
     segments = -(-samples // length) * leads
     if "kernel_shap" in methods and settings["n_samples"] < 2 * segments:
         print(
-            f"note: kernel_shap fits {segments} segments to {settings['n_samples']} perturbations, which "
-            f"leaves much to chance: --n_samples {10 * segments} or longer segments"
+            f"note: kernel_shap fits {segments} segments to {settings['n_samples']} perturbations, which is "
+            f"too few for stable maps: use --n_samples {10 * segments} or longer segments"
         )
 
 

@@ -27,11 +27,13 @@ _REMEDIES = {
     errno.EACCES: "no permission to write there: choose another output folder",
     errno.EPERM: "no permission to write there: choose another output folder",
     errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
+    errno.EEXIST: "part of the path is a file, not a folder: choose another output folder",
     errno.ENOTDIR: "part of the path is a file, not a folder: choose another output folder",
 }
 
 
-def _write_error(path: Path, error: OSError) -> TwelveLeadError:
+def write_error(path: Path, error: OSError) -> TwelveLeadError:
+    """Make the error for a file that cannot be written, with the remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
     reason = error.strerror or error
     return TwelveLeadError(f"cannot write {path}: {reason}; {remedy}. Nothing was overwritten.")
@@ -65,7 +67,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -32,8 +32,10 @@ def unescape_cell(value: Any) -> Any:
 
 def write_csv(path: str | os.PathLike, table: pd.DataFrame, na_rep: str = "") -> Path:
     """Write a table without its index, atomically; names and texts that look like formulas are escaped."""
-    texts = table.select_dtypes(exclude="number").columns
-    table = table.assign(**{str(name): table[name].map(escape_cell) for name in texts})
+    for name in table.select_dtypes(exclude="number").columns:
+        escaped = {v: escape_cell(v) for v in table[name].unique() if escape_cell(v) is not v}
+        if escaped:
+            table = table.assign(**{str(name): table[name].map(lambda v, new=escaped: new.get(v, v))})
     with atomic_path(path) as temporary:
         table.rename(columns=escape_cell).to_csv(temporary, index=False, na_rep=na_rep, lineterminator="\n")
     return Path(path)

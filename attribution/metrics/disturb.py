@@ -73,8 +73,8 @@ class PerturbationSettings:
             raise UsageError(f"unknown fill '{self.fill}': {nearest(self.fill, FILLS)}")
 
     @classmethod
-    def of_reference(cls, **changes: Any) -> PerturbationSettings:
-        """Give the published study's settings."""
+    def published(cls, **changes: Any) -> PerturbationSettings:
+        """Settings of the published study: 100 patches of 16 samples, every point of a curve."""
         return cls(**{"patch_samples": 16, "regions": 100, "tolerance": 0, "reference": True, **changes})
 
 

@@ -10,7 +10,7 @@ data set and model with different seeds are one study: means over seeds, with th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from attribution.engine.results import ARGS, load_maps
+from attribution.engine.store import RECORD, read_record
+from attribution.engine.workspace import open_workspace
 from attribution.report.analysis import Study, analyse
 from attribution.report.figures import critical_difference, png, score_table
 from attribution.report.maps import Picture, blind_maps, draw_windows, map_pictures
@@ -28,10 +29,10 @@ from attribution.report.tables import study_markdown
 from attribution.sanity.files import cascade_similarity, flag
 from attribution.scores.summary import COLUMNS, read_scores
 from explain.names import RANDOM, TITLES, metric
+from utils.config import Options, option, parse
 from utils.ecg import NOT_A_DEVICE
-from utils.errors import TwelveLeadError, UsageError
-from utils.files import read_json, write_bytes, write_json, write_text
-from utils.flags import Parser
+from utils.errors import TwelveLeadError
+from utils.files import write_bytes, write_json, write_text
 from utils.provenance import command, git_commit, portable, versions
 from utils.report import write_page
 from utils.tables import write_csv
@@ -106,11 +107,10 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
     """Find out how the maps of a study were made."""
     sources, notes = [], []
     for folder in dict.fromkeys(study.scores["folder"]):
-        path = Path(folder) / ARGS
-        args = read_json(path) if path.exists() else {}
+        args = read_record(Path(folder))
         sources.append({"folder": folder, **{key: args[key] for key in _KEPT if key in args}})
         if not args:
-            notes.append(f"{folder} has no {ARGS}: how its maps were made is not known.")
+            notes.append(f"{folder} has no {RECORD}: how its maps were made is not known.")
         for method, reason in args.get("not_possible", {}).items():
             notes.append(f"{TITLES.get(method, method)} cannot explain this model: {reason}")
     for method, scores in study.scores.groupby("method", sort=False):
@@ -153,7 +153,7 @@ def draw_maps(
         return [], [], []
     source = Path(study.scores["folder"].iloc[0])
     try:
-        result = load_maps(source)
+        result = open_workspace(source)
         chosen = draw_windows(result.targets, maps + rated, seed)
         pictures = list(map_pictures(study, result, chosen[:maps]))
         blind = blind_maps(study, result, chosen[maps:])
@@ -174,38 +174,23 @@ def _ranks(study: Study) -> dict[str, Any]:
     }
 
 
+@dataclass
+class ReportOptions(Options):
+    """Options of `python -m attribution.report`."""
+
+    result_dir: list[Path] = option(
+        [], "folder with scores/*.csv", scope="run", positional=True, required=True
+    )
+    output_dir: Path = option(Path("results/attribution/report"), "where the report goes", scope="run")
+    resamples: int = option(1000, "bootstrap samples of patients, for the intervals", min=2)
+    seed: int = option(0, "seed of the bootstrap and of the choice of windows", min=0)
+    maps: int = option(3, "windows of each study whose maps are drawn", min=0)
+    rated: int = option(2, "further windows of each study for the blind rating; 0: no rating", min=0)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Read the flags and write the report."""
-    parser = Parser(prog="python -m attribution.report", description=__doc__)
-    parser.add_argument("result_dir", nargs="+", type=Path, help="folder with scores/*.csv")
-    parser.add_argument(
-        "--output_dir",
-        type=Path,
-        default=Path("results/attribution/report"),
-        help="where the report goes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=1000, help="of patients, for the intervals (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="of the resamples and the choice of windows (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--maps", type=int, default=3, help="windows of each study that are drawn (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--rated",
-        type=int,
-        default=2,
-        help="further windows of each study in the blind rating (default: %(default)s; 0: no rating)",
-    )
-    options = parser.parse_args(args)
-    for name in ("maps", "rated", "seed"):
-        if getattr(options, name) < 0:
-            raise UsageError(f"--{name} must not be negative, got {getattr(options, name)}")
+    options = parse(ReportOptions, args, prog="python -m attribution.report", description=__doc__)
     written = write_report(
         options.result_dir, options.output_dir, options.resamples, options.seed, options.maps, options.rated
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from attribution.engine.results import ComputeResult
+from attribution.engine.workspace import Workspace
 from attribution.report.analysis import Study
 from attribution.report.figures import png
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
@@ -47,7 +47,7 @@ def method_order(names: list[str]) -> list[str]:
     return sorted(names, key=lambda n: (n == RANDOM, known.index(n) if n in known else len(known), n))
 
 
-def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> Iterator[Picture]:
+def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Iterator[Picture]:
     """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map."""
     windows, methods = result.windows, method_order(list(result.methods()))
     all_maps = {name: result.maps(name)[positions] for name in methods}
@@ -92,7 +92,7 @@ def map_pictures(study: Study, result: ComputeResult, positions: list[int]) -> I
             yield Picture(slug(f"{stem}_{best}"), png(figure), words)
 
 
-def blind_maps(study: Study, result: ComputeResult, positions: list[int]) -> list[BlindMap]:
+def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[BlindMap]:
     """Draw maps without names and without the truth, for rating."""
     windows, found = result.windows, []
     all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}

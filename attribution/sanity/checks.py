@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
+from attribution.engine.store import Arrays
 from attribution.metrics.agreement import correlation
 from attribution.sanity.files import Column
 from attribution.sanity.randomization import Group, randomized
@@ -19,8 +21,13 @@ from explain.methods.deep_lift import _draw
 from utils.errors import DataError, TwelveLeadError
 
 Progress = Callable[[Iterable], Iterable]
+Keep = Callable[[str, Callable[[], Arrays]], Arrays]  # gives an item under its name, made where it is missing
 _SMALLEST = 1e-3  # a promise below it counts as this much
 _ALIKE = 0.99  # rank correlation of maps that should be the same but for rounding
+
+
+def _make(_name: str, make: Callable[[], Arrays]) -> Arrays:
+    return make()
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +78,7 @@ def randomization_columns(
     seed: int = 0,
     independent: bool = False,
     progress: Progress = iter,
+    keep: Keep = _make,
 ) -> list[Column]:
     """Similarity of the trained model's maps with those of the model with randomised weights.
 
@@ -84,33 +92,38 @@ def randomization_columns(
     classifier = copy.copy(subject.classifier)
     classifier.fast = classifier.module  # a fast copy holds other weights
     many_passes = "n_samples" in get_method(subject.method).uses
-    columns = []
-    for name, changed in progress(states):
+
+    def similarity(changed: Sequence[Group]) -> Arrays:
         with randomized(changed, seed):
             if many_passes:
                 speed_up(classifier)
             try:
                 maps = subject.explain(classifier)
-            except TwelveLeadError:  # the reason are the weights: the trained model could be explained
+            except TwelveLeadError:  # because of the weights: the trained model could be explained
                 maps = np.zeros_like(subject.maps)
-        columns += _similarity(f"randomization_{name}", subject.maps, maps)
+        return {
+            "absolute": correlation(np.abs(subject.maps), np.abs(maps)),
+            "signed": correlation(subject.maps, maps),
+        }
+
+    columns = []
+    for name, changed in progress(states):
+        metric = f"randomization_{name}"
+        scores = keep(metric, partial(similarity, changed))
+        columns += [Column(metric, sign, scores[sign]) for sign in ("absolute", "signed")]
     return columns
 
 
-def _similarity(metric: str, first: np.ndarray, second: np.ndarray) -> list[Column]:
-    return [
-        Column(metric, "absolute", correlation(np.abs(first), np.abs(second))),
-        Column(metric, "signed", correlation(first, second)),
-    ]
-
-
-def seed_columns(subject: Subject, seeds: int = 2, progress: Progress = iter) -> list[Column]:
+def seed_columns(
+    subject: Subject, seeds: int = 2, progress: Progress = iter, keep: Keep = _make
+) -> list[Column]:
     """Agreement of the maps that a method gives with other random numbers."""
     if "seed" not in get_method(subject.method).uses:
         return []
     first = subject.settings.seed
     maps = [subject.maps]
-    maps += [subject.explain(seed=seed) for seed in progress(range(first + 1, first + 1 + seeds))]
+    for seed in progress(range(first + 1, first + 1 + seeds)):
+        maps.append(keep(f"seed {seed}", lambda seed=seed: {"maps": subject.explain(seed=seed)})["maps"])
     columns = []
     for metric, ranks in (("seed_stability", True), ("seed_stability_pearson", False)):
         for sign, of in (("absolute", np.abs), ("signed", np.asarray)):

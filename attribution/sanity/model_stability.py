@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from attribution.engine.results import ComputeResult
+from attribution.engine.workspace import Workspace
 from attribution.metrics.agreement import correlation
-from attribution.sanity.files import Column, tidy, write_scores
+from attribution.sanity.files import Column, tidy
 from utils.errors import DataError
+from utils.tables import write_csv
 
 
 def models_file(folder: Path, method: str) -> Path:
@@ -19,8 +20,8 @@ def models_file(folder: Path, method: str) -> Path:
     return folder / "scores" / f"sanity_models_{method}.csv"
 
 
-def compare_models(results: Sequence[ComputeResult], methods: Sequence[str]) -> list[Path]:
-    """Write how alike the maps of models with other training seeds are: ``model_stability``.
+def compare_models(workspaces: Sequence[Workspace], methods: Sequence[str]) -> list[Path]:
+    """Write how similar the maps of models with other training seeds are: ``model_stability``.
 
     For each window and target that two folders share: Spearman's correlation of their absolute maps; a
     window's score is the mean over the other folders that have it, NaN where none has.
@@ -30,31 +31,31 @@ def compare_models(results: Sequence[ComputeResult], methods: Sequence[str]) -> 
     Arends et al., European Heart Journal - Digital Health, 2026, call it self-consistency.
     """
     models: dict[str, Path] = {}
-    for result in results:
-        if result.args["fingerprint"] != results[0].args["fingerprint"]:
-            raise DataError(f"{result.folder} and {results[0].folder} explain windows of different files")
-        twin = models.setdefault(result.args["model_fingerprint"], result.folder)
-        if twin != result.folder:
-            raise DataError(f"{result.folder} and {twin} explain the same model: name those of other seeds")
-    keys = [list(zip(r.rows.tolist(), r.targets.tolist(), strict=True)) for r in results]
+    for workspace in workspaces:
+        if workspace.args["fingerprint"] != workspaces[0].args["fingerprint"]:
+            raise DataError(
+                f"{workspace.folder} and {workspaces[0].folder} explain windows of different files"
+            )
+        twin = models.setdefault(workspace.args["model_fingerprint"], workspace.folder)
+        if twin != workspace.folder:
+            raise DataError(
+                f"{workspace.folder} and {twin} explain the same model: name those of other seeds"
+            )
+    windows = [list(zip(w.rows.tolist(), w.targets.tolist(), strict=True)) for w in workspaces]
     written = []
     for method in methods:
-        maps = [np.abs(result.maps(method)) for result in results]
-        scores = [np.full((len(results), len(own)), np.nan) for own in keys]
-        for (i, first), (j, second) in combinations(enumerate(keys), 2):
-            place = {key: k for k, key in enumerate(second)}
-            shared = np.array([(k, place[key]) for k, key in enumerate(first) if key in place], int).reshape(
-                -1, 2
-            )
-            here, there = shared.T
-            alike = correlation(maps[i][here], maps[j][there])
-            scores[i][j, here] = scores[j][i, there] = alike
-        for result, against in zip(results, scores, strict=True):
-            path = models_file(result.folder, method)
-            write_scores(
-                path, tidy(result, method, [Column("model_stability", "absolute", _mean_of_known(against))])
-            )
-            written.append(path)
+        maps = [np.abs(workspace.maps(method)) for workspace in workspaces]
+        scores = [np.full((len(workspaces), len(explained)), np.nan) for explained in windows]
+        for (i, first), (j, second) in combinations(enumerate(windows), 2):
+            position = {window: k for k, window in enumerate(second)}
+            shared = [(k, position[window]) for k, window in enumerate(first) if window in position]
+            in_first, in_second = np.array(shared, int).reshape(-1, 2).T
+            similarity = correlation(maps[i][in_first], maps[j][in_second])
+            scores[i][j, in_first] = scores[j][i, in_second] = similarity
+        for workspace, against in zip(workspaces, scores, strict=True):
+            column = Column("model_stability", "absolute", _mean_of_known(against))
+            path = models_file(workspace.folder, method)
+            written.append(write_csv(path, tidy(workspace, method, [column]), na_rep="nan"))
     return written
 
 

@@ -2,98 +2,141 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from attribution.engine.results import ComputeResult
+from attribution.engine.store import is_current, read_record, write_entry
+from attribution.engine.workspace import Workspace
 from attribution.scores.compute import Scores
 from attribution.scores.plan import ALL_METRICS, Cell, ScorePlan
 from attribution.scores.summary import COLUMNS, read_score_file
-from utils.errors import DataError
-from utils.files import atomic_path, read_json, sha256, write_json
+from utils.errors import UsageError
+from utils.files import sha256
+from utils.tables import write_csv
 
-RECORD = "evaluate.json"
+SECTION = "evaluate"
+_COLUMN = ["sign", "metric", "truth"]
 
 
 @dataclass
+class Known:
+    """What a folder holds of a method: the lines that stay, their entry, and the columns that are missing."""
+
+    lines: pd.DataFrame
+    entry: dict[str, Any]
+    missing: list[Cell]
+
+
 class ScoreFiles:
-    """The scores of one folder of maps.
+    """The scores of one folder of maps, in the folder ``scores`` of a result folder."""
 
-    ``folder``: where the score files are.
-    """
-
-    result: ComputeResult
-    folder: Path
-
-    def __post_init__(self) -> None:
-        path = self.folder / RECORD
-        self.record: dict[str, Any] = read_json(path) if path.exists() else {}
-        if not isinstance(self.record, dict):
-            raise DataError(f"{path} holds no record of attribution.evaluate: delete it and evaluate again")
+    def __init__(self, workspace: Workspace, folder: Path):
+        self.workspace, self.folder = workspace, folder
+        self.entries: dict[str, Any] = read_record(folder).get(SECTION, {})
 
     def file(self, method: str) -> Path:
         """Path of the scores of a method."""
-        return self.folder / f"{method}.csv"
+        return self.folder / "scores" / f"{method}.csv"
 
-    def known(self, method: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-        """Scores that are there and belong to the maps as they are now."""
-        entry: dict[str, Any] = {"maps": sha256(self.result.map_file(method)), "how": {}, "undefined": []}
-        path = self.file(method)
+    def known(self, method: str, plan: ScorePlan, overwrite: bool) -> Known:
+        """Scores that are there, belong to the maps as they are now, and stay."""
+        path, cells = self.file(method), plan.cells()
+        source = {"maps": sha256(self.workspace.map_file(method))}
+        entry: dict[str, Any] = {"source": source, "settings": {}, "undefined": []}
         if not path.exists():
-            return pd.DataFrame(columns=COLUMNS), entry
-        before = self.record.get(method, {})
-        scores = read_score_file(path)
-        same = before.get("maps") == entry["maps"]
-        same &= set(scores["window"]) <= set(self.result.rows.tolist())
-        if not same:
-            tqdm.write(f"{method}: its scores are of other maps; they are made again")
-            return scores.iloc[:0], entry
-        # a metric without a record was being written when the command was killed
-        return scores[scores["metric"].isin(list(before["how"]))], before
+            return Known(pd.DataFrame(columns=COLUMNS), entry, cells)
+        before, lines = self.entries.get(method), read_score_file(path)
+        if before is None or not set(lines["window"]) <= set(self.workspace.rows.tolist()):
+            before = {"source": {}}
+        if not is_current(path, before, source, {}):
+            return Known(lines.iloc[:0], entry, cells)
+        entry = before
+        # a metric without settings was being written when the command was killed
+        lines = lines[lines["metric"].isin(list(entry["settings"]))]
+        changed = {
+            metric
+            for metric in plan.metrics
+            if metric in entry["settings"]
+            and not is_current(
+                f"{path}, {metric},", {"settings": entry["settings"][metric]}, {}, plan.how(metric), overwrite
+            )
+        }
+        if overwrite:
+            lines = lines[~_is_in(lines, cells)]
+            mixed = sorted(set(lines["metric"]) & changed)
+            if mixed:
+                raise UsageError(
+                    f"{path} has other signs or truths of {', '.join(mixed)}, made with other settings: "
+                    "replace them all, without --absolute and --truth"
+                )
+        there = set(lines[_COLUMN].itertuples(index=False, name=None))
+        return Known(lines, entry, [cell for cell in cells if tuple(cell) not in there])
 
-    def write(
-        self, method: str, kept: pd.DataFrame, entry: dict[str, Any], plan: ScorePlan, new: Scores
-    ) -> None:
+    def write(self, method: str, known: Known, plan: ScorePlan, new: Scores) -> None:
         """Add columns to the scores of a method."""
         metrics = {cell.metric for cell in new.columns}
-        entry = {**entry, "how": {name: how for name, how in entry["how"].items() if name not in metrics}}
-        self._record(
-            method, entry
-        )  # whatever happens while the file is written, its new lines are not trusted
-        parts = [kept, *(self._lines(method, cell, scores) for cell, scores in new.columns.items())]
+        settings = {name: how for name, how in known.entry["settings"].items() if name not in metrics}
+        # whatever happens while the file is written, its new lines are not trusted
+        self._record(method, {**known.entry, "settings": settings})
+        parts = [known.lines, *(self._lines(method, cell, scores) for cell, scores in new.columns.items())]
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
         order = {name: place for place, name in enumerate(ALL_METRICS)}
         table = table.iloc[np.argsort(table["metric"].map(order), kind="stable")]
-        with atomic_path(self.file(method)) as temporary:
-            table.to_csv(temporary, index=False, na_rep="nan")
-        how = entry["how"] | {metric: plan.how(metric) for metric in metrics}
-        # in the order of the metrics, not in that in which a set gives them: the same scores, the same file
-        entry["how"] = {metric: how[metric] for metric in ALL_METRICS if metric in how}
-        there = set(kept[["sign", "metric", "truth"]].itertuples(index=False, name=None))
-        stays = [line for line in entry["undefined"] if tuple(line[:3]) in there]
-        lines = [*stays, *([*cell, reasons] for cell, reasons in new.undefined.items())]
-        entry["undefined"] = sorted(lines, key=lambda line: order[line[1]])
+        write_csv(self.file(method), table, na_rep="nan")
+        settings |= {metric: plan.how(metric) for metric in metrics}
+        stays = set(known.lines[_COLUMN].itertuples(index=False, name=None))
+        undefined = [line for line in known.entry["undefined"] if tuple(line[:3]) in stays]
+        undefined += [[*cell, reasons] for cell, reasons in new.undefined.items()]
+        entry = {
+            **known.entry,
+            # in the order of the metrics, not in that of the commands: the same scores, the same file
+            "settings": {metric: settings[metric] for metric in ALL_METRICS if metric in settings},
+            "undefined": sorted(undefined, key=lambda line: order[line[1]]),
+        }
         self._record(method, entry)
 
     def _record(self, method: str, entry: dict[str, Any]) -> None:
-        self.record[method] = entry
-        write_json(self.folder / RECORD, self.record)
+        self.entries[method] = entry
+        write_entry(self.folder, SECTION, method, entry, self.workspace.args)
 
     def _lines(self, method: str, cell: Cell, scores: np.ndarray) -> pd.DataFrame:
-        rows, windows = self.result.rows, self.result.windows
-        columns = {
-            **self.result.labels(),
-            "method": method,
-            **cell._asdict(),
-            "record": windows.records[rows],
-            "patient": windows.patients[rows],
-            "window": rows,
-            "target": np.array(windows.classes)[self.result.targets],
-            "score": scores,
-        }
-        return pd.DataFrame(columns)[COLUMNS]
+        return score_lines(self.workspace, np.arange(len(scores)), method, *cell, scores)
+
+
+def score_lines(
+    workspace: Workspace,
+    positions: np.ndarray,
+    method: str,
+    sign: str,
+    metric: str,
+    truth: str,
+    scores: np.ndarray,
+) -> pd.DataFrame:
+    """Lines of a score file: one score of each explained window at these positions.
+
+    Shapes: positions (k,), scores (k,).
+    """
+    rows, windows = workspace.rows[positions], workspace.windows
+    columns = {
+        **workspace.labels(),
+        "method": method,
+        "sign": sign,
+        "metric": metric,
+        "truth": truth,
+        "record": windows.records[rows],
+        "patient": windows.patients[rows],
+        "window": rows,
+        "target": np.array(windows.classes)[workspace.targets[positions]],
+        "score": scores,
+    }
+    return pd.DataFrame(columns)[COLUMNS]
+
+
+def _is_in(lines: pd.DataFrame, cells: Sequence[Cell]) -> np.ndarray:
+    wanted = {tuple(cell) for cell in cells}
+    return np.array([column in wanted for column in lines[_COLUMN].itertuples(index=False, name=None)], bool)

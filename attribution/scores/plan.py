@@ -79,6 +79,16 @@ class ScorePlan:
     top_fraction: float = localisation.TOP_FRACTION
     perturbation: PerturbationSettings = field(default_factory=PerturbationSettings)
 
+    @classmethod
+    def published(cls, metrics: Sequence[str], **changes: Any) -> ScorePlan:
+        """The published study's way with ties, its k, its patches and its random numbers."""
+        preset = {
+            "ties": "reference",
+            "top_k": localisation.REFERENCE_TOP_K,
+            "perturbation": PerturbationSettings.published(),
+        }
+        return cls(metrics, **{**preset, **changes})
+
     def cells(self) -> list[Cell]:
         """List the columns of scores."""
         return [

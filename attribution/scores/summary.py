@@ -13,6 +13,7 @@ import pandas as pd
 from explain.names import FAMILIES, METRICS, RANDOM, SIGNS, TITLES, metric
 from utils.errors import DataError, UsageError, nearest
 from utils.files import read_error
+from utils.tables import unescape_cell
 
 COLUMNS = ["dataset", "model", "seed", "method", "sign", "metric", "truth"]
 COLUMNS += ["record", "patient", "window", "target", "score"]
@@ -72,6 +73,9 @@ def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
     if table.empty:
         raise DataError(f"{path} holds no score: {remedy}")
     table = table[COLUMNS].copy()
+    for column in text:
+        if table[column].str.startswith("'").any():
+            table[column] = table[column].map(unescape_cell)
     for column, kind in _NUMERIC.items():
         values = pd.to_numeric(table[column], errors="coerce")
         undefined = table[column].isna() if column == "score" else False

@@ -73,7 +73,7 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
     from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
-    settings = PerturbationSettings.of_reference() if reference else PerturbationSettings()
+    settings = PerturbationSettings.published() if reference else PerturbationSettings()
     count = len(list(_curves(maps))) * len(windows)
     if plain:
         patch = 16 if reference else round(settings.patch_ms * _RATE / 1000)
@@ -111,7 +111,7 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
 
     classifier, x, targets, maps = _subject(network, windows)
     maps = {name: maps[name] for name in methods}
-    settings = PerturbationSettings.of_reference()
+    settings = PerturbationSettings.published()
     metric, count = "faithfulness_correlation", len(methods) * len(SIGNS) * len(windows)
     if not plain:
         speed_up(classifier)

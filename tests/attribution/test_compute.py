@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from attribution import compute as module
-from attribution.engine.results import load_maps
 from attribution.engine.selection import _evenly
+from attribution.engine.workspace import open_workspace
 from explain.methods import list_methods
 from preprocessing.windows import load_windows, save_windows
 from tests.helpers.attribution_files import bumps, compute_small, compute_words, run_module, train_small
@@ -31,13 +31,13 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(study):
     compute_small(study, "--attr_method", *QUICK, "--result_dir", study / "whole")
-    return load_maps(study / "whole")
+    return open_workspace(study / "whole")
 
 
 def test_all_methods_that_apply_and_a_reason_for_the_others(study, tmp_path, capsys):
     compute_small(study, "--attr_method", "all", "--limit", 4, "--result_dir", tmp_path / "r")
     told = capsys.readouterr().out
-    result = load_maps(tmp_path / "r")
+    result = open_workspace(tmp_path / "r")
     assert set(result.methods()) == set(list_methods()) - {"attention"}
     assert "attention was left out" in told and "attention" in result.args["not_possible"]
     assert "s each" in told and f"wrote {tmp_path / 'r'}" in told
@@ -52,16 +52,16 @@ def test_only_recognised_abnormal_test_windows_are_explained(whole):
     assert set(windows.splits[whole.rows]) == {"test"}
     assert (whole.targets == 1).all() and windows.labels[whole.rows, 1].all()
     assert (whole.probability > 0.1).all()
-    logits = whole.classifier().logits(whole.classifier().standardize(windows.signals[whole.rows]))
-    np.testing.assert_allclose(whole.classifier().probabilities(logits)[:, 1], whole.probability, atol=1e-5)
+    logits = whole.model.logits(whole.model.standardize(windows.signals[whole.rows]))
+    np.testing.assert_allclose(whole.model.probabilities(logits)[:, 1], whole.probability, atol=1e-5)
     assert whole.args["model"] == "small" and whole.seed == 42
 
 
 def test_a_normal_class_is_explained_where_asked(study, tmp_path):
     compute_small(study, "--attr_method", "saliency", "--target_label", "N", "--result_dir", tmp_path / "r")
-    assert set(load_maps(tmp_path / "r").targets) == {0}
+    assert set(open_workspace(tmp_path / "r").targets) == {0}
     compute_small(study, "--attr_method", "saliency", "--target_label", 0, "--result_dir", tmp_path / "s")
-    assert set(load_maps(tmp_path / "s").targets) == {0}
+    assert set(open_workspace(tmp_path / "s").targets) == {0}
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -69,7 +69,7 @@ def test_a_window_has_the_same_map_whatever_is_explained_beside_it(study, whole,
     compute_small(
         study, "--attr_method", name, "--limit", 3, "--batch_size", 3, "--result_dir", tmp_path / "few"
     )
-    few = load_maps(tmp_path / "few")
+    few = open_workspace(tmp_path / "few")
     places = [whole.rows.tolist().index(row) for row in few.rows]
     np.testing.assert_allclose(
         few.maps(name), whole.maps(name)[places], rtol=0, atol=1e-5 * abs(whole.maps(name)).max()
@@ -87,18 +87,16 @@ def test_limit_draws_evenly_over_patients_and_classes():
 
 
 def test_the_references_settings(study, tmp_path):
-    options = module.parse(["--model_path", "x", "--dataset", "mitdb", "--reference"])
+    options = module.parse_options(["--model_path", "x", "--dataset", "mitdb", "--reference"])
     settings = module.make_settings(options, leads=1)
-    assert (settings["segment_samples"], settings["n_baselines"], settings["n_samples"]) == (24, 250, 500)
-    assert settings["baselines"] == "noise" and settings["upsampling"] == "nearest"
+    assert (settings.segment_samples, settings.n_baselines, settings.n_samples) == (24, 250, 500)
+    assert settings.baselines == "noise" and settings.upsampling == "nearest"
     assert options.prob_threshold == 0.75
-    assert (
-        module.make_settings(module.parse(["--model_path", "x", "--dataset", "ptbxl", "--reference"]), 12)[
-            "n_samples"
-        ]
-        == 5000
-    )
-    assert module.parse(["--model_path", "x", "--dataset", "svdb"]).prob_threshold == 0.9
+    words = ["--model_path", "x", "--dataset", "ptbxl", "--reference"]
+    assert module.make_settings(module.parse_options(words), 12).n_samples == 5000
+    both = module.make_settings(module.parse_options([*words, "--n_samples", "90"]), 12)
+    assert (both.n_samples, both.n_baselines) == (90, 90)  # the study has one flag for both
+    assert module.parse_options(["--model_path", "x", "--dataset", "svdb"]).prob_threshold == 0.9
 
 
 def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
@@ -116,17 +114,17 @@ def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "explain", interrupted)
         compute_small(study, *words)
-    assert (tmp_path / "parts" / "maps" / "integrated_gradients.part.npz").exists()
-    assert load_maps(tmp_path / "parts").methods() == ["saliency", "gradcam"]
+    assert (tmp_path / "parts" / "maps" / "integrated_gradients.table").exists()
+    assert open_workspace(tmp_path / "parts").methods() == ["saliency", "gradcam"]
     compute_small(study, *words)
-    again = load_maps(tmp_path / "parts")
-    assert again.methods() == QUICK and not list((tmp_path / "parts" / "maps").glob("*.part.npz"))
+    again = open_workspace(tmp_path / "parts")
+    assert again.methods() == QUICK and not list((tmp_path / "parts" / "maps").glob("*.table"))
     for name in QUICK:
         assert again.maps(name).tobytes() == whole.maps(name).tobytes()
         assert again.map_file(name).read_bytes() == whole.map_file(name).read_bytes()
 
 
-def test_a_real_kill_leaves_a_folder_that_goes_on(study, whole, tmp_path):
+def test_a_killed_command_resumes(study, whole, tmp_path):
     words = compute_words(
         study, "--attr_method", "saliency", "lime", "--n_samples", 40, "--result_dir", tmp_path / "k"
     )
@@ -140,25 +138,25 @@ def test_a_real_kill_leaves_a_folder_that_goes_on(study, whole, tmp_path):
         _, errors = process.communicate(timeout=60)
         assert "Traceback" not in errors
     compute_small(study, "--attr_method", "saliency", "lime", "--result_dir", tmp_path / "k")
-    result = load_maps(tmp_path / "k")
+    result = open_workspace(tmp_path / "k")
     for name in ("saliency", "lime"):
         assert result.maps(name).tobytes() == whole.maps(name).tobytes()
 
 
 def test_one_window(study, tmp_path):
     compute_small(study, "--attr_method", "gradcam", "--limit", 1, "--result_dir", tmp_path / "r")
-    assert load_maps(tmp_path / "r").maps("gradcam").shape == (1, 200, 1)
+    assert open_workspace(tmp_path / "r").maps("gradcam").shape == (1, 200, 1)
 
 
 def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, capsys):
     compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
     compute_small(study, "--attr_method", "saliency", "gradcam", "--result_dir", tmp_path / "r")
-    assert "there already" in capsys.readouterr().out
-    assert load_maps(tmp_path / "r").methods() == ["saliency", "gradcam"]
-    with pytest.raises(UsageError, match=r"made otherwise .seed was 0, is 5.*--overwrite"):
+    assert "already computed" in capsys.readouterr().out
+    assert open_workspace(tmp_path / "r").methods() == ["saliency", "gradcam"]
+    with pytest.raises(UsageError, match=r"made with other settings .seed was 0, is now 5.*--overwrite"):
         compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r")
     compute_small(study, "--attr_method", "lime", "--seed", 5, "--result_dir", tmp_path / "r", "--overwrite")
-    assert load_maps(tmp_path / "r").methods() == ["lime"]
+    assert open_workspace(tmp_path / "r").methods() == ["lime"]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, c
         (["--attr_method", "salience"], UsageError, "did you mean 'saliency'"),
         (["--attr_method", "attention"], TwelveLeadError, "none of these methods"),
         (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is no class"),
-        (["--prob_threshold", 1], UsageError, "--prob_threshold must lie"),
+        (["--prob_threshold", 1], UsageError, "--prob_threshold must be at least 0 and below 1"),
         (["--n_samples", 0], UsageError, "n_samples must be 2 or more"),
         (["--limit", -1], UsageError, "must not be negative"),
     ],
@@ -213,7 +211,7 @@ def test_a_class_that_is_not_in_the_test_split(study, tmp_path):
 
 def test_damaged_maps_and_other_weights_are_refused(study, whole, tmp_path):
     compute_small(study, "--attr_method", "saliency", "--limit", 2, "--result_dir", tmp_path / "r")
-    result = load_maps(tmp_path / "r")
+    result = open_workspace(tmp_path / "r")
     path = result.map_file("saliency")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"saliency.npz cannot be read"):
@@ -221,27 +219,27 @@ def test_damaged_maps_and_other_weights_are_refused(study, whole, tmp_path):
     args = json.loads((tmp_path / "r" / "args.json").read_text())
     (tmp_path / "r" / "args.json").write_text(json.dumps({**args, "model_fingerprint": "0" * 64}))
     with pytest.raises(DataError, match="is not the model whose maps"):
-        load_maps(tmp_path / "r").classifier()
+        _ = open_workspace(tmp_path / "r").model
     (tmp_path / "r" / "args.json").write_text(json.dumps({**args, "fingerprint": "0" * 64}))
     with pytest.raises(DataError, match="is not the file whose windows"):
-        _ = load_maps(tmp_path / "r").windows
+        _ = open_workspace(tmp_path / "r").windows
     with pytest.raises(UsageError, match="holds no maps"):
-        load_maps(tmp_path)
+        open_workspace(tmp_path)
 
 
 def test_the_published_flags_are_understood(study, tmp_path, capsys):
     words = ["--attr_method", "lime", "--feature_mask_size", 16, "--gpu_num", 0, "--multi_label"]
     compute_small(study, *words, "--limit", 2, "--result_dir", tmp_path / "r")
-    assert "--gpu_num has no meaning here" in capsys.readouterr().out
-    assert load_maps(tmp_path / "r").args["settings"]["segment_samples"] == 16
-    assert len(np.unique(load_maps(tmp_path / "r").maps("lime")[0])) <= 13
+    assert "--gpu_num has no meaning here" in capsys.readouterr().err
+    assert open_workspace(tmp_path / "r").args["settings"]["segment_samples"] == 16
+    assert len(np.unique(open_workspace(tmp_path / "r").maps("lime")[0])) <= 13
 
 
 def test_help_is_worth_reading(capsys):
     with pytest.raises(SystemExit) as stop:
         call(module.main, "attribution.compute", "--help")
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and "guided_gradcam" in text and "goes on where it was interrupted" in text
+    assert stop.value.code == 0 and "guided_gradcam" in text and "resumes where it was interrupted" in text
 
 
 def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, capsys):
@@ -250,18 +248,18 @@ def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, cap
     words = ["--dataset_path", tmp_path / "mitdb.npz", "--attr_method", "deep_shap", "gradcam"]
     compute_small(study, *words, "--result_dir", tmp_path / "r")
     assert "--baselines noise" in capsys.readouterr().out
-    assert load_maps(tmp_path / "r").methods() == ["gradcam"]
+    assert open_workspace(tmp_path / "r").methods() == ["gradcam"]
 
 
 def test_a_continued_folder_keeps_its_windows(study, tmp_path):
     words = ["--limit", 3, "--result_dir", tmp_path / "r"]
     compute_small(study, "--attr_method", "saliency", *words)
-    before = load_maps(tmp_path / "r")
+    before = open_workspace(tmp_path / "r")
     places = np.array([2, 0, 1])
     arrays = {name: getattr(before, name)[places] for name in ("rows", "targets", "probability")}
     np.savez(tmp_path / "r" / "selection.npz", **arrays)
     compute_small(study, "--attr_method", "gradcam", *words)
-    assert load_maps(tmp_path / "r").rows.tolist() == arrays["rows"].tolist()
+    assert open_workspace(tmp_path / "r").rows.tolist() == arrays["rows"].tolist()
 
 
 def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
@@ -271,7 +269,7 @@ def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
             study, "--attr_method", "saliency", "--prob_threshold", 0.9999999, "--overwrite",
             "--result_dir", tmp_path / "r",
         )  # fmt: skip
-    assert load_maps(tmp_path / "r").methods() == ["saliency"]
+    assert open_workspace(tmp_path / "r").methods() == ["saliency"]
 
 
 def test_an_overwrite_that_is_killed_leaves_nothing_that_goes_on(study, tmp_path, monkeypatch):
@@ -286,6 +284,6 @@ def test_an_overwrite_that_is_killed_leaves_nothing_that_goes_on(study, tmp_path
         compute_small(study, *words, "--limit", 2, "--overwrite")
     assert not list((tmp_path / "r" / "maps").iterdir())
     with pytest.raises(UsageError, match="holds no maps"):
-        load_maps(tmp_path / "r")
+        open_workspace(tmp_path / "r")
     compute_small(study, *words, "--limit", 2)
-    assert len(load_maps(tmp_path / "r").rows) == 2
+    assert len(open_workspace(tmp_path / "r").rows) == 2

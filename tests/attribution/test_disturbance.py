@@ -74,7 +74,7 @@ def test_perturbation_reproduces_the_study(study):
     expected = golden.numbers()["metrics_quantus_0_4_3"]
     methods = [method for method in expected["auc"] if method not in TIED]
     maps = {method: golden.ours(golden.arrays()[f"a/{method}"])[:2] for method in methods}
-    reference = PerturbationSettings.of_reference()
+    reference = PerturbationSettings.published()
     found = perturbation_scores(*study, maps, ["faithfulness_correlation"], settings=reference)
     first = [values[:1] for values in study[1:]]
     maps = {method: values[:1] for method, values in maps.items()}
@@ -247,7 +247,7 @@ def test_scores_do_not_depend_on_the_batch_or_on_company(study):
 def test_the_reference_stream_goes_on_over_batches():
     toy, x, targets = linear(np.linspace(-1, 1, 60)[:, None]), windows(3, 60, 1), np.array([0, 1, 1])
     maps = windows(3, 60, 1, 9)
-    options = PerturbationSettings.of_reference(patch_samples=4, runs=5)
+    options = PerturbationSettings.published(patch_samples=4, runs=5)
     whole = perturbation_scores(toy, x, targets, {"m": maps}, settings=options)
     rest = perturbation_scores(toy, x[1:], targets[1:], {"m": maps[1:]}, settings=options, skip=1)
     for key in (("m", sign, "faithfulness_correlation") for sign in ("signed", "absolute")):
@@ -257,7 +257,7 @@ def test_the_reference_stream_goes_on_over_batches():
 @given(st.permutations([(0, 3), (1, 2), (3, 5), (4, 1)]))
 @settings(max_examples=10)
 def test_the_reference_stream_is_the_same_in_any_order(parts):
-    options = PerturbationSettings.of_reference(runs=3, seed=8)
+    options = PerturbationSettings.published(runs=3, seed=8)
     stream = np.random.RandomState(8)
     wanted = [[stream.choice(40, 4, replace=False) for _ in range(3)] for _ in range(8)]
     for skip, count in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,8 +16,8 @@ import pandas as pd
 import pytest
 
 from attribution import evaluate
-from attribution.engine import journal
-from attribution.engine.results import load_maps
+from attribution.engine import store
+from attribution.engine.workspace import open_workspace
 from attribution.metrics import localisation
 from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
 from attribution.scores import compute as scoring
@@ -70,7 +71,7 @@ def test_the_command_scores_everything(maps):
     assert (one["dataset"], one["model"], one["seed"], one["target"]) == ("mitdb", "small", 3, "VEB")
     assert (one["record"], one["patient"]) == ("100", "p0")
     # the numbers are those of the functions
-    result = load_maps(maps)
+    result = open_workspace(maps)
     values, masks = (
         result.maps("saliency"),
         np.stack([result.windows.mask(i, 1, "QRS") for i in range(COUNT)]),
@@ -82,9 +83,9 @@ def test_the_command_scores_everything(maps):
         chosen[chosen["metric"] == "auc"]["score"], localisation.auc(values, masks, True)
     )
     settings = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
-    x = result.classifier().standardize(result.windows.signals[result.rows])
+    x = result.model.standardize(result.windows.signals[result.rows])
     found = perturbation_scores(
-        result.classifier(), x, result.targets, {"saliency": values}, settings=settings, keys=result.rows
+        result.model, x, result.targets, {"saliency": values}, settings=settings, keys=result.rows
     )
     for (method, sign, metric), scores in found.items():
         chosen = table[(table["method"] == method) & (table["sign"] == sign) & (table["metric"] == metric)]
@@ -94,15 +95,15 @@ def test_the_command_scores_everything(maps):
     assert zero["score"].isna().all() and len(zero) == cells
     assert table[table["score"].isna()].groupby("window").size().to_dict() == {2: cells, 4: 2 * 2}
     for text in (
-        "Means, truth 'beats' (8 windows)",
-        "Means, by disturbing the input",
+        "Means, ground truth 'beats' (8 windows)",
+        "Means, perturbation of the input",
         "no score: saliency, signed, relevance_mass_accuracy, QRS: 1 x no positive value, 1 x zero map",
         "no score: saliency, absolute, deletion: 1 x zero map",
         "(2 NaN)",
         f"wrote {maps / 'scores'}",
     ):
         assert text in said
-    assert not list((maps / "scores").glob("*.part.npz"))
+    assert not list((maps / "scores").glob("saliency.table"))
 
 
 def test_one_metric_sign_and_truth(maps):
@@ -131,7 +132,7 @@ def test_windows_without_truth_are_disturbed_only(tmp_path):
     run(folder, "--perturb_order", "morf")
     found = set(read_score_file(folder / "scores" / "saliency.csv")["metric"])
     assert found == set(PERTURBATION) - {"region_perturbation_lerf"}
-    with pytest.raises(UsageError, match="no truth that auc could compare with"):
+    with pytest.raises(UsageError, match="no ground truth that auc could compare with"):
         run(folder, "--eval_metric", "auc")
 
 
@@ -154,22 +155,23 @@ def test_only_zero_maps(tmp_path, capsys):
 def test_the_reference_setting(maps):
     words = ["--reference", "--eval_metric", "region_perturbation", "pointing_game", "--patch_size", "4"]
     evaluate.main(["--attr_dir", str(maps), *words])
-    how = read_json(maps / "scores" / "evaluate.json")["saliency"]["how"]
+    how = read_json(maps / "args.json")["evaluate"]["saliency"]["settings"]
     assert how["pointing_game"] == {"ties": "reference"}
     assert how["region_perturbation_morf"]["regions"] == 100
     assert how["region_perturbation_morf"]["tolerance"] == 0
 
 
-def test_the_same_scores_make_the_same_files(maps):
-    names = ("evaluate.json", "saliency.csv", "gradcam.csv")
+def test_evaluate_writes_the_same_files_for_the_same_scores(maps):
+    names = ("args.json", "scores/saliency.csv", "scores/gradcam.csv")
+    before = (maps / "args.json").read_bytes()
     run(maps)
-    whole = [(maps / "scores" / name).read_bytes() for name in names]
+    whole = [(maps / name).read_bytes() for name in names]
     shutil.rmtree(maps / "scores")
+    (maps / "args.json").write_bytes(before)
     run(maps, "--eval_metric", "deletion", "auc")
     run(maps)
-    found = [(maps / "scores" / name).read_bytes() for name in names]
-    assert found == whole
-    assert list(json.loads(found[0])["saliency"]["how"]) == list(ALL_METRICS)
+    assert [(maps / name).read_bytes() for name in names] == whole
+    assert list(json.loads(whole[0])["evaluate"]["saliency"]["settings"]) == list(ALL_METRICS)
 
 
 # ---- resuming ------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ def test_the_same_scores_make_the_same_files(maps):
 def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
     run(maps)
     before = {path: path.read_bytes() for path in (maps / "scores").glob("*.csv")}
-    monkeypatch.setattr(evaluate, "localisation_columns", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(evaluate, "add_localisation", lambda *_: pytest.fail("scored again"))
     run(maps)
     assert "2 of 2 methods are scored already" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
@@ -187,7 +189,8 @@ def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
 def test_other_settings_are_not_mixed(maps):
     run(maps, "--eval_metric", "deletion", "auc")
     with pytest.raises(
-        UsageError, match=r"has deletion with patch_ms 50\.0, now 30\.0: replace it with --overwrite"
+        UsageError,
+        match=r"saliency\.csv, deletion, was made .* \(patch_ms was 50\.0, is now 30\.0\)",
     ):
         run(maps, "--eval_metric", "deletion", "--patch_ms", "30")
     old = read_score_file(maps / "scores" / "saliency.csv")
@@ -206,16 +209,16 @@ def test_new_maps_are_scored_anew(maps, capsys):
     write_npz(maps / "maps" / "saliency.npz", maps=np.abs(noise(5)), seconds=np.array(1.0))
     run(maps, "--eval_metric", "auc")
     said = capsys.readouterr().out
-    assert "saliency: its scores are of other maps" in said and "1 of 2 methods" in said
+    assert "saliency.csv was made from other maps" in said and "1 of 2 methods" in said
     assert read_score_file(maps / "scores" / "saliency.csv")["score"].notna().all()
 
 
 def test_lines_without_a_record_are_made_again(maps):
     run(maps, "--eval_metric", "auc", "pointing_game")
     expected = (maps / "scores" / "gradcam.csv").read_bytes()
-    path = maps / "scores" / "evaluate.json"
+    path = maps / "args.json"
     record = json.loads(path.read_text())
-    record["gradcam"]["how"].pop("auc")  # as if the command had been killed between the two files
+    record["evaluate"]["gradcam"]["settings"].pop("auc")  # killed between the two files
     write_json(path, record)
     table = pd.read_csv(maps / "scores" / "gradcam.csv")
     table.loc[table["metric"] == "auc", "score"] = 7.0
@@ -227,63 +230,67 @@ def test_lines_without_a_record_are_made_again(maps):
 KILLED = """
 import os, signal, sys
 from attribution import evaluate
-from attribution.engine import journal
+from attribution.engine import store
 from attribution.scores import compute as scoring
-journal._SAVE_SECONDS = 0.0
 scoring._CHUNK = 2
-add = journal.Journal.add
-def killed(self, stop, values):
-    add(self, stop, values)
-    if self.path.name == "saliency.part.npz" and stop == 4:
+append = store.ResumableTable.append
+def killed(self, key, arrays):
+    append(self, key, arrays)
+    if self.path.name == "saliency.table" and key == "2":
         os.kill(os.getpid(), signal.SIGKILL)
-journal.Journal.add = killed
+store.ResumableTable.append = killed
 evaluate.main(sys.argv[1:])
 """
 
 
-def test_a_killed_command_goes_on(maps):
+def test_evaluate_resumes_after_a_kill(maps):
     whole = maps.parent / "whole"
     run(maps, "--result_dir", whole)
     words = [sys.executable, "-c", KILLED, "--attr_dir", str(maps), *FAST]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (maps / "scores" / "saliency.csv").exists()
-    # what was finished is not asked again: its numbers are taken as they stand
-    change(maps / "scores" / "saliency.part.npz", "absolute insertion", 1, 0.123)
+    # finished windows are not scored again: their numbers are taken from the table
+    change(maps / "scores" / "saliency.table", "absolute insertion", 1, 0.123)
     run(maps)
     assert differing(maps, whole, "saliency")["score"].tolist() == [0.123]
     assert differing(maps, whole, "gradcam").empty
-    assert not list((maps / "scores").glob("*.part.npz"))
+    assert not list((maps / "scores").glob("[!c]*.table"))
 
 
-def test_an_interrupted_command_goes_on(maps, monkeypatch):
+def test_evaluate_resumes_after_ctrl_c(maps, monkeypatch):
     whole = maps.parent / "whole"
     run(maps, "--result_dir", whole)
-    add = journal.Journal.add
+    append = store.ResumableTable.append
 
-    def interrupted(self, stop, values):
-        add(self, stop, values)
-        if self.path.name == "controls_subsets.npz" and stop == 4:
+    def interrupted(self, key, arrays):
+        append(self, key, arrays)
+        if self.path.name == "controls_subsets.table" and key == "2":
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(scoring, "_CHUNK", 2)
-        patch.setattr(journal.Journal, "add", interrupted)
+        patch.setattr(store.ResumableTable, "append", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(maps)
-    change(maps / "scores" / "controls_subsets.npz", "losses", 1, np.arange(5))
+    change(maps / "scores" / "controls_subsets.table", "losses", 1, np.arange(5))
     run(maps)
     other = differing(maps, whole, "gradcam")
     assert set(other["window"]) == {1} and set(other["metric"]) == {"faithfulness_correlation"}
 
 
 def change(path, name, row, value):
-    """Change what a journal kept of four windows."""
-    with np.load(path) as file:
-        assert int(file["done"]) == 4
-        kept = {key: file[key] for key in file.files}
-    kept[name][row] = value
-    write_npz(path, **kept)
+    """Change a number of the first chunk in a table that holds two chunks of two windows."""
+    (head, _), *blocks = store._blocks(path.read_bytes())
+    assert len(blocks) == 2
+    with np.load(io.BytesIO(blocks[0][0])) as file:
+        arrays = {key: file[key] for key in file.files}
+    assert str(arrays["key"]) == "0" and len(arrays[name]) == 2
+    arrays[name][row] = value
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    payloads = [head, content.getvalue(), blocks[1][0]]
+    path.write_bytes(b"".join(map(store._block, payloads)))
 
 
 def differing(folder, other, method):
@@ -291,21 +298,6 @@ def differing(folder, other, method):
     ours, theirs = (read_score_file(place / "scores" / f"{method}.csv") for place in (folder, other))
     assert ours.drop(columns="score").equals(theirs.drop(columns="score"))
     return ours[~np.isclose(ours["score"], theirs["score"], rtol=0, atol=1e-5, equal_nan=True)]
-
-
-def test_a_damaged_journal_is_begun_anew(tmp_path):
-    path = tmp_path / "j.npz"
-    first = journal.Journal(path, {"a": 1}, {"x": np.zeros(4)})
-    first.add(3, {"x": np.ones(3)})
-    first.save()
-    assert journal.Journal(path, {"a": 1}, {"x": np.zeros(4)}).done == 3
-    assert journal.Journal(path, {"a": 2}, {"x": np.zeros(4)}).done == 0
-    assert journal.Journal(path, {"a": 1}, {"y": np.zeros(4)}).done == 0
-    content = path.read_bytes()
-    for damaged in (content[:-30], b"", b"not a zip file"):
-        path.write_bytes(damaged)
-        again = journal.Journal(path, {"a": 1}, {"x": np.zeros(4)})
-        assert again.done == 0
 
 
 # ---- what does not fit ---------------------------------------------------------------------------
@@ -338,7 +330,7 @@ def test_maps_of_another_model_are_refused(maps):
         (["--threads", "-1"], "--threads"),
         (["--patch_size", "4", "--patch_ms", "20"], "choose one"),
         (["--patch_ms", "inf"], "patch_ms"),
-        (["--reference"], "--tolerance does not go with the study's settings"),
+        (["--reference"], "--tolerance contradicts the settings of the published study"),
     ],
 )
 def test_flags_that_cannot_be_right(maps, words, text):
@@ -354,11 +346,33 @@ def test_folders_without_maps(tmp_path, maps):
         run(maps)
 
 
-def test_a_damaged_record(maps):
+def test_evaluate_refuses_a_damaged_record(maps):
     run(maps, "--eval_metric", "auc")
-    (maps / "scores" / "evaluate.json").write_text("[1]")
-    with pytest.raises(DataError, match="holds no record"):
+    (maps / "args.json").write_text("[1]")
+    with pytest.raises(DataError, match=r"args\.json is not a record of the attribution study"):
         run(maps, "--eval_metric", "auc")
+
+
+def test_evaluate_takes_the_record_of_the_version_before(maps, capsys):
+    run(maps, "--eval_metric", "auc", "deletion")
+    record = read_json(maps / "args.json")
+    entries = record.pop("evaluate")
+    for entry in entries.values():
+        entry["maps"], entry["how"] = entry.pop("source")["maps"], entry.pop("settings")
+    write_json(maps / "args.json", record)
+    write_json(maps / "scores" / "evaluate.json", entries)
+    run(maps, "--eval_metric", "auc", "deletion")
+    assert "2 of 2 methods are scored already" in capsys.readouterr().out
+    write_json(maps / "scores" / "evaluate.json", {"saliency": 3})
+    with pytest.raises(DataError, match=r"evaluate\.json is not a record of the attribution study"):
+        run(maps, "--eval_metric", "auc")
+
+
+def test_evaluate_elsewhere_records_how_the_maps_were_made(maps, tmp_path):
+    run(maps, "--eval_metric", "auc", "--result_dir", tmp_path / "other")
+    record = read_json(tmp_path / "other" / "args.json")
+    assert record["model"] == "small" and list(record["evaluate"]) == ["saliency", "gradcam"]
+    assert "evaluate" not in read_json(maps / "args.json")
 
 
 def test_names_of_metrics():

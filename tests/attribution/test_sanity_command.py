@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from attribution import compute
-from attribution.engine.results import load_maps, weights_fingerprint
+from attribution.engine.store import ResumableTable
+from attribution.engine.workspace import open_workspace, weights_fingerprint
 from attribution.sanity import command as sanity
 from attribution.sanity.files import Column
 from attribution.sanity.model_stability import _mean_of_known
@@ -135,8 +136,8 @@ def test_the_command_writes_tidy_scores(folder, capsys):
     lrp = scores_of(folder, "sanity_lrp")
     assert (lrp.loc[lrp["metric"] == "completeness_error", "score"] < 0.01).all()
     assert "seed_stability" not in set(lrp["metric"])
-    noted = json.loads((folder / "scores" / "sanity.json").read_text())
-    assert noted["lrp"]["windows"] == 10 and list(noted["lrp"]["groups"]) == STAGES
+    entry = json.loads((folder / "args.json").read_text())["sanity"]["lrp"]
+    assert entry["settings"]["windows"] == 10 and list(entry["groups"]) == STAGES
     assert "no seed_stability of saliency, lrp: they draw no random numbers" in told
     assert "no completeness_error of saliency, random_baseline: they promise no sum" in told
 
@@ -149,14 +150,18 @@ def test_what_is_finished_is_not_made_again(folder, capsys, monkeypatch):
         lambda about, *_: made.append(about.method) or columns_of_nothing(about),
     )
     check("--attr_dir", folder, "--attr_method", "lrp", "saliency")
-    assert made == ["lrp", "saliency"]
+    assert made == ["saliency", "lrp"]
     check("--attr_dir", folder)
-    assert made == ["lrp", "saliency", "random_baseline"]
+    assert made == ["saliency", "lrp", "random_baseline"]
     assert "2 of 3 methods are done already" in capsys.readouterr().out
     (folder / "scores" / "sanity_lrp.csv").unlink()
     check("--attr_dir", folder)  # a file was lost
-    check("--attr_dir", folder, "--windows", 4, "--attr_method", "lrp")  # another question
-    write_npz(folder / "maps" / "saliency.npz", maps=load_maps(folder).maps("saliency") * 2)  # other maps
+    with pytest.raises(UsageError, match=r"other settings \(windows was 20, is now 4\).*--overwrite"):
+        check("--attr_dir", folder, "--windows", 4, "--attr_method", "lrp")
+    check("--attr_dir", folder, "--windows", 4, "--attr_method", "lrp", "--overwrite")
+    write_npz(
+        folder / "maps" / "saliency.npz", maps=open_workspace(folder).maps("saliency") * 2
+    )  # other maps
     check("--attr_dir", folder, "--windows", 4, "--attr_method", "lrp")
     check("--attr_dir", folder, "--attr_method", "saliency")
     assert made[3:] == ["lrp", "lrp", "saliency"]
@@ -190,7 +195,30 @@ def test_ctrl_c_keeps_what_is_finished(folder, monkeypatch):
     monkeypatch.setattr(sanity, "randomization_columns", interrupted)
     with pytest.raises(KeyboardInterrupt):
         check("--attr_dir", folder)
-    assert sorted(p.name for p in (folder / "scores").iterdir()) == ["sanity.json", "sanity_saliency.csv"]
+    assert sorted(p.name for p in (folder / "scores").iterdir()) == ["sanity_saliency.csv"]
+
+
+def test_sanity_resumes_within_a_method(folder, monkeypatch):
+    check("--attr_dir", folder, "--attr_method", "random_baseline", "--windows", 4)
+    whole = (folder / "scores" / "sanity_random_baseline.csv").read_bytes()
+    item, made = ResumableTable.item, []
+
+    def counted(self, key, make):
+        if key == "seed 2" and not made.count(key):
+            made.append(key)
+            raise KeyboardInterrupt
+        return item(self, key, lambda: made.append(key) or make())
+
+    monkeypatch.setattr(ResumableTable, "item", counted)
+    words = ["--attr_dir", folder, "--attr_method", "random_baseline", "--windows", 4, "--overwrite"]
+    with pytest.raises(KeyboardInterrupt):
+        check(*words)
+    assert made[-2:] == ["seed 1", "seed 2"] and "randomization_head" in made
+    made[:-1] = []
+    check(*words)
+    assert made == ["seed 2", "seed 2"]  # all else was kept
+    assert (folder / "scores" / "sanity_random_baseline.csv").read_bytes() == whole
+    assert not list((folder / "scores").glob("*.table"))
 
 
 def test_models_of_several_seeds_are_compared(tmp_path, windows, checkpoints, capsys, monkeypatch):
@@ -201,7 +229,7 @@ def test_models_of_several_seeds_are_compared(tmp_path, windows, checkpoints, ca
     assert f"wrote {b / 'scores' / 'sanity_models_saliency.csv'}" in capsys.readouterr().out
     mine, theirs = (scores_of(f, "sanity_models_saliency").set_index("window")["score"] for f in (a, b))
     assert mine[mine.index < 10].isna().all() and mine[mine.index >= 10].equals(theirs)
-    maps_a, maps_b = (load_maps(f).maps("saliency") for f in (a, b))
+    maps_a, maps_b = (open_workspace(f).maps("saliency") for f in (a, b))
     assert theirs.iloc[-1] == pytest.approx(
         spearmanr(*np.abs([maps_a[-1].ravel(), maps_b[-1].ravel()])).statistic
     )
@@ -227,8 +255,8 @@ def test_three_models_and_windows_that_only_two_share():
             UsageError,
             r"no maps of 'lime': .*Valid: saliency, random_baseline, lrp",
         ),
-        (["--windows", "-1"], UsageError, "--windows must be 0 or more, not -1"),
-        (["--seeds", "0"], UsageError, "--seeds must be 1 or more"),
+        (["--windows", "-1"], UsageError, "--windows must not be negative, not -1"),
+        (["--seeds", "0"], UsageError, "--seeds must be at least 1"),
         (["--model_path", "OTHER"], DataError, "is not the model whose maps"),
     ],
 )
@@ -246,7 +274,7 @@ def test_folders_that_cannot_be_checked(folder, tmp_path):
         check("--attr_dir", folder, "--attr_method", "lrp")
     for file in (folder / "maps").iterdir():
         file.rename(file.with_suffix(".part.npz"))
-    with pytest.raises(DataError, match="no finished maps"):
+    with pytest.raises(DataError, match="no complete maps"):
         check("--attr_dir", folder)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from attribution.engine.results import ARGS, SELECTION, weights_fingerprint
+from attribution.engine.store import RECORD
+from attribution.engine.workspace import SELECTION, weights_fingerprint
 from explain.engine.classifier import load_classifier
 from models_torch import create_model
 from preprocessing.windows import Beats, Regions, Windows, save_windows
@@ -76,7 +77,7 @@ def write_maps(
         "methods": list(methods),
     }
     write_npz(folder / SELECTION, rows=rows, targets=np.ones(count, int), probability=np.full(count, 0.9))
-    write_json(folder / ARGS, args)
+    write_json(folder / RECORD, args)
     for name, maps in methods.items():
         write_npz(folder / "maps" / f"{name}.npz", maps=maps.astype(np.float32), seconds=np.array(1.0))
     return folder
