@@ -1,8 +1,7 @@
-"""PTB-XL on disk: its two tables and where its recordings lie.
+"""PTB-XL: its two tables, and single recordings; `databases.ptbxl_signals` reads all recordings at once.
 
 Wagner et al., PTB-XL, a large publicly available electrocardiography dataset, Scientific Data 7, 154 (2020),
-doi:10.1038/s41597-020-0495-6. Releases 1.0.1, 1.0.2 and 1.0.3 share this layout. The recordings themselves
-are read by `databases.ptbxl_signals`.
+doi:10.1038/s41597-020-0495-6. Releases 1.0.1, 1.0.2 and 1.0.3 share this layout.
 """
 
 from __future__ import annotations
@@ -11,13 +10,20 @@ import ast
 import functools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from databases.base import Annotations, Database, Recording
+from databases.download.source import Source
+from databases.registry import register_database
+from databases.wfdb_reader import read_record
+from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
-from utils.files import read_error, read_json
+from utils.files import read_error, read_json, stays_inside
 
 DATABASE_CSV = "ptbxl_database.csv"
 STATEMENTS_CSV = "scp_statements.csv"
@@ -32,6 +38,53 @@ _OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
 _GET_IT = (
     "download it with `python -m databases.download ptbxl --to FOLDER` and point --data_dir at that folder"
 )
+
+
+@register_database
+class Ptbxl(Database):
+    """PTB-XL, or a database in its layout.
+
+    ``records`` is indexed by ecg_id and also has ``fold``, ``age`` (300: above 89), ``sex`` (0: male) and
+    ``scp_codes``.
+    """
+
+    name = "ptbxl"
+    title = "PTB-XL 1.0.3"
+    license = "CC BY 4.0"
+    doi = "10.1038/s41597-020-0495-6"
+    split_names: ClassVar = SPLIT_NAMES
+    source: ClassVar[Source | None] = Source(
+        url="https://physionet.org/files/ptb-xl/1.0.3/",
+        tables=(DATABASE_CSV, STATEMENTS_CSV),
+        records={100: r"records100/.*\.(hea|dat)", 500: r"records500/.*\.(hea|dat)"},
+    )
+
+    def __init__(self, root: str | os.PathLike, sampling_rate: int = 100) -> None:
+        super().__init__(root)
+        self.sampling_rate = sampling_rate
+
+    def _read_records(self) -> pd.DataFrame:
+        table = read_database(self.root, self.sampling_rate)
+        table = table.rename(columns={"patient_id": "patient", "strat_fold": "fold", "filename": "path"})
+        table["sampling_rate"] = self.sampling_rate
+        table["leads"] = [LEADS] * len(table)
+        table["split"] = splits_of_folds(table["fold"].to_numpy())
+        return table
+
+    def read(
+        self,
+        record: Any,
+        leads: Sequence[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+    ) -> Recording:
+        """Read a recording or a part of it in mV."""
+        path = self.root / self.row(record)["path"]
+        return read_record(path, leads or LEADS, start, stop, sampling_rate=self.sampling_rate)
+
+    def annotations(self, record: Any) -> Annotations:
+        """Give the SCP-ECG statements of a record."""
+        return Annotations(statements=dict(self.row(record)["scp_codes"]))
 
 
 def splits_of_folds(folds: np.ndarray) -> np.ndarray:
@@ -59,8 +112,10 @@ def _find_csv(data_dir: Path, name: str) -> Path:
     raise DataError(f"{data_dir} has no {name}, so it is not a PTB-XL folder: {_GET_IT}")
 
 
-def _read_csv(path: Path, columns: list[str], index: str | None = None) -> pd.DataFrame:
-    """`columns`, indexed by the column `index`, or by the first (scp_statements.csv does not name it)."""
+def _read_csv(
+    path: Path, columns: list[str], index: str | None = None, optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """`columns` and those of `optional` that exist, indexed by `index` or by the first column."""
     try:
         header = list(pd.read_csv(path, nrows=0).columns)
         index = index or header[0]
@@ -70,6 +125,7 @@ def _read_csv(path: Path, columns: list[str], index: str | None = None) -> pd.Da
                 f"{path} has no column {', '.join(absent)}: it is not PTB-XL's official table "
                 "(releases 1.0.1 to 1.0.3 have it); download it again"
             )
+        columns = columns + [column for column in optional if column in header]
         return pd.read_csv(path, usecols=[index, *columns], index_col=index, low_memory=False)
     except OSError as error:
         raise read_error(path, error) from error
@@ -99,7 +155,10 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
     """Read the text of the column ``scp_codes``: SCP-ECG code -> likelihood in percent."""
     try:
         plain = dict(_codes_of(text))
-    except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError) as error:
+    except (
+        *(ValueError, SyntaxError, TypeError, AttributeError),
+        *(OverflowError, MemoryError, RecursionError),
+    ) as error:
         raise DataError(
             f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict; "
             "restore the official table"
@@ -127,8 +186,8 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
     -------
     pandas.DataFrame
         One row a record in the order of the file, indexed by ``ecg_id``; columns ``patient_id`` and
-        ``strat_fold`` (int64), ``scp_codes`` (dict code -> likelihood) and ``filename`` (relative, without
-        extension).
+        ``strat_fold`` (int64), ``scp_codes`` (dict code -> likelihood), ``filename`` (relative, without
+        extension) and, where the file has them, ``age`` and ``sex``.
 
     Raises
     ------
@@ -141,7 +200,7 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
         raise UsageError(f"PTB-XL comes at 100 and 500 Hz, not at {sampling_rate} Hz: choose one of these")
     column = FILENAME_COLUMNS[sampling_rate]
     path = _find_csv(Path(data_dir), DATABASE_CSV)
-    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column], "ecg_id")
+    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column], "ecg_id", ["age", "sex"])
     if not len(table):
         raise DataError(f"{path} lists no record: restore the official table")
     table.index = pd.Index(
@@ -152,21 +211,19 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
         raise DataError(
             f"{path} lists ecg_id {', '.join(map(str, twice[:10]))} twice: restore the official table"
         )
-    nameless = table.index[table[column].isna()]
-    if len(nameless):
-        ids = ", ".join(map(str, nameless[:10]))
-        raise DataError(f"{path}: column {column} is empty for {len(nameless)} records (ecg_id {ids})")
-    return pd.DataFrame(
-        {
-            "patient_id": _whole_numbers(table, "patient_id", 0, 2**31, path),
-            "strat_fold": _whole_numbers(table, "strat_fold", 1, 10, path),
-            "scp_codes": [
-                parse_scp_codes(t, i) for i, t in zip(table.index, table["scp_codes"], strict=True)
-            ],
-            "filename": table[column].astype(str).to_numpy(),
-        },
-        index=table.index,
-    )
+    names = table[column].fillna("").astype(str)
+    outside = [bool(name) and not stays_inside(name) for name in names]
+    for bad, fault in ((names == "", "is empty"), (outside, "names a file outside the folder")):
+        if any(bad):
+            ids = ", ".join(map(str, table.index[bad][:10]))
+            raise DataError(f"{path}: column {column} {fault} for {sum(bad)} records (ecg_id {ids})")
+    columns = {
+        "patient_id": _whole_numbers(table, "patient_id", 0, 2**31, path),
+        "strat_fold": _whole_numbers(table, "strat_fold", 1, 10, path),
+        "scp_codes": [parse_scp_codes(t, i) for i, t in zip(table.index, table["scp_codes"], strict=True)],
+        "filename": names.to_numpy(),
+    }
+    return pd.DataFrame(columns, index=table.index).join(table[table.columns.intersection(["age", "sex"])])
 
 
 def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
@@ -186,12 +243,18 @@ def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
     Raises
     ------
     DataError
-        The folder, the table or a column is missing.
+        The folder, the table or a column is missing, or a flag is neither 1 nor empty.
     """
     path = _find_csv(Path(data_dir), STATEMENTS_CSV)
     kinds, groups = ["diagnostic", "form", "rhythm"], ["diagnostic_class", "diagnostic_subclass"]
     table = _read_csv(path, kinds + groups)
-    statements = table[kinds].eq(1)
+    flags = table[kinds].apply(pd.to_numeric, errors="coerce")
+    wrong = table.index[~(flags.isin([0, 1]) | table[kinds].isna()).all(axis=1)]
+    if len(wrong) or table.index.has_duplicates:
+        codes = ", ".join(map(str, (wrong if len(wrong) else table.index[table.index.duplicated()])[:10]))
+        fault = f"holds another value than 1 in {', '.join(kinds)}" if len(wrong) else "lists a code twice"
+        raise DataError(f"{path} {fault} ({codes}): restore the official table")
+    statements = flags.eq(1)
     for group in groups:
         statements[group] = table[group].fillna("").astype(str)
     return statements

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from databases.wfdb_files import INVALID_SAMPLE, UNITS_PER_MV, import_wfdb
-from utils.ecg import LEADS, unit_in_millivolts
+from databases.wfdb_files import INVALID_SAMPLE, to_int16
+from databases.wfdb_header import RecordError
+from databases.wfdb_reader import read_record
+from utils.ecg import LEADS
 from utils.errors import DataError
 from utils.files import read_error
 
@@ -101,42 +103,16 @@ def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], lis
 
 
 def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
-    """Read one record of any layout with wfdb and bring it to PTB-XL's.
-
-    Leads are found by name, units and gain by the header; checksums are verified where the header has them.
+    """Read one record of any layout as int16 microvolts in PTB-XL's order of leads.
 
     Returns shape (T, 12).
     """
-    wfdb = import_wfdb()
+    recording = read_record(path, LEADS, sampling_rate=sampling_rate, dtype=np.float64)
     try:
-        record = wfdb.rdrecord(os.fspath(path), physical=False)
-        digital, physical = record.d_signal, record.dac()
-    except FileNotFoundError as error:
-        raise DataError(f"missing file {Path(error.filename).name if error.filename else error}") from error
-    except Exception as error:  # wfdb raises nearly every built-in type on a malformed header
-        raise DataError(f"not a readable WFDB record ({type(error).__name__}: {error})") from error
-    if digital is None:
-        raise DataError("header lists no signal")
-    if record.fs != sampling_rate:
-        raise DataError(f"header says {record.fs} Hz, expected {sampling_rate} Hz")
-    names = [str(name).upper() for name in record.sig_name]
-    absent = [lead for lead in LEADS if names.count(lead) != 1]
-    if absent:
-        raise DataError(f"leads {', '.join(absent)} are not there exactly once (it has {', '.join(names)})")
-    for lead, wanted, samples in zip(names, record.checksum, digital.T, strict=True):
-        if wanted is not None and (int(samples.sum(dtype=np.int64)) - wanted) % 65536:
-            raise DataError(f"checksum of lead {lead} differs from the header")
-    order = [names.index(lead) for lead in LEADS]
-    factors = [unit_in_millivolts(str(record.units[i])) for i in order]
-    strange = sorted({str(record.units[i]) for i, f in zip(order, factors, strict=True) if f is None})
-    if strange:
-        raise DataError(f"unit {', '.join(strange)} is no voltage (mV, uV or V)")
-    microvolts = np.rint(physical[:, order] * (np.array(factors, dtype=np.float64) * UNITS_PER_MV))
-    if not np.isfinite(microvolts).all():
-        raise DataError("has samples marked as invalid")
-    if np.abs(microvolts).max(initial=0) > 32767:
-        raise DataError("exceeds +-32.767 mV, no electrocardiogram does: wrong gain or unit in the header")
-    return microvolts.astype(np.int16)
+        return to_int16(recording.signal)
+    except DataError as error:
+        reason = "exceeds +-32.767 mV, which no electrocardiogram does: wrong gain or unit in the header"
+        raise RecordError(Path(path), reason) from error
 
 
 def _reason(error: OSError) -> str:
@@ -179,9 +155,9 @@ class RecordReader:
             for row in sorted(self._unusual):
                 try:
                     return len(read_with_wfdb(f"{self._dir}/{self._names[row]}", self._rate))
-                except DataError as error:
+                except RecordError as error:
                     self._unusual.remove(row)
-                    self._problem(row, ".hea", str(error))
+                    self._problem(row, ".hea", error.reason)
             self._problems.raise_if_any(self._dir, len(self._names))
         return Counter(lengths.tolist()).most_common(1)[0][0]
 
@@ -230,8 +206,8 @@ class RecordReader:
         if row in self._unusual:
             try:
                 samples = read_with_wfdb(path, self._rate)
-            except DataError as error:
-                self._problem(row, ".hea", str(error))
+            except RecordError as error:
+                self._problem(row, ".hea", error.reason)
                 return
             if len(samples) == len(target):
                 target[:] = samples

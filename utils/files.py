@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a relative path from a table or list stays in the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or set(name) & set("\\:\0"))
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -76,7 +76,7 @@ def plain(data_dir: str, records: int) -> dict[str, Any]:
     from sklearn.utils import shuffle
 
     from databases.ptbxl import read_database
-    from databases.ptbxl_signals import import_wfdb
+    from databases.wfdb_files import import_wfdb
 
     wfdb = import_wfdb()
     database = read_database(data_dir).iloc[:records]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.recordings.ecg_files import Channel, RawFile, reason
+from databases.wfdb_reader import Channel
+from preprocessing.recordings.ecg_files import RawFile, reason
 from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.recordings.ecg_files import Channel, RawFile
+from databases.wfdb_reader import Channel
+from preprocessing.recordings.ecg_files import RawFile
 from preprocessing.transforms.resample import resample
 from utils.ecg import DISPLAY_NAMES, LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError, nearest

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.recordings.ecg_files import Channel, RawFile
+from databases.wfdb_reader import Channel
+from preprocessing.recordings.ecg_files import RawFile
 from utils.errors import DataError, UsageError
 from utils.files import read_error
 

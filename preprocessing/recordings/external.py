@@ -7,11 +7,13 @@ units by name and checks the signals, `prepare` brings it to the rate and length
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from databases.base import Recording
+from databases.wfdb_reader import Channel
 from preprocessing.recordings.ecg_arrays import read_mat, read_npy
 from preprocessing.recordings.ecg_channels import (
     LIKELY_MV,
@@ -24,7 +26,7 @@ from preprocessing.recordings.ecg_channels import (
     to_millivolts,
 )
 from preprocessing.recordings.ecg_csv import read_csv
-from preprocessing.recordings.ecg_files import Channel, RawFile, read_edf, read_wfdb
+from preprocessing.recordings.ecg_files import RawFile, read_edf, read_wfdb
 from preprocessing.recordings.limb_leads import (
     IDENTITY_NAMES,
     TOLERANCE,
@@ -40,31 +42,6 @@ from utils.files import read_error
 
 SUFFIXES = (".hea", ".csv", ".npy", ".mat", ".edf")
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artefacts stay below
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One 12-lead ECG.
-
-    Parameters
-    ----------
-    name : str
-        File name without its ending.
-    signals : ndarray, shape (T, 12)
-        float32, mV, leads in the order of `utils.ecg.LEADS`.
-    sampling_rate : float
-        In Hz.
-    source : pathlib.Path
-        The file it was read from.
-    notes : list of str
-        Every assumption and conversion made, one sentence each.
-    """
-
-    name: str
-    signals: np.ndarray
-    sampling_rate: float
-    source: Path
-    notes: list[str] = field(default_factory=list)
 
 
 def find_recordings(path: str | Path) -> list[Path]:
@@ -176,7 +153,7 @@ def read_recording(
     _check_amplitude(source, array, notes)
     _check_flat(source, {lead: signals[lead] for lead in derived}, ", as I and II give it")
     _check_limb_leads(source, array, derived, notes, channels)
-    return Recording(source.stem, array.astype(np.float32), rate, source, notes)
+    return Recording(array.astype(np.float32), rate, LEADS, notes, source.stem, source)
 
 
 def prepare(
@@ -207,10 +184,11 @@ def prepare(
     UsageError
         `start` lies outside the recording.
     """
-    notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signals
+    source = recording.source or Path(recording.name)
+    notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signal
     given, needed = len(signals) / rate, samples / sampling_rate
     if start is not None and not 0 <= start <= given:
-        raise UsageError(f"{recording.source}: --start {start:g} lies outside the recording of {given:.6g} s")
+        raise UsageError(f"{source}: --start {start:g} lies outside the recording of {given:.6g} s")
     if rate != sampling_rate:
         factor = ratio(rate, sampling_rate)
         signals = resample(signals, rate, sampling_rate)
@@ -226,7 +204,7 @@ def prepare(
     if len(signals) - first < samples:
         after = f" after {start:g} s" if start else ""
         raise DataError(
-            f"{recording.source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but "
+            f"{source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but "
             f"the recording has {(len(signals) - first) / sampling_rate:.6g} s{after}; it is not padded: "
             f"record {needed:g} s or more"
         )
@@ -236,10 +214,10 @@ def prepare(
             "choose others with --start."
         )
     # Before resampling, whose filter would let the neighbourhood of a flat part leak into it.
-    used = recording.signals[round((start or 0.0) * rate) :][: round(needed * rate)]
-    _check_flat(recording.source, dict(zip(LEADS, used.T, strict=True)), " in the part used")
+    used = recording.signal[round((start or 0.0) * rate) :][: round(needed * rate)]
+    _check_flat(source, dict(zip(LEADS, used.T, strict=True)), " in the part used")
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
-    return replace(recording, signals=signals, sampling_rate=float(sampling_rate), notes=notes)
+    return replace(recording, signal=signals, sampling_rate=float(sampling_rate), notes=notes)
 
 
 def _read(source: Path, names: Sequence[str] | None, rate_is_given: bool) -> RawFile:

@@ -36,9 +36,9 @@ def read_all(folder, signals, rate):
 
 def test_every_format_gives_the_same_record(tmp_path):
     for recording in read_all(tmp_path, SIGNALS, 500):
-        assert recording.signals.dtype == np.float32
+        assert recording.signal.dtype == np.float32
         assert recording.sampling_rate == 500
-        np.testing.assert_allclose(recording.signals, SIGNALS, atol=0.00051)
+        np.testing.assert_allclose(recording.signal, SIGNALS, atol=0.00051)
         assert has_note(recording, "identities hold")
         assert all(note.endswith(".") for note in recording.notes)
 
@@ -46,12 +46,12 @@ def test_every_format_gives_the_same_record(tmp_path):
 def test_every_format_gives_the_same_record_on_a_real_one(shared_data, tmp_path):
     real = read_recording(shared_data / "sample" / "04827_lr")
     digital = np.fromfile(shared_data / "sample" / "04827_lr.dat", "<i2").reshape(-1, 12)
-    np.testing.assert_array_equal(real.signals, (digital / 1000).astype(np.float32))
+    np.testing.assert_array_equal(real.signal, (digital / 1000).astype(np.float32))
     limb = digital[:, :6].astype(float)
     worst = np.abs(limb[:, 2] - (limb[:, 1] - limb[:, 0])).max()
     assert worst <= 1.5  # uV
-    for recording in read_all(tmp_path, real.signals.astype(np.float64), 100):
-        np.testing.assert_allclose(recording.signals, real.signals, atol=0.00051)
+    for recording in read_all(tmp_path, real.signal.astype(np.float64), 100):
+        np.testing.assert_allclose(recording.signal, real.signal, atol=0.00051)
 
 
 @pytest.mark.parametrize("ending", ["", ".hea", ".dat"])
@@ -67,7 +67,7 @@ def test_wfdb_record_with_and_without_ending(tmp_path, ending):
 )
 def test_wfdb_formats_gains_units(tmp_path, fmt, gain):
     path = write_wfdb(tmp_path, fmt=fmt, gain=gain)
-    np.testing.assert_allclose(read_recording(path).signals, SIGNALS, atol=0.51 / gain + 1e-6)
+    np.testing.assert_allclose(read_recording(path).signal, SIGNALS, atol=0.51 / gain + 1e-6)
 
 
 def test_wfdb_microvolts_and_other_lead_order(tmp_path):
@@ -75,7 +75,7 @@ def test_wfdb_microvolts_and_other_lead_order(tmp_path):
     names = [DISPLAY_NAMES[i].lower() for i in order]
     path = write_wfdb(tmp_path, SIGNALS[:, order] * 1000, names, gain=1.0, units="uV")
     recording = read_recording(path)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     assert has_note(recording, r"Units in the file \(uV\) were converted to mV")
     assert has_note(recording, "brought from the order of the file")
 
@@ -86,7 +86,7 @@ def test_wfdb_without_gain_and_unit_names_the_defaults(tmp_path):
         re.sub(r"200\.0\(0\)/mV 16 0 (-?\d+) (\d+) 0 (\S+)", r"0 16 0 \1 \2 0 \3", path.read_text())
     )
     recording = read_recording(path)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=0.003)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=0.003)
     assert has_note(recording, "no gain for some signals: 200 units per mV")
     assert has_note(recording, "no unit for some signals: mV")
 
@@ -119,8 +119,8 @@ def test_wfdb_multi_frequency(tmp_path):
     quiet_write(record.wrsamp, expanded=True, write_dir=str(tmp_path))
     recording = read_recording(tmp_path / "multi")
     assert recording.sampling_rate == 500
-    np.testing.assert_allclose(recording.signals[:, :11], SIGNALS[:, :11], atol=0.0006)
-    np.testing.assert_allclose(recording.signals[100:-100, 11], SIGNALS[100:-100, 11], atol=0.02)
+    np.testing.assert_allclose(recording.signal[:, :11], SIGNALS[:, :11], atol=0.0006)
+    np.testing.assert_allclose(recording.signal[100:-100, 11], SIGNALS[100:-100, 11], atol=0.02)
     assert has_note(recording, "brought to 500 Hz: V6")
     assert has_note(recording, "ignored: RESP")
 
@@ -140,7 +140,7 @@ def test_gain_option_replaces_the_gains_of_a_header(tmp_path):
         read_recording(tmp_path / "exchanged")
     assert "integers" not in str(error.value)
     recording = read_recording(path, units="1000/mV")
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=0.00051)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=0.00051)
     assert has_note(recording, r"Gain 1000 ADC units per mV as given with --units")
 
 
@@ -160,7 +160,7 @@ def test_gain_option_replaces_the_gains_of_a_header(tmp_path):
 )
 def test_csv_lead_names(tmp_path, names):
     recording = read_recording(write_csv(tmp_path / "x.csv", names=names), sampling_rate=500)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     assert has_note(recording, "numbered, not named: the order I, II") == (names[0] == "lead1")
     assert has_note(recording, "Units not given: mV assumed because") == ("(mV)" not in names[0])
 
@@ -177,7 +177,7 @@ def test_csv_delimiters(tmp_path, delimiter, decimal):
     time = ("t", np.arange(5000) / 500)
     path = write_csv(tmp_path / "x.csv", time=time, delimiter=delimiter, decimal=decimal)
     recording = read_recording(path)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     assert has_note(recording, "Decimal commas") == (decimal == ",")
 
 
@@ -201,7 +201,7 @@ def test_csv_times_in_doubt_give_way_to_the_rate_given(tmp_path):
     path = write_csv(tmp_path / "x.csv", time=("time", np.arange(5000.0)))
     recording = read_recording(path, sampling_rate=500)
     assert recording.sampling_rate == 500
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     assert has_note(recording, "'time' was not used .* a step of 1 may be seconds, milliseconds or a sample")
     assert has_note(recording, "500 Hz as given with --sampling_rate")
 
@@ -219,18 +219,18 @@ def test_csv_iso_dates(tmp_path):
 def test_csv_micro_sign_in_latin_1(tmp_path):
     path = write_csv(tmp_path / "x.csv", SIGNALS * 1000, [f"{n} [µV]" for n in DISPLAY_NAMES])
     path.write_bytes(path.read_text().encode("latin-1"))
-    np.testing.assert_allclose(read_recording(path, sampling_rate=500).signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(read_recording(path, sampling_rate=500).signal, SIGNALS, atol=1e-6)
 
 
 def test_edf_in_microvolts(tmp_path):
     path = write_edf(tmp_path / "x.edf", SIGNALS * 1000, unit="uV")
-    np.testing.assert_allclose(read_recording(path).signals, SIGNALS, atol=0.0006)
+    np.testing.assert_allclose(read_recording(path).signal, SIGNALS, atol=0.0006)
 
 
 def test_mat_of_cpsc_2018(tmp_path):
     scipy.io.savemat(tmp_path / "x.mat", {"ECG": {"sex": "Male", "age": 52, "data": SIGNALS.T}})
     recording = read_recording(tmp_path / "x.mat", sampling_rate=500)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     assert has_note(recording, "names no leads: the order I, II, III")
 
 
@@ -238,18 +238,18 @@ def test_eight_leads_are_complete(tmp_path):
     keep = [0, 1, *range(6, 12)]
     path = write_csv(tmp_path / "x.csv", SIGNALS[:, keep], [DISPLAY_NAMES[i] for i in keep])
     recording = read_recording(path, sampling_rate=500)
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=0.0011)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=0.0011)
     assert has_note(recording, "Derived exactly from I and II.*: III, aVR, aVL, aVF")
     np.save(tmp_path / "x.npy", SIGNALS[:, keep])
     again = read_recording(tmp_path / "x.npy", sampling_rate=500, leads="I,II,V1,V2,V3,V4,V5,V6")
-    np.testing.assert_allclose(again.signals, recording.signals, atol=1e-6)
+    np.testing.assert_allclose(again.signal, recording.signal, atol=1e-6)
 
 
 def test_leads_option_names_and_leaves_out(tmp_path):
     names = [f"ch{i}" for i in range(13)]
     path = write_csv(tmp_path / "x.csv", np.column_stack([SIGNALS, SIGNALS[:, 0]]), names)
     recording = read_recording(path, sampling_rate=500, leads=[*DISPLAY_NAMES, "-"])
-    np.testing.assert_allclose(recording.signals, SIGNALS, atol=1e-6)
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     with pytest.raises(UsageError, match="names 12 channels, but there are 13"):
         read_recording(path, sampling_rate=500, leads=DISPLAY_NAMES)
     with pytest.raises(UsageError, match="'V66' is no lead: did you mean 'V6'"):
@@ -264,10 +264,10 @@ def test_resampled_500_hz_agrees_with_the_official_100_hz(shared_data):
     for path in paths:
         fast = read_recording(path)
         low = path.parents[2] / "records100" / path.parent.name / path.name.replace("_hr", "_lr")
-        official = read_recording(low).signals[inner]
-        result = prepare(fast, 100, 1000).signals[inner]
+        official = read_recording(low).signal[inner]
+        result = prepare(fast, 100, 1000).signal[inner]
         plain.append(np.corrcoef(result.ravel(), official.ravel())[0, 1])
-        shifted = resample(resample(fast.signals, 500, 4000)[5:], 4000, 100)[inner]
+        shifted = resample(resample(fast.signal, 500, 4000)[5:], 4000, 100)[inner]
         aligned.append(np.corrcoef(shifted.ravel(), official.ravel())[0, 1])
         rms.append(1000 * np.sqrt(np.mean((shifted - official) ** 2)))
     print(f"correlation {min(plain):.4f}, aligned {min(aligned):.4f}, RMS {np.mean(rms):.1f} uV aligned")
@@ -278,7 +278,7 @@ def test_resampled_500_hz_agrees_with_the_official_100_hz(shared_data):
 
 def test_real_recordings_of_other_databases(shared_data):
     chapman = prepare(read_recording(shared_data / "cinc2021" / "JS20000.mat"), 100, 1000)
-    assert chapman.signals.shape == (1000, 12)
+    assert chapman.signal.shape == (1000, 12)
     assert has_note(chapman, "Checksums of 12 of 12")
     with pytest.raises(DataError, match=r"lead I, II.* missing; the channels are: MLII, V5"):
         read_recording(shared_data / "mitdb" / "100")
@@ -298,7 +298,7 @@ def test_a_lone_mat_reads_as_the_record_it_came_from(shared_data, tmp_path):
     record = read_recording(shared_data / "cinc2021" / "A0001")
     (tmp_path / "A0001.mat").write_bytes((shared_data / "cinc2021" / "A0001.mat").read_bytes())
     alone = read_recording(tmp_path / "A0001.mat", sampling_rate=500, units="1000/mV")
-    np.testing.assert_array_equal(alone.signals, record.signals)
+    np.testing.assert_array_equal(alone.signal, record.signal)
 
 
 def test_find_recordings(tmp_path):

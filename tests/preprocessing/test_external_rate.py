@@ -1,18 +1,22 @@
 """Your own ECG at the rate and length of a model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.recordings.external import Recording, prepare
+from databases import Recording
+from preprocessing.recordings.external import prepare
 from preprocessing.transforms.resample import resample
 from tests.helpers.ecg_files import SIGNALS, has_note, make_signals
+from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 
 
 def as_recording(signals, rate):
-    return Recording("x", np.asarray(signals, np.float32), rate, "x.csv")
+    return Recording(np.asarray(signals, np.float32), rate, LEADS, [], "x", Path("x.csv"))
 
 
 def test_five_seconds_are_not_padded():
@@ -24,14 +28,14 @@ def test_five_seconds_are_not_padded():
 
 def test_500_hz_into_a_100_hz_model_and_longer_recordings():
     prepared = prepare(as_recording(make_signals(seconds=30), 500), 100, 1000)
-    assert prepared.signals.shape == (1000, 12)
-    assert prepared.signals.dtype == np.float32
+    assert prepared.signal.shape == (1000, 12)
+    assert prepared.signal.dtype == np.float32
     assert prepared.sampling_rate == 100
     assert has_note(prepared, r"500 Hz -> 100 Hz with an anti-aliasing FIR \(resample_poly 1/5\)")
     assert has_note(prepared, "30 s were given, the 10 s from 0 s on were used")
     later = prepare(as_recording(make_signals(seconds=30), 500), 100, 1000, start=10)
     np.testing.assert_allclose(
-        later.signals[100:-100], prepared.signals[100:-100], atol=0.001
+        later.signal[100:-100], prepared.signal[100:-100], atol=0.001
     )  # 12 whole beats on
     for start in (-1, 31, float("nan")):
         with pytest.raises(UsageError, match="lies outside the recording of 30 s"):
@@ -42,7 +46,7 @@ def test_500_hz_into_a_100_hz_model_and_longer_recordings():
 
 def test_the_right_rate_is_left_bit_for_bit():
     recording = as_recording(make_signals(100), 100)
-    np.testing.assert_array_equal(prepare(recording, 100, 1000).signals, recording.signals)
+    np.testing.assert_array_equal(prepare(recording, 100, 1000).signal, recording.signal)
 
 
 def test_upsampling_is_noted():
