@@ -1,6 +1,7 @@
 """Modules under the names that they had before: importing one works for one version and warns.
 
-A finder at the end of `sys.meta_path` is asked only for names that no file answers, so it costs nothing else.
+A finder at the end of `sys.meta_path` is asked only for names that no file answers, so it costs nothing else;
+one at its head answers for the modules of a moved package.
 ``python -m`` of a renamed command works the same way.
 """
 
@@ -44,7 +45,8 @@ RENAMED = {
     "attribution.scoring": "attribution.scores.compute",
     "attribution.selection": "attribution.engine.selection",
     "attribution.shared_layers": "explain.engine.shared_layers",
-    "attribution.sources.beat_tables": "databases.beat_tables",
+    "attribution.sources.beat_sets": "attribution.sources.holter",
+    "attribution.sources.collect": "preprocessing.beat_windows",
     "attribution.sources.records": "databases.wfdb_reader",
     "attribution.study": "attribution.report.analysis",
     "attribution.truth": "preprocessing.targets.regions",
@@ -132,6 +134,18 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return super().get_code(fullname)
 
 
+class _PackageFinder(_Finder):
+    """Modules of a moved package, before the search for files finds them a second time."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        package = fullname.rpartition(".")[0]
+        if package not in RENAMED or any(f"{new}.".startswith(f"{package}.") for new in RENAMED.values()):
+            return None
+        return super().find_spec(fullname, path, target)
+
+
 def _warn(old: str, new: str) -> None:
     warnings.warn(f"{old} is now {new}; the old name goes with the next version", FutureWarning, stacklevel=2)
 
@@ -139,4 +153,5 @@ def _warn(old: str, new: str) -> None:
 def install() -> None:
     """Let old names be imported; called by every package that lost a module."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PackageFinder())
         sys.meta_path.append(_Finder())

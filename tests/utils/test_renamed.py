@@ -16,6 +16,7 @@ def test_every_new_name_exists_and_no_old_name_does():
         assert not (ROOT / old.replace(".", "/")).with_suffix(".py").exists(), old
 
 
+@pytest.mark.filterwarnings("ignore:databases.synthetic_ecg is now:FutureWarning")  # the package itself
 @pytest.mark.parametrize(
     "old",
     ["preprocessing.load", "attribution.windows", "databases.synthetic_ecg.cohort"],
