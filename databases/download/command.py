@@ -1,239 +1,17 @@
-"""Download a public ECG database, verified and resumable.
+"""Download a public ECG database.
 
-    python -m databases.download ptbxl --to data/ptb
-
-Every file is checked against the database's own SHA256SUMS.txt before it gets its name. Whatever interrupts
-the download, the same command continues it: finished files are verified and kept, half a file is completed.
+python -m databases.download ptbxl --to data/ptb
 """
 
 from __future__ import annotations
 
-import math
-import os
-import queue
-import re
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-
-from tqdm import tqdm
-
-from databases.download.http_files import FetchFailure, FetchStopped, FileClient, only_download
-from utils.errors import DataError, TwelveLeadError, UsageError, nearest
+from databases.registry import database_class, list_databases
+from utils.errors import UsageError, nearest
 from utils.flags import Parser
 
-CHECKSUMS = "SHA256SUMS.txt"
-_GIVE_UP_AFTER = 20  # failures in a row: the server is gone, asking for thousands of other files is pointless
-_LISTED = 10  # failures named in the final message
 
-
-@dataclass(frozen=True)
-class Database:
-    """Where a database lives and which files belong to it."""
-
-    title: str
-    url: str
-    tables: tuple[str, ...]
-    extras: tuple[str, ...]
-    records: dict[int, str]
-    licence: str
-
-
-DATABASES = {
-    "ptbxl": Database(
-        title="PTB-XL 1.0.3",
-        url="https://physionet.org/files/ptb-xl/1.0.3/",
-        tables=("ptbxl_database.csv", "scp_statements.csv"),
-        extras=("RECORDS", "LICENSE.txt"),
-        records={100: "records100", 500: "records500"},
-        licence="CC BY 4.0; cite Wagner et al. 2020, doi:10.1038/s41597-020-0495-6",
-    ),
-}
-
-
-class DownloadError(TwelveLeadError):
-    """Some files could not be fetched; the same command continues."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a download did."""
-
-    folder: Path
-    fetched: int
-    kept: int
-    received: int
-
-
-def parse_checksums(text: str) -> dict[str, str]:
-    """Read a SHA256SUMS file."""
-    checksums = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(?:\./)?(\S.*?)\s*", line)
-        if not match:
-            raise DataError(
-                f"line {number} of {CHECKSUMS} is not '<hash> <path>': {line[:60]!r}; is the address right, "
-                "or does a login page of the network answer instead?"
-            )
-        path = PurePosixPath(match[2])
-        if path.is_absolute() or ".." in path.parts or "\\" in match[2] or ":" in match[2]:
-            raise DataError(f"line {number} of {CHECKSUMS} names a path outside the database: {match[2]!r}")
-        checksums[str(path)] = match[1].lower()
-    return checksums
-
-
-def choose_files(
-    database: Database, checksums: Iterable[str], rates: Iterable[int], limit: int | None = None
-) -> list[str]:
-    """Choose what to fetch: the tables, then the records."""
-    listed = set(checksums)
-    for table in database.tables:
-        if table not in listed:
-            raise DataError(f"{CHECKSUMS} does not list {table}: is the address that of {database.title}?")
-    chosen = [*database.tables, *(name for name in database.extras if name in listed)]
-    for rate in rates:
-        folder = database.records[rate] + "/"
-        records = sorted(
-            path for path in listed if path.startswith(folder) and path.endswith((".hea", ".dat"))
-        )
-        if not records:
-            raise DataError(f"{CHECKSUMS} lists no records at {rate} Hz: is the address right?")
-        names = sorted({path.rsplit(".", 1)[0] for path in records})
-        wanted = set(names[:limit])
-        chosen += [path for path in records if path.rsplit(".", 1)[0] in wanted]
-    return chosen
-
-
-def _fetch_all(client: FileClient, names: list[str], checksums: dict[str, str], workers: int) -> Iterator:
-    """Fetch files on several threads; yields (name, True, False or the exception) as they finish."""
-    waiting: queue.SimpleQueue = queue.SimpleQueue()
-    done: queue.SimpleQueue = queue.SimpleQueue()
-    for name in names:
-        waiting.put(name)
-
-    def work() -> None:
-        while not client.stop.is_set():
-            try:
-                name = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((name, client.fetch(name, checksums[name])))
-            except FetchStopped:
-                return
-            except Exception as error:  # carried to the main thread, which decides
-                done.put((name, error))
-
-    # daemon threads: one that waits for a stalled server does not hold up Ctrl-C, and its part stays usable
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(names)))]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in names:
-            yield done.get()
-    finally:
-        client.stop.set()
-        for thread in threads:
-            thread.join(timeout=2.0)
-
-
-def download(
-    name: str,
-    to: str | os.PathLike,
-    rates: Iterable[int] = (100,),
-    limit: int | None = None,
-    workers: int = 8,
-    url: str | None = None,
-    retries: int = 5,
-    timeout: float = 30.0,
-    backoff: float = 0.5,
-) -> Summary:
-    """Download a database, or continue a download."""
-    if name not in DATABASES:
-        raise UsageError(f"unknown database '{name}': {nearest(name, DATABASES)}")
-    database = DATABASES[name]
-    rates = list(dict.fromkeys(rates))
-    url = url or database.url
-    if not rates or not set(rates) <= set(database.records):
-        raise UsageError(
-            f"rates are {rates}: {database.title} has {', '.join(map(str, database.records))} Hz"
-        )
-    if not re.match(r"https?://", url):
-        raise UsageError(f"the address '{url}' does not begin with http:// or https://")
-    for option, value, least in (("limit", limit, 1), ("workers", workers, 1), ("retries", retries, 0)):
-        if value is not None and value < least:
-            raise UsageError(f"{option} is {value}: the least is {least}")
-    if not 0 < timeout < math.inf:  # NaN too
-        raise UsageError(f"timeout is {timeout}: it must be a number of seconds above 0")
-
-    folder = Path(to)
-    client = FileClient(url, folder, retries, timeout, backoff)
-    try:
-        with only_download(folder):
-            checksums = _get_checksums(client, folder)
-            names = choose_files(database, checksums, rates, limit)
-            return _run(client, names, checksums, workers)
-    except OSError as error:
-        raise TwelveLeadError(
-            f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command "
-            "again: it continues"
-        ) from error
-    finally:
-        client.close()
-
-
-def _get_checksums(client: FileClient, folder: Path) -> dict[str, str]:
-    """Take SHA256SUMS.txt from the folder, or fetch it: a release of a database does not change."""
-    path = folder / CHECKSUMS
-    if not path.is_file():
-        try:
-            client.fetch(CHECKSUMS, None)
-        except FetchFailure as failure:
-            raise DownloadError(
-                f"cannot fetch {client.url}{CHECKSUMS}: {failure}; try again later"
-            ) from failure
-    try:
-        return parse_checksums(path.read_text(encoding="utf-8", errors="replace"))
-    except DataError:
-        path.unlink()  # it is no list of checksums: the next run must ask again
-        raise
-
-
-def _run(client: FileClient, names: list[str], checksums: dict[str, str], workers: int) -> Summary:
-    fetched, failures, in_a_row = 0, {}, 0
-    with tqdm(total=len(names), unit="file", desc="download", disable=None) as bar:
-        for name, outcome in _fetch_all(client, names, checksums, workers):
-            if isinstance(outcome, FetchFailure):
-                failures[name] = str(outcome)
-                in_a_row += 1
-                if in_a_row == _GIVE_UP_AFTER:
-                    break
-            elif isinstance(outcome, Exception):
-                raise outcome
-            else:
-                fetched += outcome
-                in_a_row = 0
-            bar.set_postfix_str(f"{client.received / 1e6:.1f} MB, {len(failures)} failed", refresh=False)
-            bar.update()
-    if failures:
-        raise DownloadError(_describe(failures, len(names), in_a_row == _GIVE_UP_AFTER))
-    return Summary(client.folder, fetched, len(names) - fetched, client.received)
-
-
-def _describe(failures: dict[str, str], total: int, gave_up: bool) -> str:
-    lines = [f"{len(failures)} of {total} files could not be fetched:"]
-    lines += [f"  {name}: {reason}" for name, reason in list(failures.items())[:_LISTED]]
-    if len(failures) > _LISTED:
-        lines.append(f"  and {len(failures) - _LISTED} more")
-    if gave_up:
-        lines.append(f"Stopped after {_GIVE_UP_AFTER} failures in a row.")
-    lines.append("Run the same command again: it continues where this one ended.")
-    if any("SHA-256" in reason for reason in failures.values()):
-        lines.append(f"If a SHA-256 is still wrong then, delete {CHECKSUMS} in the folder first.")
-    return "\n".join(lines)
+def _downloadable() -> list[str]:
+    return [name for name in list_databases() if database_class(name).source]
 
 
 def main() -> None:
@@ -243,15 +21,15 @@ def main() -> None:
         description="Download a public ECG database. Every file is verified against the database's SHA-256 "
         "sums; run the same command again to continue an interrupted download.",
     )
-    parser.add_argument("database", help=f"one of: {', '.join(DATABASES)}")
+    parser.add_argument("database", help=f"one of: {', '.join(_downloadable())}")
     parser.add_argument("--to", required=True, help="target folder, for example data/ptb")
     parser.add_argument(
         "--records",
         type=int,
         nargs="+",
-        default=[100],
+        default=[],
         metavar="HZ",
-        help="sampling rates: 100 500 (default: 100)",
+        help="sampling rates of ptbxl: 100 500 (default: 100)",
     )
     parser.add_argument("--limit", type=int, help="only the first LIMIT records of each rate")
     parser.add_argument("--workers", type=int, default=8, help="files at the same time (default: 8)")
@@ -264,12 +42,22 @@ def main() -> None:
         help="seconds without a byte that count as a stall (default: 30)",
     )
     a = parser.parse_args()
-    summary = download(a.database, a.to, a.records, a.limit, a.workers, a.url, a.retries, a.timeout)
-    database = DATABASES[a.database]
+    database = database_class(a.database)
+    if database.source is None:
+        raise UsageError(f"{a.database} cannot be downloaded: {nearest(a.database, _downloadable())}")
+    summary = database.download(
+        a.to,
+        rates=a.records,
+        limit=a.limit,
+        workers=a.workers,
+        url=a.url,
+        retries=a.retries,
+        timeout=a.timeout,
+    )
     print(
         f"{database.title} in {summary.folder}: {summary.fetched} files fetched "
         f"({summary.received / 1e6:.1f} MB), {summary.kept} were there and verified"
     )
-    print(f"licence: {database.licence}")
-    if a.limit:
+    print(f"license: {database.license}; cite doi:{database.doi}")
+    if a.limit and a.database == "ptbxl":
         print("the tables list all recordings: use this part with --partial (Python: on_missing='drop')")

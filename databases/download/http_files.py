@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,7 +128,7 @@ class FileClient:
         start = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with self._connection().get(
-            self.url + requests.utils.quote(name), headers=headers, stream=True, timeout=self.timeout
+            self.url + urllib.parse.quote(name), headers=headers, stream=True, timeout=self.timeout
         ) as response:
             if response.status_code == 416:  # nothing is missing, or the part is longer than the file
                 return
@@ -159,7 +160,7 @@ def _range_start(response: requests.Response) -> int | None:
 
 def _plain(error: requests.RequestException, timeout: float) -> str:
     """The reason in words, without the inner life of the HTTP library."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return f"nothing came for {timeout:g} s"

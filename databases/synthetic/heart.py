@@ -38,7 +38,12 @@ class Waves:
         )
 
     def add(
-        self, name: str, group: str, time: float, width: float, vector: tuple[float, float, float]
+        self,
+        name: str,
+        group: str,
+        time: float,
+        width: float,
+        vector: np.ndarray | tuple[float, float, float],
     ) -> None:
         """Add one wave."""
         self.names.append(name)

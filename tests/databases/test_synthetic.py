@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -18,8 +18,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from databases.synthetic import load_ground_truth, write_dataset
 from databases.synthetic.cohort import make_cohort, stratified_folds
-from databases.synthetic.command import MARKER, load_truth, write_dataset
+from databases.synthetic.dataset import MARKER
 from databases.synthetic.electrodes import LEAD_FIELD, decimate, twelve_leads
 from databases.synthetic.heart import evaluate_beats, healthy_waves
 from databases.synthetic.pathology import CLASSES, SIGNS
@@ -226,7 +227,7 @@ def test_every_sign_changes_what_it_marks(code, severity):
 
 
 def test_truth_lies_in_the_leads_and_beats_of_the_sign(dataset, table, signals):
-    ids, mask, codes = load_truth(dataset)
+    ids, mask, codes = load_ground_truth(dataset)
     assert ids.tolist() == table.index.tolist() and mask.shape == (100, 1000, 12) and mask.dtype == bool
     assert codes.dtype.kind == "U"
     inferior = np.flatnonzero(codes == "IMI")
@@ -245,8 +246,8 @@ def test_truth_lies_in_the_leads_and_beats_of_the_sign(dataset, table, signals):
 
 
 def test_truth_names_the_planted_codes_and_splits_by_class(dataset, table):
-    ids, mask, codes = load_truth(dataset)
-    by_class = {k: load_truth(dataset, k)[1] for k in CLASSES}
+    ids, mask, codes = load_ground_truth(dataset)
+    by_class = {k: load_ground_truth(dataset, k)[1] for k in CLASSES}
     np.testing.assert_array_equal(np.any(list(by_class.values()), axis=0), mask)
     for position in range(len(ids)):
         planted = [code for code in codes[position].split("+") if code]
@@ -257,14 +258,14 @@ def test_truth_names_the_planted_codes_and_splits_by_class(dataset, table):
 
 def test_damaged_or_absent_truth_is_reported(dataset, tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        load_truth(tmp_path)
+        load_ground_truth(tmp_path)
     whole = (dataset / "truth.npz").read_bytes()
     for damaged in (whole[:200], b"", b"hello"):
         (tmp_path / "truth.npz").write_bytes(damaged)
         with pytest.raises(DataError, match="cannot be read"):
-            load_truth(tmp_path)
+            load_ground_truth(tmp_path)
     with pytest.raises(UsageError, match="Valid: CD"):
-        load_truth(dataset, "NOTHING")
+        load_ground_truth(dataset, "NOTHING")
 
 
 # --- folds
@@ -290,7 +291,6 @@ def test_even_small_datasets_have_every_class_where_it_is_scored(records, seed):
         )
 
 
-@settings(deadline=None)
 @given(
     profiles=st.lists(
         st.sampled_from([(), ("NORM",), ("MI",), ("MI", "STTC"), ("CD",), ("HYP", "STTC")]),
@@ -336,7 +336,7 @@ def test_written_once_left_alone_then_replaced_on_other_parameters(tmp_path):
     assert len(pd.read_csv(folder / "ptbxl_database.csv")) == 4
     (folder / "truth.npz").unlink()  # incomplete: written again
     write_dataset(folder, 4)
-    assert load_truth(folder)[1].shape == (4, 1000, 12)
+    assert load_ground_truth(folder)[1].shape == (4, 1000, 12)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
@@ -359,7 +359,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
 
     folder = write_dataset(tmp_path / "data", 2)
     before = tree_hash(folder)
-    monkeypatch.setattr("databases.synthetic.command.write_record", full)
+    monkeypatch.setattr("databases.synthetic.dataset.write_record", full)
     with pytest.raises(Exception, match="No space left on device") as caught:
         write_dataset(folder, 3)
     assert type(caught.value).__name__ == "TwelveLeadError"
@@ -382,7 +382,8 @@ def test_impossible_parameters_are_refused(tmp_path, bad):
 
 @pytest.mark.parametrize("records", [1, 2])
 def test_tiny_datasets_work(tmp_path, records):
-    assert load_truth(write_dataset(tmp_path / "data", records))[0].tolist() == list(range(1, records + 1))
+    ecg_ids, _, _ = load_ground_truth(write_dataset(tmp_path / "data", records))
+    assert ecg_ids.tolist() == list(range(1, records + 1))
 
 
 def test_command_line(tmp_path):
