@@ -1,34 +1,36 @@
-"""Cut a public dataset into the windows that the attribution study explains.
+"""Cut a database into the windows that the attribution study explains.
 
 python -m attribution.build --dataset mitdb --data_dir data/mitdb
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from attribution.sources.beat_sets import BEAT_SETS, build_beat_set
+from attribution.sources.holter import build_holter
 from attribution.sources.icentia11k import build_icentia11k
 from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
 from attribution.sources.synthetic import build_synthetic
+from databases import open_database
 from preprocessing.splits import check_patients
 from preprocessing.windows import Windows, save_windows
+from utils.config import check_values, option, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
 
-BUILDERS: dict[str, Callable[[str | os.PathLike, BuildOptions], Windows]] = {
-    **{name: partial(build_beat_set, table) for name, table in BEAT_SETS.items()},
+BUILDERS: dict[str, Callable[[Any, BuildOptions], Windows]] = {
+    **dict.fromkeys(("mitdb", "svdb", "incartdb"), build_holter),
     "icentia11k": build_icentia11k,
     "ptbxl": build_ptbxl,
     "synthetic": build_synthetic,
     "ludb": build_ludb,
 }
-# options that only some datasets have
+# options that only some databases have
 _ONLY = {
     "task": ("ptbxl", "synthetic"),
     "sampling_rate": ("ptbxl", "synthetic", "ludb"),
@@ -38,9 +40,19 @@ _ONLY = {
 }
 
 
+@dataclass
+class CommandOptions(BuildOptions):
+    """Options of the command."""
+
+    dataset: str = option("", "database", choices=lambda: list(BUILDERS), required=True)
+    data_dir: str = option("", "folder of the database (default: data/DATASET)", scope="machine")
+    to: str = option("", "file to write (default: data/attribution/DATASET.npz)", scope="run")
+
+
 def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | None = None) -> Windows:
-    """Build the windows of a dataset."""
+    """Build the windows of a database."""
     options = options or BuildOptions()
+    check_values(options)
     if dataset not in BUILDERS:
         raise UsageError(f"unknown dataset '{dataset}': {nearest(dataset, BUILDERS)}")
     defaults = BuildOptions()
@@ -49,13 +61,13 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
             raise UsageError(
                 f"--{name} does not apply to {dataset}, only to {', '.join(datasets)}: leave it out"
             )
-    windows = BUILDERS[dataset](data_dir, options)
+    windows = BUILDERS[dataset](open_database(dataset, data_dir), options)
     check_patients(windows)
     return windows
 
 
 def describe_counts(windows: Windows) -> str:
-    """Put the numbers of windows by split and class into a text."""
+    """Describe the numbers of windows by split and class."""
     lines = []
     for split, numbers in windows.counts().items():
         rest = dict(numbers)
@@ -76,56 +88,25 @@ def _check_target(path: Path) -> None:
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m attribution.build",
-        description="Cut a public dataset into labelled windows with splits and ground truth, for the "
-        "attribution study. Needs the dataset's own files, downloaded from PhysioNet.",
+    options = parse(
+        CommandOptions,
+        description="Cut a database into labeled windows with splits and ground truth, for the attribution "
+        "study. Needs the database's own files, as `python -m databases.download` fetches them.",
     )
-    parser.add_argument("--dataset", required=True, help=f"one of {', '.join(BUILDERS)}")
-    parser.add_argument("--data_dir", help="folder of the dataset's files (default: data/DATASET)")
-    parser.add_argument("--to", help="file to write (default: data/attribution/DATASET.npz)")
-    parser.add_argument(
-        "--reference",
-        action="store_true",
-        help="the published study's own choices: every annotation counts as a beat, leads by column, no "
-        "validation split (mitdb, svdb, incartdb); its 22 targets at 500 Hz (ptbxl)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=int,
-        help="at most so many records (icentia11k: patients, of whom 200 give the study's 12,000 windows and "
-        "all 11,000 take many hours), spread evenly",
-    )
-    parser.add_argument("--task", help="label set of ptbxl (default: superdiagnostic)")
-    parser.add_argument(
-        "--sampling_rate", type=int, help="in Hz, for ptbxl, synthetic and ludb (default: 100)"
-    )
-    parser.add_argument(
-        "--windows_per_patient",
-        type=int,
-        default=BuildOptions.windows_per_patient,
-        help="icentia11k: at most so many windows of a patient (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--partial", action="store_true", help="ptbxl: leave out records whose files are absent"
-    )
-    parser.add_argument("--cache_dir", help="ptbxl, synthetic: where the cache of recordings goes")
-    arguments = vars(parser.parse_args())
-
-    dataset, data_dir, to = (arguments.pop(name) for name in ("dataset", "data_dir", "to"))
-    path = Path(to or f"data/attribution/{dataset}.npz")
+    path = Path(options.to or f"data/attribution/{options.dataset}.npz")
     _check_target(path)
-    windows = build(dataset, data_dir or f"data/{dataset}", BuildOptions(**arguments))
+    windows = build(options.dataset, options.data_dir or f"data/{options.dataset}", options)
     replaced = path.exists()
     save_windows(windows, path)
+    write_settings(path.with_suffix(".yaml"), options)
     print(describe_counts(windows))
     for reason, number in windows.settings.get("dropped", {}).items():
         print(f"left out: {number} windows ({reason})")
     size = f"{windows.samples / windows.sampling_rate:g} s at {windows.sampling_rate} Hz"
     leads, truths = ", ".join(windows.leads), ", ".join(windows.ground_truths) or "none"
-    print(f"wrote {len(windows)} windows of {size} (leads: {leads}; truth: {truths}) to {path}")
+    print(f"wrote {len(windows)} windows of {size} (leads: {leads}; ground truth: {truths}) to {path}")
     if replaced:
-        print("the windows that were there before are gone; --to FILE keeps several")
+        print("the existing file was overwritten; --to FILE keeps several")
     print(f"fingerprint {windows.fingerprint}")
 
 

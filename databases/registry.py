@@ -10,7 +10,10 @@ from databases.base import Database
 from utils.registry import Registry
 
 # Modules that register the databases of this package; imported when a name is first asked for.
-_MODULES: tuple[str, ...] = ()
+_MODULES = (
+    *("databases.icentia11k", "databases.incartdb", "databases.ludb", "databases.mitdb", "databases.ptbxl"),
+    *("databases.svdb", "databases.synthetic.database"),
+)
 
 _DATABASES: Registry[type[Database]] = Registry("database")
 Kind = TypeVar("Kind", bound=type[Database])

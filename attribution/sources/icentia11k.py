@@ -1,73 +1,53 @@
-"""Build windows from the Icentia11k Continuous ECG Database: one lead, 11,000 patients, 250 Hz.
-
-Tan et al., Icentia11k: an unsupervised representation learning dataset for arrhythmia subtype discovery
-(2019), arXiv:1910.09570; files at doi:10.13026/kk0v-r952: ``p00/p00000/p00000_s00.{hea,dat,atr}``, up to 50
-segments of about 70 minutes a patient. The study used a file of its author, made in an unpublished way.
-"""
+"""Windows of Icentia11k; the study used a file of its author, made in an unpublished way."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from attribution.sources.collect import BeatWindows, cut_beats
 from attribution.sources.options import BuildOptions, spread
-from databases.wfdb_reader import check_folder, read_annotations, read_header, read_leads
+from databases.icentia11k import Icentia11k
+from preprocessing.beat_windows import BeatWindows, cut_beats
 from preprocessing.targets.beats import classify
 from preprocessing.windows import Windows
-from utils.errors import DataError, UsageError
+from utils.errors import UsageError
 
-SAMPLING_RATE = 250
 SECONDS = 8
 CLASSES = ("normal", "pac", "pvc")
-# S: ectopic supraventricular beat (PAC). An aberrated beat (a) or an undefined one (Q) is of none of the
-# classes. Marks of rhythm (+) are no beats.
+# S: ectopic supraventricular beat (PAC). An aberrated beat (a) or an undefined one (Q) belongs to none of the
+# classes. Rhythm marks (+) are not beats.
 SYMBOLS = {"N": 0, "S": 1, "V": 2, "a": 3, "Q": 3}
 
 
-def build_icentia11k(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
+def build_icentia11k(database: Icentia11k, options: BuildOptions) -> Windows:
     """Cut windows of 8 s and choose some of every patient, evenly over the classes and over time.
 
-    Of each patient at most ``windows_per_patient`` windows are taken: as many of each class as of the others
-    as long as there are any, at even distances in time. So the classes are far more balanced than in life:
-    predictive values do not carry over. Splits go by the last digit of the patient's number: 0-3 training, 4
-    validation, 5-9 test (the study, too, tests on half).
+    Of each patient at most ``windows_per_patient`` windows are taken: equally many of each class while there
+    are any, at even distances in time. So the classes are far more balanced than in practice: predictive
+    values do not carry over.
     """
     if options.reference:
         raise UsageError(
             "icentia11k has no --reference: the study's own file was made in an unpublished way; leave it out"
         )
-    folder = check_folder(data_dir, "icentia11k")
-    segments: dict[str, list[Path]] = {}
-    for header in sorted(folder.rglob("p?????_s??.hea")):
-        segments.setdefault(header.name[:6], []).append(header.with_suffix(""))
-    if not segments:
-        raise DataError(
-            f"{folder} has no record of icentia11k (such as p00/p00000/p00000_s00.hea): "
-            "point --data_dir at the folder that holds p00"
-        )
-    patients = sorted(segments)
-    print(f"icentia11k: {len(patients)} of 11,000 patients are in {folder}")
+    records = database.records
+    segments = {patient: list(rows.index) for patient, rows in records.groupby("patient", sort=True)}
+    patients = list(segments)
     chosen = [patients[place] for place in spread(len(patients), options.limit)]
+    split = dict(zip(records["patient"], records["split"], strict=True))
     collected = BeatWindows(CLASSES)
     for patient in tqdm(chosen, desc="icentia11k", unit="patient", disable=None):
-        _add_patient(collected, patient, segments[patient], options.windows_per_patient)
+        for record, start, label, beats in _choose(collected, database, segments[patient], options):
+            stop = start + SECONDS * database.sampling_rate
+            signal = database.read(record, None, start, stop, dtype=np.float64).signal[:, 0]
+            collected.add(record, patient, split[patient], start, label, signal, beats)
     settings = {
         "reference": False,
         "window_seconds": SECONDS,
         "limit": options.limit,
         "windows_per_patient": options.windows_per_patient,
     }
-    return collected.finish("icentia11k", "ECG", SAMPLING_RATE, settings)
-
-
-def split_of(patient: str) -> str:
-    """Name the split of a patient."""
-    digit = int(patient[-1])
-    return "train" if digit < 4 else "val" if digit == 4 else "test"
+    return collected.finish("icentia11k", "ECG", database.sampling_rate, settings)
 
 
 def share(available: list[int], total: int) -> list[int]:
@@ -80,22 +60,26 @@ def share(available: list[int], total: int) -> list[int]:
     return given
 
 
-def _add_patient(collected: BeatWindows, patient: str, segments: list[Path], limit: int) -> None:
-    length = SECONDS * SAMPLING_RATE
-    candidates: list[list[tuple[Path, int, np.ndarray]]] = [[] for _ in CLASSES]
-    for path in segments:
-        header = read_header(path, SAMPLING_RATE)
-        annotations = read_annotations(path, "atr")
-        kept, classes = classify(annotations.symbol.tolist(), SYMBOLS)
-        shared = cut_beats(annotations.sample[kept], classes, length, header.sig_len // length)
-        for index, beats in enumerate(shared):
+def _choose(
+    collected: BeatWindows, database: Icentia11k, segments: list[str], options: BuildOptions
+) -> list[tuple[str, int, int, np.ndarray]]:
+    """Windows of one patient: record, first sample, class, beats (m, 2)."""
+    length = SECONDS * database.sampling_rate
+    candidates: list[list[tuple[str, int, int, np.ndarray]]] = [[] for _ in CLASSES]
+    for record in segments:
+        samples = database.header(record).samples or 0
+        marks = database.annotations(record).marks
+        kept, classes = classify(marks.symbols.tolist(), SYMBOLS)
+        windows = cut_beats(marks.samples[kept], classes, length, samples // length)
+        for index, beats in enumerate(windows):
             if not len(beats):
                 collected.dropped["no beat"] += 1
             elif (label := collected.label(beats)) is not None:
-                candidates[label].append((path, index * length, beats))
-    wanted = share([len(windows) for windows in candidates], limit)
-    for label, (windows, number) in enumerate(zip(candidates, wanted, strict=True)):
-        for place in spread(len(windows), number) if number else ():
-            path, start, beats = windows[place]
-            signal = read_leads(path, [0], start, start + length)[:, 0]
-            collected.add(path.name, patient, split_of(patient), start, label, signal, beats)
+                candidates[label].append((record, index * length, label, beats))
+    numbers = share([len(windows) for windows in candidates], options.windows_per_patient)
+    return [
+        windows[place]
+        for windows, number in zip(candidates, numbers, strict=True)
+        if number
+        for place in spread(len(windows), number)
+    ]

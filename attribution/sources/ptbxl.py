@@ -1,4 +1,4 @@
-"""Take PTB-XL, or any database in its layout, as windows: whole records of 10 s with 12 leads.
+"""Windows of PTB-XL: whole records of 10 s with 12 leads.
 
 With ``reference`` the labels are the study's 22 targets, which it took from the PhysioNet/CinC Challenge's
 copy of PTB-XL. `CINC_TARGETS` says from which SCP codes of the official table each is made here; two of them,
@@ -7,7 +7,6 @@ the deviations of the electrical axis, come from its column ``heart_axis``.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from attribution.sources.options import BuildOptions, spread
-from databases.ptbxl import DATABASE_CSV
+from databases.ptbxl import DATABASE_CSV, Ptbxl
 from preprocessing import Dataset, load_ptbxl
 from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError
@@ -51,7 +50,7 @@ CINC_TARGETS = {
 AXIS_TARGETS = {"LAD": ("LAD", "ALAD"), "RAD": ("RAD", "ARAD")}
 
 
-def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
+def build_ptbxl(database: Ptbxl, options: BuildOptions) -> Windows:
     """Take the records of a task, with the official folds.
 
     The default is the task superdiagnostic at 100 Hz, which the models of this repository read. With
@@ -63,7 +62,7 @@ def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
         raise UsageError("--reference means the study's 22 targets: leave out --task")
     task = "all" if options.reference else options.task or "superdiagnostic"
     dataset = load_ptbxl(
-        data_dir,
+        database.root,
         task,
         options.sampling_rate or (500 if options.reference else 100),
         cache_dir=options.cache_dir,
@@ -71,7 +70,7 @@ def build_ptbxl(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
     )
     settings = {"reference": options.reference, "limit": options.limit, "version": dataset.version}
     if options.reference:
-        dataset = _with_cinc_targets(dataset, Path(data_dir))
+        dataset = _with_cinc_targets(dataset, database.root)
         task = "22 targets of the study"
     return windows_of("ptbxl", limited(dataset, options.limit), settings | {"task": task})
 

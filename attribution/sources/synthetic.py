@@ -1,16 +1,15 @@
-"""Take a synthetic dataset as windows, with the place of every planted sign as truth."""
+"""Windows of a synthetic dataset: its records, with the place of every planted sign as ground truth."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import limited, windows_of
-from databases.synthetic.command import load_truth
+from databases.synthetic import load_ground_truth
+from databases.synthetic.database import Synthetic
 from databases.synthetic.recording import FOLDERS, TRUTH_RATE
 from preprocessing import load_ptbxl
 from preprocessing.windows import Regions, Windows
@@ -19,31 +18,32 @@ from utils.errors import DataError, UsageError
 TASK = "superdiagnostic"
 
 
-def build_synthetic(data_dir: str | os.PathLike, options: BuildOptions) -> Windows:
+def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
     """Take the records that ``python -m databases.synthetic`` wrote."""
     if options.reference:
         raise UsageError("the study has no synthetic data: leave out --reference")
     if options.task not in (None, TASK):
         raise UsageError(f"signs are planted for the task {TASK}, not for '{options.task}': leave out --task")
-    ecg_ids, _, _ = load_truth(data_dir)
+    root = database.root
+    ecg_ids, _, _ = load_ground_truth(root)
     rate = options.sampling_rate or TRUTH_RATE
-    if rate in FOLDERS and not (Path(data_dir) / FOLDERS[rate][0]).is_dir():
+    if rate in FOLDERS and not (root / FOLDERS[rate][0]).is_dir():
         raise DataError(
-            f"{data_dir} was written without {rate} Hz: "
-            f"write one with `python -m databases.synthetic --rates 100 500`, or change --sampling_rate"
+            f"{root} was written without {rate} Hz: "
+            "write one with `python -m databases.synthetic --rates 100 500`, or change --sampling_rate"
         )
-    dataset = load_ptbxl(data_dir, TASK, rate, cache_dir=options.cache_dir)
+    dataset = load_ptbxl(root, TASK, rate, cache_dir=options.cache_dir)
     row_of = {ecg_id: row for row, ecg_id in enumerate(ecg_ids.tolist())}
     dataset = limited(dataset, options.limit)
     absent = [ecg_id for ecg_id in dataset.ids.tolist() if ecg_id not in row_of]
     if absent:
-        raise DataError(f"{data_dir}: truth.npz has no record {absent[0]}: write the dataset again")
+        raise DataError(f"{root}: truth.npz has no record {absent[0]}: write the dataset again")
     rows = np.array([row_of[ecg_id] for ecg_id in dataset.ids.tolist()], dtype=np.int64)
 
     settings = {"reference": False, "limit": options.limit, "version": dataset.version, "task": TASK}
     parts = []
     for index, name in enumerate(dataset.classes):
-        window, lead, start, stop = runs(load_truth(data_dir, name)[1][rows])
+        window, lead, start, stop = runs(load_ground_truth(root, name)[1][rows])
         parts.append((window, np.full_like(window, index), lead, start, stop))
     window, cls, lead, start, stop = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     factor = rate // TRUTH_RATE

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from databases.ptbxl import DATABASE_CSV, STATEMENTS_CSV
-from databases.synthetic.command import write_dataset
+from databases.synthetic import write_dataset
 from databases.wfdb_files import write_record
 from utils.ecg import LEADS
 

@@ -10,8 +10,9 @@ from typing import Any
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured
 from databases.ptbxl import read_database
-from databases.ptbxl_signals import RecordReader, file_states, import_wfdb
-from databases.synthetic.command import write_dataset
+from databases.ptbxl_signals import RecordReader, file_states
+from databases.synthetic import write_dataset
+from databases.wfdb_files import import_wfdb
 from preprocessing.cache import open_signals
 from preprocessing.signals import ScaledSignals
 

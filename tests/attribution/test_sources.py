@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from attribution.build import build, describe_counts
 from attribution.sources.icentia11k import share
-from attribution.sources.ludb import CLASSES, superclasses, whole_waves
+from attribution.sources.ludb import CLASSES, superclasses
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import CINC_TARGETS
-from databases.synthetic.command import load_truth, write_dataset
-from databases.wfdb_reader import Annotations
+from databases.synthetic import load_ground_truth, write_dataset
 from preprocessing.windows import load_windows, save_windows
 from tests.helpers.ptbxl_files import write_small_ptbxl
 from tests.helpers.window_files import LUDB_COLUMNS, write_beat_record, write_ludb
@@ -49,14 +48,15 @@ def write_icentia(folder: Path) -> Path:
     return folder
 
 
-def test_icentia(tmp_path, capsys):
+def test_icentia(tmp_path, caplog):
+    caplog.set_level("INFO")
     windows = build("icentia11k", write_icentia(tmp_path), BuildOptions(windows_per_patient=9))
     assert windows.classes == ["normal", "pac", "pvc"] and windows.samples == 2000
     assert describe_counts(windows).splitlines() == [
         f"{split:5}  9 windows of 1 patients: normal 4, pac 2, pvc 3" for split in ("train", "val", "test")
     ]
     assert windows.settings["dropped"] == {"most ectopic beats are paced or unclassifiable": 6}
-    assert "3 of 11,000 patients" in capsys.readouterr().out
+    assert "3 of 11,000 patients" in caplog.text
     pvc = windows.take(windows.labels[:, 2] == 1)
     assert set(zip(pvc.records.tolist(), pvc.starts.tolist(), strict=True)) == {
         *((f"p0000{n}_{s}", 6000) for n in (3, 4, 5) for s in ("s00", "s01")),
@@ -131,10 +131,10 @@ def test_synthetic_truth(tmp_path):
     folder = write_dataset(tmp_path / "synthetic", records=60, rates=(100, 500))
     windows = build("synthetic", folder)
     assert windows.ground_truths == ("planted",) and windows.multilabel
-    ids, _, _ = load_truth(folder)
+    ids, _, _ = load_ground_truth(folder)
     seen = 0
     for target, name in enumerate(windows.classes):
-        truth = load_truth(folder, name)[1]
+        truth = load_ground_truth(folder, name)[1]
         for row, record in enumerate(windows.records.tolist()):
             expected = truth[ids.tolist().index(int(record))]
             np.testing.assert_array_equal(windows.mask(row, target, "planted"), expected)
@@ -163,7 +163,8 @@ LUDB_MARKS = [(1000, "("), (1020, "p"), (1039, ")"), (1100, "("), (1125, "N"), (
 LUDB_MARKS += [(1300, "t"), (1350, ")"), (4990, "("), (4995, "t"), (4999, ")")]
 
 
-def test_ludb(tmp_path, capsys):
+def test_ludb(tmp_path, caplog):
+    caplog.set_level("INFO")
     windows = build("ludb", write_ludb(tmp_path / "ludb", LUDB_ROWS, LUDB_MARKS))
     assert windows.ground_truths == ("P", "QRS", "T") and windows.signals.shape == (7, 1000, 12)
     assert windows.sampling_rate == 100 and set(windows.splits) == {"test"}
@@ -176,7 +177,7 @@ def test_ludb(tmp_path, capsys):
         assert np.flatnonzero(windows.mask(0, target, "QRS")[:, 2]).tolist() == list(range(220, 231))
     assert np.flatnonzero(windows.mask(0, 0, "T")[:, 0]).tolist() == [998, 999]
     assert windows.settings["incomplete_waves"] == 7 * 12  # a T wave without an onset
-    assert "84 waves without an onset or offset are left out" in capsys.readouterr().out
+    assert "84 waves without an onset or offset are left out" in caplog.text
     steady = windows.signals[0][100:900, 0]
     np.testing.assert_allclose(steady, np.arange(100, 900) / 1000, atol=0.002)
     raw = build("ludb", tmp_path / "ludb", BuildOptions(sampling_rate=500, limit=1))
@@ -191,24 +192,13 @@ def test_ludb_damage(tmp_path):
         build("ludb", folder)
     header = folder / "data" / "2.hea"
     header.write_text(header.read_text().replace(" avl", " xyz"))
-    with pytest.raises(DataError, match="data/2 has no lead AVL"):
+    with pytest.raises(DataError, match="data/2: has no lead AVL"):
         build("ludb", folder)
     header.unlink()
     assert len(build("ludb", folder)) == 1
     (folder / "ludb.csv").write_text("ID,Sex\n1,F\n")
     with pytest.raises(DataError, match="not the table of LUDB"):
         build("ludb", folder)
-
-
-def test_waves_need_both_ends():
-    def waves(symbols: str) -> tuple[list[tuple[int, int, str]], int]:
-        return whole_waves(Annotations(np.arange(len(symbols)), np.array(list(symbols), dtype="<U1")))
-
-    assert waves("(p)(N)(t)") == ([(0, 2, "P"), (3, 5, "QRS"), (6, 8, "T")], 0)
-    assert waves("N)(N)") == ([(2, 4, "QRS")], 1)
-    assert waves("()()N") == ([], 1)
-    assert waves("(N") == ([], 1)
-    assert waves("") == ([], 0)
 
 
 def test_real_ludb(shared_data):

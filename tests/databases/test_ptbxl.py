@@ -11,7 +11,7 @@ import pytest
 
 from databases.ptbxl import read_database, read_statements, release_of
 from databases.ptbxl_signals import RecordReader, read_with_wfdb
-from databases.synthetic.command import write_dataset
+from databases.synthetic import write_dataset
 from databases.wfdb_files import import_wfdb
 from preprocessing import Standardizer, fit_standardizer, load_ptbxl
 from tests.helpers.ptbxl_files import small_ecg, write_record, write_small_ptbxl

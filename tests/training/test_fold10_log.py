@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from databases.synthetic.command import write_dataset
+from databases.synthetic import write_dataset
 from preprocessing import load_ptbxl
 from tests.helpers.training_files import ROOT, small_database, write_untrained
 from training.checkpoint import read_card

@@ -1,4 +1,4 @@
-"""Windows with beats, gathered record by record, and a count of those that were left out."""
+"""Windows cut from long records and labeled by their beats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from utils.errors import DataError
 
 
 def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: int) -> list[np.ndarray]:
-    """Share the beats of a record among its windows.
+    """Assign the beats of a record to consecutive windows.
 
     Shapes: positions (M,), classes (M,) -> (m, 2).
     """
@@ -31,9 +31,9 @@ def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: in
 
 
 class BeatWindows:
-    """Gather single-lead windows that are labelled by their beats.
+    """Collect single-lead windows that are labeled by their beats.
 
-    ``classes``: the classes; a window in which another class prevails is left out and counted.
+    ``classes``: a window in which another class prevails is left out and counted in `dropped`.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -64,7 +64,7 @@ class BeatWindows:
         signal: np.ndarray,
         beats: np.ndarray,
     ) -> None:
-        """Take a window.
+        """Add a window.
 
         Shapes: signal (T,), beats (m, 2).
         """
@@ -76,9 +76,9 @@ class BeatWindows:
         self._beats.append(beats)
 
     def finish(self, dataset: str, lead: str, sampling_rate: int, settings: dict[str, Any]) -> Windows:
-        """Put the windows together."""
+        """Join all windows."""
         if not self._rows:
-            raise DataError(f"{dataset}: no window with a beat of {', '.join(self.classes)} was found")
+            raise DataError(f"{dataset}: no window has a beat of {', '.join(self.classes)}")
         columns = (np.array(column) for column in zip(*self._rows, strict=True))
         records, patients, splits, starts, labels = columns
         beats = np.concatenate(self._beats)

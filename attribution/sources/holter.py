@@ -1,0 +1,81 @@
+"""Windows of mitdb, svdb and incartdb: 8 s of one lead each, labeled by their beats."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from attribution.sources.options import BuildOptions, spread
+from databases.wfdb_database import HolterDatabase
+from preprocessing.beat_windows import BeatWindows, cut_beats
+from preprocessing.targets.beats import (
+    AAMI_CLASSES,
+    AAMI_SYMBOLS,
+    FLUTTER_SYMBOLS,
+    REFERENCE_SYMBOLS,
+    classify,
+)
+from preprocessing.windows import Windows
+from utils.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 8
+LEADS = {"mitdb": "MLII", "svdb": "ECG1", "incartdb": "II"}
+REFERENCE_COLUMNS = {"mitdb": 0, "svdb": 0, "incartdb": 1}
+
+
+def build_holter(database: HolterDatabase, options: BuildOptions) -> Windows:
+    """Cut every record into windows of 8 s and label each by its beats.
+
+    A window has the most frequent of its classes other than N, else N. By default only beats count, the lead
+    is taken by name, no patient crosses splits, and windows without a beat, with ventricular flutter, or
+    whose ectopic beats are mostly paced or unclassifiable are left out. With ``reference`` every annotation
+    counts, the lead is taken by its column, and only the last kind of window is left out (the reference
+    cannot use such a window; mitdb and svdb have none).
+    """
+    collected = BeatWindows(AAMI_CLASSES)
+    records = database.records
+    chosen = records.iloc[spread(len(records), options.limit)].to_dict("index")
+    for record, row in tqdm(chosen.items(), desc=database.name, unit="record", disable=None):
+        _add_record(collected, database, record, row, options.reference)
+    settings = {"reference": options.reference, "window_seconds": SECONDS, "limit": options.limit}
+    first_column = options.reference and REFERENCE_COLUMNS[database.name] == 0
+    lead = "column 0" if first_column else LEADS[database.name]
+    return collected.finish(database.name, lead, database.sampling_rate, settings)
+
+
+def _add_record(
+    collected: BeatWindows, database: HolterDatabase, record: str, row: dict[str, Any], reference: bool
+) -> None:
+    path, leads, lead = database.root / record, row["leads"], LEADS[database.name]
+    if reference:
+        column = REFERENCE_COLUMNS[database.name]
+        if column >= len(leads):
+            raise DataError(f"record {path} has no column {column}: is this the right dataset?")
+        lead = leads[column]
+    elif lead not in leads:
+        logger.info(f"record {record} has no lead {lead} (it has {', '.join(leads)}): left out")
+        return
+    marks = database.annotations(record).marks
+    symbols = marks.symbols.tolist()
+    kept, classes = classify(symbols, REFERENCE_SYMBOLS, 0) if reference else classify(symbols, AAMI_SYMBOLS)
+    if not kept.size:
+        raise DataError(f"record {path}: its annotation file has no beat; download its files again")
+    length = SECONDS * database.sampling_rate
+    signal = database.read(record, [lead], dtype=np.float64).signal[:, 0]
+    flutter = set((marks.samples[np.isin(marks.symbols, list(FLUTTER_SYMBOLS))] // length).tolist())
+    split = row["published_split" if reference else "split"]
+    windows = cut_beats(marks.samples[kept], classes, length, len(signal) // length)
+    for index, beats in enumerate(windows):
+        if index in flutter and not reference:
+            collected.dropped["ventricular flutter"] += 1
+        elif not reference and not len(beats):
+            collected.dropped["no beat"] += 1
+        elif (label := collected.label(beats)) is not None:
+            start = index * length
+            part = signal[start : start + length]
+            collected.add(record, row["patient"], split, start, label, part, beats)
