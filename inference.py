@@ -17,39 +17,39 @@ import csv
 import io
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from utils.config import Options, option, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError, run_cli
 from utils.files import write_text
-from utils.flags import Parser
 
 
-def _parser() -> Parser:
-    parser = Parser(description=__doc__)
-    parser.add_argument("--dir", required=True, help="record (with or without ending), file or folder")
-    parser.add_argument(
-        "--model",
-        default="imle_net",
-        help="trained model: run, pretrained name or checkpoint folder (default: %(default)s)",
+@dataclass
+class InferenceOptions(Options):
+    """Which recordings are read how, and which model is asked."""
+
+    dir: str = option("", "record (with or without ending), file or folder", required=True)
+    model: str = option("imle_net", "trained model: run, pretrained name or checkpoint folder")
+    sampling_rate: float | None = option(None, "Hz, for files that do not say it", group="recording", above=0)
+    units: str | None = option(
+        None, "mV, uV or V, for files that do not say it or are wrong", group="recording"
     )
-    parser.add_argument("--sampling_rate", type=float, help="Hz, for files that do not say it")
-    parser.add_argument("--units", help="mV, uV or V, for files that do not say it or are wrong")
-    parser.add_argument(
-        "--leads", help="comma-separated lead names in file order, where the file's are missing or wrong"
+    leads: str | None = option(
+        None, "comma-separated lead names in file order, where the file's are missing or wrong",
+        group="recording",
+    )  # fmt: skip
+    start: float | None = option(
+        None, "seconds to skip at the beginning (default: 0)", group="recording", min=0
     )
-    parser.add_argument("--start", type=float, help="seconds to skip at the beginning (default: 0)")
-    parser.add_argument(
-        "--output_dir", default=".", help="folder with checkpoints/, gets results/ (default: %(default)s)"
+    output_dir: str = option(".", "folder with checkpoints/, gets results/", scope="machine")
+    data_dir: str | None = option(
+        None, "folder with the training ECGs of prototypes (default: that of the training)", scope="machine"
     )
-    parser.add_argument(
-        "--data_dir",
-        help="PTB-XL folder with the ECGs of ProtoECGNet's prototypes (default: that of its training)",
-    )
-    parser.add_argument("--no_pictures", action="store_true", help="probabilities only (fast)")
-    return parser
+    no_pictures: bool = option(False, "True: probabilities only (fast)")
 
 
 def _summary(rows: list[dict]) -> str:
@@ -63,7 +63,7 @@ def _summary(rows: list[dict]) -> str:
 
 def main() -> int:
     """Read the flags, predict every recording and say what was written."""
-    options = _parser().parse_args()
+    options = parse(InferenceOptions, description=__doc__)
     from explain.attention import explain_recording, predict_recording
     from preprocessing.recordings.external import find_recordings, prepare, read_recording
     from training import load_predictor
@@ -109,7 +109,9 @@ def main() -> int:
                 scores = f"{c['probability']:.3f}{calibrated}  threshold {c['threshold']:.3f}"
                 print(f"  {c['class']:8s} {scores}  {answer}")
             print("wrote " + ", ".join(str(path) for path in written))
+            write_settings(folder / "settings.yaml", options)
     if many:
+        write_settings(results / "settings.yaml", options)
         write_text(results / "predictions.csv", _summary(rows))
         print(f"{len(rows) - len(failures)} of {len(rows)} recordings predicted")
         print(f"wrote {results / 'predictions.csv'} and a folder for each of them")

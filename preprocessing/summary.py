@@ -5,7 +5,7 @@ python -m preprocessing.summary --data_dir data/ptb --task superdiagnostic
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from preprocessing.ptbxl import load_ptbxl
 from preprocessing.splits import SPLITS
 from preprocessing.targets.ptbxl import tasks
 from preprocessing.transforms.standardize import fit_standardizer
+from utils.config import Options, option, parse
 from utils.errors import run_cli
-from utils.flags import Parser
 
 
 def summarize(dataset: Dataset) -> str:
@@ -42,24 +42,26 @@ def summarize(dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
+@dataclass
+class SummaryOptions(Options):
+    """What is summarized."""
+
+    data_dir: str = option("data/ptb", "PTB-XL folder", scope="machine")
+    task: str = option("superdiagnostic", f"label set, one of {', '.join(tasks())}")
+    sampling_rate: int = option(100, "Hz", choices=(100, 500))
+    min_likelihood: float = option(0.0, "smallest likelihood (%) at which a statement counts", min=0, max=100)
+    partial: bool = option(False, "True: leave out listed records whose files are absent", scope="machine")
+
+
 def main() -> None:
     """Run the command line."""
-    parser = Parser(prog="python -m preprocessing.summary", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data_dir", default="data/ptb", help="PTB-XL folder (default: %(default)s)")
-    parser.add_argument("--task", default="superdiagnostic", help=f"one of {', '.join(tasks())}")
-    parser.add_argument("--sampling_rate", type=int, default=100, help="100 or 500 Hz (default: %(default)s)")
-    parser.add_argument("--min_likelihood", type=float, default=0, help="0 to 100 (default: %(default)s)")
-    parser.add_argument(
-        "--partial", action="store_true", help="leave out listed records whose files are absent"
-    )
-    args = parser.parse_args()
+    options = parse(SummaryOptions, description=__doc__)
     dataset = load_ptbxl(
-        args.data_dir,
-        args.task,
-        args.sampling_rate,
-        args.min_likelihood,
-        on_missing="drop" if args.partial else "error",
+        options.data_dir,
+        options.task,
+        options.sampling_rate,
+        options.min_likelihood,
+        on_missing="drop" if options.partial else "error",
     )
     print(summarize(dataset))
 

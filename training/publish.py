@@ -6,15 +6,16 @@ python -m training.publish --run imle_net_crops --name imle_net
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
 from training.predictor import load_predictor
+from utils.config import Options, option, parse
 from utils.errors import UsageError, run_cli
 from utils.files import read_json, write_text
-from utils.flags import Parser
 from utils.provenance import PUBLIC_DATA_DIR, machine_folders, portable
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
@@ -93,15 +94,18 @@ def overview(pretrained: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+@dataclass
+class PublishOptions(Options):
+    """Which run is published, and under which name."""
+
+    run: str = option("", "a run whose test records were scored", required=True)
+    name: str = option("", "name of the published weights (default: the run)", scope="run")
+    output_dir: str = option(".", "folder with checkpoints/ and logs/", scope="machine")
+
+
 def main() -> None:
     """Read the flags and publish."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("--run", required=True, help="a run that was scored on fold 10")
-    parser.add_argument("--name", help="name of the published weights (default: the run)")
-    parser.add_argument(
-        "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
-    )
-    options = parser.parse_args()
+    options = parse(PublishOptions, description=__doc__)
     target = publish(options.run, options.name or options.run, options.output_dir)
     print(f"wrote {target} and {PRETRAINED / 'README.md'}")
 

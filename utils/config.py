@@ -200,16 +200,19 @@ def read_config(
     path: str | Path,
     kind: type[Options],
     renamed: Mapping[str, str] | None = None,
-    also: Sequence[type[Options]] = (),
+    also: Mapping[type[Options], Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Read a configuration file and check its keys and the type of each value.
 
-    Keys that only the classes `also` know are checked, too, and left out.
+    ``also``: classes of other commands whose files are understood, and what is taken from such a file.
     """
     where = f"--config {path}"
     values = read_mapping(path, where)
     plugins.require(values.pop("plugins", []), where)
-    return accept_values(values, where, kind, renamed, also)
+    for other, taken in (also or {}).items():
+        if values.keys() & (names_of(other) - names_of(kind)):
+            return {k: v for k, v in accept_values(values, where, other).items() if k in taken}
+    return accept_values(values, where, kind, renamed)
 
 
 def accept_values(
@@ -217,15 +220,12 @@ def accept_values(
     where: str,
     kind: type[Options],
     renamed: Mapping[str, str] | None = None,
-    also: Sequence[type[Options]] = (),
 ) -> dict[str, Any]:
     """Check names and types of values; errors begin with `where`."""
-    known: dict[str, tuple[Field, FieldType]] = {}
-    new: dict[str, str] = dict(renamed or {})
-    for cls in (*also[::-1], kind):
-        types = _types(cls)
-        known |= {f.name: (f, types[f.name]) for f in fields_of(cls)}
-        new |= {name: f.name for f in fields_of(cls) for name in (*f.metadata["alias"], *f.metadata["old"])}
+    types = _types(kind)
+    known = {f.name: (f, types[f.name]) for f in fields_of(kind)}
+    new = dict(renamed or {})
+    new |= {name: f.name for f in fields_of(kind) for name in (*f.metadata["alias"], *f.metadata["old"])}
     result = {}
     for key, value in values.items():
         name = new.get(key, key) if isinstance(key, str) else key
@@ -241,7 +241,7 @@ def accept_values(
         except TypeError as error:
             expected = "a number" if type_.item is float and isinstance(value, str) else f"of type {type_}"
             raise UsageError(f"{where}: key '{key}' must be {expected}, not {short(value)}") from error
-    return {name: value for name, value in result.items() if name in names_of(kind)}
+    return result
 
 
 def _note_renamed(old: str, new: str) -> None:
@@ -268,7 +268,7 @@ def parse(
     choices: Mapping[str, Sequence[Any]] | None = None,
     renamed: Mapping[str, str] | None = None,
     ignored: Mapping[str, str] | None = None,
-    also: Sequence[type[Options]] = (),
+    also: Mapping[type[Options], Collection[str]] | None = None,
 ) -> Kind:
     """Read flags, ``--config`` and ``--plugins`` into checked options.
 
@@ -277,7 +277,7 @@ def parse(
     ``defaults, choices``: those of this command, instead of those of the class.
     ``renamed``: former flags and their present names; using one prints a note.
     ``ignored``: flags of published code without a meaning here, and why; using one prints a note.
-    ``also``: classes whose keys a ``--config`` file may hold, too.
+    ``also``: classes of other commands whose files ``--config`` understands, and what is taken from them.
     """
     words = list(sys.argv[1:] if args is None else args)
     early = first_words(words, "config", "plugins")

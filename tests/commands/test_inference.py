@@ -76,7 +76,7 @@ def test_a_wfdb_record(out, record, capsys):
     assert prediction["record"] == "rec" and prediction["model"] == "ecgnet"
     assert "Not a medical device" in prediction["notice"]
     written = sorted(p.name for p in (out / "results" / "ecgnet" / "rec").iterdir())
-    assert written == ["ecg.png", "prediction.json"]  # this model has no attention
+    assert written == ["ecg.png", "prediction.json", "settings.yaml"]  # this model has no attention
     text = capsys.readouterr().out
     assert f"NORM     {expected[3]:.3f}" in text and "threshold 0.500" in text
     assert "ecg.png" in text and "Not a medical device" in text
@@ -175,12 +175,21 @@ def test_two_files_of_one_name_keep_their_own_results(out, tmp_path):
 
 
 @pytest.mark.tf
+def test_settings_repeat_the_prediction(out, tmp_path, capsys):
+    write_record(tmp_path / "rec", ecg(), 100)
+    ask(out, tmp_path / "rec", "--no_pictures")
+    first, before = prediction_of(out, "rec"), capsys.readouterr().out
+    settings = out / "results" / "ecgnet" / "rec" / "settings.yaml"
+    assert call(inference.main, "inference.py", "--config", settings) == 0
+    assert prediction_of(out, "rec") == first and capsys.readouterr().out == before
+
+
 def test_imle_net_explains_itself(tmp_path):
     write_untrained(tmp_path / "checkpoints" / "imle_net", "imle_net", samples=1000)
     write_record(tmp_path / "rec", ecg(), 100)
     ask(tmp_path, tmp_path / "rec", model="imle_net")
     folder = tmp_path / "results" / "imle_net" / "rec"
-    names = {"prediction.json", "ecg.png", "channels.png", "channels.html", "attention.npz"}
+    names = {"prediction.json", "ecg.png", "channels.png", "channels.html", "attention.npz", "settings.yaml"}
     assert {p.name for p in folder.iterdir()} == names
     assert "Not a medical device" in (folder / "channels.html").read_text()
     maps = np.load(folder / "attention.npz")

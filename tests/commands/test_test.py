@@ -179,7 +179,7 @@ def test_a_class_of_one_patient_leaves_the_values_without_intervals(trained, dat
         (["--model", "resnet101"], "no trained model 'resnet101'"),
         (["--batchsize", 0], "--batchsize must be at least 1"),
         (["--resamples", 1], "--resamples must be at least 2"),
-        (["--limit", -3], "--limit must be at least 0"),
+        (["--limit", -3], "--limit must not be negative"),
         (["--model", "resnet101", "--run", "keras"], "was trained with keras: use python test.py"),
     ],
 )

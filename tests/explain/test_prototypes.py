@@ -353,7 +353,7 @@ def test_inference_explains_by_prototypes(out, database, record):
     assert NOTICE in done.stdout and "explanation.html" in done.stdout and "Traceback" not in done.stderr
     (folder,) = {p.parent for p in (out / "results").rglob("mine/explanation.html")}
     assert {p.name for p in folder.iterdir()} == {
-        *["prediction.json", "explanation.html", "explanation.npz", "ecg.png", "pictures"]
+        *["prediction.json", "explanation.html", "explanation.npz", "ecg.png", "pictures", "settings.yaml"]
     }
     assert list((folder / "pictures").glob("prototype*.png"))
     prediction = json.loads((folder / "prediction.json").read_text())

@@ -11,14 +11,12 @@ import numpy as np
 from preprocessing import load_ptbxl
 from preprocessing.targets.ptbxl import canonical_task
 from training.checkpoint import find_checkpoint, read_card, run_name
-from training.config import TrainConfig
 from training.evaluate import predict_dataset, predictions_csv, score, table
 from training.fold10_log import record_scoring
 from training.predictor import load_predictor
-from utils.config import read_config
-from utils.errors import UsageError, nearest
+from twelvelead.commands.test_options import parse_test
+from utils.errors import UsageError
 from utils.files import read_json, write_json, write_npz, write_text
-from utils.flags import Parser, true_or_false
 from utils.provenance import command, git_commit, versions
 
 
@@ -26,61 +24,8 @@ def main(
     framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
 ) -> None:
     """Command line of `test.py` and `torch_test.py`."""
-    script, other = ("test.py", "torch_test.py") if framework == "keras" else ("torch_test.py", "test.py")
-    parser = Parser(
-        description="Score a trained model on PTB-XL's fold 10, with confidence intervals over patients.",
-        epilog=f"example: python {script} --model {default_model} --batchsize 32 --data_dir data/ptb",
-    )
-    parser.add_argument(
-        "--model", default=default_model, help=f"trained model: {', '.join(models)} (default: %(default)s)"
-    )
-    parser.add_argument("--run", help="name of the run or checkpoint folder (default: the model)")
-    parser.add_argument(
-        "--sub",
-        type=true_or_false,
-        nargs="?",
-        const=True,
-        metavar="True|False",
-        help="the run MODEL_mi",
-    )
-    parser.add_argument("--task", help="label set; refused where the run was trained on another one")
-    parser.add_argument("--config", metavar="FILE", help="YAML file of the training: model, run, data")
-    parser.add_argument("--data_dir", help="PTB-XL folder (default: the one it was trained on)")
-    parser.add_argument(
-        "--batchsize", type=int, default=32, help="records of a forward pass (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=1000, help="bootstrap resamples (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
-    parser.add_argument("--limit", type=int, default=0, help="score at most this many records (0: all)")
-    parser.add_argument(
-        "--partial",
-        type=true_or_false,
-        nargs="?",
-        const=True,
-        metavar="True|False",
-        help="leave out records whose files are absent (default: as in training)",
-    )
-    parser.add_argument(
-        "--output_dir", default=".", help="folder with checkpoints/ and logs/ (default: %(default)s)"
-    )
-    if framework == "torch":
-        _add_protoecgnet_options(parser)
-    first, _ = parser.parse_known_args(args)
-    if first.config:
-        known = {action.dest for action in parser._actions} - {"limit", "seed", "batchsize", "task"}
-        parser.set_defaults(**{k: v for k, v in read_config(first.config, TrainConfig).items() if k in known})
-    options = parser.parse_args(args)
-    if options.sub and not options.run:
-        options.run = f"{options.model}_mi"
-    if options.model not in models:
-        hint = nearest(options.model, models)
-        raise UsageError(f"unknown model '{options.model}': {hint}; other models: python {other}")
-    least_values = {"batchsize": 1, "resamples": 2, "seed": 0, "limit": 0, "explain": -1, "pictures": 0}
-    for flag, least in least_values.items():
-        if getattr(options, flag, least) < least:
-            raise UsageError(f"--{flag} must be at least {least}, not {getattr(options, flag)}")
+    other = "torch_test.py" if framework == "keras" else "test.py"
+    options = parse_test(framework, models, default_model, args)
     name = options.run or options.model
     if getattr(options, "branch", None):
         name = f"{name}/{options.branch}/{options.training_stage}"
@@ -151,6 +96,7 @@ def main(
             "epoch": card.get("metrics", {}).get("epoch"),
         },
         "command": command(),
+        "settings": options.to_json(),
         "git_commit": git_commit(),
         "packages": versions(),
         **result,
@@ -178,33 +124,3 @@ def main(
         written = explain_split(predictor, test, explanations, options.explain, options.pictures, data_dir)
         print("wrote " + ", ".join(map(str, written)))
     sys.stdout.flush()
-
-
-def _add_protoecgnet_options(parser: Parser) -> None:
-    group = parser.add_argument_group("protoecgnet")
-    group.add_argument("--branch", help="score this branch alone (default: the fusion)")
-    group.add_argument(
-        "--training_stage", default="classifier", help="stage of that branch (default: %(default)s)"
-    )
-    group.add_argument(
-        "--explain",
-        type=int,
-        default=0,
-        metavar="N",
-        help="write the prototypes behind the answers for N records, -1 for all (default: %(default)s)",
-    )
-    group.add_argument(
-        "--pictures",
-        type=int,
-        default=5,
-        metavar="N",
-        help="of these, make a report with pictures for the first N (default: %(default)s)",
-    )
-    group.add_argument(
-        "--gallery",
-        type=true_or_false,
-        nargs="?",
-        const=True,
-        metavar="True|False",
-        help="write one page with all prototypes, to look through and to rate; scores only with --explain",
-    )
