@@ -1,8 +1,7 @@
-"""ProtoECGNet's three groups of the 71 SCP-ECG statements, by the kind of evidence a reader looks for.
+"""Three groups of PTB-XL's 71 SCP-ECG statements, by the evidence that a reader looks for.
 
-Sethi et al., ProtoECGNet: Case-Based Interpretable Deep Learning for Multi-Label ECG Classification with
-Contrastive Learning, MLHC 2025, PMLR 298, arXiv:2504.08713. The groups are data of that work and are kept as
-published, including placements a cardiologist would question (IVCD is in the rhythm group, LPR is not).
+Sethi et al., MLHC 2025, PMLR 298, arXiv:2504.08713. The groups are kept as published, including placements
+that a cardiologist would question (IVCD is in the rhythm group, LPR is not).
 """
 
 # fmt: off

@@ -31,7 +31,7 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
         ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (chosen on fold 9)
         and ``positive``; for exclusive classes only the most probable one is positive.
     """
-    rows = predictor.predict(recording.signals[None])
+    rows = predictor.predict(recording.signal[None])
     probabilities = rows[0]
     calibrated = predictor.calibrator(rows)[0] if predictor.calibrator else None
     if predictor.card.get("multilabel", True):
@@ -77,13 +77,13 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
         crops that do not divide the record.
     """
     reads = predictor.card["model"].get("samples", 0)
-    if predictor.card["model"]["name"] != "imle_net" or len(recording.signals) % reads:
+    if predictor.card["model"]["name"] != "imle_net" or len(recording.signal) % reads:
         return None
     from models_tf.imle_net import attention_maps
 
-    signals = predictor.standardize(recording.signals[None])
+    signals = predictor.standardize(recording.signal[None])
     beat, rhythm, channel = (level[0] for level in attention_maps(predictor.model, signals))
-    heat = attention_heat(beat, rhythm, channel, len(recording.signals))
+    heat = attention_heat(beat, rhythm, channel, len(recording.signal))
     return {"beat": beat, "rhythm": rhythm, "channel": channel, "heat": heat}
 
 
@@ -128,11 +128,11 @@ def explain_recording(
     title = f"{recording.name}: {prediction['checkpoint']} ({prediction['task']})"
     written = [folder / "prediction.json", folder / "ecg.png"]
     if maps is None:
-        plot_ecg(recording.signals, recording.sampling_rate, written[1], title=title, subtitle=answer)
+        plot_ecg(recording.signal, recording.sampling_rate, written[1], title=title, subtitle=answer)
     else:
         prediction["strongest_attention"] = strongest(maps, recording.sampling_rate)
         plot_ecg(
-            recording.signals,
+            recording.signal,
             recording.sampling_rate,
             written[1],
             title=title,

@@ -32,9 +32,9 @@ def explain_recording(
 ) -> list[Path]:
     """Write prediction, report, pictures and arrays of one recording."""
     folder = Path(folder)
-    (explanation,) = explain_records(predictor, recording.signals[None], top)
+    (explanation,) = explain_records(predictor, recording.signal[None], top)
     reader = find_source_reader(predictor, data_dir)
-    written = write_report(predictor, explanation, recording.signals, folder, recording.name, reader)
+    written = write_report(predictor, explanation, recording.signal, folder, recording.name, reader)
     arrays, facts = folder / "explanation.npz", folder / "prediction.json"
     write_npz(
         arrays,

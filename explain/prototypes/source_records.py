@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from databases.ptbxl import DATABASE_CSV, read_database
-from databases.ptbxl_signals import read_with_wfdb
-from databases.wfdb_files import UNITS_PER_MV
+from databases.ptbxl import DATABASE_CSV, Ptbxl
 from training.predictor import Predictor
 from utils.errors import DataError
 
@@ -20,21 +18,21 @@ ReadSource = Callable[[int], np.ndarray | None]
 
 def source_reader(data_dir: str | os.PathLike, sampling_rate: int) -> ReadSource:
     """Give a function that reads single records of PTB-XL and remembers them."""
-    filenames = read_database(data_dir, sampling_rate)["filename"].to_dict()
+    database = Ptbxl(data_dir, sampling_rate)
+    paths = database.records["path"]
 
     @functools.cache
     def read(ecg_id: int) -> np.ndarray | None:
-        if ecg_id not in filenames:
+        if ecg_id not in paths.index:
             return None
-        path = Path(data_dir) / filenames[ecg_id]
+        path = database.root / paths[ecg_id]
         if not all(path.with_name(path.name + end).exists() for end in (".hea", ".dat")):
             return None
         try:
-            return read_with_wfdb(path, sampling_rate).astype(np.float32) / UNITS_PER_MV
+            return database.read(ecg_id).signal
         except DataError as error:
             raise DataError(
-                f"ecg_id {ecg_id}, {path}: {error}; download it again (`python -m databases.download ptbxl` "
-                "checks all files)"
+                f"ecg_id {ecg_id}, {error} (`python -m databases.download ptbxl` checks all files)"
             ) from error
 
     return read

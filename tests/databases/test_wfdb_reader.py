@@ -193,6 +193,14 @@ def test_skew_beyond_the_signals_is_refused(tmp_path):
         read_record(path)
 
 
+@pytest.mark.parametrize("name", ["../rec.dat", "/tmp/rec.dat"])
+def test_signal_file_outside_the_folder_is_refused(tmp_path, name):
+    path = write_two(tmp_path)
+    rewrite(path, "rec.dat", name)
+    with pytest.raises(RecordError, match="not a readable WFDB record"):
+        read_record(path)
+
+
 def test_checksums_are_sums_modulo_65536():
     samples = np.array([[-5, 30000], [2, 30000], [0, 30000]], dtype=np.int16)
     assert checksums(samples).tolist() == [65533, 90000 % 65536]
