@@ -147,7 +147,8 @@ def page(studies: Sequence[Study]) -> str:
         "## Leading methods",
         "Average rank over the metrics of the family.",
         leaders_table(studies),
-        *(study_markdown(study) for study in studies),
+        # so that the site renders the tables inside of the folded parts; GitHub ignores the attribute
+        *(study_markdown(study).replace("<details>", "<details markdown>") for study in studies),
         "## Commands",
         markdown(["study", "command", "commit"], commands),
     ]
