@@ -96,7 +96,7 @@ def splits_of_folds(folds: np.ndarray) -> np.ndarray:
 
 
 def _find_csv(data_dir: Path, name: str) -> Path:
-    """Path of one of the tables; where it is absent, say what the folder does hold."""
+    """Path of a table; the error for an absent one says what the folder holds."""
     try:
         if (data_dir / name).is_file():
             return data_dir / name
@@ -154,7 +154,7 @@ def _codes_of(text: str) -> dict[str, float]:
 def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
     """Read the text of the column ``scp_codes``: SCP-ECG code -> likelihood in percent."""
     try:
-        plain = dict(_codes_of(text))
+        likelihoods = dict(_codes_of(text))
     except (
         *(ValueError, SyntaxError, TypeError, AttributeError),
         *(OverflowError, MemoryError, RecursionError),
@@ -163,13 +163,13 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
             f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} is {str(text)[:80]!r}, not a dict; "
             "restore the official table"
         ) from error
-    for code, likelihood in plain.items():
+    for code, likelihood in likelihoods.items():
         if not isinstance(code, str) or not math.isfinite(likelihood) or not 0 <= likelihood <= 100:
             raise DataError(
                 f"{DATABASE_CSV}: scp_codes of ecg_id {ecg_id} holds {code!r}: {likelihood}, "
                 "not a code with a likelihood from 0 to 100: restore the official table"
             )
-    return plain
+    return likelihoods
 
 
 def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.DataFrame:
@@ -261,15 +261,15 @@ def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
 
 
 def release_of(data_dir: str | os.PathLike, records: int) -> str:
-    """Tell the release of PTB-XL from its number of records; a synthetic dataset from its own marker."""
+    """Release of PTB-XL, from its number of records; a synthetic dataset has a marker file."""
     marker = Path(data_dir) / SYNTHETIC_MARKER
     if marker.is_file():
         try:
-            made = read_json(marker)
-            return f"synthetic (seed {made['seed']}, {records} records, format {made['format']})"
+            parameters = read_json(marker)
+            return f"synthetic (seed {parameters['seed']}, {records} records, format {parameters['format']})"
         except (KeyError, TypeError) as error:
             raise DataError(
                 f"{marker} does not hold the parameters of a synthetic dataset: write the dataset again, or "
-                "remove this file where the recordings are real"
+                "remove this file if the recordings are real"
             ) from error
     return _OFFICIAL_SIZES.get(records, f"no official release ({records} records)")

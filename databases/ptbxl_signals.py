@@ -1,9 +1,9 @@
-"""The recordings of PTB-XL, read directly, checked sample by sample and given as int16 microvolts.
+"""All recordings of PTB-XL, read directly as int16 microvolts and verified sample by sample.
 
 PTB-XL stores every record alike: WFDB format 16, 12 leads interleaved, 1000 units per mV. Such a file *is* an
 int16 array, so it is read without a parser, and the header's initial values and checksums (the sum of the
-samples of each lead modulo 65536, WFDB header(5)) prove that it is whole. Any other layout goes through wfdb
-to the same array.
+samples of each lead modulo 65536, WFDB header(5)) prove that it is whole. Any other layout goes through
+`databases.wfdb_reader` to the same array.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ _LEAD_TOKENS = [lead.encode() for lead in LEADS]
 
 
 class RecordProblems:
-    """Collect what is wrong with single records, so that one message lists all of them."""
+    """Faults of single records, collected so that one message lists all of them."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[int, str]] = []
+        self._problems: list[tuple[int, str]] = []
         self._some_missing = False
 
     def add(self, ecg_id: int, file: str, reason: str) -> None:
-        """Note one damaged record."""
-        self._found.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
+        """Add one damaged record."""
+        self._problems.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
         self._some_missing |= reason == MISSING
 
     def raise_if_any(self, data_dir: str | os.PathLike, records: int) -> None:
         """Raise one error that lists the first ten records and counts all."""
-        if not self._found:
+        if not self._problems:
             return
-        lines = [line for _, line in sorted(self._found)]
+        lines = [line for _, line in sorted(self._problems)]
         lines[10:] = [f"  ... and {len(lines) - 10} more"] if len(lines) > 10 else []
         lines.append("Download these files again (`python -m databases.download ptbxl` checks them all).")
         if self._some_missing:
             lines.append("To work with a partial download, use --partial (Python: on_missing='drop').")
         raise DataError(
-            f"{len(self._found)} of {records} records in {data_dir} cannot be used:\n" + "\n".join(lines)
+            f"{len(self._problems)} of {records} records in {data_dir} cannot be used:\n" + "\n".join(lines)
         )
 
 
 def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.ndarray:
-    """Look at the size and time of the two files of each record, without opening them.
+    """Size and modification time of the two files of each record, without opening them.
 
     Returns shape (N, 4).
     """
@@ -230,26 +230,26 @@ class RecordReader:
 
     def _verify(self, start: int, block: np.ndarray) -> None:
         """Compare a block with its headers: initial values, checksums, and no sample marked as invalid."""
-        here = slice(start, start + len(block))
+        rows = slice(start, start + len(block))
         # int16 sums wrap around at 65536, exactly as the checksum does. NumPy adds long rows much faster than
         # rows of 12, so several time steps are summed side by side first.
         count, length, leads = block.shape
         steps = math.gcd(length, 8)
         sums = block.reshape(count, -1, steps * leads).sum(axis=1, dtype=np.int16)
         sums = sums.reshape(count, steps, leads).sum(axis=1, dtype=np.int16)
-        wrong_sum = sums != self._checksums[here].astype(np.int16)
-        wrong_start = block[:, 0] != self._initial[here]
-        any_invalid = block.min() == INVALID_SAMPLE  # never, in good data: look closer only then
+        wrong_sum = sums != self._checksums[rows].astype(np.int16)
+        wrong_start = block[:, 0] != self._initial[rows]
+        any_invalid = block.min() == INVALID_SAMPLE  # rare: only then a second pass
         invalid = (block == INVALID_SAMPLE).any(axis=1) if any_invalid else np.zeros_like(wrong_sum)
         tests = (
             (wrong_sum, "checksum differs from the header"),
             (wrong_start, "first sample differs from the header"),
             (invalid, "samples marked as invalid (-32768)"),
         )
-        suspects = (wrong_sum | wrong_start | invalid).any(axis=1) & self._plain[here]
+        suspects = (wrong_sum | wrong_start | invalid).any(axis=1) & self._plain[rows]
         for index in np.flatnonzero(suspects):
-            for found, reason in tests:
-                if found[index].any():
-                    leads = ", ".join(lead for lead, hit in zip(LEADS, found[index], strict=True) if hit)
+            for faults, reason in tests:
+                if faults[index].any():
+                    leads = ", ".join(lead for lead, bad in zip(LEADS, faults[index], strict=True) if bad)
                     self._problem(start + int(index), ".dat", f"{reason} in lead {leads}")
                     break

@@ -1,4 +1,4 @@
-"""WFDB records in format 16, the .hea and .dat pair that PTB-XL uses: how to write them, what they share.
+"""Writing WFDB records in format 16, the .hea and .dat pair that PTB-XL uses, and what readers share.
 
 Format: https://wfdb.io/spec/header-files.html and https://wfdb.io/spec/signal-files.html.
 """
@@ -22,7 +22,7 @@ INVALID_SAMPLE = -32768  # format 16 reserves it for "no sample here"
 
 
 def import_wfdb() -> ModuleType:
-    """Import wfdb, which is slow to import and which reading PTB-XL itself never needs."""
+    """Import wfdb, which is slow to import and not needed to read all of PTB-XL."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return importlib.import_module("wfdb")

@@ -1,4 +1,4 @@
-"""Builders of windows, one module a family of datasets."""
+"""Which windows of each database the study explains, with their labels and ground truth."""
 
 from utils.renamed import install as _install
 

@@ -51,7 +51,7 @@ def build_icentia11k(database: Icentia11k, options: BuildOptions) -> Windows:
 
 
 def share(available: list[int], total: int) -> list[int]:
-    """Divide a number of places evenly; what one cannot fill goes to the others."""
+    """Divide a total evenly among classes, as far as each has windows."""
     given = [0] * len(available)
     order = sorted(range(len(available)), key=available.__getitem__)  # the rarest first
     for done, place in enumerate(order):

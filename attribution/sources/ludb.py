@@ -87,7 +87,7 @@ def _read_signal(database: Ludb, record: str, rate: int) -> np.ndarray:
 
 
 def superclasses(table: pd.DataFrame) -> np.ndarray:
-    """Give LUDB's findings PTB-XL's superclasses, as far as they have plain counterparts.
+    """Map LUDB's findings to PTB-XL's superclasses, as far as they have plain counterparts.
 
     CD: any conduction abnormality. HYP: hypertrophy of a ventricle or atrium, and atrial overload (PTB-XL's
     LAO/LAE and RAO/RAE). MI: STEMI or scar. STTC: ischemia, or non-specific repolarization abnormality.

@@ -82,7 +82,7 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
 
 
 def windows_of(name: str, dataset: Dataset, settings: dict) -> Windows:
-    """Take whole records as windows."""
+    """Describe whole records as windows."""
     return replace(
         dataset,
         ids=np.array([f"{ecg_id:05}" for ecg_id in dataset.ids.tolist()], dtype=str),
@@ -96,7 +96,7 @@ def windows_of(name: str, dataset: Dataset, settings: dict) -> Windows:
 
 
 def _with_cinc_targets(dataset: Dataset, data_dir: Path) -> Dataset:
-    """The same records with the 22 targets for labels, without those that have none."""
+    """The same records with the 22 targets as labels, without records that have none."""
     path = data_dir / DATABASE_CSV
     try:
         axes = pd.read_csv(path, usecols=["ecg_id", "heart_axis"], index_col="ecg_id")["heart_axis"]

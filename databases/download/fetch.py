@@ -23,7 +23,7 @@ from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import stays_inside
 
 CHECKSUMS = "SHA256SUMS.txt"
-_GIVE_UP_AFTER = 20  # failures in a row: the server is gone, asking for thousands of other files is pointless
+_GIVE_UP_AFTER = 20  # failures in a row: the server is gone
 _LISTED = 10  # failures named in the final message
 
 
@@ -33,7 +33,7 @@ class DownloadError(TwelveLeadError):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a download did."""
+    """What a download fetched (files, bytes received) and kept."""
 
     folder: Path
     fetched: int
@@ -97,7 +97,7 @@ def _fetch_all(client: FileClient, names: list[str], checksums: dict[str, str], 
             except Exception as error:  # carried to the main thread, which decides
                 done.put((name, error))
 
-    # daemon threads: one that waits for a stalled server does not hold up Ctrl-C, and its part stays usable
+    # daemon threads: one that waits for a stalled server does not delay Ctrl-C, and its part stays usable
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(names)))]
     for thread in threads:
         thread.start()
@@ -161,7 +161,7 @@ def download(
 
 
 def _get_checksums(client: FileClient, folder: Path) -> dict[str, str]:
-    """Take SHA256SUMS.txt from the folder, or fetch it: a release of a database does not change."""
+    """Read SHA256SUMS.txt from the folder, or fetch it: a release of a database does not change."""
     path = folder / CHECKSUMS
     if not path.is_file():
         try:
@@ -173,7 +173,7 @@ def _get_checksums(client: FileClient, folder: Path) -> dict[str, str]:
     try:
         return parse_checksums(path.read_text(encoding="utf-8", errors="replace"))
     except DataError:
-        path.unlink()  # it is no list of checksums: the next run must ask again
+        path.unlink()  # not a list of checksums: the next run fetches it again
         raise
 
 

@@ -1,4 +1,4 @@
-"""Fetch files over HTTP: verified, continued where they broke off, tried again when the network fails."""
+"""Fetch files over HTTP: verified, resumed where they broke off, retried when the network fails."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from utils.files import sha256
 
 try:
     import fcntl
-except ImportError:  # Windows: two downloads into one folder are not told apart there
+except ImportError:  # Windows: two downloads into one folder are not detected there
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".download.lock"
-_CHUNK = 8192  # bytes; what arrived is kept in units of this size when the connection breaks
+_CHUNK = 8192  # bytes; a broken connection loses at most this much
 _LONGEST_PAUSE = 30.0  # seconds between two attempts
-_PERMANENT = {400, 401, 403, 404, 405, 410}  # asking again does not help
+_PERMANENT = {400, 401, 403, 404, 405, 410}  # status codes that a retry does not change
 
 
 class FetchFailure(Exception):
-    """One file failed for good; the message says why."""
+    """A file cannot be fetched; the message says why."""
 
 
 class FetchStopped(Exception):
-    """The download is being ended from outside."""
+    """Raised in the threads of a download that is stopped."""
 
 
 @contextlib.contextmanager
 def only_download(folder: Path) -> Iterator[None]:
-    """Keep a folder for one download: two would write the same parts.
+    """Lock a folder: two downloads would write the same partial files.
 
-    The lock ends with the process, however that ends. Its empty file stays, because a file that is removed
-    while another process opens it would lock nothing.
+    The lock is released when the process ends, however it ends. Its empty file stays, because a file that is
+    removed while another process opens it would lock nothing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "ab") as file:
@@ -54,9 +54,9 @@ def only_download(folder: Path) -> Iterator[None]:
 
 
 class FileClient:
-    """Fetches single files, from several threads at once.
+    """Fetch single files, from several threads at once.
 
-    Each thread keeps its connection open: most files are small, handshakes are not.
+    Each thread keeps its connection open: most files are small, so handshakes would dominate.
 
     ``url``: folder on the server.
     ``folder``: where the files go.
@@ -93,7 +93,7 @@ class FileClient:
         return self._received
 
     def fetch(self, name: str, digest: str | None) -> bool:
-        """Bring one file into the folder."""
+        """Fetch one file; False if it is already there and verified."""
         path = self.folder / name
         part = path.with_name(f".{path.name}.part")
         if digest is None:
@@ -124,7 +124,7 @@ class FileClient:
         raise FetchFailure(f"{reason} ({self.retries + 1} attempts)")
 
     def _continue(self, name: str, part: Path) -> None:
-        """Ask for what is missing of a file and append it; start again where the server cannot continue."""
+        """Append the missing part of a file; start over where the server does not support ranges."""
         start = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         with self._connection().get(
@@ -136,10 +136,10 @@ class FileClient:
             continued = response.status_code == 206 and _range_start(response) == start
             if response.status_code == 206 and not continued:
                 part.unlink(missing_ok=True)
-                raise requests.ConnectionError("the server sent another part of the file than was asked for")
+                raise requests.ConnectionError("the server sent another part of the file than requested")
             with open(part, "ab" if continued else "wb", buffering=0) as file:
                 for chunk in response.iter_content(_CHUNK):
-                    if self.stop.is_set():  # before the writing: another download may have the folder by now
+                    if self.stop.is_set():  # before writing: another download may hold the folder by now
                         raise FetchStopped
                     file.write(chunk)
                     with self._lock:
@@ -159,11 +159,11 @@ def _range_start(response: requests.Response) -> int | None:
 
 
 def _plain(error: requests.RequestException, timeout: float) -> str:
-    """The reason in words, without the inner life of the HTTP library."""
+    """The reason in words, without details of the HTTP library."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
-        return f"nothing came for {timeout:g} s"
+        return f"no data for {timeout:g} s"
     if "Name or service not known" in str(error) or "NameResolution" in str(error):
         return "the server's name is unknown: is the network up?"
     if "refused" in str(error):

@@ -1,4 +1,4 @@
-"""The synthetic patients: who has what, how often they were recorded, and in which fold they are."""
+"""The synthetic patients: their diseases, number of recordings and folds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Patient:
 
 
 def make_cohort(rng: np.random.Generator, records: int) -> list[Patient]:
-    """Draw patients until the wanted number of recordings is there, and share them out to the folds."""
+    """Draw patients for a number of recordings, and assign them to folds."""
     counts: list[int] = []
     while sum(counts) < records:
         counts.append(min(int(rng.choice([1, 2, 3], p=[0.86, 0.11, 0.03])), records - sum(counts)))
@@ -59,9 +59,9 @@ def make_cohort(rng: np.random.Generator, records: int) -> list[Patient]:
 def stratified_folds(
     rng: np.random.Generator, profiles: list[tuple[str, ...]], counts: list[int]
 ) -> list[int]:
-    """Share patients out to ten folds with equal class frequencies (iterative stratification).
+    """Assign patients to ten folds with equal class frequencies (iterative stratification).
 
-    The rarest class is dealt out first, each patient to the fold that lacks most of it (Sechidis et al. 2011,
+    The rarest class is assigned first, each patient to the fold that lacks most of it (Sechidis et al. 2011,
     doi:10.1007/978-3-642-23808-6_10), as PTB-XL did. Folds 9 and 10, which are scored, come first on a tie.
     """
     weight = np.array(counts, dtype=float)
@@ -141,7 +141,7 @@ def _individual(rng: np.random.Generator, age: int, sex: int) -> Waves:
     waves.vectors[t] *= rng.lognormal(0.03, 0.33) * (0.85 if sex else 1.05)
     waves.vectors[t] = waves.vectors[t] @ rotation(0.4 * axis + rng.normal(0, 0.2), rng.normal(0, 0.25)).T
     waves.vectors[p] *= rng.lognormal(0, 0.25)
-    # early repolarisation, more in the young: it looks a little like an infarction
+    # early repolarization, more in the young: it resembles an infarction
     waves.vectors[st] += rng.exponential(0.02 + 0.03 * youth) * np.array([0.5, 0.2, -1.0]) + rng.normal(
         0, 0.008, 3
     )

@@ -36,7 +36,7 @@ from utils.errors import DataError, TwelveLeadError, UsageError, nearest
 from utils.files import read_json, write_json, write_npz, write_text
 
 MARKER = SYNTHETIC_MARKER  # holds the parameters; a folder without it was not written here
-_FORMAT = 1  # raise it when the same parameters give other bytes
+_FORMAT = 1  # incremented when the same parameters give other bytes
 _FILES = {MARKER, "ptbxl_database.csv", "scp_statements.csv", "truth.npz", "README.md"}
 _README = """Synthetic 12-lead ECGs in the layout of PTB-XL, written by `python -m databases.synthetic`.
 No patient was recorded. Not a medical device: for trying software only.
@@ -52,8 +52,8 @@ def write_dataset(
 ) -> Path:
     """Write the dataset, whole or not at all.
 
-    A dataset that is replaced makes way by a rename just before the new one gets its name: a process killed
-    between the two renames leaves no dataset at `to`, and running it again writes the new one.
+    An existing dataset is renamed just before the new one gets its name: a process killed between the two
+    renames leaves no dataset at `to`, and running it again writes the new one.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def load_ground_truth(
 
 
 def check_parameters(records: int, seed: int, rates: Sequence[int]) -> dict:
-    """What a dataset is made from, as the marker file holds it."""
+    """Parameters of a dataset as its marker file holds them."""
     if records < 1:
         raise UsageError(f"records is {records}: at least one is needed")
     if seed < 0:
@@ -182,7 +182,7 @@ def _write_into(folder: Path, parameters: dict) -> None:
     cohort = make_cohort(rng, records)
     visits = [patient for patient in cohort for _ in range(patient.records)]
     visits = [visits[i] for i in rng.permutation(records)]
-    # each patient and each recording has its own stream of random numbers, whatever is drawn for the others
+    # each patient and each recording has its own stream of random numbers, independent of the others
     hearts = {
         patient.patient_id: make_heart(np.random.default_rng([seed, 1, patient.patient_id]), patient.profile)
         for patient in cohort

@@ -1,4 +1,4 @@
-"""How the body surface sees the heart: the lead field, the twelve leads, and the noise of the electrodes.
+"""From the heart to the body surface: the lead field, the twelve leads, and the noise of the electrodes.
 
 A lead field projects the heart vector onto I, II and V1-V6 (Dower et al. 1980, doi:10.1002/clc.1980.3.2.87).
 The other four leads are computed from I and II as an electrocardiograph does, so Einthoven's and
@@ -56,9 +56,9 @@ def electrode_noise(
 
 
 def decimate(signal: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Bring a simulated 500 Hz signal to another rate (with anti-aliasing) and cut the margins off.
+    """Decimate a simulated 500 Hz signal (with anti-aliasing) and cut the margins off.
 
-    Mains hum of 50 Hz sits on the band edge of a 100 Hz recording: half of it is left there.
+    Mains hum of 50 Hz lies on the band edge of a 100 Hz recording: half of it is left there.
 
     Shapes: signal ((seconds + 1) -> (seconds * sampling_rate, leads).
     """

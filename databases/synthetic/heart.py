@@ -32,7 +32,7 @@ class Waves:
         return cls([row[0] for row in table], groups, numbers[:, 0], numbers[:, 1], numbers[:, 2:])
 
     def copy(self) -> Waves:
-        """Copy, so that the original survives a change."""
+        """Copy the arrays."""
         return Waves(
             list(self.names), self.groups.copy(), self.times.copy(), self.widths.copy(), self.vectors.copy()
         )
@@ -66,7 +66,7 @@ class Waves:
 
 
 def healthy_waves() -> Waves:
-    """Give the textbook beat: R grows from V1 to V5, aVR points down, T follows QRS."""
+    """The textbook beat: R grows from V1 to V5, aVR points down, T follows QRS."""
     return Waves.from_table(
         [
             ("P_right", "P", -0.145, 0.017, 0.045, 0.080, -0.035),
@@ -103,7 +103,7 @@ def evaluate_beats(waves: Waves, times: np.ndarray, rr: np.ndarray) -> np.ndarra
     """
     repolarisation = np.isin(waves.groups, ("ST", "T"))
     stretch = np.where(repolarisation, np.sqrt(rr)[:, None], 1.0)
-    centre = (waves.times * stretch)[:, :, None]
+    center = (waves.times * stretch)[:, :, None]
     width = (waves.widths * stretch)[:, :, None]
-    bumps = np.exp(-0.5 * ((times[:, None, :] - centre) / width) ** 2)
+    bumps = np.exp(-0.5 * ((times[:, None, :] - center) / width) ** 2)
     return np.einsum("bks,kd->bsd", bumps, waves.vectors)

@@ -86,7 +86,7 @@ def _anteroseptal_infarct(waves: Waves, severity: float, rng: np.random.Generato
 
 
 def _anterior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """AMI: as anteroseptal, with its centre at V3-V4 and reaching V5."""
+    """AMI: as anteroseptal, with its center at V3-V4 and reaching V5."""
     _infarct(waves, severity, rng, away=(-0.22, 0.0, 0.30), injury=(0.16, -0.02, -0.20))
 
 
@@ -106,7 +106,7 @@ def _inferolateral_infarct(waves: Waves, severity: float, rng: np.random.Generat
 
 
 def _replace_qrs(waves: Waves, table: list[tuple]) -> None:
-    """Put another sequence of activation in place of the normal one."""
+    """Replace the normal sequence of activation by another."""
     keep = waves.groups != "QRS"
     fresh = Waves.from_table(table)
     waves.names = [name for name, kept in zip(waves.names, keep, strict=True) if kept] + fresh.names
@@ -116,7 +116,7 @@ def _replace_qrs(waves: Waves, table: list[tuple]) -> None:
     waves.vectors = np.vstack([waves.vectors[keep], fresh.vectors])
 
 
-def _delay_repolarisation(waves: Waves, seconds: float) -> None:
+def _delay_repolarization(waves: Waves, seconds: float) -> None:
     """A wide QRS pushes ST and T back."""
     waves.times[np.isin(waves.groups, ("ST", "T"))] += seconds
 
@@ -135,7 +135,7 @@ def _left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) 
             ("left_late", "QRS", 0.048 * wide, 0.018 * wide, 0.80 * size, 0.4 * y * size, 0.70 * size),
         ],
     )
-    _delay_repolarisation(waves, 0.045)
+    _delay_repolarization(waves, 0.045)
     opposite = -np.array([0.75, 0.6 * y, 0.9]) * size
     for group, share in (("ST", 0.07 + 0.06 * severity), ("T", 0.22 + 0.16 * severity)):
         rows = waves.groups == group
@@ -145,11 +145,11 @@ def _left_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) 
 def _right_bundle_block(waves: Waves, severity: float, rng: np.random.Generator) -> None:
     """CRBBB: QRS over 0.12 s, rsR' in V1-V2, wide S in I, V5, V6, T inverted in V1-V2."""
     size = (0.55 + 0.45 * severity) * rng.uniform(0.8, 1.2)
-    centre = rng.uniform(0.058, 0.070)
-    waves.add("right_late", "QRS", centre, 0.015, (-0.42 * size, rng.uniform(-0.1, 0.1), -0.62 * size))
-    waves.add("right_tail", "QRS", centre + 0.022, 0.014, (-0.18 * size, 0.0, -0.22 * size))
+    center = rng.uniform(0.058, 0.070)
+    waves.add("right_late", "QRS", center, 0.015, (-0.42 * size, rng.uniform(-0.1, 0.1), -0.62 * size))
+    waves.add("right_tail", "QRS", center + 0.022, 0.014, (-0.18 * size, 0.0, -0.22 * size))
     waves.vectors[waves.row("posterior")] *= 0.7
-    _delay_repolarisation(waves, 0.035)
+    _delay_repolarization(waves, 0.035)
     waves.vectors[waves.groups == "T"] += (0.10 * size, 0.0, 0.24 * size)
     waves.vectors[waves.groups == "ST"] += (0.02 * size, 0.0, 0.05 * size)
 
@@ -186,7 +186,7 @@ def _intraventricular_delay(waves: Waves, severity: float, rng: np.random.Genera
     waves.widths[rows] *= factor
     notch = rng.normal(0, 0.25, 3) + np.array([0.2, 0.0, 0.1])
     waves.add("notch", "QRS", 0.052, 0.010, (0.4 + 0.6 * severity) * notch)
-    _delay_repolarisation(waves, 0.02)
+    _delay_repolarization(waves, 0.02)
 
 
 def _left_ventricular_hypertrophy(waves: Waves, severity: float, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Plant a sign of disease in a heart and find out where it shows."""
+"""Plant a sign of disease in a heart and find the leads in which it is visible."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VISIBLE = 0.04  # mV: a sign counts as visible in a lead from here
 
 @dataclass(frozen=True)
 class PlantedSign:
-    """A sign in one heart and where it shows."""
+    """A sign in one heart and the leads in which it is visible."""
 
     code: str
     severity: float

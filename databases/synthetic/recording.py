@@ -55,7 +55,7 @@ def simulate_recording(
         "mains": 0.003 * rng.lognormal(0, 1.0),
     }
     lead_field = heart.lead_field.copy()
-    lead_field[2:] += rng.normal(0, 0.04, (6, 3))  # chest electrodes are never put on the same place twice
+    lead_field[2:] += rng.normal(0, 0.04, (6, 3))  # chest electrodes are never placed exactly alike
     potential = simulate_vector(rng, heart.waves, rhythm, SECONDS) @ lead_field.T
     potential += electrode_noise(rng, SECONDS, **noise)
     signals = {hz: twelve_leads(decimate(potential, hz)) for hz in sampling_rates}
@@ -63,7 +63,7 @@ def simulate_recording(
 
 
 def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
-    """Mark where the patient's signs are in a recording. Ventricular beats do not show them.
+    """Mark where the patient's signs are in a recording; ventricular beats have none.
 
     Returns shape (1000, 12).
     """
@@ -80,7 +80,7 @@ def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
 
 
 def _likelihood(rng: np.random.Generator, severity: float) -> float:
-    """A cardiologist's certainty in per cent, as PTB-XL writes it; 0 means that none was given."""
+    """A cardiologist's certainty in percent, as PTB-XL writes it; 0 means that none was given."""
     if rng.random() < 0.08:
         return 0.0
     step = np.searchsorted([0.05, 0.12, 0.25, 0.40], severity + rng.normal(0, 0.08))
@@ -160,7 +160,7 @@ def table_row(
 
 
 def _heart_axis(heart: Heart) -> str:
-    """PTB-XL's word for the frontal axis, from the net area of QRS in I and aVF."""
+    """PTB-XL's code of the frontal axis, from the net area of QRS in I and aVF."""
     qrs = heart.waves.groups == "QRS"
     area = twelve_leads((heart.waves.widths[qrs] @ heart.waves.vectors[qrs]) @ heart.lead_field.T)
     degrees = np.rad2deg(np.arctan2(area[5] * 2 / np.sqrt(3), area[0]))

@@ -1,4 +1,4 @@
-"""The rhythm of the heart: when beats come, and the heart vector of a whole recording."""
+"""The rhythm of the heart: times of beats, and the heart vector of a whole recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEAT_START, BEAT_END = -0.55, 0.85  # seconds around R in which a beat's waves l
 
 @dataclass
 class Rhythm:
-    """When the beats come and which of them are ventricular."""
+    """Times of the beats, and which of them are ventricular."""
 
     peaks: np.ndarray
     rr: np.ndarray
@@ -24,7 +24,7 @@ class Rhythm:
 
 
 def make_rhythm(rng: np.random.Generator, rate: float, kind: str, seconds: int, pvcs: int = 0) -> Rhythm:
-    """Draw beat times: breathing and slow variation in sinus rhythm, no order in atrial fibrillation."""
+    """Draw beat times: breathing and slow variation in sinus rhythm, irregular in atrial fibrillation."""
     count = int((seconds + 2 * MARGIN + 3) * rate / 60 * 1.3) + 4
     if kind == "fibrillation":
         rr = 60 / rate * np.clip(rng.lognormal(-0.02, 0.22, count), 0.5, 2.0)

@@ -66,7 +66,7 @@ CODES = tuple(row[0] for row in _STATEMENTS)
 
 
 def statement_table() -> pd.DataFrame:
-    """Give the table that goes into scp_statements.csv, with PTB-XL's columns."""
+    """Content of scp_statements.csv, with PTB-XL's columns."""
     rows = {
         code: {
             "description": description,

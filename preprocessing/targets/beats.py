@@ -1,8 +1,8 @@
-"""Beat annotations: what each symbol stands for, and which stretch of a window each beat owns.
+"""Beat annotations: the class of each symbol, and the span of a window that each beat owns.
 
 The symbols are PhysioNet's (https://archive.physionet.org/physiobank/annotations.shtml), the classes AAMI's
 (ANSI/AAMI EC57): N normal and bundle branch block, SVEB supraventricular ectopic, VEB ventricular ectopic,
-F fusion, and Q for paced and unclassifiable beats, which nobody is asked to recognise.
+F fusion, and Q for paced and unclassifiable beats, which are no target.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 AAMI_CLASSES = ("N", "SVEB", "VEB", "F")
-OTHER = len(AAMI_CLASSES)  # AAMI's Q: such a beat cuts its neighbours' spans and owns none itself
+OTHER = len(AAMI_CLASSES)  # AAMI's Q: such a beat limits its neighbors' spans and owns none itself
 
-# Beats and nothing else: rhythm changes (+), noise (~, |), blocked P waves (x) and flutter waves (!) are no
-# beats. AAMI's recommendation leaves e and j with N; the attribution study counts escape beats as
-# supraventricular, and so does this table, which puts n (supraventricular escape) beside them.
+# Beats only: rhythm changes (+), noise (~, |), blocked P waves (x) and flutter waves (!) are not. AAMI's
+# recommendation leaves e and j with N; the attribution study counts escape beats as supraventricular, and so
+# does this table, which puts n (supraventricular escape) beside them.
 # B is a bundle branch block beat of unstated side (with L and R), r an R-on-T premature ventricular beat.
 AAMI_SYMBOLS = {
     **dict.fromkeys("NLRB", 0),
@@ -27,7 +27,7 @@ AAMI_SYMBOLS = {
     **dict.fromkeys("/fQ?", OTHER),
 }
 
-# The reference's table; whatever it does not name, beat or not, counts as N there.
+# The reference's table; every other symbol, beat or not, counts as N there.
 REFERENCE_SYMBOLS = {
     **dict.fromkeys("NLR", 0),
     **dict.fromkeys("AaJSej", 1),
@@ -36,18 +36,18 @@ REFERENCE_SYMBOLS = {
     **dict.fromkeys("P/fu", OTHER),
 }
 
-FLUTTER_SYMBOLS = "![]"  # ventricular flutter or fibrillation: its waves are no beats, and nothing is normal
+FLUTTER_SYMBOLS = "![]"  # ventricular flutter or fibrillation: its waves are not beats
 
 
 def classify(
     symbols: Sequence[str], table: Mapping[str, int], default: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each annotation its class.
+    """Class of each annotation; annotations without one are left out.
 
     Returns shape kept (M,), classes (M,).
     """
-    found = [(place, table.get(symbol, default)) for place, symbol in enumerate(symbols)]
-    beats = [(place, index) for place, index in found if index is not None]
+    classes_of = [(place, table.get(symbol, default)) for place, symbol in enumerate(symbols)]
+    beats = [(place, index) for place, index in classes_of if index is not None]
     kept, classes = np.array(beats, dtype=np.int64).reshape(-1, 2).T
     return kept, classes
 
@@ -65,7 +65,7 @@ def window_label(classes: np.ndarray) -> int:
 def beat_spans(
     samples: Sequence[int] | np.ndarray, classes: Sequence[int] | np.ndarray, length: int
 ) -> list[tuple[int, int, int]]:
-    """Divide a window among its beats, halfway between neighbours.
+    """Divide a window among its beats, halfway between neighbors.
 
     Shapes: samples (M,), classes (M,).
     """
