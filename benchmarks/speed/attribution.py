@@ -23,7 +23,7 @@ _SEGMENT, _RATE = 24, 360
 
 
 def _subject() -> tuple[Any, np.ndarray, int]:
-    """Classifier with a fast copy, standardised window (T, 1) and target."""
+    """Classifier with a fast copy, standardized window (T, 1) and target."""
     import torch
 
     from explain.engine.fast import speed_up
@@ -37,7 +37,7 @@ def _subject() -> tuple[Any, np.ndarray, int]:
 
 
 def _captum(method: str, module: Any, masks: np.ndarray | None = None) -> Any:
-    """Captum's explainer as the study sets it up; with masks, it takes these instead of drawing its own."""
+    """Captum's explainer as the study sets it up; `masks` replaces its random masks."""
     import torch
     from captum._utils.models.linear_model import SkLearnLasso
     from captum.attr import KernelShap, Lime
@@ -91,13 +91,13 @@ def times(method: str, masks: int, plain_masks: int, rounds: int) -> dict[str, A
         "ours": (ours, masks),
         "plain": (plain, plain_masks),
     }
-    found: dict[str, Any] = {name: [] for name in jobs}
+    seconds: dict[str, Any] = {name: [] for name in jobs}
     ours(masks)  # finds the cut for this number of masks
     plain(8)
     for _ in range(rounds):
         for name, (job, count) in jobs.items():
-            found[name].append(cpu_seconds(lambda job=job, count=count: job(count)) / count)
-    return found
+            seconds[name].append(cpu_seconds(lambda job=job, count=count: job(count)) / count)
+    return seconds
 
 
 def agreement(method: str, masks: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def agreement(method: str, masks: int) -> dict[str, Any]:
     else:
         coefficients = ours.fit_kernel_shap(drawn, outputs)
     signal = torch.from_numpy(x)[None]
-    wanted = (
+    expected = (
         _captum(method, classifier.module, drawn)
         .attribute(signal, target=target, feature_mask=torch.from_numpy(ids)[None], n_samples=masks)[0]
         .numpy()
@@ -125,7 +125,7 @@ def agreement(method: str, masks: int) -> dict[str, Any]:
         single = [classifier.module(signal * torch.from_numpy(mask[ids]))[0, target].item() for mask in drawn]
     return {
         "masks": masks,
-        "coefficients": float(np.abs(coefficients[ids] - wanted).max() / np.abs(wanted).max()),
+        "coefficients": float(np.abs(coefficients[ids] - expected).max() / np.abs(expected).max()),
         "logits": float(np.abs(outputs - single).max() / np.abs(single).max()),
     }
 
@@ -136,15 +136,15 @@ def measure(
     """Measure both methods, each in a fresh process on one thread."""
     module, report = "attribution", {}
     for method in METHODS:
-        found = measured(
+        timed = measured(
             f"{module}:times", method=method, masks=masks, plain_masks=plain_masks, rounds=rounds
         )
-        ratios = np.array(found["plain"]) / np.array(found["ours"])
+        ratios = np.array(timed["plain"]) / np.array(timed["ours"])
         report[method] = {
-            "cpu_ms_per_mask": {name: [round(1e3 * s, 3) for s in found[name]] for name in ("ours", "plain")},
+            "cpu_ms_per_mask": {name: [round(1e3 * s, 3) for s in timed[name]] for name in ("ours", "plain")},
             "ratio": round(float(np.median(ratios)), 2),
             "ratios": [round(float(ratio), 2) for ratio in ratios],
-            "peak_rss_mb": found["peak_rss_mb"],
+            "peak_rss_mb": timed["peak_rss_mb"],
             "difference": measured(f"{module}:agreement", method=method, masks=compared_masks),
         }
     sizes = {"masks": masks, "plain_masks": plain_masks, "rounds": rounds}
@@ -172,12 +172,12 @@ def section(report: dict[str, Any]) -> str:
     return "\n\n".join(
         [
             "## Attribution by perturbation",
-            "LIME and KernelSHAP of the study's ResNet-18 (8.7 million parameters, one lead, 8 s at 360 Hz, "
-            "120 segments) on one thread. *Plain* is Captum's way, one masked signal a forward pass; it "
-            f"makes {report['plain_masks']} masks, ours {report['masks']}, in turn in one process, "
+            "LIME and KernelSHAP of the study's ResNet-18 (8.7 million parameters, one lead, 8 s at 360 "
+            "Hz, 120 segments) on one thread. *Plain* is Captum's way, one masked signal a forward pass; "
+            f"it makes {report['plain_masks']} masks, ours {report['masks']}, in turn in one process, "
             f"{report['rounds']} times; medians count. On one core a batch alone gains a third or a half; "
-            "the rest is batch normalisation folded away, convolutions in the frequency domain, and early "
-            "layers that are computed once for all masks that look alike from there.",
+            "the rest is batch normalization folded into the convolutions, convolutions in the frequency "
+            "domain, and early layers that are computed once for all masks that look alike from there.",
             markdown([*header, "difference, coefficients / logits"], lines),
             "Differences are the largest on the same masks, relative to the largest value; for KernelSHAP "
             "Captum's fit was made in double precision, because weights of 1 and 10^6 need it.",

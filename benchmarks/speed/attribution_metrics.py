@@ -1,4 +1,4 @@
-"""CPU time of the metrics that disturb the input, beside the plain way: one forward pass a step.
+"""CPU time of the perturbation metrics, compared with one forward pass a step.
 
 Windows, maps and weights are those of the golden values: windows of MIT-BIH and a narrow ResNet-18 that was
 trained on it. The full-width network of the study is made from it by repeating every channel, which leaves
@@ -49,7 +49,7 @@ def widened(model: Any, times: int) -> Any:
 def _subject(
     network: str, windows: Sequence[int]
 ) -> tuple[Any, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
-    """Classifier, standardised windows, targets and maps."""
+    """Classifier, standardized windows, targets and maps."""
     import torch
 
     from tests.helpers import attribution_golden as golden
@@ -95,13 +95,13 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
 
         def job() -> np.ndarray:
             metrics = [f"region_perturbation_{order}" for order in ORDERS]
-            found = perturbation_scores(classifier, x, targets, maps, metrics, SIGNS, settings)
-            curves = [found[m, s, f"region_perturbation_{o}"] for m, s, o in _curves(maps)]
+            scores = perturbation_scores(classifier, x, targets, maps, metrics, SIGNS, settings)
+            curves = [scores[m, s, f"region_perturbation_{o}"] for m, s, o in _curves(maps)]
             return np.concatenate(curves)
 
-    found: list[np.ndarray] = []
-    seconds = cpu_seconds(lambda: found.append(job()))
-    return {"seconds": seconds / count, "passes": passes() / count, "scores": found[0].tolist()}
+    results: list[np.ndarray] = []
+    seconds = cpu_seconds(lambda: results.append(job()))
+    return {"seconds": seconds / count, "passes": passes() / count, "scores": results[0].tolist()}
 
 
 def faithfulness(network: str, plain: bool, windows: list[int], methods: list[str]) -> dict[str, Any]:
@@ -127,12 +127,12 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
                 for s in SIGNS
             ]
             return np.concatenate(scores)
-        found = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
-        return np.concatenate([found[m, s, metric] for m in methods for s in SIGNS])
+        scores = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
+        return np.concatenate([scores[m, s, metric] for m in methods for s in SIGNS])
 
-    found: list[np.ndarray] = []
-    seconds = cpu_seconds(lambda: found.append(job()))
-    return {"seconds": seconds / count, "passes": passes() / count, "scores": found[0].tolist()}
+    results: list[np.ndarray] = []
+    seconds = cpu_seconds(lambda: results.append(job()))
+    return {"seconds": seconds / count, "passes": passes() / count, "scores": results[0].tolist()}
 
 
 def _counted(classifier: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from benchmarks.speed.worker import measured
 
 VARIANTS = {
     "plain": "stock Keras layers",
-    "written_out": "batch normalisation with its gradient written out",
+    "written_out": "batch normalization with its gradient written out",
     "ours": "... and deferred into the next convolution: ours",
     "crops": "ours on crops of 2.5 s",
     "xla": "ours, compiled by XLA (`jit_compile=True`)",
@@ -54,10 +54,10 @@ def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict
     """Measure all variants in turn, each time in a fresh process on one thread."""
     runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
     for _ in range(rounds):
-        for variant, found in runs.items():
+        for variant, timings in runs.items():
             arguments = {"variant": variant, "batch_size": batch_size, "repetitions": repetitions}
-            found.append(measured("imle_net_variants:steps", **arguments))
-    best = {variant: min(min(run["train"]) for run in found) for variant, found in runs.items()}
+            timings.append(measured("imle_net_variants:steps", **arguments))
+    best = {variant: min(min(run["train"]) for run in timings) for variant, timings in runs.items()}
     return {
         "benchmark": "imle_net_variants",
         "batch_size": batch_size,
@@ -65,10 +65,10 @@ def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict
             variant: {
                 "train": best[variant],
                 "relative": round(best[variant] / best["plain"], 3),
-                "peak_rss_mb": min(run["peak_rss_mb"] for run in found),
-                "runs": found,
+                "peak_rss_mb": min(run["peak_rss_mb"] for run in timings),
+                "runs": timings,
             }
-            for variant, found in runs.items()
+            for variant, timings in runs.items()
         },
         "machine": describe(),
     }

@@ -110,8 +110,8 @@ def measure(
         size = min(batch_size, _SMALL_BATCH.get(model, batch_size))
         runs: dict[str, list[dict]] = {"ours": [], "plain": []}
         for _ in range(rounds):
-            for kind, found in runs.items():
-                found.append(
+            for kind, timings in runs.items():
+                timings.append(
                     measured(
                         "model_steps:steps",
                         model=model,
@@ -128,11 +128,11 @@ def measure(
             "calibration_cpu_seconds": calibration,
             "machine": describe(),
         }
-        for kind, found in runs.items():
+        for kind, timings in runs.items():
             entry[kind] = {
-                "peak_rss_mb": min(run["peak_rss_mb"] for run in found),
-                **{job: min(min(run[job]) for run in found) for job in ("train", "infer")},
-                "runs": found,
+                "peak_rss_mb": min(run["peak_rss_mb"] for run in timings),
+                **{job: min(min(run[job]) for run in timings) for job in ("train", "infer")},
+                "runs": timings,
             }
         for job in ("train", "infer"):
             entry[f"{job}_ratio"] = round(entry["plain"][job] / entry["ours"][job], 3)

@@ -23,7 +23,7 @@ RUNS = {  # flags of train.py
 
 
 def _now_mb() -> dict[str, float]:
-    """Memory held now: the own one, and pages of mapped files, which the system may take back."""
+    """Memory in use: private, and pages of mapped files, which the system can reclaim."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         key: round(int(fields[name].split()[0]) * 1024 / 1e6, 1)
@@ -32,7 +32,7 @@ def _now_mb() -> dict[str, float]:
 
 
 def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
-    """Load, fit the standardiser, read one epoch of batches into the framework, and train some steps.
+    """Load, fit the standardizer, read one epoch of batches into the framework, and train some steps.
 
     It calls what `train.py` calls.
     """
@@ -61,7 +61,7 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
 
     stages = [{"stage": "import", "cpu_seconds": 0.0, "peak_rss_mb": peak_rss_mb(), **_now_mb()}]
     for name, job in (
-        ("load and standardise", load),
+        ("load and standardize", load),
         ("one epoch of batches", epoch),
         (f"training steps of {models.title(config.model)}", steps),
     ):

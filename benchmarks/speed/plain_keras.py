@@ -24,21 +24,21 @@ class PlainAttention(layers.Layer):
         return ops.sum(inputs * scores, axis=1)
 
 
-def _imle_block(x, filters: int, stride: int, normalisation: type[layers.Layer]):
+def _imle_block(x, filters: int, stride: int, normalization: type[layers.Layer]):
     shortcut = layers.Conv1D(filters, 1, strides=stride, padding="same")(x) if stride > 1 else x
     y = layers.Conv1D(filters, 8, strides=stride, padding="same")(x)
-    y = normalisation()(layers.ReLU()(y))
+    y = normalization()(layers.ReLU()(y))
     y = layers.Conv1D(filters, 8, padding="same")(y)
-    return normalisation()(layers.ReLU()(layers.Add()([shortcut, y])))
+    return normalization()(layers.ReLU()(layers.Add()([shortcut, y])))
 
 
-def imle_net(normalisation: type[layers.Layer] = layers.BatchNormalization) -> keras.Model:
+def imle_net(normalization: type[layers.Layer] = layers.BatchNormalization) -> keras.Model:
     """Build the plain IMLE-Net."""
     signals = keras.Input((1000, 12))
     x = ops.reshape(ops.transpose(signals, (0, 2, 1)), (-1, 50, 1))
     x = layers.ReLU()(layers.Conv1D(32, 8, padding="same")(x))
     for filters, stride in ((32, 1), (32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
-        x = _imle_block(x, filters, stride, normalisation)
+        x = _imle_block(x, filters, stride, normalization)
     x = ops.reshape(PlainAttention()(x), (-1, 20, 128))
     x = layers.Bidirectional(layers.LSTM(64, return_sequences=True))(x)
     x = PlainAttention()(ops.reshape(PlainAttention()(x), (-1, 12, 128)))

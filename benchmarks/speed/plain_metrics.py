@@ -1,4 +1,4 @@
-"""The metrics that disturb the input in the plain way: one forward pass a step, patches found in Python."""
+"""Perturbation metrics with one forward pass a step and a search for patches in Python."""
 
 from __future__ import annotations
 

@@ -75,12 +75,12 @@ def measure(data_dir: str | None = None, records: int = 1000, repetitions: int =
         _warm_page_cache(folder)
         times: dict[str, list[float]] = {}
         for repetition in range(repetitions):
-            found = measured("reading:with_wfdb", data_dir=folder)
-            found |= measured("reading:with_reader", data_dir=folder)
+            process = measured("reading:with_wfdb", data_dir=folder)
+            process |= measured("reading:with_reader", data_dir=folder)
             cache = f"{temporary}/cache{repetition}"
-            found |= measured("reading:with_cache", data_dir=folder, cache_dir=cache)
-            del found["peak_rss_mb"]
-            for name, value in found.items():
+            process |= measured("reading:with_cache", data_dir=folder, cache_dir=cache)
+            del process["peak_rss_mb"]
+            for name, value in process.items():
                 times.setdefault(name, []).append(round(value, 5))
         count = len(_records(folder)[1])
     medians = {name: median(values) for name, values in times.items()}

@@ -42,7 +42,7 @@ def _reading(report: dict[str, Any]) -> str:
         "read_and_verify": "direct reader, every checksum verified",
         "read_verify_and_cache": "the same, fingerprinted and written into the cache (first use)",
         "open_cache": "open the cache (every later use)",
-        "batches_from_cache": "go through it in batches of 32, float32 mV",
+        "batches_from_cache": "read it in batches of 32, float32 mV",
     }
     lines = [
         [text, f"{times[key]:.3f}", f"{ratios[key]:.0f} x" if key in ratios else "1 x"]
@@ -53,7 +53,7 @@ def _reading(report: dict[str, Any]) -> str:
             "## Reading",
             f"CPU time of a record; {report['records']:,} records ({report['data']}), files in the page "
             f"cache, median of {len(report['cpu_ms_per_record']['wfdb'])} fresh processes each.",
-            markdown(["way", "CPU ms", "less than wfdb"], lines),
+            markdown(["way", "CPU ms", "times faster than wfdb"], lines),
         ]
     )
 
@@ -64,7 +64,7 @@ def _pipeline(report: dict[str, Any]) -> str:
     for run, title in titles.items():
         for stage in report[run]["stages"]:
             lines.append(
-                [f"{title}: {stage['stage']}"]
+                [f"{title}: {stage['stage'].replace('standardise', 'standardize')}"]
                 + [f"{stage[key]:,.0f}" for key in ("peak_rss_mb", "own_mb", "mapped_files_mb")]
                 + [f"{stage['cpu_seconds']:.1f}"]
             )
@@ -86,18 +86,18 @@ def _pipeline(report: dict[str, Any]) -> str:
         [
             "## Memory of the whole pipeline",
             f"{report['records']:,} synthetic records of 10 s at 100 Hz, as many as PTB-XL has, from the "
-            "files through `load_ptbxl`, the standardiser and one epoch of batches as TensorFlow tensors "
+            "files through `load_ptbxl`, the standardizer and one epoch of batches as TensorFlow tensors "
             f"to training steps (batch {report['batch_size']}), by the code of `train.py`. The first run "
-            "reads the files and makes the cache; the later ones read the cache and train by "
+            "reads the files and writes the cache; the later ones read the cache and train with "
             "`configs/imle_net_crops.yaml` and on whole records. The plain way reads with wfdb into one "
             "float64 array and scales it with scikit-learn, as the reference does; it grows by "
-            f"{1000 * plain['mb_per_record']:.0f} kB a record, and no framework is in it.",
-            markdown(["stage", "peak RSS so far, MB", "own, MB", "mapped files, MB", "CPU s"], lines),
-            "Mapped files are the libraries; they count in RSS, but the system takes them back whenever it "
-            "needs the memory. The import of TensorFlow, "
-            f"Keras and scikit-learn is {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of it. "
+            f"{1000 * plain['mb_per_record']:.0f} kB a record, without any framework.",
+            markdown(["stage", "peak RSS so far, MB", "private, MB", "mapped files, MB", "CPU s"], lines),
+            "Mapped files are the libraries; they count in RSS, but the system can reclaim them when it "
+            "needs memory. Importing TensorFlow, "
+            f"Keras and scikit-learn takes {report['first_run']['stages'][0]['peak_rss_mb']:,.0f} MB of RSS. "
             f"Data and framework together stay at {data:,.0f} MB; a training step adds the activations of "
-            "its batch, whatever the size of the dataset.",
+            "its batch, independent of the size of the dataset.",
         ]
     )
 
@@ -126,9 +126,9 @@ def _steps(report: dict[str, Any]) -> str:
         [
             "## Model steps",
             "CPU ms of a record on one thread (Adam, its loss, float32), after a warm-up. *Plain* is the "
-            "same network layer for layer in stock Keras or PyTorch, as the reference has it, measured in "
-            "turn with ours; a test holds that both give the same outputs. The best of some steps counts, "
-            "because other jobs on the machine only make a step look slower.",
+            "same network layer for layer in stock Keras or PyTorch, as in the reference, measured in turn "
+            "with ours; a test checks that both give the same outputs. The best of several steps counts, "
+            "because other jobs on the machine can only slow a step down.",
             markdown(header, lines),
             "The reference's figures come from another run of similar hardware: compare *plain* with them "
             "to see how fast this machine was at that moment. *Fixed jobs* serve the same purpose, in CPU "
@@ -152,7 +152,7 @@ def _variants(report: dict[str, Any]) -> str:
         [
             "## Variants of IMLE-Net's training step",
             f"CPU ms of a record on one thread (Adam, float32, batch {report['batch_size']}), after a "
-            "warm-up; the variants were measured in turn, and the best step counts. What they are: "
+            "warm-up; the variants were measured in turn, and the best step counts. Descriptions: "
             "[docs/imle_net_speed.md](../../docs/imle_net_speed.md).",
             markdown(["variant", "training step, ms", "relative to stock Keras", "peak RSS, MB"], lines),
         ]
@@ -182,7 +182,7 @@ def _protoecgnet(report: dict[str, Any]) -> str:
         [
             "## ProtoECGNet",
             f"CPU ms of a record in a joint training step (batch {report['batch_size']}), on one thread. "
-            "*Plain* is the reference's way: image layers, a Python loop over the windows.",
+            "*Plain* is the reference's implementation: image layers, a Python loop over the windows.",
             markdown(step_header, steps),
             f"CPU seconds to project all prototypes onto {report['records']} records; for the branches "
             "morphology and global 57 % of them have a label, as in PTB-XL. *Nearest* is the reference's "
@@ -217,7 +217,7 @@ def _resampling(report: dict[str, Any]) -> str:
         [
             "## Bootstrap of macro ROC-AUC",
             f"{report['resamples']} resamples; scikit-learn's `roc_auc_score` was measured on "
-            f"{report['plain_resamples']} of them and multiplied.",
+            f"{report['plain_resamples']} of them and extrapolated.",
             markdown(header, lines),
         ]
     )
@@ -236,11 +236,11 @@ _SECTIONS = {
 
 
 def page(folder: Path) -> str:
-    """Make the page from the JSON reports that are there."""
+    """The page, from the JSON reports in a folder."""
     parts = [
         "# Speed and memory",
         "Generated by `python -m benchmarks.speed table` from the JSON files beside it; do not edit. "
-        "`python -m benchmarks.speed` measures everything anew (`make benchmark`); ratios are within one "
+        "`python -m benchmarks.speed` repeats all measurements (`make benchmark`); ratios are within one "
         "run on one machine.",
     ]
     for name in BENCHMARKS:

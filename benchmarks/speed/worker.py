@@ -27,7 +27,7 @@ ONE_THREAD = {
 
 
 def measured(function: str, **arguments: Any) -> dict[str, Any]:
-    """Call a function of this package in a process of its own."""
+    """Call a function of this package in a separate process."""
     command = [sys.executable, "-m", "benchmarks.speed.worker", function, json.dumps(arguments)]
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True)
     if done.returncode:
