@@ -7,8 +7,8 @@ python -m benchmarks.speed table            # only the page, from the reports th
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,81 +24,47 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.large_dataset import PTBXL_RECORDS
 from benchmarks.speed.report import BENCHMARKS, page
-from utils.errors import UsageError, nearest, run_cli
+from utils.config import Options, option, parse
+from utils.errors import run_cli
 from utils.files import read_json, write_json, write_text
-from utils.flags import Parser
 
 FOLDER = Path(__file__).resolve().parent
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument(
-        "what", nargs="?", default="all", choices=["all", *BENCHMARKS, "table"], help="default: %(default)s"
+@dataclass
+class SpeedOptions(Options):
+    """What is measured, and on how much."""
+
+    what: str = option("all", "what to measure", choices=["all", *BENCHMARKS, "table"], positional=True)
+    data_dir: str = option("", "reading: PTB-XL folder (default: synthetic records)", scope="machine")
+    read_records: int = option(1000, "reading: synthetic records", min=1)
+    pipeline_records: int = option(PTBXL_RECORDS, "pipeline_memory: records", min=1)
+    plain_records: int = option(2000, "pipeline_memory: records without this project's code", min=1)
+    work_dir: str = option("", "pipeline_memory: folder with 50 kB a record (default: the temporary one)")
+    models: list[str] = option(
+        list(model_steps.REFERENCE), "model_steps: models to measure", choices=list(model_steps.REFERENCE)
     )
-    add = parser.add_argument
-    add("--data_dir", help="reading: PTB-XL folder (default: synthetic records)")
-    add("--read_records", type=int, default=1000, help="reading: synthetic records (default: %(default)s)")
-    add(
-        "--pipeline_records",
-        type=int,
-        default=PTBXL_RECORDS,
-        help="pipeline_memory: records (default: %(default)s, as many as PTB-XL has)",
-    )
-    add(
-        "--plain_records",
-        type=int,
-        default=2000,
-        help="pipeline_memory: of the plain way (default: %(default)s)",
-    )
-    add(
-        "--work_dir",
-        help="pipeline_memory: folder on a disk with 50 kB a record (default: the temporary one)",
-    )
-    add("--models", nargs="+", default=list(model_steps.REFERENCE), help="model_steps: which (default: all)")
-    add(
-        "--batchsize",
-        type=int,
-        default=32,
-        help="pipeline_memory and steps (default: %(default)s)",
-    )
-    add("--predictions", help="resampling: a predictions.npz to measure on too")
-    add("--resamples", type=int, default=1000, help="resampling: resamples of ours (default: %(default)s)")
-    add("--repetitions", type=int, default=3, help="reading and steps: measurements (default: %(default)s)")
-    add("--rounds", type=int, default=2, help="steps: processes of each kind (default: %(default)s)")
-    add(
-        "--output_dir",
-        type=Path,
-        default=FOLDER,
-        help="folder of the reports and the page (default: benchmarks/speed)",
-    )
-    return parser
+    batchsize: int = option(32, "pipeline_memory and steps: records in a batch", min=1)
+    predictions: str = option("", "resampling: a predictions.npz to measure on, too")
+    resamples: int = option(1000, "resampling: resamples", min=1)
+    repetitions: int = option(3, "reading and steps: measurements", min=1)
+    rounds: int = option(2, "steps: processes of each kind", min=1)
+    output_dir: str = option(str(FOLDER), "folder of the reports and the page", scope="machine")
 
 
 def main() -> None:
-    """Read the flags, measure and write."""
-    options = _parser().parse_args()
-    for flag in (
-        "read_records",
-        "pipeline_records",
-        "plain_records",
-        "batchsize",
-        "resamples",
-        "repetitions",
-        "rounds",
-    ):
-        if getattr(options, flag) < 1:
-            raise UsageError(f"--{flag} must be at least 1")
-    for name in options.models:
-        if name not in model_steps.REFERENCE:
-            raise UsageError(f"unknown model '{name}': {nearest(name, model_steps.REFERENCE)}")
+    """Measure and write."""
+    options = parse(SpeedOptions, prog="python -m benchmarks.speed", description=__doc__)
+    output_dir = Path(options.output_dir)
     jobs: dict[str, Callable[[], dict[str, Any]]] = {
-        "reading": lambda: reading.measure(options.data_dir, options.read_records, options.repetitions),
+        "reading": lambda: reading.measure(
+            options.data_dir or None, options.read_records, options.repetitions
+        ),
         "pipeline_memory": lambda: pipeline_memory.measure(
             options.pipeline_records,
             options.plain_records,
             batch_size=options.batchsize,
-            work_dir=options.work_dir,
+            work_dir=options.work_dir or None,
         ),
         "model_steps": lambda: model_steps.measure(
             options.models, options.batchsize, options.repetitions, options.rounds
@@ -109,21 +75,21 @@ def main() -> None:
         "protoecgnet": lambda: protoecgnet.measure(
             batch_size=options.batchsize, repetitions=options.repetitions
         ),
-        "resampling": lambda: resampling.measure(options.predictions, options.resamples),
+        "resampling": lambda: resampling.measure(options.predictions or None, options.resamples),
         "attribution": attribution.measure,
         "attribution_metrics": attribution_metrics.measure,
     }
     for name in BENCHMARKS:
         if options.what in ("all", name):
             print(f"measuring {name} ...", flush=True)
-            path, report = options.output_dir / f"{name}.json", jobs[name]()
+            path, report = output_dir / f"{name}.json", jobs[name]()
             if name == "model_steps" and path.is_file():  # models that were not measured now stay
                 before = read_json(path)["cpu_seconds_per_record"]
                 report["cpu_seconds_per_record"] = before | report["cpu_seconds_per_record"]
             write_json(path, report)
-            print(f"wrote {options.output_dir / name}.json", flush=True)
-    write_text(options.output_dir / "README.md", page(options.output_dir))
-    print(f"wrote {options.output_dir / 'README.md'}")
+            print(f"wrote {path}", flush=True)
+    write_text(output_dir / "README.md", page(output_dir))
+    print(f"wrote {output_dir / 'README.md'}")
 
 
 if __name__ == "__main__":
