@@ -92,9 +92,10 @@ def option(
 class Options:
     """Base of the options of a command; fields are declared with `option`."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Give the fields as JSON values."""
-        return jsonable(dataclasses.asdict(self))
+    def to_json(self, scope: str | Collection[str] | None = None) -> dict[str, Any]:
+        """Give the fields, or those of a scope, as JSON values."""
+        values = jsonable(dataclasses.asdict(self))
+        return values if scope is None else {f.name: values[f.name] for f in fields_of(self, scope)}
 
 
 def option_like(kind: type[Options], name: str, default: Any, help: str = "", **changes: Any) -> Any:

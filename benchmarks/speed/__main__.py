@@ -86,7 +86,7 @@ def main() -> None:
             if name == "model_steps" and path.is_file():  # models that were not measured now stay
                 before = read_json(path)["cpu_seconds_per_record"]
                 report["cpu_seconds_per_record"] = before | report["cpu_seconds_per_record"]
-            write_json(path, report)
+            write_json(path, report | {"settings": options.to_json("result")})
             print(f"wrote {path}", flush=True)
     write_text(output_dir / "README.md", page(output_dir))
     print(f"wrote {output_dir / 'README.md'}")
