@@ -19,12 +19,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from attribution.engine.workspace import Workspace, open_workspace
-from attribution.metrics.disturb import FILLS
-from attribution.metrics.localisation import REFERENCE_TOP_K, TOP_FRACTION
+from attribution.metrics.localization import REFERENCE_TOP_K, TOP_FRACTION
 from attribution.metrics.perturbation import SIGNS, PerturbationSettings
-from attribution.scores.compute import PerturbationScorer, Scores, add_localisation
+from attribution.metrics.perturbed_inputs import FILLS
+from attribution.scores.compute import PerturbationScorer, Scores, add_localization
 from attribution.scores.files import ScoreFiles
-from attribution.scores.plan import ALL_METRICS, LOCALISATION, ScorePlan, resolve_metrics
+from attribution.scores.plan import ALL_METRICS, LOCALIZATION, ScorePlan, resolve_metrics
 from attribution.scores.summary import read_score_file
 from utils.config import Options, option, parse
 from utils.errors import UsageError, nearest, run_cli
@@ -46,13 +46,15 @@ class EvaluateOptions(Options):
     attr_method: list[str] = option(["all"], "methods (all: all that were computed)", scope="run")
     eval_metric: list[str] = option(
         ["all"],
-        f"all, localisation, perturbation, region_perturbation, {', '.join(ALL_METRICS)}",
-        metavar="METRIC", scope="run",
+        f"all, localization, perturbation, region_perturbation, {', '.join(ALL_METRICS)}",
+        metavar="METRIC", scope="run", values={"localisation": "localization"},
     )  # fmt: skip
     absolute: bool | None = option(
         None, "True: only absolute maps; False: only signed ones (default: both)", scope="run"
     )
-    truth: list[str] = option([], "ground truths to compare with (default: all of the windows)", scope="run")
+    ground_truth: list[str] = option(
+        [], "ground truths to compare with (default: all of the windows)", scope="run", old=("truth",)
+    )
     top_k: int = option(
         0, f"k of top_k_intersection (default: {TOP_FRACTION} of the mask)", group="metrics", min=0
     )
@@ -98,7 +100,7 @@ def evaluate(
     if finished:
         print(f"{len(finished)} of {len(methods)} methods are scored already: {', '.join(finished)}")
     missing = {cell.metric for known in todo.values() for cell in known.missing}
-    perturbing = [metric for metric in plan.metrics if metric in missing and metric not in LOCALISATION]
+    perturbing = [metric for metric in plan.metrics if metric in missing and metric not in LOCALIZATION]
     scorer = controls = None
     if perturbing:
         from explain.engine.fast import speed_up
@@ -110,7 +112,7 @@ def evaluate(
         if not known.missing:
             continue
         maps, scores = workspace.maps(method), Scores()
-        add_localisation(scores, workspace, maps, plan, known.missing)
+        add_localization(scores, workspace, maps, plan, known.missing)
         if scorer and controls and any(cell.metric in perturbing for cell in known.missing):
             scorer.add(scores, method, maps, known.missing, controls)
         files.write(method, known, plan, scores)
@@ -124,45 +126,48 @@ def summary(files: ScoreFiles, methods: Sequence[str], plan: ScorePlan) -> str:
     """A small table of means, with what is missing in it."""
     table = pd.concat([read_score_file(files.file(method)) for method in methods], ignore_index=True)
     table = table[table["metric"].isin(list(plan.metrics)) & table["sign"].isin(list(plan.signs))]
-    table = table[table["truth"].isin([*plan.truths, ""])]
-    cells = table.groupby(["truth", "method", "sign", "metric"], sort=False)["score"]
+    table = table[table["ground_truth"].isin([*plan.ground_truths, ""])]
+    cells = table.groupby(["ground_truth", "method", "sign", "metric"], sort=False)["score"]
     means, missing = cells.mean(), cells.size() - cells.count()
     shown = means.map("{:.3f}".format) + missing.map(lambda count: f" ({count} NaN)" if count else "")
     blocks = []
-    for truth, block in shown.groupby(level="truth", sort=False):
-        wide = block.droplevel("truth").unstack("metric")
+    for ground_truth, block in shown.groupby(level="ground_truth", sort=False):
+        wide = block.droplevel("ground_truth").unstack("metric")
         wide = wide.reindex(columns=[metric for metric in plan.metrics if metric in wide]).fillna("-")
-        wide = wide.reindex(list(dict.fromkeys(block.droplevel(["truth", "metric"]).index)))
+        wide = wide.reindex(list(dict.fromkeys(block.droplevel(["ground_truth", "metric"]).index)))
         wide.columns = [name.replace("_", " ") for name in wide.columns]
-        title = f"Means, ground truth '{truth}'" if truth else "Means, perturbation of the input"
+        title = (
+            f"Means, ground truth '{ground_truth}'" if ground_truth else "Means, perturbation of the input"
+        )
         blocks.append(f"{title} ({table['window'].nunique()} windows)\n{wide.to_string()}")
     lines = [
-        f"no score: {method}, {sign}, {metric}{f', {truth}' if truth else ''}: "
+        f"no score: {method}, {sign}, {metric}{f', {ground_truth}' if ground_truth else ''}: "
         + ", ".join(f"{count} x {reason}" for reason, count in reasons.items())
         for method in table["method"].unique()
-        for sign, metric, truth, reasons in files.entries[method]["undefined"]
-        if (sign, metric, truth) in set(plan.cells())
+        for sign, metric, ground_truth, reasons in files.entries[method]["undefined"]
+        if (sign, metric, ground_truth) in set(plan.cells())
     ]
     return "\n\n".join([*blocks, *(["\n".join(lines)] if lines else [])])
 
 
-def make_plan(options: EvaluateOptions, truths: Sequence[str]) -> ScorePlan:
+def make_plan(options: EvaluateOptions, ground_truths: Sequence[str]) -> ScorePlan:
     """What the flags ask for, given the ground truths of the windows."""
     orders = ["morf", "lerf"] if options.perturb_order == "both" else [options.perturb_order]
     metrics = resolve_metrics(options.eval_metric, orders)
-    for truth in options.truth:
-        if truth not in truths:
-            raise UsageError(f"the windows have no ground truth '{truth}': {nearest(truth, truths)}")
-    if not truths:
-        asked = [name for name in options.eval_metric if name in LOCALISATION or name == "localisation"]
+    for ground_truth in options.ground_truth:
+        if ground_truth not in ground_truths:
+            hint = nearest(ground_truth, ground_truths)
+            raise UsageError(f"the windows have no ground truth '{ground_truth}': {hint}")
+    if not ground_truths:
+        asked = [name for name in options.eval_metric if name in LOCALIZATION or name == "localization"]
         if asked:
             raise UsageError(f"the windows have no ground truth that {asked[0]} could compare with")
-        metrics = [metric for metric in metrics if metric not in LOCALISATION]
+        metrics = [metric for metric in metrics if metric not in LOCALIZATION]
     plan = ScorePlan.published(metrics) if options.reference else ScorePlan(metrics)
     return dataclasses.replace(
         plan,
         signs=SIGNS if options.absolute is None else [SIGNS[options.absolute]],
-        truths=list(dict.fromkeys(options.truth or truths)),
+        ground_truths=list(dict.fromkeys(options.ground_truth or ground_truths)),
         top_k=options.top_k or plan.top_k,
         perturbation=_perturbation(options, plan.perturbation),
     )

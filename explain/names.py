@@ -9,7 +9,7 @@ import numpy as np
 from utils.errors import DataError, nearest
 
 SIGNS = ("signed", "absolute")
-FAMILIES = ("localisation", "perturbation", "sanity")
+FAMILIES = ("localization", "perturbation", "sanity")
 RANDOM = "random_baseline"  # a row of every table, but nothing that competes
 TITLES = {
     "saliency": "Saliency",
@@ -61,12 +61,12 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("attribution_localization", "attribution localization", "localisation"),
-        Metric("relevance_mass_accuracy", "relevance mass accuracy", "localisation"),
-        Metric("auc", "AUC", "localisation"),
-        Metric("pointing_game", "pointing game", "localisation"),
-        Metric("relevance_rank_accuracy", "relevance rank accuracy", "localisation"),
-        Metric("top_k_intersection", "top-k intersection", "localisation"),
+        Metric("attribution_localization", "attribution localization", "localization"),
+        Metric("relevance_mass_accuracy", "relevance mass accuracy", "localization"),
+        Metric("auc", "AUC", "localization"),
+        Metric("pointing_game", "pointing game", "localization"),
+        Metric("relevance_rank_accuracy", "relevance rank accuracy", "localization"),
+        Metric("top_k_intersection", "top-k intersection", "localization"),
         Metric("region_perturbation_morf", "region perturbation MoRF", "perturbation"),
         Metric("region_perturbation_lerf", "region perturbation LeRF", "perturbation", False),
         Metric("faithfulness_correlation", "faithfulness correlation", "perturbation"),

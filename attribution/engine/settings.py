@@ -49,4 +49,4 @@ class MapSettings:
         """
         values = asdict(self)
         del values["baselines"]
-        return Settings(**values, keys=np.asarray(rows, dtype=np.int64), baselines=baselines)
+        return Settings(**values, seeds=np.asarray(rows, dtype=np.int64), baselines=baselines)

@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from attribution.metrics.disturb import PerturbationSettings
-from attribution.metrics.removal import METRICS, SIGNS, Controls, measure_controls, perturbation_scores
+from attribution.metrics.perturbed_inputs import PerturbationSettings
+from attribution.metrics.removal_curves import METRICS, SIGNS, Controls, measure_controls, perturbation_scores
 
 if TYPE_CHECKING:
     from explain.engine.classifier import Classifier
@@ -61,14 +61,14 @@ def region_perturbation(
     order: str = "morf",
     absolute: bool = False,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mean loss of probability while patches are removed in the order of the map.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
     name = f"region_perturbation_{order}"
-    return _one(name, classifier, x, targets, maps, absolute, settings, keys)
+    return _one(name, classifier, x, targets, maps, absolute, settings, seeds)
 
 
 def faithfulness_correlation(
@@ -78,13 +78,13 @@ def faithfulness_correlation(
     maps: np.ndarray,
     absolute: bool = False,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Correlation of the relevance of random subsets with the loss of logit when they are removed.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
-    return _one("faithfulness_correlation", classifier, x, targets, maps, absolute, settings, keys)
+    return _one("faithfulness_correlation", classifier, x, targets, maps, absolute, settings, seeds)
 
 
 def deletion(
@@ -94,16 +94,16 @@ def deletion(
     maps: np.ndarray,
     absolute: bool = False,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Area under the probability while the window is removed by relevance, less that of random orders.
 
     Whole patches are removed, in both, because single samples in random order make a noise that upsets a
     model more than any map can.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
-    return _one("deletion", classifier, x, targets, maps, absolute, settings, keys)
+    return _one("deletion", classifier, x, targets, maps, absolute, settings, seeds)
 
 
 def insertion(
@@ -113,13 +113,13 @@ def insertion(
     maps: np.ndarray,
     absolute: bool = False,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
 ) -> np.ndarray:
     """Area under the probability while the window is put back by relevance, less that of random orders.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
-    return _one("insertion", classifier, x, targets, maps, absolute, settings, keys)
+    return _one("insertion", classifier, x, targets, maps, absolute, settings, seeds)
 
 
 def _one(
@@ -130,8 +130,8 @@ def _one(
     maps: np.ndarray,
     absolute: bool,
     settings: PerturbationSettings | None,
-    keys: np.ndarray | None,
+    seeds: np.ndarray | None,
 ) -> np.ndarray:
     sign = SIGNS[absolute]
-    scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, keys)
+    scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, seeds)
     return scores["", sign, metric]

@@ -18,13 +18,13 @@ from utils.files import slug
 class Tested:
     """The tests of one metric.
 
-    ``truth``: truth of a localisation metric, otherwise empty.
+    ``ground_truth``: ground truth of a localization metric, otherwise empty.
     ``metric``: name of the metric.
     ``comparison``: all rows against each other.
     ``random``: each row against random maps, from `ranks.against_random`.
     """
 
-    truth: str
+    ground_truth: str
     metric: str
     comparison: Comparison
     random: dict[str, dict]
@@ -34,12 +34,12 @@ class Tested:
 class Ranking:
     """The ranking over the metrics of a family and the published statements about it.
 
-    ``truth``: truth of the localisation metrics, otherwise empty.
+    ``ground_truth``: ground truth of the localization metrics, otherwise empty.
     ``ranking``: one entry of `published.rankings`.
     """
 
     family: str
-    truth: str
+    ground_truth: str
     ranking: dict[str, Any]
     claims: list[dict[str, Any]]
 
@@ -49,8 +49,8 @@ class Study:
     """Everything that is said about one data set and model.
 
     ``table``: from `scores.summarise`, in the order of tables.
-    ``tests``: one a truth and metric, localisation and perturbation only.
-    ``rankings``: one a family and truth.
+    ``tests``: one a ground truth and metric, localization and perturbation only.
+    ``rankings``: one a family and ground truth.
     """
 
     dataset: str
@@ -71,9 +71,9 @@ class Study:
         return slug(f"{self.dataset}-{self.model}")
 
     @property
-    def truths(self) -> list[str]:
-        """Truths of the localisation metrics."""
-        return sorted({r.truth for r in self.rankings if r.family == "localisation"})
+    def ground_truths(self) -> list[str]:
+        """Truths of the localization metrics."""
+        return sorted({r.ground_truth for r in self.rankings if r.family == "localization"})
 
     def counts(self) -> dict[str, Any]:
         """Count what was explained."""
@@ -101,7 +101,14 @@ class Study:
             ]
             entry["average_ranks"] = [round(rank, 4) for rank in entry["average_ranks"]]
             better = [name for name, found in test.random.items() if found["better"]]
-            tests.append({"truth": test.truth, "metric": test.metric, **entry, "better_than_random": better})
+            tests.append(
+                {
+                    "ground_truth": test.ground_truth,
+                    "metric": test.metric,
+                    **entry,
+                    "better_than_random": better,
+                }
+            )
         return {
             "dataset": self.dataset,
             "model": self.model,
@@ -128,15 +135,15 @@ def analyse(
 def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame, alpha: float) -> Study:
     tests, found = [], []
     family = table["metric"].map(lambda name: metric(name).family)
-    tested = table[family.isin(["localisation", "perturbation"])]
-    for (truth, name), _ in tested.groupby(["truth", "metric"], sort=False):
-        twin = (table["truth"] == truth) & (table["metric"] == "attribution_localization")
+    tested = table[family.isin(["localization", "perturbation"])]
+    for (ground_truth, name), _ in tested.groupby(["ground_truth", "metric"], sort=False):
+        twin = (table["ground_truth"] == ground_truth) & (table["metric"] == "attribution_localization")
         if name == "relevance_mass_accuracy" and twin.any():
             continue  # the same number by another name
-        part = scores[(scores["truth"] == truth) & (scores["metric"] == name)]
-        tests.append(Tested(truth, name, *compare_methods(part, alpha)))
-    for kind in ("localisation", "perturbation"):
-        for truth, part in table[family == kind].groupby("truth", sort=False):
+        part = scores[(scores["ground_truth"] == ground_truth) & (scores["metric"] == name)]
+        tests.append(Tested(ground_truth, name, *compare_methods(part, alpha)))
+    for kind in ("localization", "perturbation"):
+        for ground_truth, part in table[family == kind].groupby("ground_truth", sort=False):
             for which, ranking in rankings(part).items():
-                found.append(Ranking(which, str(truth), ranking, published_claims({which: ranking})))
+                found.append(Ranking(which, str(ground_truth), ranking, published_claims({which: ranking})))
     return Study(dataset, model, scores, table, tests, found)

@@ -126,7 +126,7 @@ def draw_scores(study: Study) -> list[Picture]:
     words += f", {len(counts['seeds'])} seeds" if len(counts["seeds"]) > 1 else ""
     pictures = []
     for stem, families, what in (
-        ("score_table", ("localisation", "perturbation"), "scores of the maps"),
+        ("score_table", ("localization", "perturbation"), "scores of the maps"),
         ("sanity_table", ("sanity",), "sanity checks of the maps"),
     ):
         title = f"{study.name}: {what}"
@@ -134,10 +134,10 @@ def draw_scores(study: Study) -> list[Picture]:
         if figure:
             pictures.append(Picture(stem, png(figure), title))
     for test in study.tests:
-        truth = f", truth: {test.truth}" if test.truth else ""
-        title = f"{study.name}: {metric(test.metric).title}{truth}"
+        ground_truth = f", ground truth: {test.ground_truth}" if test.ground_truth else ""
+        title = f"{study.name}: {metric(test.metric).title}{ground_truth}"
         stem = f"critical_difference_{test.metric}"
-        stem += f"_{test.truth}" if len(study.truths) > 1 and test.truth else ""
+        stem += f"_{test.ground_truth}" if len(study.ground_truths) > 1 and test.ground_truth else ""
         figure = critical_difference(test.comparison, title, test.random)
         if figure:
             content = png(figure, Image.Quantize.MEDIANCUT)

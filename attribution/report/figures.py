@@ -63,14 +63,14 @@ def score_table(
     if table.empty:
         return None
     table = in_order(table)
-    rows = in_order(table.drop_duplicates(["method", "sign"]).assign(truth="", metric="auc"))
+    rows = in_order(table.drop_duplicates(["method", "sign"]).assign(ground_truth="", metric="auc"))
     names = list(zip(rows["method"], rows["sign"], strict=True))
     left, columns = float(_NAMES), []
     groups: dict[str, list[float]] = {}
     for family in families:
         here = table[[metric(name).family == family for name in table["metric"]]]
-        for (truth, name), column in here.groupby(["truth", "metric"], sort=False):
-            header = _HEADERS[family] + (f", truth: {truth}" if truth else "")
+        for (ground_truth, name), column in here.groupby(["ground_truth", "metric"], sort=False):
+            header = _HEADERS[family] + (f", ground truth: {ground_truth}" if ground_truth else "")
             left += _GAP * (header not in groups)
             groups.setdefault(header, [left, left])[1] = left + _CELL
             columns.append((left, name, column.set_index(["method", "sign"])))
@@ -102,7 +102,7 @@ def score_table(
 
 
 _HEADERS = {
-    "localisation": "localisation",
+    "localization": "localization",
     "perturbation": "perturbation of the input",
     "sanity": "sanity checks",
 }

@@ -30,7 +30,7 @@ from utils.plotting.ecg_paper import (
 )
 
 FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
-# clear in the middle, so that paper and truth show where a map says nothing
+# clear in the middle, so that paper and ground truth show where a map says nothing
 MAP_COLOURS = LinearSegmentedColormap.from_list(
     "map", [(0, (AGAINST, 0.8)), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, (FOR, 0.8))], N=255
 )
@@ -63,8 +63,8 @@ def draw_methods(
     maps: Mapping[str, np.ndarray],
     title: str,
     subtitle: str = "",
-    truth: np.ndarray | None = None,
-    truth_name: str = "",
+    ground_truth: np.ndarray | None = None,
+    ground_truth_name: str = "",
     notes: Mapping[str, str] | None = None,
     start: int = 0,
 ) -> Figure:
@@ -74,7 +74,7 @@ def draw_methods(
     largest magnitude, as the scores do. Where several samples share a pixel it shows the one of the largest
     magnitude, so that no narrow peak is lost.
 
-    Shapes: signal_mv (T,), maps (T,), truth (T,).
+    Shapes: signal_mv (T,), maps (T,), ground_truth (T,).
     """
     signal = np.asarray(signal_mv, dtype=np.float64)
     if not maps:
@@ -92,8 +92,8 @@ def draw_methods(
     column = GUTTER + 5 * math.ceil(len(signal) / sampling_rate * MM_PER_SECOND / 5)
     figure, axes = new_paper(max(column + 5, NARROWEST), height, title, subtitle, True)
     x = GUTTER + np.arange(len(signal)) / sampling_rate * MM_PER_SECOND
-    if truth is not None:
-        for first, last in runs_of(truth):
+    if ground_truth is not None:
+        for first, last in runs_of(ground_truth):
             _shade(axes, x[0], sampling_rate, first, last, _FOOT, height)
     for (name, values), offset in zip(maps.items(), offsets, strict=True):
         _band(axes, x, offset, _scaled(np.asarray(values, dtype=np.float64)), sampling_rate)
@@ -109,7 +109,7 @@ def draw_methods(
     words = (
         "attribution (violet: for the class, orange: against it), each map divided by its largest magnitude"
     )
-    _legend(figure, words, truth_name if truth is not None else "")
+    _legend(figure, words, ground_truth_name if ground_truth is not None else "")
     return figure
 
 
@@ -136,7 +136,7 @@ def _band(axes: Axes, x: np.ndarray, offset: float, heat: np.ndarray, sampling_r
     axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLOURS, norm=_NORM, zorder=2)
 
 
-def _legend(figure: Figure, words: str, truth_name: str) -> None:
+def _legend(figure: Figure, words: str, ground_truth_name: str) -> None:
     width, height = figure.get_size_inches() * 25.4
     bar_axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
     bar_axes.set_facecolor(PAPER)
@@ -146,11 +146,11 @@ def _legend(figure: Figure, words: str, truth_name: str) -> None:
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
     figure.text(LEFT / width, 20.5 / height, words, fontsize=9, va="center", color=INK)
-    _truth_legend(figure, truth_name)
+    _ground_truth_legend(figure, ground_truth_name)
 
 
-def _truth_legend(figure: Figure, truth_name: str) -> None:
-    if not truth_name:
+def _ground_truth_legend(figure: Figure, ground_truth_name: str) -> None:
+    if not ground_truth_name:
         return
     width, height = figure.get_size_inches() * 25.4
     box = figure.add_axes(((LEFT + 88) / width, 15 / height, 8 / width, 3 / height))
@@ -158,7 +158,7 @@ def _truth_legend(figure: Figure, truth_name: str) -> None:
     box.add_patch(Rectangle((0, 0), 1, 1, facecolor=TRUTH, alpha=0.16, linewidth=0))
     for spine in box.spines.values():
         spine.set(color=TRUTH, linewidth=0.9)
-    lines = textwrap.wrap(f"truth: {truth_name}", max(20, int((width - LEFT - 100) / 1.7)))
+    lines = textwrap.wrap(f"ground truth: {ground_truth_name}", max(20, int((width - LEFT - 100) / 1.7)))
     figure.text((LEFT + 98) / width, 16.5 / height, "\n".join(lines[:2]), fontsize=9, va="center", color=INK)
 
 
@@ -168,8 +168,8 @@ def draw_twelve_leads(
     values: np.ndarray,
     title: str,
     subtitle: str = "",
-    truth: np.ndarray | None = None,
-    truth_name: str = "",
+    ground_truth: np.ndarray | None = None,
+    ground_truth_name: str = "",
     start: int = 0,
 ) -> Figure:
     """Draw the 12-lead ECG on paper with one map as a ribbon under the traces.
@@ -177,7 +177,7 @@ def draw_twelve_leads(
     The ribbon shows magnitudes: for and against the class look alike. The % beside a lead is its share of the
     summed magnitude.
 
-    Shapes: signals_mv (T, 12), values (T, 12), truth (T, 12).
+    Shapes: signals_mv (T, 12), values (T, 12), ground_truth (T, 12).
     """
     magnitude = np.abs(_scaled(np.asarray(values, dtype=np.float64)))
     magnitude[magnitude < _FAINTEST] = 0  # for a colour bar that starts at 0
@@ -196,13 +196,13 @@ def draw_twelve_leads(
     seconds = len(magnitude) / sampling_rate
     column = GUTTER + 5 * math.ceil(seconds * MM_PER_SECOND / 5)
     time_axis(axes, sampling_rate, [(start, start + len(magnitude))], column)
-    if truth is not None and truth.any():
+    if ground_truth is not None and ground_truth.any():
         millimetres = (signals_mv - np.median(signals_mv, axis=0)) * MM_PER_MV
         offsets, height = row_offsets(millimetres, sampling_rate, 12, [(0, len(magnitude))])
         middles = (offsets[:-1] + offsets[1:]) / 2
         tops, bottoms = np.concatenate([[height], middles]), np.concatenate([middles, [_FOOT]])
         for lead in range(12):
-            for first, last in runs_of(truth[:, lead]):
+            for first, last in runs_of(ground_truth[:, lead]):
                 _shade(axes, GUTTER, sampling_rate, first, last, bottoms[lead] + 0.4, tops[lead] - 0.4)
-        _truth_legend(figure, truth_name)
+        _ground_truth_legend(figure, ground_truth_name)
     return figure

@@ -53,24 +53,25 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        truth = windows.ground_truths[0] if windows.ground_truths else ""
-        mask = windows.mask(row, target, truth) if truth else None
+        ground_truth = windows.ground_truths[0] if windows.ground_truths else ""
+        mask = windows.mask(row, target, ground_truth) if ground_truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, mask)
         class_name = windows.classes[target]
         name = f"{windows.name} record {windows.records[row]}"
         answer = f"{study.model}: {class_name}, probability {result.probability[position]:.2f}."
-        truth_name = _truth_name(truth, class_name)
-        shown = "" if mask is None or mask[:, lead].any() else " The truth lies in no part of this lead."
+        ground_truth_name = _ground_truth_name(ground_truth, class_name)
+        in_lead = mask is None or mask[:, lead].any()
+        note = "" if in_lead else " The ground truth is in other leads."
         figure = draw_methods(
             windows.signals[row][:, lead],
             windows.sampling_rate,
             {TITLES.get(n, n): values[:, lead] for n, values in maps.items()},
             f"{name}, lead {_lead_name(windows.leads[lead])}",
-            f"{answer} Signed maps of its logit.{shown}",
+            f"{answer} Signed maps of its logit.{note}",
             None if mask is None else mask[:, lead],
-            truth_name,
-            _notes(study, result.seed, row, class_name, truth),
+            ground_truth_name,
+            _notes(study, result.seed, row, class_name, ground_truth),
             int(windows.starts[row]),
         )
         stem = f"maps_{windows.records[row]}_{windows.starts[row]}_{class_name}"
@@ -85,7 +86,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
                 f"{name}: {TITLES.get(best, best)}",
                 answer,
                 mask,
-                truth_name,
+                ground_truth_name,
                 int(windows.starts[row]),
             )
             words = f"{name}: 12 leads with the map of {TITLES.get(best, best)} for {class_name}"
@@ -93,7 +94,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
 
 
 def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[BlindMap]:
-    """Draw maps without names and without the truth, for rating."""
+    """Draw maps without names and without the ground truth, for rating."""
     windows, found = result.windows, []
     all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
     for place, position in enumerate(positions):
@@ -124,7 +125,7 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
 
 
 def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:
-    """The lead with most of the truth; among equals, or without truth, the one the maps point at most."""
+    """The lead with most of the ground truth; among equals, or without one, that with most attribution."""
     shares = sum(np.abs(m).sum(axis=0) / (np.abs(m).sum() or 1) for n, m in maps.items() if n != RANDOM)
     shares = np.broadcast_to(shares, next(iter(maps.values())).shape[1])
     covered = np.zeros(len(shares)) if mask is None else mask.sum(axis=0)
@@ -135,22 +136,22 @@ def _lead_name(lead: str) -> str:
     return display_name(lead) if lead in LEADS else lead
 
 
-def _truth_name(truth: str, class_name: str) -> str:
+def _ground_truth_name(ground_truth: str, class_name: str) -> str:
     named = {
         "beats": f"beats of {class_name}",
-        "planted": f"planted sign of {class_name}",
+        "planted": f"synthetic finding of {class_name}",
         "QRS": "QRS complex",
     }
-    return named.get(truth, f"{truth} wave" if truth else "")
+    return named.get(ground_truth, f"{ground_truth} wave" if ground_truth else "")
 
 
-def _notes(study: Study, seed: int, row: int, class_name: str, truth: str) -> dict[str, str]:
+def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str) -> dict[str, str]:
     s = study.scores
     here = s[
         (s["seed"] == seed)
         & (s["window"] == row)
         & (s["target"] == class_name)
-        & (s["truth"] == truth)
+        & (s["ground_truth"] == ground_truth)
         & (s["metric"] == "auc")
         & (s["sign"] == "signed")
     ].dropna(subset=["score"])

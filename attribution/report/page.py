@@ -43,7 +43,7 @@ def _study(summary: dict[str, Any]) -> dict[str, Any]:
 
 def ranking_title(entry: dict[str, Any]) -> str:
     """Family of a ranking, with the ground truth it used."""
-    return entry["family"] + (f", truth: {entry['truth']}" if entry["truth"] else "")
+    return entry["family"] + (f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else "")
 
 
 def _studies(facts: dict[str, Any], images: Images) -> str:

@@ -12,7 +12,7 @@ from explain.names import RANDOM, metric, row_title
 
 # What the study's own scripts measured; the first of each tuple that is there counts.
 COUNTED = {
-    "localisation": (
+    "localization": (
         ("attribution_localization", "relevance_mass_accuracy"),
         ("auc",),
         ("pointing_game",),
@@ -26,7 +26,7 @@ COUNTED = {
 }
 # Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088
 PUBLISHED = {
-    "localisation": (
+    "localization": (
         ("guided_gradcam", "absolute"),
         ("guided_backprop", "absolute"),
         ("gradcam", "signed"),
@@ -42,7 +42,7 @@ PUBLISHED = {
 def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Rank methods over the metrics of a family, as the published study's overview does.
 
-    Localisation counts attribution_localization, auc, pointing_game and relevance_rank_accuracy (higher is
+    Localization counts attribution_localization, auc, pointing_game and relevance_rank_accuracy (higher is
     better in all); perturbation counts region_perturbation_morf and faithfulness_correlation (higher is
     better) and region_perturbation_lerf (lower is better): what the study's scripts ran.
     attribution_localization and relevance_mass_accuracy are one number by two names and count once.

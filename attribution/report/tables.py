@@ -35,9 +35,9 @@ class Cell(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A table of one family and truth.
+    """A table of one family and ground truth.
 
-    ``title``: such as ``localisation, truth: beats``.
+    ``title``: such as ``localization, ground truth: beats``.
     ``header``: titles of the columns after the first.
     ``rows``: title of the row and its cells; None where there is no score.
     """
@@ -62,7 +62,7 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
     table = without_twin(table)
     families = table["metric"].map(lambda name: metric(name).family)
     for family in FAMILIES:
-        for truth, part in in_order(table[families == family]).groupby("truth", sort=False):
+        for ground_truth, part in in_order(table[families == family]).groupby("ground_truth", sort=False):
             names = list(dict.fromkeys(part["metric"]))
             places = {name: _best_three(part[part["metric"] == name]) for name in names}
             order = in_order(part.drop_duplicates(["method", "sign"]).assign(metric=names[0]))
@@ -75,7 +75,7 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
                     for name, line in zip(names, lines, strict=True)
                 ]
                 rows.append((row_title(method, sign), made))
-            title = f"{family}, truth: {truth}" if truth else family
+            title = f"{family}, ground truth: {ground_truth}" if ground_truth else family
             yield Panel(title, [metric(name).header for name in names], rows)
 
 
@@ -119,7 +119,7 @@ def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
     """Lines of the table of published ranks."""
     lines = []
     for entry in rankings:
-        family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
+        family = entry["family"] + (f" ({entry['ground_truth']})" if entry["ground_truth"] else "")
         for claim in entry["claims"]:
             here, holds = "not ranked", "–"
             if claim["here"] is not None:
@@ -159,7 +159,7 @@ _APPROXIMATE = (
 
 def tested_words(test: dict[str, Any]) -> str:
     """Say what the tests of a metric found."""
-    name = metric(test["metric"]).title + (f" ({test['truth']})" if test["truth"] else "")
+    name = metric(test["metric"]).title + (f" ({test['ground_truth']})" if test["ground_truth"] else "")
     if test["reason"]:
         return f"{name}: no test, {test['reason']}."
     words = f"{name}: {test['patients']} patients"
@@ -224,7 +224,9 @@ def study_markdown(summary: dict[str, Any]) -> str:
     if claims:
         parts += ["### What the published study said", markdown(CLAIM_HEADER, claims), f"Source: {SOURCE}."]
     for entry in summary["rankings"]:
-        family = entry["family"] + (f", truth: {entry['truth']}" if entry["truth"] else "")
+        family = entry["family"] + (
+            f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else ""
+        )
         parts.append(f"**{family}.** {ranking_words(entry)}")
     if summary["tests"]:
         parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]

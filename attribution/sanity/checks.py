@@ -55,7 +55,7 @@ class Subject:
 
         Returns shape (n, T, leads).
         """
-        settings = replace(self.settings, keys=np.asarray(self.settings.keys)[rows], **changes)
+        settings = replace(self.settings, seeds=np.asarray(self.settings.seeds)[rows], **changes)
         return explain(classifier or self.classifier, self.method, self.x[rows], self.targets[rows], settings)
 
 
@@ -64,7 +64,7 @@ def check_reproducible(subject: Subject) -> None:
     again, stored = subject.explain(rows=slice(1)), subject.maps[:1]
     alike = correlation(again, stored)[0]
     if not (alike > _ALIKE or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
-        row = np.asarray(subject.settings.keys)[0]
+        row = np.asarray(subject.settings.seeds)[0]
         raise DataError(
             f"the stored {subject.method} map of window {row} is not what the model gives now "
             f"(rank correlation {alike:.3f}): model or settings have changed since; run attribution.compute "

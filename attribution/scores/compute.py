@@ -12,7 +12,7 @@ import numpy as np
 
 from attribution.engine.store import Arrays, ResumableTable
 from attribution.engine.workspace import Workspace
-from attribution.metrics import localisation
+from attribution.metrics import localization
 from attribution.metrics.perturbation import (
     SIGNS,
     Controls,
@@ -20,7 +20,7 @@ from attribution.metrics.perturbation import (
     measure_controls,
     perturbation_scores,
 )
-from attribution.scores.plan import LOCALISATION, Cell, ScorePlan
+from attribution.scores.plan import LOCALIZATION, Cell, ScorePlan
 from utils.files import sha256
 
 _CHUNK = 16  # windows whose curves share forward passes
@@ -50,25 +50,25 @@ class Scores:
             self.undefined[cell] = dict(sorted(missing.items()))
 
 
-def add_localisation(
+def add_localization(
     scores: Scores, workspace: Workspace, maps: np.ndarray, plan: ScorePlan, cells: Sequence[Cell]
 ) -> None:
     """Score maps against the ground truths of the windows.
 
     Shapes: maps (n, T, leads).
     """
-    for truth in dict.fromkeys(cell.truth for cell in cells if cell.metric in LOCALISATION):
+    for ground_truth in dict.fromkeys(cell.ground_truth for cell in cells if cell.metric in LOCALIZATION):
         pairs = zip(workspace.rows.tolist(), workspace.targets.tolist(), strict=True)
-        masks = np.stack([workspace.windows.mask(row, target, truth) for row, target in pairs])
-        reasons = localisation.undefined(maps, masks)
+        masks = np.stack([workspace.windows.mask(row, target, ground_truth) for row, target in pairs])
+        reasons = localization.undefined(maps, masks)
         reasons = np.where(reasons == "", "no positive value", reasons)
         for cell in cells:
-            if cell.metric not in LOCALISATION or cell.truth != truth:
+            if cell.metric not in LOCALIZATION or cell.ground_truth != ground_truth:
                 continue
             options: dict[str, Any] = {}
             if cell.metric == "top_k_intersection":
                 options = {"k": plan.top_k, "fraction": plan.top_fraction}
-            values = LOCALISATION[cell.metric](maps, masks, cell.sign == "absolute", plan.ties, **options)
+            values = LOCALIZATION[cell.metric](maps, masks, cell.sign == "absolute", plan.ties, **options)
             scores.add(cell, values, reasons)
 
 
@@ -92,7 +92,7 @@ class PerturbationScorer:
             "x": self.workspace.signals(rows),
             "targets": self.workspace.targets[part],
             "settings": self.settings,
-            "keys": rows,
+            "seeds": rows,
             "skip": part.start,
         }
 
@@ -121,7 +121,7 @@ class PerturbationScorer:
 
         Shapes: maps (n, T, leads).
         """
-        cells = [cell for cell in cells if cell.metric not in LOCALISATION]
+        cells = [cell for cell in cells if cell.metric not in LOCALIZATION]
         metrics = list(dict.fromkeys(cell.metric for cell in cells))
         signs = [sign for sign in SIGNS if any(cell.sign == sign for cell in cells)]
 

@@ -20,7 +20,7 @@ from utils.files import sha256
 from utils.tables import write_csv
 
 SECTION = "evaluate"
-_COLUMN = ["sign", "metric", "truth"]
+_COLUMN = ["sign", "metric", "ground_truth"]
 
 
 @dataclass
@@ -71,8 +71,8 @@ class ScoreFiles:
             mixed = sorted(set(lines["metric"]) & changed)
             if mixed:
                 raise UsageError(
-                    f"{path} has other signs or truths of {', '.join(mixed)}, made with other settings: "
-                    "replace them all, without --absolute and --truth"
+                    f"{path} has other signs or ground truths of {', '.join(mixed)}, made with other "
+                    "settings: replace them all, without --absolute and --ground_truth"
                 )
         there = set(lines[_COLUMN].itertuples(index=False, name=None))
         return Known(lines, entry, [cell for cell in cells if tuple(cell) not in there])
@@ -114,7 +114,7 @@ def score_lines(
     method: str,
     sign: str,
     metric: str,
-    truth: str,
+    ground_truth: str,
     scores: np.ndarray,
 ) -> pd.DataFrame:
     """Lines of a score file: one score of each explained window at these positions.
@@ -127,7 +127,7 @@ def score_lines(
         "method": method,
         "sign": sign,
         "metric": metric,
-        "truth": truth,
+        "ground_truth": ground_truth,
         "record": windows.records[rows],
         "patient": windows.patients[rows],
         "window": rows,

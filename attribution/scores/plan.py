@@ -1,4 +1,4 @@
-"""What is scored, and how: metrics, signs and truths with the settings that matter to each."""
+"""What is scored, and how: metrics, signs and ground truths with the settings that matter to each."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from attribution.metrics import localisation
+from attribution.metrics import localization
 from attribution.metrics.perturbation import METRICS, SIGNS, PerturbationSettings
 from utils.errors import UsageError, nearest
 
-LOCALISATION: dict[str, Callable[..., np.ndarray]] = {
-    "attribution_localization": localisation.attribution_localization,
-    "relevance_mass_accuracy": localisation.relevance_mass_accuracy,
-    "auc": localisation.auc,
-    "pointing_game": localisation.pointing_game,
-    "relevance_rank_accuracy": localisation.relevance_rank_accuracy,
-    "top_k_intersection": localisation.top_k_intersection,
+LOCALIZATION: dict[str, Callable[..., np.ndarray]] = {
+    "attribution_localization": localization.attribution_localization,
+    "relevance_mass_accuracy": localization.relevance_mass_accuracy,
+    "auc": localization.auc,
+    "pointing_game": localization.pointing_game,
+    "relevance_rank_accuracy": localization.relevance_rank_accuracy,
+    "top_k_intersection": localization.top_k_intersection,
 }
-ALL_METRICS = (*LOCALISATION, *METRICS)
+ALL_METRICS = (*LOCALIZATION, *METRICS)
 _CURVES = ("patch_ms", "patch_samples", "tolerance")
 _MATTERS = {  # the settings that change a score, beside fill, seed and reference
     "region_perturbation_morf": ("coverage", "regions", *_CURVES),
@@ -36,8 +36,8 @@ def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf
     region = [f"region_perturbation_{order}" for order in orders]
     perturbation = [m for m in METRICS if not m.startswith("region_perturbation") or m in region]
     groups = {
-        "all": [*LOCALISATION, *perturbation],
-        "localisation": list(LOCALISATION),
+        "all": [*LOCALIZATION, *perturbation],
+        "localization": list(LOCALIZATION),
         "perturbation": perturbation,
         "region_perturbation": region,
     }
@@ -52,12 +52,12 @@ def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf
 class Cell(NamedTuple):
     """One column of scores.
 
-    ``truth``: what a localisation metric compares with; empty for the others.
+    ``ground_truth``: what a localization metric compares with; empty for the others.
     """
 
     sign: str
     metric: str
-    truth: str
+    ground_truth: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ScorePlan:
     """What is scored, and how.
 
     ``signs``: of ``signed`` and ``absolute``.
-    ``truths``: of the windows' truths.
+    ``ground_truths``: of the windows' ground truths.
     ``top_k``: k of top_k_intersection; 0 takes the fraction.
     ``top_fraction``: k as a fraction of the mask.
     ``perturbation``: how the input is disturbed.
@@ -73,10 +73,10 @@ class ScorePlan:
 
     metrics: Sequence[str]
     signs: Sequence[str] = SIGNS
-    truths: Sequence[str] = ()
+    ground_truths: Sequence[str] = ()
     ties: str = "expected"
     top_k: int = 0
-    top_fraction: float = localisation.TOP_FRACTION
+    top_fraction: float = localization.TOP_FRACTION
     perturbation: PerturbationSettings = field(default_factory=PerturbationSettings)
 
     @classmethod
@@ -84,7 +84,7 @@ class ScorePlan:
         """The published study's way with ties, its k, its patches and its random numbers."""
         preset = {
             "ties": "reference",
-            "top_k": localisation.REFERENCE_TOP_K,
+            "top_k": localization.REFERENCE_TOP_K,
             "perturbation": PerturbationSettings.published(),
         }
         return cls(metrics, **{**preset, **changes})
@@ -92,15 +92,15 @@ class ScorePlan:
     def cells(self) -> list[Cell]:
         """List the columns of scores."""
         return [
-            Cell(sign, metric, truth)
+            Cell(sign, metric, ground_truth)
             for metric in self.metrics
-            for truth in (self.truths if metric in LOCALISATION else [""])
+            for ground_truth in (self.ground_truths if metric in LOCALIZATION else [""])
             for sign in self.signs
         ]
 
     def how(self, metric: str) -> dict[str, Any]:
         """Give the settings that change the scores of a metric."""
-        if metric not in LOCALISATION:
+        if metric not in LOCALIZATION:
             values = asdict(self.perturbation)
             return {name: values[name] for name in (*_MATTERS[metric], "fill", "seed", "reference")}
         if metric == "top_k_intersection":

@@ -15,10 +15,10 @@ from utils.errors import DataError, UsageError, nearest
 from utils.files import read_error
 from utils.tables import unescape_cell
 
-COLUMNS = ["dataset", "model", "seed", "method", "sign", "metric", "truth"]
+COLUMNS = ["dataset", "model", "seed", "method", "sign", "metric", "ground_truth"]
 COLUMNS += ["record", "patient", "window", "target", "score"]
 _STUDY = ["dataset", "model"]
-_CELL = ["truth", "method", "sign", "metric"]
+_CELL = ["ground_truth", "method", "sign", "metric"]
 _NUMERIC = {"score": np.float64, "seed": np.int64, "window": np.int64}
 _ONE_SCORE = [*_STUDY, "seed", *_CELL, "window", "target"]
 
@@ -59,7 +59,7 @@ def _read_folder(folder: Path) -> pd.DataFrame:
 def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
     """Read one tidy file of scores and check every cell."""
     remedy = "make it again with --overwrite"
-    text = {name: str for name in COLUMNS if name not in _NUMERIC}
+    text = {name: str for name in [*COLUMNS, "truth"] if name not in _NUMERIC}
     empty = {"score": ["", "nan", "NaN"]}
     try:
         table = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=empty, encoding="utf-8")
@@ -67,13 +67,14 @@ def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
         raise read_error(path, error) from error
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not a table of scores ({error}): {remedy}") from error
+    table = table.rename(columns={"truth": "ground_truth"})  # its name in version 0.1
     absent = [column for column in COLUMNS if column not in table]
     if absent:
         raise DataError(f"{path} lacks the columns {', '.join(absent)}: {remedy}")
     if table.empty:
         raise DataError(f"{path} holds no score: {remedy}")
     table = table[COLUMNS].copy()
-    for column in text:
+    for column in set(COLUMNS) - set(_NUMERIC):
         if table[column].str.startswith("'").any():
             table[column] = table[column].map(unescape_cell)
     for column, kind in _NUMERIC.items():
@@ -186,12 +187,12 @@ def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def without_twin(table: pd.DataFrame) -> pd.DataFrame:
     """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there."""
-    twice = set(table["truth"][table["metric"] == "attribution_localization"])
-    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["truth"].isin(twice)]
+    twice = set(table["ground_truth"][table["metric"] == "attribution_localization"])
+    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["ground_truth"].isin(twice)]
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort lines as tables show them: family, truth, metric, method in their usual order, signed first."""
+    """Sort lines as tables show them: family, ground truth, metric, method, sign."""
     methods = [m for m in TITLES if m != RANDOM]
     methods += [*sorted(set(table["method"]) - set(TITLES)), RANDOM]
     layers = [m for m in dict.fromkeys(table["metric"]) if m not in METRICS]
@@ -199,7 +200,7 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
     keys = pd.DataFrame(
         {
             "family": table["metric"].map(lambda name: FAMILIES.index(metric(name).family)),
-            "truth": table["truth"],
+            "ground_truth": table["ground_truth"],
             "metric": table["metric"].map(metrics.index),
             "method": table["method"].map(methods.index),
             "sign": table["sign"].map(SIGNS.index),

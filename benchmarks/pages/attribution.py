@@ -56,11 +56,12 @@ def leaders_table(studies: Sequence[Study]) -> str:
                 f"{row_title(row['method'], row['sign'])} ({row['average_rank']:.1f})"
                 for row in entry["ranking"]["rows"][:3]
             ]
-            family = entry["family"] + (f" ({entry['truth']})" if entry["truth"] else "")
+            family = entry["family"] + (f" ({entry['ground_truth']})" if entry["ground_truth"] else "")
             scored = [
                 row
                 for row in study["table"]
-                if row["truth"] == entry["truth"] and metric(row["metric"]).family == entry["family"]
+                if row["ground_truth"] == entry["ground_truth"]
+                and metric(row["metric"]).family == entry["family"]
             ]
             windows = max(row["windows"] - row["nan"] for row in scored)
             patients = max(row["patients"] for row in scored)

@@ -26,7 +26,7 @@ class Settings:
     ----------
     seed : int
         Seed of everything random.
-    keys : ndarray of int64, shape (B,), optional
+    seeds : ndarray of int64, shape (B,), optional
         One number for each window, its row in the file: a window's random numbers come from (seed, key), so
         that its map does not depend on the windows beside it. `explain` fills in 0, 1, 2, ... where missing.
     batch_size : int
@@ -49,7 +49,7 @@ class Settings:
     """
 
     seed: int = 0
-    keys: np.ndarray | None = None
+    seeds: np.ndarray | None = None
     batch_size: int = 32
     ig_steps: int = 50
     upsampling: str = "centered"
@@ -88,8 +88,8 @@ class Settings:
         numpy.random.Generator
             The same for the same seed and key, whatever the batch.
         """
-        key = index if self.keys is None else int(self.keys[index])
-        return np.random.default_rng([self.seed, key])
+        window_seed = index if self.seeds is None else int(self.seeds[index])
+        return np.random.default_rng([self.seed, window_seed])
 
 
 UPSAMPLING = ("centered", "nearest")
@@ -136,7 +136,7 @@ def register_method(name: str, signed: bool = True, uses: Sequence[str] = ()) ->
     -------
     callable
         The decorator. The function gets the classifier, x (B, T, leads) standardised float32 with B up to
-        ``settings.batch_size``, targets (B,) int64 and settings whose keys are filled in; it returns
+        ``settings.batch_size``, targets (B,) int64 and settings whose ``seeds`` are filled in; it returns
         (B, T, leads).
     """
 
@@ -211,7 +211,7 @@ def explain(
     DataError
         x has another shape than the model takes, or values that are not finite.
     UsageError
-        Unknown method, targets that are no classes of the model, or keys that do not fit.
+        Unknown method, targets that are no classes of the model, or seeds that do not fit.
     TwelveLeadError
         The method gave something that is no map: a finite number for each sample.
     """
@@ -220,15 +220,15 @@ def explain(
     x = np.ascontiguousarray(x, dtype=np.float32)
     targets = np.asarray(targets)
     _check(classifier, x, targets)
-    keys = np.arange(len(x)) if settings.keys is None else np.asarray(settings.keys)
-    if keys.shape != (len(x),) or keys.dtype.kind not in "iu" or (keys < 0).any():
-        raise UsageError(f"keys must be one number >= 0 for each of {len(x)} windows, not {keys.shape}")
+    seeds = np.arange(len(x)) if settings.seeds is None else np.asarray(settings.seeds)
+    if seeds.shape != (len(x),) or seeds.dtype.kind not in "iu" or (seeds < 0).any():
+        raise UsageError(f"seeds must be one number >= 0 for each of {len(x)} windows, not {seeds.shape}")
 
     maps = np.empty(x.shape, np.float32)
     for start in range(0, len(x), settings.batch_size):
         part = slice(start, start + settings.batch_size)
         rows = x[part].copy()  # a method that writes into its input must not reach the caller's array
-        part_settings = replace(settings, keys=keys[part])
+        part_settings = replace(settings, seeds=seeds[part])
         with classifier.exact_arithmetic():
             maps_here = method.function(classifier, rows, targets[part].astype(np.int64), part_settings)
         values = np.asarray(maps_here)
@@ -237,7 +237,7 @@ def explain(
         bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2)))
         if len(bad):
             raise TwelveLeadError(
-                f"{name} gave values that are not finite for window {keys[part][bad[0]]}: look at that "
+                f"{name} gave values that are not finite for window {seeds[part][bad[0]]}: look at that "
                 "window's signal and at the model's weights"
             )
         maps[part] = values

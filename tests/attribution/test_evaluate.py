@@ -18,10 +18,10 @@ import pytest
 from attribution import evaluate
 from attribution.engine import store
 from attribution.engine.workspace import open_workspace
-from attribution.metrics import localisation
+from attribution.metrics import localization
 from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
 from attribution.scores import compute as scoring
-from attribution.scores.plan import ALL_METRICS, LOCALISATION, resolve_metrics
+from attribution.scores.plan import ALL_METRICS, LOCALIZATION, resolve_metrics
 from attribution.scores.summary import COLUMNS, read_score_file
 from preprocessing.windows import save_windows
 from tests.helpers.attribution_maps import COUNT, SAMPLES, checkpoint, noise, some_windows, write_maps
@@ -30,7 +30,7 @@ from utils.files import read_json, write_json, write_npz
 
 pytestmark = pytest.mark.torch
 ROOT = Path(__file__).resolve().parents[2]
-PERTURBATION = [name for name in ALL_METRICS if name not in LOCALISATION]
+PERTURBATION = [name for name in ALL_METRICS if name not in LOCALIZATION]
 
 
 @pytest.fixture
@@ -62,11 +62,13 @@ def test_the_command_scores_everything(maps):
     said = command("--attr_dir", maps, *FAST)
     table = pd.concat([read_score_file(maps / "scores" / f"{m}.csv") for m in ("saliency", "gradcam")])
     assert list(pd.read_csv(maps / "scores" / "saliency.csv").columns) == COLUMNS
-    cells = 2 * 2 * len(LOCALISATION) + 2 * len(PERTURBATION)
+    cells = 2 * 2 * len(LOCALIZATION) + 2 * len(PERTURBATION)
     assert len(table) == 2 * cells * COUNT
     assert set(table["metric"]) == set(ALL_METRICS) and set(table["sign"]) == {"signed", "absolute"}
-    local = table["metric"].isin(list(LOCALISATION))
-    assert set(table["truth"][local]) == {"beats", "QRS"} and set(table["truth"][~local]) == {""}
+    local = table["metric"].isin(list(LOCALIZATION))
+    assert set(table["ground_truth"][local]) == {"beats", "QRS"} and set(table["ground_truth"][~local]) == {
+        ""
+    }
     one = table.iloc[0]
     assert (one["dataset"], one["model"], one["seed"], one["target"]) == ("mitdb", "small", 3, "VEB")
     assert (one["record"], one["patient"]) == ("100", "p0")
@@ -77,15 +79,15 @@ def test_the_command_scores_everything(maps):
         np.stack([result.windows.mask(i, 1, "QRS") for i in range(COUNT)]),
     )
     chosen = table[
-        (table["method"] == "saliency") & (table["sign"] == "absolute") & (table["truth"] == "QRS")
+        (table["method"] == "saliency") & (table["sign"] == "absolute") & (table["ground_truth"] == "QRS")
     ]
     np.testing.assert_allclose(
-        chosen[chosen["metric"] == "auc"]["score"], localisation.auc(values, masks, True)
+        chosen[chosen["metric"] == "auc"]["score"], localization.auc(values, masks, True)
     )
     settings = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
     x = result.model.standardize(result.windows.signals[result.rows])
     found = perturbation_scores(
-        result.model, x, result.targets, {"saliency": values}, settings=settings, keys=result.rows
+        result.model, x, result.targets, {"saliency": values}, settings=settings, seeds=result.rows
     )
     for (method, sign, metric), scores in found.items():
         chosen = table[(table["method"] == method) & (table["sign"] == sign) & (table["metric"] == metric)]
@@ -106,29 +108,41 @@ def test_the_command_scores_everything(maps):
     assert not list((maps / "scores").glob("saliency.table"))
 
 
-def test_one_metric_sign_and_truth(maps):
-    run(maps, "--eval_metric", "auc", "--absolute", "True", "--truth", "QRS", "--attr_method", "gradcam")
+def test_one_metric_sign_and_ground_truth(maps):
+    run(
+        maps,
+        "--eval_metric",
+        "auc",
+        "--absolute",
+        "True",
+        "--ground_truth",
+        "QRS",
+        "--attr_method",
+        "gradcam",
+    )
     assert [path.name for path in (maps / "scores").glob("*.csv")] == ["gradcam.csv"]
     table = read_score_file(maps / "scores" / "gradcam.csv")
-    assert len(table) == COUNT and set(table["sign"]) == {"absolute"} and set(table["truth"]) == {"QRS"}
+    assert (
+        len(table) == COUNT and set(table["sign"]) == {"absolute"} and set(table["ground_truth"]) == {"QRS"}
+    )
     # more is added; what is there stays as it is
     run(maps, "--eval_metric", "auc", "deletion", "--attr_method", "gradcam")
     more = read_score_file(maps / "scores" / "gradcam.csv")
     assert len(more) == COUNT * (4 + 2)
-    again = more[(more["metric"] == "auc") & (more["sign"] == "absolute") & (more["truth"] == "QRS")]
+    again = more[(more["metric"] == "auc") & (more["sign"] == "absolute") & (more["ground_truth"] == "QRS")]
     np.testing.assert_array_equal(again["score"], table["score"])
 
 
-def test_localisation_alone_needs_no_model(maps):
+def test_localization_alone_needs_no_model(maps):
     shutil.rmtree(maps.parent / "checkpoints")
-    run(maps, "--eval_metric", "localisation")
-    assert len(read_score_file(maps / "scores" / "saliency.csv")) == COUNT * 2 * 2 * len(LOCALISATION)
+    run(maps, "--eval_metric", "localization")
+    assert len(read_score_file(maps / "scores" / "saliency.csv")) == COUNT * 2 * 2 * len(LOCALIZATION)
     with pytest.raises(UsageError):
         run(maps, "--eval_metric", "deletion")
 
 
-def test_windows_without_truth_are_disturbed_only(tmp_path):
-    folder = write_maps(tmp_path / "m", {"saliency": noise()}, some_windows(truths=False))
+def test_windows_without_ground_truth_are_disturbed_only(tmp_path):
+    folder = write_maps(tmp_path / "m", {"saliency": noise()}, some_windows(ground_truths=False))
     run(folder, "--perturb_order", "morf")
     found = set(read_score_file(folder / "scores" / "saliency.csv")["metric"])
     assert found == set(PERTURBATION) - {"region_perturbation_lerf"}
@@ -147,7 +161,7 @@ def test_only_zero_maps(tmp_path, capsys):
     run(folder)
     table = read_score_file(folder / "scores" / "lime.csv")
     assert table["score"].isna().all() and len(table) == COUNT * (
-        4 * len(LOCALISATION) + 2 * len(PERTURBATION)
+        4 * len(LOCALIZATION) + 2 * len(PERTURBATION)
     )
     assert "8 x zero map" in capsys.readouterr().out
 
@@ -180,7 +194,7 @@ def test_evaluate_writes_the_same_files_for_the_same_scores(maps):
 def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
     run(maps)
     before = {path: path.read_bytes() for path in (maps / "scores").glob("*.csv")}
-    monkeypatch.setattr(evaluate, "add_localisation", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(evaluate, "add_localization", lambda *_: pytest.fail("scored again"))
     run(maps)
     assert "2 of 2 methods are scored already" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
@@ -323,7 +337,7 @@ def test_maps_of_another_model_are_refused(maps):
     [
         (["--eval_metric", "acu"], "did you mean 'auc'"),
         (["--attr_method", "salency"], "did you mean 'saliency'"),
-        (["--truth", "beat"], "did you mean 'beats'"),
+        (["--ground_truth", "beat"], "did you mean 'beats'"),
         (["--subset_ratio", "2"], "subset_ratio"),
         (["--top_k", "128"], "between 1 and 127"),
         (["--patch_size", "129", "--eval_metric", "deletion"], "longer than the windows"),

@@ -9,20 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from attribution.metrics import localisation
+from attribution.metrics import localization
 from benchmarks.speed import attribution_metrics
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
 
-LOCALISATION = {
-    "attribution_localization": localisation.attribution_localization,
-    "relevance_mass_accuracy": localisation.relevance_mass_accuracy,
-    "auc": localisation.auc,
-    "pointing_game": localisation.pointing_game,
-    "relevance_rank_accuracy": localisation.relevance_rank_accuracy,
-    "top_k_intersection": localisation.top_k_intersection,
+LOCALIZATION = {
+    "attribution_localization": localization.attribution_localization,
+    "relevance_mass_accuracy": localization.relevance_mass_accuracy,
+    "auc": localization.auc,
+    "pointing_game": localization.pointing_game,
+    "relevance_rank_accuracy": localization.relevance_rank_accuracy,
+    "top_k_intersection": localization.top_k_intersection,
 }
-ALL = {**LOCALISATION, "relevance_enrichment": localisation.relevance_enrichment}
+ALL = {**LOCALIZATION, "relevance_enrichment": localization.relevance_enrichment}
 # coarse and segment-wise maps: rank, top-k and patches hang on how a sort leaves equal values
 TIED = ("gradcam", "lime", "kernel_shap")
 
@@ -30,22 +30,22 @@ TIED = ("gradcam", "lime", "kernel_shap")
 # ---- the study's own numbers ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metric", LOCALISATION)
-def test_localisation_reproduces_the_study(metric):
+@pytest.mark.parametrize("metric", LOCALIZATION)
+def test_localization_reproduces_the_study(metric):
     compared = 0
     for method, expected in golden.numbers()["metrics_quantus_0_4_3"][metric].items():
         if method in TIED and metric in ("relevance_rank_accuracy", "top_k_intersection"):
             continue
         maps = golden.ours(golden.arrays()[f"a/{method}"])
-        options = {"k": localisation.REFERENCE_TOP_K} if metric == "top_k_intersection" else {}
+        options = {"k": localization.REFERENCE_TOP_K} if metric == "top_k_intersection" else {}
         for sign, absolute in (("signed", False), ("abs", True)):
-            found = LOCALISATION[metric](maps, golden.truth(), absolute, "reference", **options)
+            found = LOCALIZATION[metric](maps, golden.ground_truth(), absolute, "reference", **options)
             np.testing.assert_allclose(found, expected[sign], rtol=0, atol=1e-6, err_msg=f"{method} {sign}")
             compared += len(found)
     assert compared >= 8 * 2 * 6
 
 
-# ---- localisation: properties --------------------------------------------------------------------
+# ---- localization: properties --------------------------------------------------------------------
 
 
 @st.composite
@@ -81,7 +81,7 @@ def _worst(name, masks):
     if name == "relevance_rank_accuracy":
         k = size
     elif name == "top_k_intersection":
-        k = np.ceil(localisation.TOP_FRACTION * size)
+        k = np.ceil(localization.TOP_FRACTION * size)
     else:
         return 0.0
     return np.maximum(0, k - (total - size)) / k
@@ -108,7 +108,7 @@ def test_auc_is_that_of_scikit_learn(drawn, absolute):
     maps, masks = drawn
     values = np.abs(maps) if absolute else maps
     expected = [roc_auc_score(m.ravel(), a.ravel()) for a, m in zip(values, masks, strict=True)]
-    np.testing.assert_allclose(localisation.auc(maps, masks, absolute), expected)
+    np.testing.assert_allclose(localization.auc(maps, masks, absolute), expected)
 
 
 @given(maps_and_masks(), st.integers(0, 2**32 - 1))
@@ -119,9 +119,9 @@ def test_ties_give_the_mean_over_random_orders(drawn, seed):
     draws = 400
     noise = rng.random((draws, *maps.shape)) * 0.5  # values are whole numbers: only ties are moved
     for function in (
-        localisation.pointing_game,
-        localisation.relevance_rank_accuracy,
-        localisation.top_k_intersection,
+        localization.pointing_game,
+        localization.relevance_rank_accuracy,
+        localization.top_k_intersection,
     ):
         broken = np.mean([function(maps + extra, masks) for extra in noise], axis=0)
         # a mean of 400 values in [0, 1]: five standard errors
@@ -140,26 +140,26 @@ def test_random_maps_score_the_share_of_the_mask():
 
 def test_the_reference_calls_any_tied_maximum_a_hit():
     maps, masks = np.array([[1.0, 1.0, 0.0, 1.0]]), np.array([[True, False, False, False]])
-    assert localisation.pointing_game(maps, masks) == pytest.approx(1 / 3)
-    assert localisation.pointing_game(maps, masks, ties="reference") == 1
+    assert localization.pointing_game(maps, masks) == pytest.approx(1 / 3)
+    assert localization.pointing_game(maps, masks, ties="reference") == 1
 
 
 def test_the_sign_counts_where_it_should():
     maps, masks = np.array([[-3.0, 1.0, 0.0, 0.0]]), np.array([[True, False, False, True]])
-    assert localisation.relevance_mass_accuracy(maps, masks) == 0
-    assert localisation.relevance_mass_accuracy(maps, masks, absolute=True) == 0.75
-    assert localisation.pointing_game(maps, masks) == 0
-    assert localisation.pointing_game(maps, masks, absolute=True) == 1
-    assert localisation.auc(maps, masks) == pytest.approx(0.125)
-    assert localisation.top_k_intersection(maps, masks, k=2) == pytest.approx(0.25)  # one of two equal zeros
+    assert localization.relevance_mass_accuracy(maps, masks) == 0
+    assert localization.relevance_mass_accuracy(maps, masks, absolute=True) == 0.75
+    assert localization.pointing_game(maps, masks) == 0
+    assert localization.pointing_game(maps, masks, absolute=True) == 1
+    assert localization.auc(maps, masks) == pytest.approx(0.125)
+    assert localization.top_k_intersection(maps, masks, k=2) == pytest.approx(0.25)  # one of two equal zeros
 
 
 def test_a_map_that_sees_one_lead_is_scored_over_all_leads():
     maps, masks = np.zeros((1, 10, 2)), np.zeros((1, 10, 2), dtype=bool)
     maps[0, 2:4, 0] = 1
     masks[0, 2:4, :] = True
-    assert localisation.relevance_mass_accuracy(maps, masks) == 1
-    assert localisation.relevance_rank_accuracy(maps, masks) == pytest.approx(0.5 + 0.5 * 2 / 18)
+    assert localization.relevance_mass_accuracy(maps, masks) == 1
+    assert localization.relevance_rank_accuracy(maps, masks) == pytest.approx(0.5 + 0.5 * 2 / 18)
     flat = (maps.reshape(1, 20), masks.reshape(1, 20))
     assert all(function(*flat) == function(maps, masks) for function in ALL.values())
 
@@ -171,9 +171,9 @@ def test_maps_without_a_score_are_not_a_number():
     maps = np.stack([good, np.zeros_like(good), good, good, broken, -good])
     masks = np.stack([mask, mask, ~np.ones_like(mask), np.ones_like(mask), mask, mask])
     reasons = ["", "zero map", "empty mask", "full mask", "non-finite map", ""]
-    assert localisation.undefined(maps, masks).tolist() == reasons
+    assert localization.undefined(maps, masks).tolist() == reasons
     for name, function in ALL.items():
-        for ties in localisation.TIES:
+        for ties in localization.TIES:
             scores = function(maps, masks, ties=ties)
             of_positive = name in (
                 "attribution_localization",
@@ -185,25 +185,25 @@ def test_maps_without_a_score_are_not_a_number():
             assert scores[0] == function(maps[:1], masks[:1], ties=ties)[0]  # one window works
 
 
-def test_localisation_refuses_what_it_cannot_score():
+def test_localization_refuses_what_it_cannot_score():
     maps, masks = np.ones((2, 5, 1)), np.zeros((2, 5, 1), dtype=bool)
     for wrong in (masks[:1], masks.astype(float), np.zeros((2, 1, 5), dtype=bool)):
         with pytest.raises(UsageError, match="must have one shape"):
-            localisation.auc(maps, wrong)
+            localization.auc(maps, wrong)
     with pytest.raises(UsageError, match="ties must be one of"):
-        localisation.auc(maps, masks, ties="random")
+        localization.auc(maps, masks, ties="random")
     for k in (5, -1):
         with pytest.raises(UsageError, match="between 1 and 4"):
-            localisation.top_k_intersection(maps, masks, k=k)
+            localization.top_k_intersection(maps, masks, k=k)
     with pytest.raises(UsageError, match="fraction"):
-        localisation.top_k_intersection(maps, masks, fraction=0)
+        localization.top_k_intersection(maps, masks, fraction=0)
 
 
 def test_a_tiny_or_huge_map_is_scored():
     mask = np.array([[True, False, False]])
     for scale in (1e-38, 1e38):
         maps = np.array([[2, 1, 1]], dtype=np.float32) * np.float32(scale)
-        assert localisation.relevance_mass_accuracy(maps, mask) == pytest.approx(0.5)
+        assert localization.relevance_mass_accuracy(maps, mask) == pytest.approx(0.5)
 
 
 # ---- the speed benchmark -------------------------------------------------------------------------

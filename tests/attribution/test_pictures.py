@@ -25,8 +25,8 @@ def test_score_table_shows_every_number_once_and_the_twin_metric_not():
     metrics = (("attribution_localization", "beats"), ("relevance_mass_accuracy", "beats"), ("auc", "beats"))
     scores = pd.concat([score_lines(m, metrics=metrics) for m in METHODS], ignore_index=True)
     table = summarise(scores, resamples=20)
-    words = words_of(score_table(table, "Title", ("localisation",)))
-    assert "relevance" not in words and "localisation, truth: beats" in words and NOT_A_DEVICE in words
+    words = words_of(score_table(table, "Title", ("localization",)))
+    assert "relevance" not in words and "localization, ground truth: beats" in words and NOT_A_DEVICE in words
     shown = table[table["metric"] != "relevance_mass_accuracy"]
     for mean in shown["mean"]:
         assert f"{mean:.3f}" in words
@@ -35,7 +35,7 @@ def test_score_table_shows_every_number_once_and_the_twin_metric_not():
 
 def test_the_legend_of_a_narrow_table_stays_above_the_notice():
     scores = pd.concat([score_lines(m, metrics=(("auc", "beats"),)) for m in METHODS], ignore_index=True)
-    figure = score_table(summarise(scores, resamples=20), "Title", ("localisation",))
+    figure = score_table(summarise(scores, resamples=20), "Title", ("localization",))
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
     notice = boxes.pop(NOT_A_DEVICE)
@@ -70,21 +70,23 @@ def test_runs_cover_the_mask_exactly(values):
     assert all(b[0] > a[1] for a, b in itertools.pairwise(runs))  # as few as there can be
 
 
-def test_maps_of_one_lead_have_rows_truth_and_units():
+def test_maps_of_one_lead_have_rows_ground_truth_and_units():
     signal = np.sin(np.arange(800) / 20)
-    truth = np.zeros(800, dtype=bool)
-    truth[100:200] = truth[500:550] = True
+    ground_truth = np.zeros(800, dtype=bool)
+    ground_truth[100:200] = ground_truth[500:550] = True
     maps = {"Grad-CAM": signal, "LIME": np.zeros(800)}
-    figure = draw_methods(signal, 100, maps, "T", "VEB", truth, "beats of VEB", {"Grad-CAM": "AUC 0.83"}, 300)
+    figure = draw_methods(
+        signal, 100, maps, "T", "VEB", ground_truth, "beats of VEB", {"Grad-CAM": "AUC 0.83"}, 300
+    )
     words = words_of(figure)
-    for said in ("Grad-CAM", "LIME", "AUC 0.83", "map is zero", "truth: beats of VEB", NOT_A_DEVICE):
+    for said in ("Grad-CAM", "LIME", "AUC 0.83", "map is zero", "ground truth: beats of VEB", NOT_A_DEVICE):
         assert said in words
     assert "25 mm/s   5 mm/mV" in words and "10 mm/mV" not in words
     assert "3 s" in words and "11 s" in words and "0 s" not in words.split()  # the record's own seconds
     shades = [p for p in figure.axes[0].patches if p.get_alpha()]
     assert [round(p.get_width(), 3) for p in shades] == [25.0, 12.5]  # 1 s and 0.5 s at 25 mm/s
     without = words_of(draw_methods(signal, 100, maps, "T"))
-    assert "truth" not in without
+    assert "ground truth" not in without
 
 
 def test_a_narrow_peak_survives_the_pixels():
@@ -103,18 +105,19 @@ def test_maps_that_do_not_fit_are_refused(values):
         draw_methods(np.zeros(800), 100, {}, "T")
 
 
-def test_twelve_leads_shade_the_truth_in_its_lead_alone():
-    signals, truth = np.zeros((500, 12)), np.zeros((500, 12), dtype=bool)
+def test_twelve_leads_shade_the_ground_truth_in_its_lead_alone():
+    signals, ground_truth = np.zeros((500, 12)), np.zeros((500, 12), dtype=bool)
     signals[::100] = 1
-    truth[100:200, 4] = True
+    ground_truth[100:200, 4] = True
     values = np.zeros((500, 12))
     values[150, 4], values[300, 7] = 3, -1
-    figure = draw_twelve_leads(signals, 100, values, "T", "", truth, "planted sign")
+    figure = draw_twelve_leads(signals, 100, values, "T", "", ground_truth, "synthetic finding")
     words = words_of(figure)
-    assert "truth: planted sign" in words and "75.0 %" in words and "25.0 %" in words
+    words = words.replace("\n", " ")
+    assert "ground truth: synthetic finding" in words and "75.0 %" in words and "25.0 %" in words
     shades = [p for p in figure.axes[0].patches if p.get_alpha()]
     assert len(shades) == 1 and round(shades[0].get_width(), 3) == 25.0
-    assert "truth" not in words_of(draw_twelve_leads(signals, 100, values * 0, "T"))
+    assert "ground truth" not in words_of(draw_twelve_leads(signals, 100, values * 0, "T"))
 
 
 def test_windows_are_drawn_class_by_class():

@@ -25,14 +25,14 @@ from explain.names import metric, row_title
 from utils.errors import DataError
 
 
-def tidy(scores, name="auc", truth="beats", seed=1):
+def tidy(scores, name="auc", ground_truth="beats", seed=1):
     """{(method, sign): one score a patient} as a tidy table; a list makes several windows of that patient."""
     rows = []
     for (method, sign), values in scores.items():
         window = 0
         for patient, value in enumerate(values):
             for score in np.atleast_1d(value):
-                line = ["mitdb", "net", seed, method, sign, name, truth, f"r{patient}", f"p{patient}"]
+                line = ["mitdb", "net", seed, method, sign, name, ground_truth, f"r{patient}", f"p{patient}"]
                 rows.append([*line, window, "VEB", float(score)])
                 window += 1
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -198,7 +198,7 @@ def test_a_row_without_any_score_is_left_out_of_the_tests():
 def means_table(means):
     """{metric: {(method, sign): mean}} as a summary."""
     lines = [
-        {"truth": "", "method": m, "sign": s, "metric": name, "mean": mean}
+        {"ground_truth": "", "method": m, "sign": s, "metric": name, "mean": mean}
         for name, rows in means.items()
         for (m, s), mean in rows.items()
     ]
@@ -212,7 +212,7 @@ RANDOM = ("random_baseline", "signed")
 def test_a_ranking_as_published_holds():
     rows = {CAM: 0.9, GBP: 0.8, GRADCAM: 0.7, ("lime", "signed"): 0.1, RANDOM: 1.0}
     ranking = rankings(means_table({"auc": rows, "attribution_localization": rows, "pointing_game": rows}))
-    found = ranking["localisation"]
+    found = ranking["localization"]
     assert [row["place"] for row in found["rows"]] == [1, 2, 3, 4]
     assert found["metrics"] == ["attribution_localization", "auc", "pointing_game"]
     assert found["absent"] == ["relevance_rank_accuracy"]
@@ -223,11 +223,11 @@ def test_a_ranking_as_published_holds():
 def test_one_number_by_two_names_counts_once():
     a, b = {CAM: 1.0, GBP: 0.0}, {CAM: 0.0, GBP: 1.0}
     both = rankings(means_table({"attribution_localization": a, "relevance_mass_accuracy": a, "auc": b}))
-    assert both["localisation"]["metrics"] == ["attribution_localization", "auc"]
-    assert [row["average_rank"] for row in both["localisation"]["rows"]] == [1.5, 1.5]
-    assert [row["place"] for row in both["localisation"]["rows"]] == [1, 1]
+    assert both["localization"]["metrics"] == ["attribution_localization", "auc"]
+    assert [row["average_rank"] for row in both["localization"]["rows"]] == [1.5, 1.5]
+    assert [row["place"] for row in both["localization"]["rows"]] == [1, 1]
     alone = rankings(means_table({"relevance_mass_accuracy": a}))
-    assert alone["localisation"]["metrics"] == ["relevance_mass_accuracy"]
+    assert alone["localization"]["metrics"] == ["relevance_mass_accuracy"]
 
 
 def test_lower_is_better_where_the_least_relevant_goes_first():
@@ -244,9 +244,9 @@ def test_lower_is_better_where_the_least_relevant_goes_first():
 
 def test_rows_without_a_mean_are_not_ranked_but_named():
     found = rankings(means_table({"auc": {CAM: 0.9, GBP: np.nan}, "pointing_game": {CAM: 0.9, GBP: 0.2}}))
-    assert [row["method"] for row in found["localisation"]["rows"]] == ["guided_gradcam"]
-    assert found["localisation"]["unranked"] == ["Guided backprop (abs)"]
-    empty = rankings(means_table({"auc": {CAM: np.nan, GBP: np.nan}}))["localisation"]
+    assert [row["method"] for row in found["localization"]["rows"]] == ["guided_gradcam"]
+    assert found["localization"]["unranked"] == ["Guided backprop (abs)"]
+    empty = rankings(means_table({"auc": {CAM: np.nan, GBP: np.nan}}))["localization"]
     assert empty["rows"] == [] and len(empty["unranked"]) == 2
 
 

@@ -222,7 +222,9 @@ def subject(classifier, method, count=6, **settings):
     signals, labels = beats(40, seed=9)
     x = classifier.standardize(signals[labels == 1][:count])
     targets = np.ones(len(x), dtype=np.int64)
-    settings = Settings(keys=np.arange(len(x)) + 100, n_samples=40, n_baselines=5, segment_ms=100, **settings)
+    settings = Settings(
+        seeds=np.arange(len(x)) + 100, n_samples=40, n_baselines=5, segment_ms=100, **settings
+    )
     return Subject(
         classifier, method, x, targets, settings, explain(classifier, method, x, targets, settings)
     )

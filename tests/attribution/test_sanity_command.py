@@ -84,7 +84,7 @@ def maps_folder(folder, windows_path, checkpoint, seed=0, first=0):
     )
     x = classifier.standardize(windows.signals[rows])
     for method in METHODS:
-        maps = explain(classifier, method, x, targets, Settings(**settings, keys=rows))
+        maps = explain(classifier, method, x, targets, Settings(**settings, seeds=rows))
         write_npz(folder / "maps" / f"{method}.npz", maps=maps)
     return folder
 
@@ -124,7 +124,13 @@ def test_the_command_writes_tidy_scores(folder, capsys):
         *(f"randomization_only_{name}" for name in STAGES[1:]),
         *("seed_stability", "seed_stability_pearson", "sparseness_gini"),
     }
-    columns = {"dataset": "mitdb", "model": "small", "seed": 3, "method": "random_baseline", "truth": ""}
+    columns = {
+        "dataset": "mitdb",
+        "model": "small",
+        "seed": 3,
+        "method": "random_baseline",
+        "ground_truth": "",
+    }
     assert all((scores[name] == value).all() for name, value in columns.items())
     assert set(scores["target"]) == {"VEB"} and (scores["record"] == scores["patient"]).all()
     drawn = scores[(scores["metric"] == "randomization_stem") & (scores["sign"] == "absolute")]

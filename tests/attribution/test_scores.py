@@ -32,7 +32,7 @@ def test_undefined_scores_are_nan_however_they_are_spelt(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda t: t.drop(columns=["patient", "truth"]), r"lacks the columns truth, patient"),
+        (lambda t: t.drop(columns=["patient", "ground_truth"]), r"lacks the columns ground_truth, patient"),
         (lambda t: t.iloc[:0], r"holds no score"),
         (lambda t: t.assign(score="much"), r"line 2: score 'much' is no number"),
         (lambda t: t.assign(score=np.inf), r"line 2: score 'inf' is no number"),
@@ -181,7 +181,7 @@ def test_an_all_nan_metric_goes_through_the_whole_analysis():
     reasons = {test.metric: test.comparison.reason for test in study.tests}
     assert reasons["auc"] == "no row has a score" and reasons["pointing_game"] == ""
     assert study.rankings[0].ranking["rows"] == [] and len(study.rankings[0].ranking["unranked"]) == 6
-    figure = score_table(study.table, "x", ("localisation",))
+    figure = score_table(study.table, "x", ("localization",))
     assert words_of(figure).count("all 14 NaN") == 8
     assert "–" in panel_markdown(next(panels(study.table)))
 
@@ -193,17 +193,17 @@ def test_panels_mark_the_best_three_and_count_nan():
     scores = pd.concat([score_lines(m) for m in METHODS], ignore_index=True)
     scores.loc[(scores["method"] == "lime") & (scores["window"] == 3), "score"] = np.nan
     study = analyse(scores, resamples=20)[0]
-    localisation, perturbation = panels(study.table)
-    assert localisation.title == "localisation, truth: beats" and localisation.header[0] == "AUC ↑"
+    localization, perturbation = panels(study.table)
+    assert localization.title == "localization, ground truth: beats" and localization.header[0] == "AUC ↑"
     assert perturbation.header == ["region perturbation LeRF ↓"]
-    rows = dict(localisation.rows)
+    rows = dict(localization.rows)
     assert list(rows)[-2:] == ["Random baseline", "Random baseline (abs)"]
     assert rows["LIME"][0].windows == "14, 1 NaN" and rows["Grad-CAM"][0].windows == "14"
     assert sorted(cells[0].place for cells in rows.values()) == [0, 0, 0, 0, 0, 1, 2, 3]
     assert {rows["Guided Grad-CAM"][0].place, rows["Guided Grad-CAM (abs)"][0].place} == {1, 2}
     assert dict(perturbation.rows)["LIME"][0].place in (1, 2)  # lower is better there
     assert dict(perturbation.rows)["Random baseline"][0].place == 0
-    assert panel_markdown(localisation).count("**") == 2 * 6
+    assert panel_markdown(localization).count("**") == 2 * 6
 
 
 def test_a_metric_without_a_direction_marks_nothing():

@@ -140,11 +140,11 @@ def test_captums_gamma_rule_gives_the_same_where_activations_are_positive_and_bi
 
 def test_baselines_are_drawn_for_each_window_and_are_ecgs_where_there_are_some():
     pool = noise(6, 16, 2, seed=9)
-    few = Settings(seed=1, keys=np.array([3, 8]), baselines=pool, n_baselines=4)
+    few = Settings(seed=1, seeds=np.array([3, 8]), baselines=pool, n_baselines=4)
     drawn = [deep_lift._draw(few, index, (16, 2)) for index in range(2)]
     places = [[int(np.flatnonzero((pool == row).all(axis=(1, 2)))[0]) for row in rows] for rows in drawn]
     assert [len(set(rows)) for rows in places] == [4, 4] and places[0] != places[1]
-    alone = Settings(seed=1, keys=np.array([8]), baselines=pool, n_baselines=4)
+    alone = Settings(seed=1, seeds=np.array([8]), baselines=pool, n_baselines=4)
     np.testing.assert_array_equal(deep_lift._draw(alone, 0, (16, 2)), drawn[1])
     many = Settings(baselines=pool, n_baselines=25)
     np.testing.assert_array_equal(deep_lift._draw(many, 0, (16, 2)), pool)

@@ -159,14 +159,14 @@ def test_guided_backprop_needs_a_relu():
 @given(seed=st.integers(0, 2**32), keys=st.lists(st.integers(0, 10**6), min_size=3, max_size=3, unique=True))
 def test_noise_belongs_to_the_window(seed, keys):
     subject, x, targets = CLASSIFIER, small_signals(), np.array([0, 1, 2])
-    together = explain(subject, "random_baseline", x, targets, Settings(seed=seed, keys=np.array(keys)))
+    together = explain(subject, "random_baseline", x, targets, Settings(seed=seed, seeds=np.array(keys)))
     assert len(np.unique(together)) > 0.99 * together.size
     for i in (0, 2):
-        alone = Settings(seed=seed, keys=np.array(keys[i : i + 1]))
+        alone = Settings(seed=seed, seeds=np.array(keys[i : i + 1]))
         np.testing.assert_array_equal(
             explain(subject, "random_baseline", x[i : i + 1], targets[i : i + 1], alone)[0], together[i]
         )
-    other = explain(subject, "random_baseline", x, targets, Settings(seed=seed + 1, keys=np.array(keys)))
+    other = explain(subject, "random_baseline", x, targets, Settings(seed=seed + 1, seeds=np.array(keys)))
     assert np.abs(other - together).max() > 0.1
 
 
@@ -192,20 +192,20 @@ CLASSIFIER = small_classifier("resnet18")
         ({"targets": np.array([0, -1, 1])}, UsageError, "targets must be classes 0 to 2"),
         ({"targets": np.array([0.0, 1, 2])}, UsageError, "3 whole numbers"),
         ({"targets": np.array([0, 1])}, UsageError, "3 whole numbers"),
-        ({"keys": np.array([1, 2])}, UsageError, "one number >= 0 for each of 3 windows"),
-        ({"keys": np.array([1, 2, -3])}, UsageError, "one number >= 0"),
+        ({"seeds": np.array([1, 2])}, UsageError, "one number >= 0 for each of 3 windows"),
+        ({"seeds": np.array([1, 2, -3])}, UsageError, "one number >= 0"),
         ({"name": "attention"}, CannotExplain, "attention is what IMLE-Net computes"),
     ],
 )
 def test_wrong_input_is_refused(change, kind, message):
-    given = {"name": "saliency", "x": small_signals(), "targets": np.array([0, 1, 2]), "keys": None} | change
+    given = {"name": "saliency", "x": small_signals(), "targets": np.array([0, 1, 2]), "seeds": None} | change
     with pytest.raises(kind, match=message):
         explain(
             CLASSIFIER,
             given["name"],
             given["x"],
             given["targets"],
-            Settings(keys=given["keys"], batch_size=2),
+            Settings(seeds=given["seeds"], batch_size=2),
         )
 
 
@@ -241,7 +241,7 @@ def test_a_method_that_gives_no_map_is_caught(monkeypatch):
     with pytest.raises(TwelveLeadError, match=r"short gave maps of shape \(3, 5, 3\)"):
         explain(CLASSIFIER, "short", x, targets)
     with pytest.raises(TwelveLeadError, match="broken gave values that are not finite for window 40"):
-        explain(CLASSIFIER, "broken", x, targets, Settings(keys=np.array([40, 41, 42])))
+        explain(CLASSIFIER, "broken", x, targets, Settings(seeds=np.array([40, 41, 42])))
 
 
 def test_a_method_cannot_change_the_callers_signals(monkeypatch):

@@ -206,7 +206,7 @@ def test_kernel_shap_with_fewer_samples_than_segments_still_adds_up(count):
     map_ = explain(subject, "kernel_shap", x, np.array([0]), Settings(n_samples=count, segment_samples=10))
     total = np.sum(x[0] * weight[:, :, 0])
     assert map_[0, ::10].sum() == pytest.approx(total, abs=1e-3 * abs(total))
-    rng = Settings(keys=np.array([0])).generator(0)
+    rng = Settings(seeds=np.array([0])).generator(0)
     masks = kernel_shap_masks(count, 20, rng)
     outputs = subject.logits(x * masks[:, segments(100, 2, 10)])[:, 0]
     weights = np.r_[1e6, 1e6, np.ones(count - 2)]
@@ -265,15 +265,15 @@ def test_a_lasso_that_needs_many_steps_is_quiet():
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
 def test_maps_depend_on_seed_and_key_but_not_on_the_batch(narrow, method):
     x, targets = ours(arrays()["x"])[:3], arrays()["y"][:3]
-    settings = {"n_samples": 30, "segment_samples": 96, "keys": np.array([5, 6, 7])}
+    settings = {"n_samples": 30, "segment_samples": 96, "seeds": np.array([5, 6, 7])}
     maps = explain(narrow, method, x, targets, Settings(**settings))
     scale = np.abs(maps).max()
     for size in (1, 7, 64):
         again = explain(narrow, method, x, targets, Settings(**settings, batch_size=size))
         np.testing.assert_allclose(again, maps, rtol=0, atol=1e-4 * scale)
-    alone = explain(narrow, method, x[1:2], targets[1:2], Settings(**{**settings, "keys": np.array([6])}))
+    alone = explain(narrow, method, x[1:2], targets[1:2], Settings(**{**settings, "seeds": np.array([6])}))
     np.testing.assert_allclose(alone[0], maps[1], rtol=0, atol=1e-4 * scale)
-    for other in ({"seed": 1}, {"keys": np.array([8, 9, 10])}):
+    for other in ({"seed": 1}, {"seeds": np.array([8, 9, 10])}):
         assert np.abs(explain(narrow, method, x, targets, Settings(**settings | other)) - maps).max() > 0
 
 

@@ -206,9 +206,9 @@ def test_all_steps_at_once_window_by_window(method):
     names = [name for pair in zip(sorted(STEPS), ["conv"] * len(STEPS), strict=True) for name in pair]
     subject, x, targets = plain(Drawn(names, 5)), noise(4, 16, 2), np.array([0, 2, 1, 1])
     keys = np.array([4, 5, 6, 7])
-    together = explain(subject, method, x, targets, Settings(keys=keys, n_baselines=3))
+    together = explain(subject, method, x, targets, Settings(seeds=keys, n_baselines=3))
     for row in range(4):
-        options = Settings(keys=keys[row : row + 1], n_baselines=3, batch_size=2)
+        options = Settings(seeds=keys[row : row + 1], n_baselines=3, batch_size=2)
         alone = explain(subject, method, x[row : row + 1], targets[row : row + 1], options)
         assert error(together[row : row + 1], alone) < 1e-4
 

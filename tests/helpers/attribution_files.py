@@ -23,7 +23,7 @@ WIDTHS = json.dumps({"widths": [8, 8, 8, 8]})
 
 
 def bumps(split_of_patient: str = PATIENTS, bump: float = 1.0) -> Windows:
-    """Windows of one lead, 12 of each patient; class VEB has one broad wave more, its beat is the truth."""
+    """Windows of one lead, 12 per patient; a VEB window has a broad wave, whose beat is the ground truth."""
     random = np.random.default_rng(0)
     patients = np.repeat([f"p{i}" for i in range(len(split_of_patient))], 12)
     splits = np.repeat([{"t": "train", "v": "val", "x": "test"}[s] for s in split_of_patient], 12)

@@ -38,7 +38,7 @@ def ours(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array[:, 0].transpose(0, 2, 1))
 
 
-def truth() -> np.ndarray:
+def ground_truth() -> np.ndarray:
     """Ground truth of the explained class, (6, 2880, 1) bool."""
     return np.unpackbits(arrays()["s"], axis=1)[:, :2880, None].astype(bool)
 

@@ -20,7 +20,7 @@ from utils.files import write_json, write_npz
 SAMPLES, RATE, COUNT = 128, 64, 8
 
 
-def some_windows(count: int = COUNT, truths: bool = True) -> Windows:
+def some_windows(count: int = COUNT, ground_truths: bool = True) -> Windows:
     """Test windows of two beats each, the second one ectopic, with its QRS planted too."""
     rng = np.random.default_rng(0)
     signals = rng.standard_normal((count, SAMPLES, 1)).astype(np.float32)
@@ -41,8 +41,8 @@ def some_windows(count: int = COUNT, truths: bool = True) -> Windows:
         starts=each * SAMPLES,
         splits=["test"] * count,
         normal=["N"],
-        beats=beats if truths else None,
-        regions=regions if truths else None,
+        beats=beats if ground_truths else None,
+        regions=regions if ground_truths else None,
     )
 
 

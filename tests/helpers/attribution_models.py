@@ -87,7 +87,7 @@ def small_signals(count: int = 3) -> np.ndarray:
 
 
 SETTINGS = Settings(
-    seed=3, keys=np.array([7, 70, 700]), ig_steps=30, n_samples=20, segment_samples=20, n_baselines=2
+    seed=3, seeds=np.array([7, 70, 700]), ig_steps=30, n_samples=20, segment_samples=20, n_baselines=2
 )
 TARGETS = np.array([0, 2, 1])
 

@@ -23,12 +23,12 @@ def score_lines(
     level = 0 if method == "random_baseline" else 0.2 * METHODS.index(method) + 0.2
     lines = []
     for sign in ("signed", "absolute"):
-        for metric, truth in metrics:
+        for metric, ground_truth in metrics:
             for window in range(patients * each):
                 patient = window // each
                 where = [f"{100 + patient:03d}", f"p{patient}", window, ("SVEB", "VEB")[window % 2]]
                 score = np.clip(level + rng.normal(0, 0.05), 0, 1)
-                lines.append([dataset, model, seed, method, sign, metric, truth, *where, score])
+                lines.append([dataset, model, seed, method, sign, metric, ground_truth, *where, score])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 

@@ -20,8 +20,8 @@ from attribution.metrics.perturbation import (
     perturbation_scores,
     region_perturbation,
 )
-from attribution.metrics.regions import grid_order, grid_plan, sliding_plan
-from attribution.metrics.removal import draw_subsets
+from attribution.metrics.removal_curves import draw_subsets
+from attribution.metrics.removal_order import grid_order, grid_plan, sliding_plan
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
 
@@ -184,11 +184,11 @@ def test_no_order_beats_the_true_order_of_a_linear_model(seed):
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((60, 1))
     x, targets = windows(3, 60, 1, seed % 1000), np.array([0, 1, 1])
-    truth = x * np.stack([-weights, weights, weights])
+    ground_truth = x * np.stack([-weights, weights, weights])
     toy = linear(weights * 0.2)
     options = PerturbationSettings(patch_samples=1, tolerance=0, coverage=1.0)
     scores = {}
-    for name, maps in {"true": truth, "other": rng.standard_normal(truth.shape)}.items():
+    for name, maps in {"true": ground_truth, "other": rng.standard_normal(ground_truth.shape)}.items():
         found = perturbation_scores(toy, x, targets, {"m": maps}, signs=["signed"], settings=options)
         scores[name] = {metric: found["m", "signed", metric] for metric in METRICS}
     best, other = scores["true"], scores["other"]
@@ -227,18 +227,25 @@ def test_random_maps_are_no_better_than_random_orders():
 def test_scores_do_not_depend_on_the_batch_or_on_company(study):
     maps = {m: golden.ours(golden.arrays()[f"a/{m}"])[:2] for m in ("saliency", "lime")}
     options = PerturbationSettings(runs=10, random_orders=1)
-    keys = np.array([7, 3])
-    together = perturbation_scores(*study, maps, settings=options, keys=keys)
+    seeds = np.array([7, 3])
+    together = perturbation_scores(*study, maps, settings=options, seeds=seeds)
     classifier, x, targets = study
     for row in (1, 0):
         part = slice(row, row + 1)
         small = PerturbationSettings(runs=10, random_orders=1, batch_size=7)
         lime = {"lime": maps["lime"][part]}
-        alone = perturbation_scores(classifier, x[part], targets[part], lime, settings=small, keys=keys[part])
+        alone = perturbation_scores(
+            classifier, x[part], targets[part], lime, settings=small, seeds=seeds[part]
+        )
         for key, score in alone.items():
             np.testing.assert_allclose(score, together[key][part], rtol=0, atol=1e-5)
     other = perturbation_scores(
-        classifier, x[:1], targets[:1], {"lime": maps["lime"][:1]}, settings=options, keys=np.array([8])
+        classifier,
+        x[:1],
+        targets[:1],
+        {"lime": maps["lime"][:1]},
+        settings=options,
+        seeds=np.array([8]),
     )
     name = ("lime", "signed", "faithfulness_correlation")
     assert other[name] != pytest.approx(together[name][:1])  # the key is the seed
@@ -385,5 +392,5 @@ def test_perturbation_refuses_what_does_not_fit():
         region_perturbation(toy, x, targets, x, order="most")
     with pytest.raises(UsageError, match="longer than the windows"):
         region_perturbation(toy, x, targets, x, settings=PerturbationSettings(patch_samples=121))
-    with pytest.raises(UsageError, match="keys"):
-        region_perturbation(toy, x, targets, x, keys=np.array([0, 1, -1]))
+    with pytest.raises(UsageError, match="seeds"):
+        region_perturbation(toy, x, targets, x, seeds=np.array([0, 1, -1]))

@@ -6,12 +6,12 @@ score that has no meaning is NaN, never 0; `undefined` says why:
 ========================  ================================================================================
 ``non-finite map``        the map holds NaN or infinity
 ``zero map``              the map is zero everywhere: it says nothing
-``empty mask``            nothing to find: no sample belongs to the truth
-``full mask``             nothing to miss: every sample belongs to the truth
+``empty mask``            nothing to find: no sample belongs to the ground truth
+``full mask``             nothing to miss: every sample belongs to the ground truth
 ``no positive value``     signed map without one, where only these count (`relevance_mass_accuracy`)
 ========================  ================================================================================
 
-Sources: attribution localisation, Kohlbrenner et al. 2020 (doi:10.1109/IJCNN48605.2020.9206975); relevance
+Sources: attribution localization, Kohlbrenner et al. 2020 (doi:10.1109/IJCNN48605.2020.9206975); relevance
 mass and rank accuracy, Arras et al. 2022 (doi:10.1016/j.inffus.2021.11.008); pointing game, Zhang et al. 2018
 (doi:10.1007/s11263-017-1059-x); top-k intersection, Theiner et al. 2022 (doi:10.1109/WACV51458.2022.00155);
 as used on ECGs by Suh et al. 2024 (doi:10.1016/j.compbiomed.2024.109088).
@@ -39,7 +39,7 @@ _VALUES_AT_ONCE = 4_000_000  # keeps the float64 work arrays below some 100 MB
 
 
 def undefined(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Say which windows have no localisation score, and why."""
+    """Say which windows have no localization score, and why."""
     maps, masks = _flat(maps, masks)
     return _reasons(maps, masks)
 
@@ -117,7 +117,7 @@ def attribution_localization(
 def relevance_enrichment(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Relevance inside the mask, relative to what an even map has there (the weighted localisation ratio)."""
+    """Relevance inside the mask, relative to what an even map has there (the weighted localization ratio)."""
     flat = np.asarray(masks).reshape(len(masks), -1)
     share = flat.mean(axis=1)
     scores = relevance_mass_accuracy(maps, masks, absolute, ties)

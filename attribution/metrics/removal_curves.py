@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attribution.metrics.disturb import Disturbed, PerturbationSettings
-from attribution.metrics.regions import Plan, grid_order, grid_plan, sliding_plan
+from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
+from attribution.metrics.removal_order import Plan, grid_order, grid_plan, sliding_plan
 from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -49,25 +49,25 @@ def measure_controls(
     targets: np.ndarray,
     metrics: Sequence[str] = METRICS,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
     skip: int = 0,
 ) -> Controls:
     """Measure what all maps of these windows are compared with.
 
-    Shapes: x (N, T, leads), targets (N,), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), seeds (N,).
     """
     settings = settings or PerturbationSettings()
-    windows = Disturbed(classifier, x, targets, settings)
-    keys = _keys(keys, len(windows))
+    windows = PerturbedInputs(classifier, x, targets, settings)
+    seeds = _seeds_of(seeds, len(windows))
     logit, probability = windows.whole()
     losses = np.empty((len(windows), 0))
     if "faithfulness_correlation" in metrics:
-        subsets = draw_subsets(windows.x[0].numel(), settings, keys, skip)
+        subsets = draw_subsets(windows.x[0].numel(), settings, seeds, skip)
         answers = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
         losses = logit[:, None] - np.array(answers)
     area = np.full(len(windows), np.nan)
     if set(_AGAINST_RANDOM) & set(metrics):
-        area = _random_area(windows, probability, settings, keys)
+        area = _random_area(windows, probability, settings, seeds)
     return Controls(probability, losses, area)
 
 
@@ -79,7 +79,7 @@ def perturbation_scores(
     metrics: Sequence[str] = METRICS,
     signs: Sequence[str] = SIGNS,
     settings: PerturbationSettings | None = None,
-    keys: np.ndarray | None = None,
+    seeds: np.ndarray | None = None,
     controls: Controls | None = None,
     skip: int = 0,
 ) -> dict[tuple[str, str, str], np.ndarray]:
@@ -88,7 +88,7 @@ def perturbation_scores(
     Every subset of the faithfulness correlation is answered once for all maps; a map without negative values
     is removed once for both signs.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), keys (N,).
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
     settings = settings or PerturbationSettings()
     for word, known in [*((m, METRICS) for m in metrics), *((s, SIGNS) for s in signs)]:
@@ -97,27 +97,27 @@ def perturbation_scores(
     for method, values in maps.items():
         if np.shape(values) != np.shape(x):
             raise UsageError(f"maps of '{method}' are {np.shape(values)}, the windows {np.shape(x)}")
-    keys = _keys(keys, len(x))
+    seeds = _seeds_of(seeds, len(x))
     if controls is None:
-        controls = measure_controls(classifier, x, targets, metrics, settings, keys, skip)
-    windows = Disturbed(classifier, x, targets, settings)
+        controls = measure_controls(classifier, x, targets, metrics, settings, seeds, skip)
+    windows = PerturbedInputs(classifier, x, targets, settings)
     scores = {}
     for method, values in maps.items():
         values = np.asarray(values)
-        found = _removal_scores(windows, values, metrics, signs, controls, keys)
+        found = _removal_scores(windows, values, metrics, signs, controls, seeds)
         if "faithfulness_correlation" in metrics:
-            found |= _faithfulness(windows, values, signs, controls, keys, skip)
+            found |= _faithfulness(windows, values, signs, controls, seeds, skip)
         scores |= {(method, sign, metric): found[sign, metric] for sign in signs for metric in metrics}
     return scores
 
 
 def _removal_scores(
-    windows: Disturbed,
+    windows: PerturbedInputs,
     maps: np.ndarray,
     metrics: Sequence[str],
     signs: Sequence[str],
     controls: Controls,
-    keys: np.ndarray,
+    seeds: np.ndarray,
 ) -> dict[tuple[str, str], np.ndarray]:
     """Scores of one method by all metrics but the faithfulness correlation, in common forward passes."""
     curves = [metric for metric in metrics if metric != "faithfulness_correlation"]
@@ -133,7 +133,7 @@ def _removal_scores(
     if not jobs:
         return scores
     plans = [
-        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(keys[row]))
+        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(seeds[row]))
         for sign, metric, row in jobs
     ]
     areas = windows.areas(plans, [row for _, _, row in jobs], controls.probability)
@@ -148,9 +148,9 @@ def _removal_scores(
     return scores
 
 
-def _plan(metric: str, values: np.ndarray, windows: Disturbed, key: int) -> Plan:
+def _plan(metric: str, values: np.ndarray, windows: PerturbedInputs, seed: int) -> Plan:
     settings, patch = windows.settings, windows.patch
-    generator = np.random.default_rng([settings.seed, key, _TIES])
+    generator = np.random.default_rng([settings.seed, seed, _TIES])
     if metric in _AGAINST_RANDOM:
         order = grid_order(values, patch, generator)
         # inserting from one end leaves what removing from the other end leaves
@@ -161,16 +161,16 @@ def _plan(metric: str, values: np.ndarray, windows: Disturbed, key: int) -> Plan
 
 
 def _faithfulness(
-    windows: Disturbed,
+    windows: PerturbedInputs,
     maps: np.ndarray,
     signs: Sequence[str],
     controls: Controls,
-    keys: np.ndarray,
+    seeds: np.ndarray,
     skip: int,
 ) -> dict[tuple[str, str], np.ndarray]:
     scores = {(sign, "faithfulness_correlation"): np.full(len(maps), np.nan) for sign in signs}
     defined = _defined(maps)
-    for row, subsets in enumerate(draw_subsets(maps[0].size, windows.settings, keys, skip)):
+    for row, subsets in enumerate(draw_subsets(maps[0].size, windows.settings, seeds, skip)):
         for (sign, _), target in scores.items():
             if defined[row]:
                 values = _prepared(maps[row], sign, windows.settings).ravel()
@@ -189,14 +189,17 @@ def _prepared(values: np.ndarray, sign: str, settings: PerturbationSettings) -> 
 
 
 def _random_area(
-    windows: Disturbed, probability: np.ndarray, settings: PerturbationSettings, keys: np.ndarray
+    windows: PerturbedInputs,
+    probability: np.ndarray,
+    settings: PerturbationSettings,
+    seeds: np.ndarray,
 ) -> np.ndarray:
     """Mean area under the probability for random orders; of inserting and of deleting, as these mirror."""
     shape = (windows.x.shape[1], windows.x.shape[2])
     patches = -(-shape[0] // windows.patch) * shape[1]
     plans, rows = [], []
-    for row, key in enumerate(keys.tolist()):
-        generator = np.random.default_rng([settings.seed, key, _ORDERS])
+    for row, seed in enumerate(seeds.tolist()):
+        generator = np.random.default_rng([settings.seed, seed, _ORDERS])
         for _ in range(settings.random_orders):
             plans.append(grid_plan(generator.permutation(patches), shape, windows.patch))
             rows.append(row)
@@ -205,18 +208,18 @@ def _random_area(
 
 
 def draw_subsets(
-    samples: int, settings: PerturbationSettings, keys: np.ndarray, skip: int = 0
+    samples: int, settings: PerturbationSettings, seeds: np.ndarray, skip: int = 0
 ) -> Iterator[np.ndarray]:
     """Draw the random subsets of the faithfulness correlation.
 
-    Shapes: keys (N,) -> (runs, size).
+    Shapes: seeds (N,) -> (runs, size).
     """
     size = max(1, int(settings.subset_ratio * samples))
     if settings.reference:
-        yield from _stream_of_reference(samples, size, settings, skip, skip + len(keys))
+        yield from _stream_of_reference(samples, size, settings, skip, skip + len(seeds))
         return
-    for key in keys.tolist():
-        generator = np.random.default_rng([settings.seed, key, _SUBSETS])
+    for seed in seeds.tolist():
+        generator = np.random.default_rng([settings.seed, seed, _SUBSETS])
         draws = [generator.choice(samples, size, replace=False, shuffle=False) for _ in range(settings.runs)]
         yield np.stack(draws).astype(np.int64)
 
@@ -252,8 +255,8 @@ def _correlation(relevance: np.ndarray, loss: np.ndarray) -> float:
     return float(relevance @ loss / np.sqrt((relevance @ relevance) * (loss @ loss)))
 
 
-def _keys(keys: np.ndarray | None, windows: int) -> np.ndarray:
-    keys = np.arange(windows) if keys is None else np.asarray(keys)
-    if keys.shape != (windows,) or keys.dtype.kind not in "iu" or (keys < 0).any():
-        raise UsageError(f"keys must be one number >= 0 for each of {windows} windows, not {keys.shape}")
-    return keys
+def _seeds_of(seeds: np.ndarray | None, windows: int) -> np.ndarray:
+    seeds = np.arange(windows) if seeds is None else np.asarray(seeds)
+    if seeds.shape != (windows,) or seeds.dtype.kind not in "iu" or (seeds < 0).any():
+        raise UsageError(f"seeds must be one number >= 0 for each of {windows} windows, not {seeds.shape}")
+    return seeds

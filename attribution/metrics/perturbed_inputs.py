@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attribution.metrics.regions import Plan
+from attribution.metrics.removal_order import Plan
 from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class PerturbationSettings:
         return cls(**{"patch_samples": 16, "regions": 100, "tolerance": 0, "reference": True, **changes})
 
 
-class Disturbed:
+class PerturbedInputs:
     """Standardised windows on the model's device, to be asked about with samples removed.
 
     ``x`` (N, T, leads): standardised windows.
