@@ -12,7 +12,7 @@ from utils.errors import run_cli
 
 def main() -> None:
     """Read the flags and score."""
-    import models_tf
+    import models_tf.backend
     from twelvelead.commands.test import main as score
 
     score("keras", models_tf.list_models(), "imle_net")

@@ -16,7 +16,7 @@ from utils.errors import UsageError, run_cli
 
 def main() -> None:
     """Read the flags and train."""
-    import models_tf
+    import models_tf.backend
     from training.loops.keras_loop import train_keras
 
     config = parse_config(__doc__, models_tf.list_models(), "imle_net")

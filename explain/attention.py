@@ -12,7 +12,7 @@ from preprocessing.recordings.external import Recording
 from training.predictor import Predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.files import write_json, write_npz
-from utils.plotting.ecg import attention_heat, plot_channels, plot_ecg
+from utils.plotting.ecg import plot_channels, plot_ecg
 
 
 def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, Any]:
@@ -72,19 +72,16 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
     Returns
     -------
     dict of ndarray or None
-        ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heat`` (T, 12),
+        ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heatmap`` (T,
+            12),
         the share of every sample, summing to 1; None for models without attention, and for those trained on
         crops that do not divide the record.
     """
     reads = predictor.card["model"].get("samples", 0)
-    if predictor.card["model"]["name"] != "imle_net" or len(recording.signal) % reads:
+    if not hasattr(predictor.model, "attention") or len(recording.signal) % reads:
         return None
-    from models_tf.imle_net import attention_maps
-
-    signals = predictor.standardize(recording.signal[None])
-    beat, rhythm, channel = (level[0] for level in attention_maps(predictor.model, signals))
-    heat = attention_heat(beat, rhythm, channel, len(recording.signal))
-    return {"beat": beat, "rhythm": rhythm, "channel": channel, "heat": heat}
+    levels = predictor.model.attention(predictor.standardize(recording.signal[None]))
+    return {name: level[0] for name, level in levels.items()}
 
 
 def explain_recording(
@@ -137,13 +134,14 @@ def explain_recording(
             written[1],
             title=title,
             subtitle=answer,
-            heat=maps["heat"] * maps["heat"].size,
+            heat=maps["heatmap"] * maps["heatmap"].size,
             heat_label="attention, beat x rhythm x channel (1 = uniform over the record)",
             channel=maps["channel"],
         )
         written += [folder / "channels.png", folder / "channels.html", folder / "attention.npz"]
         plot_channels(maps["channel"], written[2], written[3], title=f"{title}: importance of each lead")
-        write_npz(written[4], **maps, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)
+        arrays = {"heat" if name == "heatmap" else name: values for name, values in maps.items()}
+        write_npz(written[4], **arrays, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)
     write_json(written[0], prediction)
     return written
 
@@ -166,7 +164,7 @@ def strongest(maps: dict[str, np.ndarray], sampling_rate: float, count: int = 5)
         ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's attention.
     """
     share = maps["rhythm"] * maps["channel"][:, None]
-    seconds = len(maps["heat"]) / sampling_rate / share.shape[1]
+    seconds = len(maps["heatmap"]) / sampling_rate / share.shape[1]
     order = np.argsort(-share, axis=None)[:count]
     return [
         {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
 
+import models_tf.backend  # noqa: F401  (float32 products, whoever imports the layers)
 from utils.errors import UsageError, nearest
+from utils.feature_info import FeatureInfo, Grid
 
 ACTIVATIONS = ("sigmoid", "softmax")
 
 
 @keras.saving.register_keras_serializable("twelvelead")
 class AttentionPool(keras.layers.Layer):
-    """Additive attention that sums a sequence into one vector and tells the weights it used.
+    """Additive attention that sums a sequence into one vector; it also returns the weights.
 
     ``u = tanh(x W + b)``, ``a = softmax(u v)`` over the positions, output ``sum_t a_t x_t``. The bias has
     one row for each position, as in IMLE-Net, so the sequence length is fixed when the layer is built.
@@ -211,6 +214,19 @@ class Conv1D(keras.layers.Layer):
     def get_config(self):
         sizes = {"filters": self.filters, "kernel_size": self.kernel_size, "strides": self.strides}
         return {**super().get_config(), **sizes}
+
+
+def same(grid: Grid, length: int, kernel: int, stride: int = 1) -> tuple[Grid, int]:
+    """Columns behind a layer with "same" padding on `length` columns, and their number."""
+    columns = -(-length // stride)
+    padding = max((columns - 1) * stride + kernel - length, 0)
+    return grid.through(kernel, stride, padding // 2), columns
+
+
+def feature_tensors(model: keras.Model, infos: Sequence[FeatureInfo]) -> list:
+    """Symbolic outputs that ``feature_info`` describes, for a model that also returns them."""
+    outputs = {operation.name: operation.output for operation in model.operations}
+    return [outputs[info.name] for info in infos]
 
 
 def probabilities(features, num_classes: int, activation: str):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from models_tf.layers import BatchNormalization, probabilities
+from models_tf.layers import BatchNormalization, probabilities, same
 from models_tf.registry import register_model
+from utils.feature_info import FeatureInfo, Grid, mark_explained
+from utils.model_registry import ModelCase, Published
 
 _DOUBLE_EVERY = 4  # blocks with the same number of filters
 
@@ -28,7 +30,32 @@ def _shortcut(x, filters: int, stride: int):
     return x
 
 
-@register_model
+@register_model(
+    title="Rajpurkar",
+    doi="10.1038/s41591-018-0268-3",
+    parameters=10_483_621,
+    clip_norm=1.0,
+    published=(
+        Published(
+            "superdiagnostic",
+            {"macro_roc_auc": 0.9155, "accuracy": 87.91, "max_f1": 0.7895},
+            "10.1109/SMC52423.2021.9658706",
+        ),
+    ),
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "filters": 4, "blocks": 4, "kernel": 6},
+            parameters=1_825,
+            samples=(100, 333),
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {"samples": 500, "leads": 2, "filters": 2, "blocks": 13, "kernel": 3},
+            parameters=4_435,
+            name="coarse",
+        ),
+    ),
+)
 def rajpurkar(
     num_classes: int = 5,
     samples: int = 1000,
@@ -48,6 +75,9 @@ def rajpurkar(
     """
     signals = keras.Input((samples, leads), name="signals")
     x = _normalised_relu(_conv(filters, kernel)(signals))
+    stem, length = same(Grid(), samples, kernel)
+    grid = stem
+    infos: list[FeatureInfo] = []
     for index in range(blocks):
         width = filters * 2 ** (index // _DOUBLE_EVERY)
         stride = 1 + index % 2
@@ -56,5 +86,15 @@ def rajpurkar(
         main = _normalised_relu(_conv(width, kernel, stride)(main))
         main = _conv(width, kernel)(layers.Dropout(dropout)(main))
         x = _shortcut(x, width, stride) + main
+        grid, length = same(grid, length, kernel, stride)
+        grid, _ = same(grid, length, kernel)
+        # Even kernels look half a step to the right, again and again: what a column stands for lies between
+        # the middle of its own samples, where the shortcuts lead, and the middle of what it sees through all
+        # the convolutions.
+        middle = (stem.middle + (grid.stride - 1) / 2 + grid.middle) / 2
+        infos = infos if stride > 1 else infos[:-1]
+        infos.append(grid.info(x._keras_history.operation.name, width, middle=middle))
     x = layers.Flatten()(_normalised_relu(x))
-    return keras.Model(signals, probabilities(x, num_classes, activation), name="rajpurkar")
+    model = keras.Model(signals, probabilities(x, num_classes, activation), name="rajpurkar")
+    model.feature_info = mark_explained(infos)
+    return model

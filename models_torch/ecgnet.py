@@ -11,20 +11,14 @@ from torch.nn import functional
 from models_torch.layers import channels_first
 from models_torch.registry import register_model
 from utils.errors import UsageError
+from utils.feature_info import FeatureInfo, Grid, Segment, mark_explained
+from utils.model_registry import ModelCase, Published
 
 _GROW_EVERY = 4  # every fourth block widens; every second one halves the time axis
 
 
 class ResidualBlock(nn.Module):
-    """Twice batch norm - ReLU - dropout - convolution, beside a shortcut.
-
-    ``channels_in``: channels of the input.
-    ``channels_out``: channels of the output; where they differ, the shortcut is a convolution of
-        size 1.
-    ``kernel``: kernel of the convolutions, odd.
-    ``halve``: max-pooling by 2 on both paths.
-    ``dropout``: dropout before each convolution.
-    """
+    """Twice batch norm - ReLU - dropout - convolution, beside a shortcut; max-pooling halves both paths."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, halve: bool, dropout: float):
         super().__init__()
@@ -47,37 +41,39 @@ class ResidualBlock(nn.Module):
         return main + shortcut
 
 
-@register_model
+@register_model(
+    title="ECGNet",
+    doi="10.1109/MeMeA.2018.8438739",
+    parameters=1_031_949,
+    published=(
+        Published(
+            "superdiagnostic",
+            {"macro_roc_auc": 0.9101, "accuracy": 87.35, "max_f1": 0.7712},
+            "10.1109/SMC52423.2021.9658706",
+        ),
+    ),
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "filters": 4, "blocks": 9, "lstm_units": 4},
+            parameters=20_609,
+            samples=(120, 301, 1000),
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {
+                "samples": 400, "leads": 2, "filters": 2, "stem_kernels": (4, 7), "kernel": 3, "blocks": 3,
+                "lstm_units": 2, "dropout": 0.0,
+            },
+            parameters=473,
+            name="short kernels",
+        ),
+    ),
+)  # fmt: skip
 class ECGNet(nn.Module):
-    """ECGNet in the form the IMLE-Net study compares with; 1,031,949 parameters with the defaults.
+    """ECGNet in the form the IMLE-Net study compares with.
 
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz); any length of about 100 or more.
-    leads : int
-        Number of leads.
-    filters : int
-        Channels of the first blocks; every fourth block adds as many again.
-    stem_kernels : sequence of int
-        Kernels of the parallel convolutions, whose outputs are joined along time.
-    kernel : int
-        Kernel of the other convolutions, odd.
-    blocks : int
-        Residual blocks; every second one halves the time axis.
-    lstm_units : int
-        Units of the LSTM that reads the raw signal.
-    dropout : float
-        Dropout before each convolution of the blocks.
-
-    Raises
-    ------
-    UsageError
-        `samples` is too short for that many blocks, or `kernel` is even.
+    The outputs of the parallel stem convolutions (`stem_kernels`) are joined along time; every second block
+    halves the time axis and every fourth adds `filters` channels; an LSTM reads the raw signal.
 
     References
     ----------
@@ -114,6 +110,25 @@ class ECGNet(nn.Module):
         self.lstm = nn.LSTM(leads, lstm_units, batch_first=True)
         pooled = self._pooled_length(samples, stem_kernels, kernel, blocks)
         self.head = nn.Linear(channels * pooled + lstm_units, num_classes)
+        self.feature_info = self._describe(stem_kernels, kernel)
+
+    def _describe(self, stem_kernels: Sequence[int], kernel: int) -> tuple[FeatureInfo, ...]:
+        """Maps of each time resolution; the last one is that of the last block.
+
+        Strides of 256 samples leave four columns for ten seconds, so Grad-CAM reads an earlier block.
+        """
+        starts = [sum(self.samples - size + 1 for size in stem_kernels[:i]) for i in range(len(stem_kernels))]
+        segments = tuple(map(Segment, starts, stem_kernels))
+        grid = Grid().through(kernel, stride=2, padding=2)
+        infos = [grid.info("conv1", self.conv1.out_channels, segments=segments)]
+        for index, block in enumerate(self.blocks):
+            grid = grid.through(kernel).through(kernel)
+            if block.halve:
+                grid = grid.through(2, stride=2, padding=0)
+            else:
+                infos.pop()
+            infos.append(grid.info(f"blocks.{index}", block.conv2.out_channels, segments=segments))
+        return mark_explained(infos)
 
     @staticmethod
     def _pooled_length(samples: int, stem_kernels: Sequence[int], kernel: int, blocks: int) -> int:
@@ -125,11 +140,14 @@ class ECGNet(nn.Module):
             raise UsageError(f"ecgnet: {samples} samples are too few for {blocks} blocks")
         return pooled
 
-    def forward(self, signals: Tensor) -> Tensor:
+    def features(self, signals: Tensor) -> Tensor:
+        """Map of the last block: (B, samples, leads) -> (B, channels, columns of all joined stem outputs)."""
         x = channels_first(signals, self.samples, self.leads, "ecgnet")
         x = torch.cat([conv(x) for conv in self.stem], dim=2)
         x = self.conv1(functional.relu(self.bn1(x)))
-        x = functional.relu(self.bn2(self.blocks(x)))
-        x = functional.avg_pool1d(x, 8, padding=2).flatten(1)
+        return functional.relu(self.bn2(self.blocks(x)))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        x = functional.avg_pool1d(self.features(signals), 8, padding=2).flatten(1)
         _, (hidden, _) = self.lstm(signals)
         return self.head(torch.cat([x, hidden[-1]], dim=1))

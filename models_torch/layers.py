@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor, nn
 
 from utils.errors import DataError
 
@@ -18,3 +21,16 @@ def channels_first(signals: Tensor, samples: int, leads: int, model: str) -> Ten
             f"{tuple(signals.shape)}: bring the recordings to that length, sampling rate and lead order"
         )
     return signals.transpose(1, 2)
+
+
+@contextlib.contextmanager
+def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Keep the outputs of modules, by name, of a forward pass made inside the block."""
+    outputs: dict[str, Tensor] = {}
+    with contextlib.ExitStack() as hooks:
+        for name in names:
+            hook = model.get_submodule(name).register_forward_hook(
+                lambda _module, _inputs, output, name=name: outputs.__setitem__(name, output)
+            )
+            hooks.callback(hook.remove)
+        yield outputs

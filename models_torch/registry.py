@@ -1,85 +1,13 @@
-"""The register of PyTorch models: a name gives a class."""
+"""The registry of PyTorch models; what its functions do is told in `utils.model_registry.ModelRegistry`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 from utils.model_registry import ModelRegistry
 
-_REGISTRY = ModelRegistry("PyTorch")
+_REGISTRY = ModelRegistry("torch", "PyTorch", "models_torch", Path(__file__).parent)
 
-
-def register_model(builder: Callable[..., Any]) -> Callable[..., Any]:
-    """Register a module class, or a function that makes one, under its name in lower case (a decorator).
-
-    Parameters
-    ----------
-    builder : callable
-        ``builder(num_classes=5, **config) -> torch.nn.Module`` taking signals (B, T, leads); its last layer
-        is the attribute ``head``, a `torch.nn.Linear`, so that fine-tuning can replace it.
-
-    Returns
-    -------
-    callable
-        The builder, unchanged.
-    """
-    return _REGISTRY.register(builder)
-
-
-def list_models() -> list[str]:
-    """Names that `create_model` knows.
-
-    Returns
-    -------
-    list of str
-        Sorted names.
-    """
-    return _REGISTRY.names()
-
-
-def model_options(name: str) -> dict[str, Any]:
-    """Options of a model with their defaults.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_models()`.
-
-    Returns
-    -------
-    dict
-        Name -> default.
-
-    Raises
-    ------
-    UsageError
-        Unknown model; the message names the nearest valid one.
-    """
-    return _REGISTRY.options(name)
-
-
-def create_model(name: str, num_classes: int = 5, **config: Any):
-    """Build a PyTorch model by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_models()`.
-    num_classes : int
-        Number of outputs.
-    **config : object
-        Sizes and options of the model; defaults are the reference's.
-
-    Returns
-    -------
-    torch.nn.Module
-        Takes standardised signals (B, T, leads), returns logits (B, num_classes). ``model.config`` holds
-        the name and every option as JSON values: ``create_model(**model.config)`` builds it again.
-
-    Raises
-    ------
-    UsageError
-        Unknown model or option; the message names the nearest valid one.
-    """
-    return _REGISTRY.create(name, num_classes=num_classes, **config)
+register_model = _REGISTRY.register_model
+list_models = _REGISTRY.list_models
+model_info = _REGISTRY.model_info
+model_options = _REGISTRY.model_options
+create_model = _REGISTRY.create_model

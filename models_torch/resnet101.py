@@ -11,19 +11,14 @@ from torch.nn import functional
 from models_torch.layers import channels_first
 from models_torch.registry import register_model
 from utils.errors import UsageError
+from utils.feature_info import FeatureInfo, Grid
+from utils.model_registry import ModelCase, Published
 
 _EXPANSION = 4  # a bottleneck gives four times its width
 
 
 class Bottleneck(nn.Module):
-    """Narrow, convolve (and stride), widen; batch norm after each convolution; then add the shortcut.
-
-    ``channels_in``: channels of the input.
-    ``width``: channels inside; four times as many come out.
-    ``stride``: stride of the middle convolution.
-    ``kernels``: kernels of the three convolutions, odd.
-    ``dropout``: dropout before the third convolution.
-    """
+    """Narrow, convolve (and stride), widen; batch norm after each convolution; then add the shortcut."""
 
     def __init__(self, channels_in: int, width: int, stride: int, kernels: Sequence[int], dropout: float):
         super().__init__()
@@ -48,39 +43,45 @@ class Bottleneck(nn.Module):
         return functional.relu(main + self.shortcut(x))
 
 
-@register_model
+@register_model(
+    title="ResNet101",
+    doi="10.1109/CVPR.2016.90",
+    parameters=156_889_221,
+    published=(
+        Published(
+            "superdiagnostic",
+            {"macro_roc_auc": 0.8952, "accuracy": 86.78, "max_f1": 0.7558},
+            "10.1109/SMC52423.2021.9658706",
+        ),
+    ),
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "width": 4, "blocks": (1, 1, 1, 1)},
+            parameters=84_817,
+            samples=(100, 333, 5000),
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {
+                "samples": 320,
+                "leads": 2,
+                "width": 2,
+                "blocks": (1, 2),
+                "stem_kernel": 5,
+                "kernels": (1, 3, 1),
+            },
+            parameters=773,
+            name="short kernels",
+        ),
+    ),
+)
 class ResNet101(nn.Module):
-    """ResNet101 as the IMLE-Net study compares with; 156,889,221 parameters with the defaults.
+    """ResNet101 as the IMLE-Net study compares with; its weights do not depend on the length of the record.
 
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
+    The original network for images has the `kernels` (1, 3, 1) in a bottleneck; the wide ones here make it
+    about 3.5 times as large. Every stage doubles the `width`; every stage after the first halves the time
+    axis.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz). The weights do not depend on it.
-    leads : int
-        Number of leads.
-    width : int
-        Channels of the stem and of the first stage; every stage doubles them.
-    blocks : sequence of int
-        Bottlenecks of each stage; every stage after the first halves the time axis.
-    stem_kernel : int
-        Kernel of the first convolution, odd.
-    kernels : sequence of int
-        Kernels of the three convolutions of a bottleneck, odd. The original network for images has
-        (1, 3, 1); the wide ones here make it about 3.5 times as large.
-    dropout : float
-        Dropout before the third convolution of a bottleneck.
-
-    Raises
-    ------
-    UsageError
-        A kernel is even, or `kernels` does not hold three.
-
-    Notes
-    -----
     Convolutions start from N(0, 2 / (k^2 out)) as in the reference, a formula for square kernels; batch
     norm follows each of them, so only the size of the first steps depends on it.
 
@@ -108,13 +109,20 @@ class ResNet101(nn.Module):
         self.samples, self.leads = samples, leads
         self.conv1 = nn.Conv1d(leads, width, stem_kernel, stride=2, padding=stem_kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm1d(width)
+        grid = Grid().through(stem_kernel, stride=2).through(3, stride=2)
         channels, stages = width, []
+        infos: list[FeatureInfo] = []
         for stage, count in enumerate(blocks):
             inner = width * 2**stage
             for index in range(count):
                 stride = 2 if stage > 0 and index == 0 else 1
                 stages.append(Bottleneck(channels, inner, stride, kernels, dropout))
                 channels = inner * _EXPANSION
+                first, middle, last = kernels
+                grid = grid.through(first).through(middle, stride).through(last)
+            is_last = stage == len(blocks) - 1
+            infos.append(grid.info(f"blocks.{len(stages) - 1}", channels, explained=is_last))
+        self.feature_info = tuple(infos)
         self.blocks = nn.Sequential(*stages)
         self.head = nn.Linear(channels, num_classes)
         for module in self.modules():
@@ -122,8 +130,11 @@ class ResNet101(nn.Module):
                 size = module.kernel_size[0]
                 nn.init.normal_(module.weight, std=math.sqrt(2 / (size**2 * module.out_channels)))
 
-    def forward(self, signals: Tensor) -> Tensor:
+    def features(self, signals: Tensor) -> Tensor:
+        """Map of the last stage: (B, samples, leads) -> (B, channels, T / 32)."""
         x = channels_first(signals, self.samples, self.leads, "resnet101")
         x = functional.relu(self.bn1(self.conv1(x)))
-        x = functional.max_pool1d(x, 3, stride=2, padding=1)
-        return self.head(self.blocks(x).mean(dim=2))
+        return self.blocks(functional.max_pool1d(x, 3, stride=2, padding=1))
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return self.head(self.features(signals).mean(dim=2))

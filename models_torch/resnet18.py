@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from models_torch.layers import channels_first
 from models_torch.registry import register_model
 from utils.errors import UsageError
+from utils.feature_info import FeatureInfo, Grid
+from utils.model_registry import ModelCase
 
 
 def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.Conv2d:
@@ -17,13 +19,7 @@ def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.C
 
 
 class BasicBlock(nn.Module):
-    """Twice convolution - batch norm, beside a shortcut; each ReLU is a module of its own.
-
-    ``channels_in``: channels of the input.
-    ``channels_out``: channels of the output.
-    ``kernel``: kernel of the convolutions, odd.
-    ``stride``: of the first convolution and of the shortcut.
-    """
+    """Twice convolution - batch norm, beside a shortcut; each ReLU is a module of its own."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
         super().__init__()
@@ -45,12 +41,7 @@ class BasicBlock(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Stem and four stages of two blocks: (B, channels, leads, T) to (B, widths[3], leads, T / 32).
-
-    ``channels``: channels of the input.
-    ``widths``: channels of the four stages; the stem has as many as the first.
-    ``kernel``: kernel of the convolutions, odd.
-    """
+    """Stem and four stages of two blocks: (B, channels, leads, T) to (B, widths[3], leads, T / 32)."""
 
     def __init__(self, channels: int, widths: Sequence[int], kernel: int):
         super().__init__()
@@ -58,47 +49,52 @@ class Backbone(nn.Module):
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d((1, 3), (1, 2), (0, 1))
-        before = widths[0]
+        grid, before = Grid().through(kernel, stride=2).through(3, stride=2), widths[0]
+        infos: list[FeatureInfo] = [grid.info("maxpool", before)]
         for stage, width in enumerate(widths, start=1):
             stride = 1 if stage == 1 else 2
             blocks = [BasicBlock(before, width, kernel, stride), BasicBlock(width, width, kernel, 1)]
             setattr(self, f"layer{stage}", nn.Sequential(*blocks))
-            before = width
+            grid, before = grid.through(kernel, stride).through(kernel).through(kernel).through(kernel), width
+            infos.append(grid.info(f"layer{stage}", width, explained=stage == len(widths)))
+        self.feature_info = tuple(infos)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-@register_model
+@register_model(
+    title="ResNet-18",
+    doi="10.1016/j.compbiomed.2024.109088",
+    parameters=8_728_901,
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "widths": (4, 4, 8, 8)},
+            parameters=4_681,
+            samples=(32, 333, 5000),
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {"samples": 160, "leads": 3, "widths": (4, 4, 8, 8), "lead_aware": True},
+            parameters=4_737,
+            name="lead-aware",
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {"samples": 640, "leads": 2, "widths": (2, 2, 2, 2), "kernel": 3},
+            parameters=305,
+            name="short kernels",
+        ),
+    ),
+)
 class ResNet18(nn.Module):
-    """ResNet-18 of the attribution study; 8,728,388 parameters for one lead and 4 classes.
+    """ResNet-18 of the attribution study; its weights do not depend on the length of the record.
 
     The study slides the same kernels over each lead and averages over leads and time: the answer does not
-    depend on which lead is which. ``lead_aware`` makes the leads the input channels instead, so that axis and
-    territory can be learned. Layers are two-dimensional with kernels of height 1, as in the study.
-
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz); any length of 32 or more.
-    leads : int
-        Number of leads.
-    kernel : int
-        Kernel of all convolutions but the shortcuts, odd; the study compares 3, 5 and 7.
-    widths : sequence of int
-        Channels of the four stages.
-    lead_aware : bool
-        False: the study's network, blind to which lead is which; True: leads are channels.
-
-    Raises
-    ------
-    UsageError
-        An option that cannot be right.
+    depend on which lead is which. `lead_aware` makes the leads the input channels instead, so that axis and
+    territory can be learned. Layers are two-dimensional with kernels of height 1, as in the study, which
+    compares kernels of 3, 5 and 7 samples.
 
     References
     ----------
@@ -123,35 +119,18 @@ class ResNet18(nn.Module):
             raise UsageError(f"kernel {kernel} must be odd")
         if samples < 32:
             raise UsageError(f"{samples} samples are too few for ResNet-18: it needs 32 or more")
-        self.config = {
-            "num_classes": num_classes,
-            "samples": samples,
-            "leads": leads,
-            "kernel": kernel,
-            "widths": list(widths),
-            "lead_aware": lead_aware,
-        }
-        self.lead_aware = lead_aware
+        self.samples, self.leads, self.lead_aware = samples, leads, lead_aware
         self.backbone = Backbone(leads if lead_aware else 1, widths, kernel)
+        rows = "all" if lead_aware else "each"
+        self.feature_info = tuple(info.inside("backbone", leads=rows) for info in self.backbone.feature_info)
         self.head = nn.Linear(widths[-1], num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, signals: Tensor) -> Tensor:
-        """Give the maps of the last stage.
-
-        Parameters
-        ----------
-        signals : Tensor, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        Tensor, shape (B, channels, leads, T / 32)
-            One row a lead; with ``lead_aware`` one row.
-        """
-        x = channels_first(signals, self.config["samples"], self.config["leads"], "resnet18")
+        """Map of the last stage: (B, T, leads) -> (B, channels, leads, T / 32); one row if lead-aware."""
+        x = channels_first(signals, self.samples, self.leads, "resnet18")
         image = x[:, :, None] if self.lead_aware else x[:, None]
         # Not in the memory format channels_last, with which a step on a CPU would take a sixth less time: in
         # PyTorch 2.13 the gradient of a strided 1x1 convolution with few channels then overruns its memory.

@@ -73,12 +73,12 @@ def family_of(model: str) -> Family:
         from training.loops.torch_loop import train_torch
 
         return Family(TrainConfig, train_torch, "torch_train.py", _options(models_torch, model))
-    import keras
-
-    import models_tf
+    import models_tf.backend
     from training.loops.keras_loop import train_keras
 
     def train(config: TrainConfig, on_epoch: OnEpoch) -> Any:
+        import keras
+
         keras.utils.clear_session()  # the models of earlier trials would fill the memory
         return train_keras(config, on_epoch)
 

@@ -174,7 +174,7 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
     folder = find_checkpoint(path, output_dir)
     card = read_card(folder)
     if card["framework"] == "keras":
-        import models_tf  # noqa: F401  (first: it imports Keras without the native noise)
+        import models_tf.backend  # noqa: F401  (first: it imports Keras without the native noise)
         from training.keras_io import load_keras as load
     else:
         from training.torch_io import load_torch as load

@@ -1,55 +1,322 @@
-"""The registry of model builders: a name and options give a model that remembers both."""
+"""The registry of models of one framework: what is known of a model, and how to build it.
+
+A model is registered beside its code by the decorator `register_model` of its package. The decorator's
+arguments and the builder's defaults are read from the source, so that names, options and properties are known
+without importing a framework; a module is imported when one of its models is built.
+"""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from utils.errors import UsageError, nearest
+from utils.registry import Registry
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """A small model for the contract test.
+
+    ``options``: of the builder; small enough to run in milliseconds.
+    ``parameters``: weights of the model with these options.
+    ``name``: what sets it apart from the model's other cases.
+    ``samples``: other record lengths that the model allows.
+    ``leads``: other numbers of leads that it allows.
+    """
+
+    options: Mapping[str, Any]
+    parameters: int
+    name: str = ""
+    samples: tuple[int, ...] = ()
+    leads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """Scores that a paper reports for a model on PTB-XL's test fold.
+
+    ``task``: label set.
+    ``scores``: by the names of our metrics.
+    ``source``: DOI.
+    """
+
+    task: str
+    scores: Mapping[str, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known of a model without building it.
+
+    ``framework``: ``keras`` or ``torch``, as on model cards.
+    ``module``: where it is defined.
+    ``options``: the builder's options with their defaults.
+    ``title``: as tables name it.
+    ``doi``: of the paper.
+    ``parameters``: weights with the default options; 0 where these build no model.
+    ``clip_norm``: gradient clipping of the reference; 0 for none.
+    """
+
+    name: str
+    framework: str
+    module: str
+    options: Mapping[str, Any]
+    title: str = ""
+    doi: str = ""
+    parameters: int = 0
+    clip_norm: float = 0.0
+    published: tuple[Published, ...] = ()
+    cases: tuple[ModelCase, ...] = field(default=(), repr=False)
 
 
 class ModelRegistry:
-    """Builders by name, for one framework.
+    """Models of one framework.
 
-    ``framework``: how messages call it, for example ``Keras``.
+    Every model takes standardized signals (B, T, leads), with T and leads from its options ``samples`` and
+    ``leads``. A PyTorch model returns logits and has ``features(x)``, its deepest map, ``feature_info``, a
+        tuple of
+    `utils.feature_info.FeatureInfo` that ends with that map, and ``head``, its last layer, a
+    `torch.nn.Linear` that fine-tuning replaces. A Keras model returns probabilities, its last layer is called
+    ``head``, and it has
+    ``feature_info``. A model that computes attention over its input may have ``attention(signals)``, see
+    `explain.methods.attention`.
+
+    Parameters
+    ----------
+    framework : str
+        As on model cards: ``keras`` or ``torch``.
+    title : str
+        As messages call it, for example ``Keras``.
+    package : str
+        Package whose modules hold the models; plugins may register more.
+    folder : Path
+        Where the package lies.
+    first : str
+        Module to import before any of the models.
     """
 
-    def __init__(self, framework: str):
-        self.framework = framework
-        self._builders: dict[str, Callable[..., Any]] = {}
+    def __init__(self, framework: str, title: str, package: str, folder: Path, first: str = ""):
+        self.framework, self.title, self.package, self.folder = framework, title, package, folder
+        self.first = first or package
+        self._builders: Registry[Callable[..., Any]] = Registry(f"{title} model")
+        self._infos: dict[str, ModelInfo] = {}
 
-    def register(self, builder: Callable[..., Any]) -> Callable[..., Any]:
-        """Register a function or class under its own name in lower case."""
-        self._builders[builder.__name__.lower()] = builder
+    @cached_property
+    def _declared(self) -> dict[str, ModelInfo]:
+        """Models of the package, read from its source."""
+        infos: Registry[ModelInfo] = Registry(f"{self.title} model")
+        for path in sorted(self.folder.rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            if "@register_model" not in text:
+                continue
+            module = ".".join([self.package, *path.relative_to(self.folder).with_suffix("").parts])
+            for node, properties in _registrations(ast.parse(text)):
+                name = node.name.lower()
+                options = _source_defaults(node)
+                info = ModelInfo(name, self.framework, module, options, **{"title": name, **properties})
+                infos.register(name, info, module)
+        return {name: infos.get(name) for name in infos}
+
+    def register_model(
+        self,
+        builder: Callable[..., Any] | None = None,
+        *,
+        title: str = "",
+        doi: str = "",
+        parameters: int = 0,
+        clip_norm: float = 0.0,
+        published: tuple[Published, ...] = (),
+        cases: tuple[ModelCase, ...] = (),
+    ) -> Callable[..., Any]:
+        """Register a builder, a class or a function, under its name in lower case (a decorator).
+
+        For a model of the package the arguments and the builder's defaults must be literals, because they are
+        read from the source.
+
+        Parameters
+        ----------
+        builder : callable
+            ``builder(num_classes=5, samples=1000, leads=12, **config)`` builds the model; every argument has
+                a
+            default.
+        title : str
+            Name in tables; the registered name if empty.
+        doi : str
+            Of the paper.
+        parameters : int
+            Weights with the default options; 0 where these build no model.
+        clip_norm : float
+            Largest gradient norm of the reference's training; 0 for no clipping.
+        published : tuple of Published
+            Scores that papers report.
+        cases : tuple of ModelCase
+            Small models for the contract test, which fails for a model of the package without a case.
+
+        Returns
+        -------
+        callable
+            The builder, unchanged; without a builder, the decorator.
+
+        Raises
+        ------
+        UsageError
+            Another module has registered the name.
+        """
+        if builder is None:
+            return partial(
+                self.register_model, title=title, doi=doi, parameters=parameters, clip_norm=clip_norm,
+                published=published, cases=cases,
+            )  # fmt: skip
+        name, module = builder.__name__.lower(), builder.__module__
+        if name in self._declared and self._declared[name].module != module:
+            self._builders.register(name, builder, self._declared[name].module)
+        self._builders.register(name, builder, module)
+        defaults = {key: p.default for key, p in inspect.signature(builder).parameters.items()}
+        self._infos[name] = ModelInfo(
+            name,
+            self.framework,
+            module,
+            defaults,
+            title or name,
+            doi,
+            parameters,
+            clip_norm,
+            published,
+            cases,
+        )
         return builder
 
-    def names(self) -> list[str]:
-        """Names that `create` knows."""
-        return sorted(self._builders)
+    def list_models(self) -> list[str]:
+        """Names that `create_model` knows; the framework is not imported for them.
 
-    def options(self, name: str) -> dict[str, Any]:
-        """Options of a model with their defaults."""
-        return {key: parameter.default for key, parameter in self._signature(name).items()}
+        Returns
+        -------
+        list of str
+            Sorted names.
+        """
+        return sorted({*self._declared, *self._infos})
 
-    def _signature(self, name: str) -> Mapping[str, inspect.Parameter]:
+    def model_info(self, name: str) -> ModelInfo:
+        """Properties of a model; the framework is not imported for them.
+
+        Parameters
+        ----------
+        name : str
+            One of `list_models()`.
+
+        Returns
+        -------
+        ModelInfo
+            Title, DOI, options, parameters, gradient clipping, published scores, test cases.
+
+        Raises
+        ------
+        UsageError
+            Unknown model; the message names the nearest valid one.
+        """
+        known = self._infos.get(name) or self._declared.get(name)
+        if known is None:
+            raise UsageError(f"unknown {self.title} model '{name}': {nearest(name, self.list_models())}")
+        return known
+
+    def model_options(self, name: str) -> dict[str, Any]:
+        """Options of a model with their defaults.
+
+        Parameters
+        ----------
+        name : str
+            One of `list_models()`.
+
+        Returns
+        -------
+        dict
+            Name -> default.
+
+        Raises
+        ------
+        UsageError
+            Unknown model; the message names the nearest valid one.
+        """
+        return dict(self.model_info(name).options)
+
+    def create_model(self, name: str, num_classes: int = 5, **config: Any) -> Any:
+        """Build a model by name.
+
+        Parameters
+        ----------
+        name : str
+            One of `list_models()`.
+        num_classes : int
+            Number of outputs.
+        **config : object
+            Other options; the defaults are the reference's.
+
+        Returns
+        -------
+        torch.nn.Module or keras.Model
+            Takes standardized signals (B, T, leads); returns logits (PyTorch) or probabilities (Keras) of
+            shape (B, num_classes). ``model.config`` holds the name and every option as JSON values:
+            ``create_model(**model.config)`` builds it again.
+
+        Raises
+        ------
+        UsageError
+            Unknown model or option (the message names the nearest valid one), or a value that cannot be.
+        """
+        info = self.model_info(name)
         if name not in self._builders:
-            raise UsageError(f"unknown {self.framework} model '{name}': {nearest(name, self.names())}")
-        return inspect.signature(self._builders[name]).parameters
-
-    def create(self, name: str, **options: Any) -> Any:
-        """Build a model."""
-        parameters = self._signature(name)
+            importlib.import_module(self.first)
+            importlib.import_module(info.module)
+        options = {"num_classes": num_classes, **config}
         for key in options:
-            if key not in parameters:
-                raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, parameters)}")
-        options = {key: parameter.default for key, parameter in parameters.items()} | options
+            if key not in info.options:
+                raise UsageError(f"unknown option '{key}' of model '{name}': {nearest(key, info.options)}")
+        options = {**info.options, **options}
         for key in {"num_classes", "samples", "leads"} & options.keys():
             if type(options[key]) is not int or options[key] < 1:
                 raise UsageError(
                     f"model '{name}': {key} must be a positive whole number, not {options[key]!r}"
                 )
-        model = self._builders[name](**options)
+        model = self._builders.get(name)(**options)
         model.config = json.loads(json.dumps({"name": name, **options}))
         return model
+
+
+def _registrations(tree: ast.Module) -> list[tuple[Any, dict[str, Any]]]:
+    """Functions and classes of a module that are decorated with `register_model`, and its arguments."""
+    found = []
+    for node in tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            call = decorator if isinstance(decorator, ast.Call) else None
+            function = call.func if call else decorator
+            if isinstance(function, ast.Name) and function.id == "register_model":
+                keywords = call.keywords if call else []
+                found.append((node, {str(word.arg): _value(word.value) for word in keywords}))
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    """Value of an expression made of literals, `ModelCase` and `Published`."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        kind = {"ModelCase": ModelCase, "Published": Published}[node.func.id]
+        return kind(*map(_value, node.args), **{str(word.arg): _value(word.value) for word in node.keywords})
+    if isinstance(node, ast.Tuple):
+        return tuple(map(_value, node.elts))
+    return ast.literal_eval(node)
+
+
+def _source_defaults(node: Any) -> dict[str, Any]:
+    """Options of a builder with their defaults."""
+    if isinstance(node, ast.ClassDef):
+        node = next(inner for inner in node.body if getattr(inner, "name", "") == "__init__")
+    names = [argument.arg for argument in node.args.args if argument.arg != "self"]
+    return {name: _value(default) for name, default in zip(names, node.args.defaults, strict=True)}

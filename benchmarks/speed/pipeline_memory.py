@@ -38,7 +38,7 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
     """
     from keras import ops
 
-    import models_tf
+    import models_tf.backend
     from training.config import parse_config
     from training.loops.keras_loop import build_model
     from training.setup import load_training_data

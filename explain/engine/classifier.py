@@ -1,4 +1,4 @@
-"""A trained model as the attribution methods see it: standardised signals in, logits out, both frameworks.
+"""A trained model as the attribution methods see it: standardized signals in, logits out, both frameworks.
 
 Keras models run on Keras' PyTorch backend, so that one implementation of each method serves every model.
 """
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explain.engine.feature_maps import FeatureLayer, feature_layers
+from explain.engine.feature_maps import FeatureLayer
+from models_torch.layers import recorded
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.predictor import Predictor, crop_starts, load_predictor
 from utils.errors import TwelveLeadError
@@ -45,19 +46,22 @@ class _KerasLogits(nn.Module):
     """A Keras model on the PyTorch backend without its last activation.
 
     ``model``: its last layer is the dense head.
-    ``layers``: their tensors come with the logits.
+    ``layers``: their maps come with the logits.
     """
 
     def __init__(self, model: keras.Model, layers: Sequence[FeatureLayer]):
         super().__init__()
         import keras
 
+        from models_tf.layers import feature_tensors
+
         head = model.layers[-1]
         linear = keras.layers.Dense(head.units, dtype="float32", name="head")
         logits = linear(head.input)
         for new, old in zip(linear.weights, head.weights, strict=True):
             new.assign(old.value)
-        self.network = keras.Model(model.input, [logits, *(layer.source for layer in layers)])
+        maps = feature_tensors(model, [layer.info for layer in layers])
+        self.network = keras.Model(model.input, [logits, *maps])
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.with_features(signals)[0]
@@ -73,9 +77,12 @@ class Classifier:
     A model that was trained on crops reads a record window by window, and the predictor averages the
     windows' probabilities. What is explained here is the mean of the windows' *logits*, which is not bounded.
 
-    ``predictor``: the model with its card. It is set to evaluation mode and its weights need no
-        gradients any more.
+    ``predictor``: the model with its card. It is set to evaluation mode, and its weights get no gradients.
     ``name``: name of the run.
+    ``feature_layers``: maps that Grad-CAM reads; none where the model does not describe them.
+    ``attention``: (B, samples, leads) -> each sample's share of the model's attention; None where it has none
+        or reads crops that do not divide the record.
+    ``fast``: gives the same logits for many forward passes without gradients, see `explain.engine.fast`.
     """
 
     def __init__(self, predictor: Predictor, name: str):
@@ -90,7 +97,11 @@ class Classifier:
         self._length = self.crop or self.samples
 
         model = predictor.model
-        self.feature_layers: tuple[FeatureLayer, ...] = feature_layers(predictor.card["model"], model)
+        self.feature_layers = tuple(
+            FeatureLayer(info, self._length, len(self.leads), channels_last=self.framework == "keras")
+            for info in getattr(model, "feature_info", ())
+            if info.explained
+        )
         self._model = _KerasLogits(model, self.feature_layers) if self.framework == "keras" else model
         self.module: nn.Module = self._model
         if self.crop:
@@ -102,9 +113,8 @@ class Classifier:
         else:
             self._model.requires_grad_(False)
         self.fast: nn.Module = self.module
-        divisible = self.samples % self._length == 0
-        is_imle = self.model_name == "imle_net" and divisible
-        self.attention: Callable[[np.ndarray], np.ndarray] | None = self._attention if is_imle else None
+        attends = hasattr(model, "attention") and self.samples % self._length == 0
+        self.attention: Callable[[np.ndarray], np.ndarray] | None = self._attention if attends else None
 
     @property
     def device(self) -> torch.device:
@@ -112,7 +122,7 @@ class Classifier:
         return next(self._model.parameters()).device
 
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
-        """Check records and standardise them as in training.
+        """Check records and standardize them as in training.
 
         Shapes: signals_mv (N, samples, leads) -> (N, samples, leads).
         """
@@ -126,7 +136,7 @@ class Classifier:
         return torch.tensor(np.asarray(x, dtype=np.float32), device=self.device)
 
     def logits(self, x: np.ndarray, batch_size: int = 32) -> np.ndarray:
-        """Logits of standardised signals.
+        """Logits of standardized signals.
 
         Shapes: x (B, samples, leads) -> (B, C).
         """
@@ -167,22 +177,17 @@ class Classifier:
             windows = torch.stack([x[:, s : s + self._length] for s in self._starts], dim=1)
             logits, *maps = self._model.with_features(windows.flatten(0, 1))
             return maps, logits.unflatten(0, windows.shape[:2]).mean(dim=1)
-        found: dict[int, Tensor] = {}
-        with contextlib.ExitStack() as hooks:
-            for index, layer in enumerate(self.feature_layers):
-                handle = layer.source.register_forward_hook(
-                    lambda _module, _inputs, output, index=index: found.__setitem__(index, output)
-                )
-                hooks.callback(handle.remove)
+        names = [layer.info.name for layer in self.feature_layers]
+        with recorded(self._model, names) as outputs:
             logits = self.module(x)
-        return [found[index] for index in range(len(found))], logits
+        return [outputs[name] for name in names], logits
 
     def lay_out(self, layer: FeatureLayer, values: Tensor, upsampling: str = "centered") -> Tensor:
         """Bring a coarse map to the samples it stands for.
 
         Shapes: values (rows, H, windows, columns) -> (B, samples, leads).
         """
-        rows = layer.lay_out(values, self._length, len(self.leads), upsampling)
+        rows = layer.lay_out(values, upsampling)
         rows = rows.unflatten(0, (-1, len(self._starts)))
         result = rows.new_zeros(len(rows), self.samples, len(self.leads))
         for index, start in enumerate(self._starts):
@@ -190,11 +195,7 @@ class Classifier:
         return result
 
     def _attention(self, x: np.ndarray) -> np.ndarray:
-        from models_tf.imle_net import attention_maps
-        from utils.plotting.ecg import attention_heat
-
-        levels = attention_maps(self.predictor.model, x)
-        return np.stack([attention_heat(*level, x.shape[1]) for level in zip(*levels, strict=True)])
+        return self.predictor.model.attention(x)["heatmap"]
 
 
 def use_torch_backend() -> None:

@@ -20,10 +20,10 @@ def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     ----------
     Reddy et al., IMLE-Net, IEEE SMC 2021, doi:10.1109/SMC52423.2021.9658706.
     """
-    if classifier.model_name != "imle_net":
+    if not hasattr(classifier.predictor.model, "attention"):
         raise CannotExplain(
-            f"attention is what IMLE-Net computes on its way; '{classifier.model_name}' has none of "
-            "that kind: take integrated_gradients or gradcam"
+            f"attention is what a model such as IMLE-Net computes on its way to the answer, and "
+            f"'{classifier.model_name}' has none: take integrated_gradients or gradcam"
         )
     if classifier.attention is None:
         raise CannotExplain(

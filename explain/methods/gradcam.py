@@ -19,7 +19,7 @@ def coarse_maps(classifier: Classifier, x: np.ndarray, targets: np.ndarray) -> l
     if not classifier.feature_layers:
         raise CannotExplain(
             f"gradcam needs to know which layer of '{classifier.model_name}' to read and where its columns "
-            "lie: add it to explain/engine/feature_maps.py"
+            "lie: give the model feature_info with a map that is marked as explained, or take input_gradient"
         )
     classes = torch.as_tensor(targets, device=classifier.device)
     maps, logits = classifier.feature_maps(classifier.tensor(x).requires_grad_(True))
@@ -35,7 +35,7 @@ def coarse_maps(classifier: Classifier, x: np.ndarray, targets: np.ndarray) -> l
 def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Grad-CAM with its sign, brought to the samples.
 
-    Which layer is read, and where its columns lie, is told in `explain.engine.feature_maps`.
+    Which layer is read, and where its columns lie, the model's ``feature_info`` tells.
 
     Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 

@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from models_torch.layers import channels_first
 from models_torch.protoecgnet.network import ProtoECGNet
 from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from models_torch.registry import register_model
 from utils.errors import UsageError
+from utils.feature_info import FeatureInfo
+from utils.model_registry import ModelCase
 
 
-@register_model
+@register_model(
+    title="ProtoECGNet",
+    doi="10.48550/arXiv.2504.08713",
+    cases=(
+        ModelCase(
+            {
+                "samples": 160, "leads": 3, "branches": (
+                    {
+                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                        "branch": "rhythm",
+                    },
+                    {
+                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                        "branch": "morphology",
+                    },
+                    {
+                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                        "branch": "global",
+                    },
+                ),
+            },
+            parameters=50_978,
+        ),
+    ),
+)  # fmt: skip
 class ProtoECGNet_Fusion(PrototypeClassifier):
     """Branches of ProtoECGNet under one classifier; the branches are frozen.
 
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes): ``bias`` + sum over the
-    prototypes of weight x (score - centre) / spread. Centre and spread are those of each prototype's score
-    over the training records, which makes the branches comparable under one penalty. In the reference a
-    score reaches 1, 13 or 4, depending on the branch.
+    A logit is ``bias`` + sum over the prototypes of weight x (score - centre) / spread. Centre and spread are
+    the mean and the standard deviation of each prototype's score over the training records, which makes the
+    branches comparable under one penalty: in the reference a score reaches 1, 13 or 4, depending on the
+    branch.
 
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record.
-    leads : int
-        Number of leads.
-    branches : sequence of dict
-        ``model.config`` of each branch, in the order of their prototypes.
-
-    Raises
-    ------
-    UsageError
-        No branches, or branches that read other records.
+    ``branches``: ``model.config`` of each branch, in the order of their prototypes.
 
     References
     ----------
@@ -54,6 +68,7 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
         super().__init__()
         if not branches:
             raise UsageError("protoecgnet_fusion: model_config must list the configs of its branches")
+        self.samples, self.leads = samples, leads
         networks = []
         for config in branches:
             if (config.get("samples", 1000), config.get("leads", 12)) != (samples, leads):
@@ -69,53 +84,34 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
         self.head = nn.Linear(total, num_classes)
         self.branch_models.requires_grad_(False)
         self.branch_models.eval()
+        trunks = [
+            info.inside(f"branch_models.{index}.trunk")
+            for index, network in enumerate(networks)
+            for info in network.trunk.feature_info
+            if info.explained
+        ]
+        channels = sum(info.channels for info in trunks)
+        self.feature_info: tuple[FeatureInfo, ...] = (
+            *trunks,
+            dataclasses.replace(trunks[0], name="", channels=channels, explained=False),
+        )
+
+    def features(self, signals: Tensor) -> Tensor:
+        """Maps of all trunks, channel after channel: (B, samples, leads) -> (B, channels, columns)."""
+        x = channels_first(signals, self.samples, self.leads, "protoecgnet_fusion")
+        return torch.cat([network.trunk(x) for network in self.branch_models], dim=1)
 
     def train(self, mode: bool = True) -> ProtoECGNet_Fusion:
-        """Switch between training and evaluation; the branches stay in evaluation.
-
-        Parameters
-        ----------
-        mode : bool
-            True for training.
-
-        Returns
-        -------
-        ProtoECGNet_Fusion
-            This module.
-        """
+        """Switch between training and evaluation; the branches stay in evaluation."""
         super().train(mode)
         self.branch_models.eval()
         return self
 
     def scores(self, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of all prototypes of all branches.
-
-        Parameters
-        ----------
-        signals : Tensor, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        scores : Tensor, shape (B, P)
-            Similarities, branch after branch.
-        window : Tensor of int, shape (B, P)
-            The best window of each prototype.
-        """
+        """Similarity of each prototype of each branch, and its best window: (B, T, leads) -> (B, P) each."""
         pairs = [network.scores(signals) for network in self.branch_models]
         return torch.cat([s for s, _ in pairs], dim=1), torch.cat([w for _, w in pairs], dim=1)
 
     def standardised(self, scores: Tensor) -> Tensor:
-        """Scores in units of their spread over the training records.
-
-        Parameters
-        ----------
-        scores : Tensor, shape (B, P)
-            See `scores`.
-
-        Returns
-        -------
-        Tensor, shape (B, P)
-            Centred and scaled.
-        """
+        """Scores in units of their spread over the training records: (B, P) -> (B, P)."""
         return (scores - self.centre) / self.spread

@@ -11,6 +11,7 @@ global      all the columns in their order
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,8 @@ from models_torch.protoecgnet.resnet import ResNet
 from models_torch.protoecgnet.similarity import EPSILON, window_cosines, window_distances
 from models_torch.registry import register_model
 from utils.errors import UsageError, nearest
+from utils.feature_info import FeatureInfo
+from utils.model_registry import ModelCase
 
 PARTS = ("trunk", "add_on", "prototypes", "head")
 _TOP_WINDOWS = 5
@@ -33,69 +36,56 @@ def _choose(name: str, value: str, choices: Sequence[str]) -> None:
         raise UsageError(f"protoecgnet: unknown {name} '{value}': {nearest(value, choices)}")
 
 
-@register_model
+@register_model(
+    title="ProtoECGNet, one branch",
+    doi="10.48550/arXiv.2504.08713",
+    parameters=4_512_839,
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "width": 4, "proto_dim": 8},
+            parameters=18_611,
+            samples=(96, 333),
+            leads=(1, 12),
+        ),
+        ModelCase(
+            {"samples": 160, "leads": 3, "width": 4, "proto_dim": 8, "branch": "rhythm"},
+            parameters=16_326,
+            name="rhythm",
+            samples=(96, 333),
+        ),
+        ModelCase(
+            {
+                "samples": 640, "leads": 2, "width": 2, "proto_dim": 4, "branch": "global", "bounded": True,
+                "backbone": "resnet50", "add_on_layers_type": "other",
+            },
+            parameters=18_562,
+            name="global with bottlenecks",
+        ),
+    ),
+)  # fmt: skip
 class ProtoECGNet(PrototypeClassifier):
-    """One branch of ProtoECGNet; 4,416,400 parameters as rhythm branch with 16 classes.
+    """One branch of ProtoECGNet; the branch decides the options that are 0 or empty.
 
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes).
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz).
-    leads : int
-        Number of leads.
-    branch : str
-        ``rhythm``, ``morphology`` or ``global``; decides the options that are 0 or empty.
-    backbone : str
-        Trunk; empty: that of the paper.
-    width : int
-        Channels of the trunk's first stage.
-    bounded : bool
-        Trunk with a bounded receptive field, see `ResNet`.
-    dropout : float
-        Dropout in the trunk.
-    decimation : int
-        5 for 500 Hz, see `ResNet`.
-    add_on_layers_type : str
-        ``linear`` (two layers), ``other`` (two with a bottleneck) or ``identity``.
-    sigmoid : bool
-        Sigmoid after the add-on layers, as in the reference. It makes all features positive and all cosines
+    ``width``, ``bounded``, ``dropout``, ``decimation``: see `ResNet`.
+    ``add_on_layers_type``: ``linear`` (two layers), ``other`` (two with a bottleneck) or ``identity``.
+    ``sigmoid``: after the add-on layers, as in the reference. It makes all features positive and all cosines
         high, so prototypes hardly differ: off by default.
-    proto_dim : int
-        Size of the add-on layers' output.
-    single_class_prototype_per_class : int
-        Prototypes of each class; 0: as many as in the paper.
-    joint_prototypes_per_border : int
-        Prototypes of each pair of classes.
-    prototype_classes : list of list of int, optional
-        Classes of each prototype, where prototypes were pruned.
-    proto_time_len : int
-        Columns of a prototype; 0: those of the branch.
-    latent_space_type : str
-        ``arc``: cosine; ``l2``: Euclidean distance.
-    prototype_activation_function : str
-        How an l2 distance becomes a similarity: ``log`` or ``linear``.
-    pooling : str
-        Score of a prototype from its windows: ``max``, ``top`` (mean of the five best) or ``mean`` (the
-        reference, whose pictures nevertheless show the best window).
-    similarity_scale : str
-        ``cosine``: from -1 to 1 in every branch; ``reference``: times floor(sqrt(D T)) / T but for rhythm.
-    last_layer_connection_weight : float
-        First weight from a prototype to its own class; 0: ten divided by the prototypes of the class.
-    off_class_weight : float
-        First weight to the other classes; -0.5 in the reference.
-    bias : bool
-        Whether the classifier has one; the reference's has not.
-    reference_layers : bool
-        Image layers and dead weights of the reference, for its exact parameter counts.
-
-    Raises
-    ------
-    UsageError
-        Unknown value, or a prototype longer than the record.
+    ``proto_dim``: channels of the add-on layers' output.
+    ``single_class_prototype_per_class``: 0: as many as in the paper.
+    ``joint_prototypes_per_border``: prototypes of each pair of classes.
+    ``prototype_classes``: classes of each prototype, where prototypes were pruned.
+    ``proto_time_len``: columns of a prototype; 0: those of the branch.
+    ``latent_space_type``: ``arc``: cosine; ``l2``: Euclidean distance.
+    ``prototype_activation_function``: how an l2 distance becomes a similarity: ``log`` or ``linear``.
+    ``pooling``: score of a prototype from its windows: ``max``, ``top`` (mean of the five best) or ``mean``
+        (the reference, whose pictures nevertheless show the best window).
+    ``similarity_scale``: ``cosine``: from -1 to 1 in every branch; ``reference``: times floor(sqrt(D T)) / T
+        but for rhythm.
+    ``last_layer_connection_weight``: first weight from a prototype to its own class; 0: ten divided by the
+        prototypes of the class.
+    ``off_class_weight``: first weight to the other classes; -0.5 in the reference.
+    ``bias``: whether the classifier has one; the reference's has not.
+    ``reference_layers``: image layers and dead weights of the reference, for its exact parameter counts.
 
     References
     ----------
@@ -173,6 +163,10 @@ class ProtoECGNet(PrototypeClassifier):
         if reference_layers:  # never used: the reference keeps such a copy, and counts it
             self.ones = nn.Parameter(torch.ones_like(self.prototype_vectors), requires_grad=False)
         self._frozen: set[str] = set()
+        inner = tuple(info.inside("trunk") for info in self.trunk.feature_info)
+        whole = FeatureInfo("add_on", depth, stride=samples, receptive_field=samples, start=0)
+        columns = dataclasses.replace(inner[-1], name="add_on", channels=depth, explained=False)
+        self.feature_info: tuple[FeatureInfo, ...] = (*inner, whole if self.averaged else columns)
 
     @property
     def parts(self) -> dict[str, nn.Module | nn.Parameter]:
@@ -180,31 +174,14 @@ class ProtoECGNet(PrototypeClassifier):
         return dict(zip(PARTS, (self.trunk, self.add_on, self.prototype_vectors, self.head), strict=True))
 
     def freeze(self, *parts: str) -> None:
-        """Freeze parts, and no others: no gradient, and evaluation mode for their batch norm and dropout.
-
-        Parameters
-        ----------
-        *parts : str
-            Of `PARTS`.
-        """
+        """Freeze some of `PARTS`, and no others: no gradient, evaluation mode for batch norm and dropout."""
         for name, part in self.parts.items():
             part.requires_grad_(name not in parts)
         self._frozen = set(parts)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> ProtoECGNet:
-        """Switch between training and evaluation; frozen parts stay in evaluation.
-
-        Parameters
-        ----------
-        mode : bool
-            True for training.
-
-        Returns
-        -------
-        ProtoECGNet
-            This module.
-        """
+        """Switch between training and evaluation; frozen parts stay in evaluation."""
         super().train(mode)
         for name in self._frozen:
             part = self.parts[name]
@@ -213,34 +190,12 @@ class ProtoECGNet(PrototypeClassifier):
         return self
 
     def features(self, signals: Tensor) -> Tensor:
-        """Feature columns of records.
-
-        Parameters
-        ----------
-        signals : Tensor, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        Tensor, shape (B, D, columns)
-            After the add-on layers.
-        """
+        """Feature columns behind the add-on layers: (B, samples, leads) -> (B, D, columns)."""
         x = self.trunk(channels_first(signals, self.samples, self.leads, "protoecgnet"))
         return self.add_on(x.mean(2, keepdim=True) if self.averaged else x)
 
     def activations(self, features: Tensor) -> Tensor:
-        """Similarity of each window with each prototype.
-
-        Parameters
-        ----------
-        features : Tensor, shape (B, D, columns)
-            See `features`.
-
-        Returns
-        -------
-        Tensor, shape (B, P, windows)
-            Larger is more similar.
-        """
+        """Similarity of each window with each prototype: (B, D, columns) -> (B, P, windows)."""
         if self.latent_space_type == "arc":
             return window_cosines(features, self.prototype_vectors) * self.scale
         distances = window_distances(features, self.prototype_vectors)
@@ -249,20 +204,7 @@ class ProtoECGNet(PrototypeClassifier):
         return ((distances + 1) / (distances + EPSILON)).log()
 
     def pool(self, activations: Tensor) -> tuple[Tensor, Tensor]:
-        """One score for each prototype, and the window that has most to do with it.
-
-        Parameters
-        ----------
-        activations : Tensor, shape (B, P, windows)
-            See `activations`.
-
-        Returns
-        -------
-        scores : Tensor, shape (B, P)
-            By the pooling of the model.
-        window : Tensor of int, shape (B, P)
-            The best window.
-        """
+        """Score of each prototype, and its most similar window: (B, P, windows) -> (B, P) each."""
         best, window = activations.max(dim=2)
         if self.pooling == "mean":
             return activations.mean(dim=2), window
@@ -271,34 +213,13 @@ class ProtoECGNet(PrototypeClassifier):
         return best, window
 
     def scores(self, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of all prototypes for records.
-
-        Parameters
-        ----------
-        signals : Tensor, shape (B, samples, leads)
-            Standardised signals.
-
-        Returns
-        -------
-        scores : Tensor, shape (B, P)
-            Similarities.
-        window : Tensor of int, shape (B, P)
-            The best window of each prototype.
-        """
+        """Similarity of each prototype, and its best window: (B, samples, leads) -> (B, P) each."""
         return self.pool(self.activations(self.features(signals)))
 
     def window_span(self, window: int) -> tuple[int, int]:
-        """Samples that a window stands for in a picture.
+        """First sample that a window stands for in a picture, and the one after the last.
 
-        Parameters
-        ----------
-        window : int
-            Number of the window.
-
-        Returns
-        -------
-        start, stop : int
-            First sample and the one after the last; the whole record for the rhythm and global branches.
+        That is the whole record for the rhythm and the global branch.
         """
         if self.windows == 1:
             return 0, self.samples
@@ -307,23 +228,12 @@ class ProtoECGNet(PrototypeClassifier):
         return max(0, start), min(start + length * stride, self.samples)
 
     def window_receptive_field(self, window: int) -> tuple[int, int]:
-        """Samples that can influence a window.
-
-        Parameters
-        ----------
-        window : int
-            Number of the window.
-
-        Returns
-        -------
-        start, stop : int
-            First sample and the one after the last, inside the record.
-        """
+        """First sample of the record that can influence a window, and the one after the last."""
         if self.windows == 1:
             return 0, self.samples
-        last = window + self.columns - self.windows
-        start = window * self.trunk.stride + self.trunk.receptive_start
-        stop = last * self.trunk.stride + self.trunk.receptive_start + self.trunk.receptive_field
+        last, column = window + self.columns - self.windows, self.feature_info[-1]
+        start = column.start + window * column.stride
+        stop = column.start + last * column.stride + column.receptive_field
         return max(0, start), min(stop, self.samples)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from utils.errors import UsageError, nearest
+from utils.feature_info import FeatureInfo, Grid
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 BACKBONES = [f"{family}{depth}" for family in ("resnet1d", "resnet") for depth in _BLOCKS]
@@ -57,39 +58,15 @@ class _Block(nn.Module):
 class ResNet(nn.Module):
     """Residual trunk: (B, leads, T) to a feature map (B, channels, columns), one column for 32 samples.
 
-    Parameters
-    ----------
-    backbone : str
-        One of `BACKBONES`.
-    leads : int
-        Leads of the signals.
-    width : int
-        Channels of the first stage; each of the other three doubles them.
-    bounded : bool
-        Kernels of size 3 in the first convolution of each stage only, the others of size 1. One column then
-        sees 75 samples (0.75 s at 100 Hz) instead of 435 (4.35 s), so that a prototype is where it is drawn.
-    dropout : float
-        Dropout between the third and the fourth stage.
-    decimation : int
-        Widens the kernel and the stride of the first convolution; 5 makes 500 Hz look like 100 Hz.
-    reference_layers : bool
-        For ``resnet*``: the square kernels and the unused classification layer of the image network.
-
-    Attributes
-    ----------
-    channels : int
-        Channels of the feature map.
-    receptive_field : int
-        Samples that can influence one column.
-    receptive_start : int
-        First of them, relative to ``column * stride``; negative.
-    stride : int
-        Samples from one column to the next.
-
-    Raises
-    ------
-    UsageError
-        Unknown backbone, or an option that it cannot have.
+    ``bounded``: kernels of size 3 in the first convolution of each stage only, the others of size 1. One
+        column then sees 75 samples (0.75 s at 100 Hz) instead of 435 (4.35 s), so that a prototype is where
+        it is drawn.
+    ``dropout``: between the third and the fourth stage.
+    ``decimation``: widens the kernel and the stride of the first convolution; 5 makes 500 Hz look like 100
+        Hz.
+    ``reference_layers``: for ``resnet*``: the square kernels and the unused classification layer of the image
+        network.
+    ``feature_info``: maps of the stages; the last one is the trunk's output.
 
     References
     ----------
@@ -122,9 +99,8 @@ class ResNet(nn.Module):
             self.conv1 = nn.Conv2d(1, width, (leads, kernel), (1, stride), (0, kernel // 2), bias=False)
         self.bn1: nn.Module = nn.BatchNorm1d(width) if flat else nn.BatchNorm2d(width)
         self.pool: nn.Module = nn.MaxPool1d(3, 2, 1) if flat else nn.MaxPool2d(3, 2, 1)
-        # receptive field: each layer adds (kernel - 1) steps of the stride so far, half of them to the left
-        field, start, jump = kernel, -(kernel // 2), stride
-        field, start, jump = field + 2 * jump, start - jump, jump * 2
+        grid = Grid().through(kernel, stride).through(3, stride=2)
+        infos: list[FeatureInfo] = []
         channels, stages = width, []
         for stage, count in enumerate(_BLOCKS[depth]):
             blocks = []
@@ -134,16 +110,14 @@ class ResNet(nn.Module):
                 inside = width * 2**stage
                 blocks.append(_Block(flat, channels, inside, step, deep, kernels))
                 channels = inside * 4 if deep else inside
-                for size, jump_here in zip(
-                    kernels[:1] if deep else kernels, (jump, jump * step), strict=False
-                ):
-                    field, start = field + (size - 1) * jump_here, start - size // 2 * jump_here
-                jump *= step
+                grid = grid.through(kernels[0], step)
+                grid = grid if deep else grid.through(kernels[1])
             stages.append(nn.Sequential(*blocks))
+            infos.append(grid.info(f"stages.{stage}", channels))
         self.stages = nn.ModuleList(stages)
         self.dropout = nn.Dropout(dropout)
-        self.backbone, self.flat, self.channels, self.stride = backbone, flat, channels, jump
-        self.receptive_field, self.receptive_start = field, start
+        self.backbone, self.flat, self.channels, self.stride = backbone, flat, channels, grid.stride
+        self.feature_info = (*infos[:-1], grid.info("", channels, explained=True))
         if not flat:  # never called: the image network carries it along, and the reference counts it
             self.fc = nn.Linear(channels, _IMAGENET_CLASSES)
         for module in self.modules():
@@ -151,18 +125,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def columns(self, samples: int) -> int:
-        """Columns of the feature map.
-
-        Parameters
-        ----------
-        samples : int
-            Samples of the signals.
-
-        Returns
-        -------
-        int
-            Their number.
-        """
+        """Columns of the feature map of a signal."""
         return -(-samples // self.stride)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,42 +10,30 @@ from models_torch.protoecgnet.branches import BRANCHES
 from models_torch.protoecgnet.resnet import ResNet
 from models_torch.registry import register_model
 from utils.errors import UsageError, nearest
+from utils.model_registry import ModelCase
 
 
-@register_model
+@register_model(
+    title="ProtoECGNet's trunk",
+    doi="10.48550/arXiv.2504.08713",
+    parameters=3_930_757,
+    cases=(
+        ModelCase(
+            {"samples": 160, "leads": 3, "width": 4}, parameters=16_465, samples=(64, 333), leads=(1, 12)
+        ),
+        ModelCase(
+            {"samples": 640, "leads": 2, "width": 2, "branch": "rhythm", "bounded": True, "decimation": 5},
+            parameters=2_229,
+            name="rhythm at 500 Hz",
+            samples=(800,),
+        ),
+    ),
+)
 class ProtoECGNet_Trunk(nn.Module):
-    """A trunk of ProtoECGNet as a plain classifier; 3,857,040 parameters for rhythm with 16 classes.
+    """A trunk of ProtoECGNet as a plain classifier; the branch decides the backbone where none is named.
 
-    Takes standardised signals (B, samples, leads), returns logits (B, num_classes). The head reads the
-    average over time for ``resnet1d*``, all the columns for ``resnet*``, as in the reference.
-
-    Parameters
-    ----------
-    num_classes : int
-        Number of outputs.
-    samples : int
-        Samples of a record (1000 = 10 s at 100 Hz).
-    leads : int
-        Number of leads.
-    branch : str
-        The branch whose trunk it is; decides the backbone where none is named.
-    backbone : str
-        One of `BACKBONES`.
-    width : int
-        Channels of the first stage.
-    bounded : bool
-        Bounded receptive field, see `ResNet`.
-    dropout : float
-        Dropout between the third and the fourth stage.
-    decimation : int
-        5 for 500 Hz, see `ResNet`.
-    reference_layers : bool
-        Image layers of the reference, see `ResNet`.
-
-    Raises
-    ------
-    UsageError
-        Unknown branch or backbone.
+    The head reads the average over time for ``resnet1d*``, all the columns for ``resnet*``, as in the
+    reference. The other options are those of `ResNet`.
 
     References
     ----------
@@ -74,7 +62,12 @@ class ProtoECGNet_Trunk(nn.Module):
         self.averaged = backbone.startswith("resnet1d")
         columns = 1 if self.averaged else self.trunk.columns(samples)
         self.head = nn.Linear(self.trunk.channels * columns, num_classes)
+        self.feature_info = tuple(info.inside("trunk") for info in self.trunk.feature_info)
+
+    def features(self, signals: Tensor) -> Tensor:
+        """Map of the last stage: (B, samples, leads) -> (B, channels, columns)."""
+        return self.trunk(channels_first(signals, self.samples, self.leads, "protoecgnet_trunk"))
 
     def forward(self, signals: Tensor) -> Tensor:
-        x = self.trunk(channels_first(signals, self.samples, self.leads, "protoecgnet_trunk"))
+        x = self.features(signals)
         return self.head(x.mean(2) if self.averaged else torch.flatten(x, 1))

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from explain.engine.classifier import load_classifier, use_torch_backend
-from explain.engine.feature_maps import feature_layers
+from explain.engine.feature_maps import FeatureLayer
+from explain.methods import CannotExplain, explain
 from models_torch import create_model
+from models_torch.layers import recorded
 from tests.helpers.attribution_golden import arrays, classifier, narrow_model, ours
 from tests.helpers.attribution_models import KERAS, TORCH, check, small_classifier, small_signals
 from utils.errors import DataError, TwelveLeadError, UsageError
@@ -45,11 +47,12 @@ def test_every_method_on_every_keras_model(name, keras_report):
     assert f"checked {name}\n" in keras_report, keras_report[-3000:]
 
 
-@pytest.mark.torch
-def test_every_pytorch_model_is_here():
+def test_every_model_is_here():
+    from models_tf import list_models as list_keras
     from models_torch import list_models
 
     assert {name.split(" ")[0] for name in TORCH} == set(list_models())
+    assert {name.split(" ")[0] for name in KERAS} == set(list_keras())
 
 
 # ---- checkpoints ---------------------------------------------------------------------------------
@@ -145,15 +148,14 @@ def test_columns_stand_at_the_middle_of_what_they_see():
         for module in model.modules():
             if isinstance(module, torch.nn.Conv1d | torch.nn.Conv2d):
                 torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-        (layer,) = feature_layers(model.config, model)
-        seen: list[torch.Tensor] = []
-        handle = layer.source.register_forward_hook(lambda *call, seen=seen: seen.append(call[2]))
+        (info,) = (info for info in model.feature_info if info.explained)
+        layer = FeatureLayer(info, model.samples, 1, channels_last=False)
         ramp = torch.linspace(1, 2, model.config["samples"]).double()
         x = torch.stack([ramp, ramp.flip(0)])[:, :, None].requires_grad_(True)
-        model(x)
-        handle.remove()
-        columns, first = layer.arrange(seen[0]).sum(dim=(0, 1, 2, 3)), 0
-        for part in layer.centres(len(columns), x.shape[1]):
+        with recorded(model, [info.name]) as outputs:
+            model(x)
+        columns, first = layer.arrange(outputs[info.name]).sum(dim=(0, 1, 2, 3)), 0
+        for part in info.middles(len(columns)):
             middle = np.argmin(np.abs(part - x.shape[1] / 2))
             (gradient,) = torch.autograd.grad(columns[first + middle], x, retain_graph=True)
             weights = gradient.abs().sum(dim=(0, 2)).numpy()
@@ -165,16 +167,20 @@ def test_columns_stand_at_the_middle_of_what_they_see():
 
 @pytest.mark.torch
 def test_upsampling():
-    layer = small_classifier("resnet18").feature_layers[0]
+    info = small_classifier("resnet18").feature_layers[0].info
     values = torch.tensor([[[[0.0, 4.0, 2.0]]]])
-    centered = layer.lay_out(values, 96, 2, "centered")[0]
+    centered = FeatureLayer(info, 96, 2, channels_last=False).lay_out(values, "centered")[0]
     assert centered.shape == (96, 2) and torch.equal(centered[:, 0], centered[:, 1])
     expected = np.interp(np.arange(96), [0, 32, 64], [0, 4, 2])
     np.testing.assert_allclose(centered[:, 0], expected, atol=1e-6)
-    nearest = layer.lay_out(values, 97, 2, "nearest")[0, :, 1]
+    nearest = FeatureLayer(info, 97, 2, channels_last=False).lay_out(values, "nearest")[0, :, 1]
     np.testing.assert_array_equal(nearest, [[0, 4, 2][t * 3 // 97] for t in range(97)])
 
 
 @pytest.mark.torch
-def test_an_unknown_architecture_has_no_columns():
-    assert feature_layers({"name": "my_own"}, torch.nn.Identity()) == ()
+def test_gradcam_of_a_model_without_feature_info_says_what_it_lacks():
+    model = create_model("resnet18", num_classes=2, samples=160, leads=3, widths=(4, 4, 4, 4))
+    model.feature_info = ()
+    subject = classifier(model)
+    with pytest.raises(CannotExplain, match="give the model feature_info"):
+        explain(subject, "gradcam", small_signals(), np.zeros(3, int))

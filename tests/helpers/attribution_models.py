@@ -15,39 +15,26 @@ import torch
 from explain.engine.classifier import Classifier, load_classifier
 from explain.engine.feature_maps import FeatureLayer
 from explain.methods import CannotExplain, Settings, explain, list_methods
+from models_tf import list_models as list_keras
+from models_tf import model_info as keras_info
+from models_torch import list_models as list_torch
+from models_torch import model_info as torch_info
 from tests.helpers.attribution_golden import classifier
+from utils.model_registry import ModelCase
 
-_BRANCH = {"samples": 160, "leads": 3, "width": 4, "proto_dim": 8}
-TORCH: dict[str, dict[str, Any]] = {
-    "resnet18": {"samples": 160, "leads": 3, "widths": (4, 4, 8, 8)},
-    "resnet18 lead-aware": {"samples": 160, "leads": 3, "widths": (4, 4, 8, 8), "lead_aware": True},
-    "resnet101": {"samples": 160, "leads": 3, "width": 4, "blocks": (1, 1, 1, 1)},
-    "ecgnet": {"samples": 160, "leads": 3, "filters": 4, "blocks": 9, "lstm_units": 4},
-    "protoecgnet": _BRANCH,
-    "protoecgnet rhythm": {**_BRANCH, "branch": "rhythm"},
-    "protoecgnet_trunk": {"samples": 160, "leads": 3, "width": 4},
-    "protoecgnet_fusion": {
-        "samples": 160,
-        "leads": 3,
-        "branches": [
-            {"num_classes": 3, **_BRANCH, "branch": branch} for branch in ("rhythm", "morphology", "global")
-        ],
-    },
-}
-_ATTENTION = {"leads": 3, "window": 40, "filters": 4, "lstm_units": 4, "attention_units": 4}
-KERAS: dict[str, dict[str, Any]] = {
-    "imle_net": {"samples": 160, **_ATTENTION},
-    "imle_net on crops": {"samples": 80, **_ATTENTION},
-    "mousavi": {"samples": 160, "leads": 3, "window": 40, "filters": (4, 8), "lstm_units": 4},
-    "mousavi reference": {
-        **{"samples": 160, "leads": 3, "window": 40, "filters": (4, 8), "lstm_units": 4},
-        "window_layout": "reference",
-    },
-    "rajpurkar": {"samples": 160, "leads": 3, "filters": 4, "blocks": 4, "kernel": 6},
-}
+
+def _cases(names: list[str], info: Any) -> dict[str, ModelCase]:
+    """Cases of the registered models that read 160 samples of 3 leads."""
+    cases = {f"{name} {case.name}".strip(): case for name in names for case in info(name).cases}
+    return {name: c for name, c in cases.items() if (c.options["samples"], c.options["leads"]) == (160, 3)}
+
+
+TORCH = _cases(list_torch(), torch_info)
+KERAS = _cases(list_keras(), keras_info)
+KERAS["imle_net on crops"] = ModelCase({**KERAS["imle_net"].options, "samples": 80}, parameters=0)
 # what these methods need, and which of the small models have it
 CANNOT = {
-    "attention": {*TORCH, "mousavi", "mousavi reference", "rajpurkar"},
+    "attention": {*TORCH, *KERAS} - {"imle_net", "imle_net on crops"},
     **{
         name: set()
         for name in ("saliency", "input_gradient", "integrated_gradients", "guided_backprop", "gradcam")
@@ -59,7 +46,7 @@ NOT_SMOOTH = {"protoecgnet", "protoecgnet rhythm", "protoecgnet_fusion"}  # a co
 
 def small_classifier(name: str) -> Classifier:
     """A classifier with random weights whose kernels are not all of one kind."""
-    architecture, options = name.split(" ")[0], {**TORCH, **KERAS}[name]
+    architecture, options = name.split(" ")[0], {**TORCH, **KERAS}[name].options
     torch.manual_seed(0)
     if name in KERAS:
         import keras

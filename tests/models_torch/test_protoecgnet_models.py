@@ -207,10 +207,11 @@ def test_a_window_equal_to_an_l2_prototype_has_distance_zero():
 def test_receptive_field_is_what_the_gradients_say(bounded, field):
     torch.manual_seed(0)
     trunk = ResNet("resnet18", leads=2, width=16, bounded=bounded)
-    assert trunk.receptive_field == field and trunk.stride == 32
+    info = trunk.feature_info[-1]
+    assert info.receptive_field == field and trunk.stride == info.stride == 32
     column = 16
     start, stop = influence(trunk, 1000, column)
-    expected = column * 32 + trunk.receptive_start
+    expected = column * 32 + info.start
     # the outermost samples may count for nothing by chance (max-pooling, ReLU), never others for something
     assert expected <= start <= expected + 8 and expected + field - 8 <= stop <= expected + field
 

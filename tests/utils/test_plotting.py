@@ -9,7 +9,7 @@ from PIL import Image
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import DataError, UsageError
-from utils.plotting.ecg import attention_heat, plot_channels, plot_ecg
+from utils.plotting.ecg import plot_channels, plot_ecg
 
 
 def ecg(seconds=10.0, sampling_rate=100, tallest=1.5):
@@ -19,10 +19,10 @@ def ecg(seconds=10.0, sampling_rate=100, tallest=1.5):
     return beat[:, None] * np.linspace(-1, 1, 12) * tallest + 0.4
 
 
-def softmaxes(seed=0):
-    rng = np.random.default_rng(seed)
-    beat, rhythm, channel = (np.exp(rng.normal(size=s)) for s in ((12, 20, 13), (12, 20), (12,)))
-    return (level / level.sum(axis=-1, keepdims=True) for level in (beat, rhythm, channel))
+def shares(seed=0):
+    """A heatmap (1000, 12) that sums to 1."""
+    values = np.exp(np.random.default_rng(seed).normal(size=(1000, 12)))
+    return values / values.sum()
 
 
 def texts(figure):
@@ -94,7 +94,7 @@ def test_an_artefact_beyond_the_paper_is_announced():
 
 
 def test_colour_bar_covers_exactly_what_is_drawn(tmp_path):
-    heat = attention_heat(*softmaxes(), 1000) * 12000
+    heat = shares() * 12000
     figure = plot_ecg(ecg(), 100, tmp_path / "a.png", heat=heat, heat_label="attention (1 = uniform)")
     meshes = [c for c in figure.axes[0].collections if isinstance(c, QuadMesh)]
     assert len(meshes) == 12
@@ -142,11 +142,11 @@ def test_constant_heat_can_be_drawn(tmp_path, value):
 
 
 def test_same_input_same_bytes(tmp_path):
-    heat = attention_heat(*softmaxes(), 1000)
-    shares = heat.sum(axis=0)
+    heat = shares()
+    by_lead = heat.sum(axis=0)
     for name in ("a", "b"):
         plot_ecg(ecg(), 100, tmp_path / f"{name}.png", heat=heat)
-        plot_channels(shares, tmp_path / f"{name}_c.png", tmp_path / f"{name}_c.html")
+        plot_channels(by_lead, tmp_path / f"{name}_c.png", tmp_path / f"{name}_c.html")
     for suffix in (".png", "_c.png", "_c.html"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
@@ -171,41 +171,6 @@ def test_bad_input_is_named():
         plot_ecg(signals, 0, None)
     with pytest.raises(UsageError, match="120 s"):
         plot_ecg(signals, 1, None)
-
-
-def test_attention_heat_keeps_the_mass_of_every_window():
-    beat, rhythm, channel = softmaxes(1)
-    heat = attention_heat(beat, rhythm, channel, 1000)
-    assert heat.shape == (1000, 12) and (heat > 0).all()
-    assert heat.sum() == pytest.approx(1, abs=1e-12)
-    windows = heat.T.reshape(12, 20, 50).sum(axis=2)
-    np.testing.assert_allclose(windows, rhythm * channel[:, None], atol=1e-15)
-    np.testing.assert_allclose(heat.sum(axis=0), channel, atol=1e-15)
-
-
-def test_attention_heat_puts_positions_on_their_samples():
-    _, rhythm, channel = softmaxes()
-    for position in (0, 5, 12):
-        beat = np.zeros((12, 20, 13))
-        beat[..., position] = 1
-        window = attention_heat(beat, rhythm, channel, 1000)[100:150, 2]
-        owned = range(4 * position, min(4 * position + 4, 50))
-        assert int(window.argmax()) in owned
-        assert window[[i for i in range(50) if abs(i - (4 * position + 1.5)) > 4]].max() == 0
-    uniform = attention_heat(
-        np.full((12, 20, 13), 1 / 13), np.full((12, 20), 1 / 20), np.full(12, 1 / 12), 1000
-    )
-    np.testing.assert_allclose(uniform * uniform.size, 1, atol=1e-12)
-
-
-def test_attention_heat_refuses_what_is_no_attention():
-    beat, rhythm, channel = softmaxes()
-    with pytest.raises(DataError, match="rhythm attention"):
-        attention_heat(beat, rhythm * 2, channel, 1000)
-    with pytest.raises(DataError, match="do not fit"):
-        attention_heat(beat, rhythm[:, :-1], channel, 1000)
-    with pytest.raises(DataError, match="20 equal windows"):
-        attention_heat(beat, rhythm, channel, 1001)
 
 
 def test_channel_pictures(tmp_path):

@@ -159,35 +159,6 @@ def plot_ecg(
     return figure
 
 
-def attention_heat(beat: np.ndarray, rhythm: np.ndarray, channel: np.ndarray, samples: int) -> np.ndarray:
-    """Share of attention of every sample: beat x rhythm x channel, a distribution over the whole record.
-
-    The positions inside a window are interpolated to its samples: position j of a network that strides by s
-    stands for samples j*s to j*s + s - 1, so it sits at their middle; beyond the outermost middles its value
-    is held. Each window is then scaled to its mass rhythm x channel.
-
-    Shapes: beat (12, windows, positions), rhythm (12, windows), channel (12,) -> (samples, 12).
-    """
-    beat, rhythm, channel = (np.asarray(a, dtype=np.float64) for a in (beat, rhythm, channel))
-    if beat.ndim != 3 or rhythm.shape != beat.shape[:2] or channel.shape != beat.shape[:1]:
-        raise DataError(
-            f"attention shapes do not fit: beat {beat.shape}, rhythm {rhythm.shape}, {channel.shape}"
-        )
-    for name, level in (("beat", beat), ("rhythm", rhythm), ("channel", channel)):
-        if not (level >= 0).all() or not np.allclose(level.sum(axis=-1), 1, atol=1e-3):
-            raise DataError(f"the {name} attention is not a softmax: it must be >= 0 and sum to 1")
-    leads, windows, positions = beat.shape
-    if samples % windows:
-        raise DataError(f"{samples} samples cannot be cut into {windows} equal windows")
-    window = samples // windows
-    stride = math.ceil(window / positions)
-    middles = np.arange(positions) * stride + (stride - 1) / 2
-    fine = np.array([np.interp(np.arange(window), middles, values) for values in beat.reshape(-1, positions)])
-    fine = fine.reshape(leads, windows, window)
-    fine *= (rhythm * channel[:, None])[:, :, None] / fine.sum(axis=2, keepdims=True)
-    return fine.reshape(leads, samples).T
-
-
 def plot_channels(
     importance: np.ndarray,
     path_png: str | os.PathLike,
