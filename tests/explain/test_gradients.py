@@ -194,7 +194,7 @@ CLASSIFIER = small_classifier("resnet18")
         ({"targets": np.array([0, 1])}, UsageError, "3 whole numbers"),
         ({"seeds": np.array([1, 2])}, UsageError, "one number >= 0 for each of 3 windows"),
         ({"seeds": np.array([1, 2, -3])}, UsageError, "one number >= 0"),
-        ({"name": "attention"}, CannotExplain, "attention is what IMLE-Net computes"),
+        ({"name": "attention"}, CannotExplain, "attention is what a model such as IMLE-Net"),
     ],
 )
 def test_wrong_input_is_refused(change, kind, message):
