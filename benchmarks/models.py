@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+from training.model_info import model_info
+from utils.errors import UsageError
+from utils.model_registry import ModelInfo
+
 # Reddy et al., IMLE-Net, IEEE SMC 2021, pp. 1068-1074, trained and tested on the folds of the whole PTB-XL.
 SOURCE = "10.1109/SMC52423.2021.9658706"
 PUBLISHED_RECORDS, PUBLISHED_TRAINING = 21837, 17090  # PTB-XL 1.0.1 and 1.0.2
-_TITLES = {
-    "imle_net": "IMLE-Net",
-    "rajpurkar": "Rajpurkar",
-    "ecgnet": "ECGNet",
-    "resnet101": "ResNet101",
-    "mousavi": "Mousavi",
-    "resnet18": "ResNet-18",
-}
-_PUBLISHED = {
-    "imle_net": {"macro_roc_auc": 0.9216, "mean_accuracy_percent": 88.85, "max_f1": 0.8057},
-    "rajpurkar": {"macro_roc_auc": 0.9155, "mean_accuracy_percent": 87.91, "max_f1": 0.7895},
-    "ecgnet": {"macro_roc_auc": 0.9101, "mean_accuracy_percent": 87.35, "max_f1": 0.7712},
-    "resnet101": {"macro_roc_auc": 0.8952, "mean_accuracy_percent": 86.78, "max_f1": 0.7558},
-    "mousavi": {"macro_roc_auc": 0.8654, "mean_accuracy_percent": 84.19, "max_f1": 0.7315},
-}
+
+
+def _info(model: str) -> ModelInfo | None:
+    """Properties of a model; None for one that is not registered here, such as a plugin's."""
+    try:
+        return model_info(model)
+    except UsageError:
+        return None
 
 
 def title(model: str) -> str:
     """Name of a model in tables; the registered name where nothing better is known."""
-    return _TITLES.get(model, model)
+    info = _info(model)
+    return info.title if info else model
 
 
 def published(model: str, task: str) -> dict[str, float]:
     """Scores that the paper of a model reports for a task; empty where there are none."""
-    return _PUBLISHED.get(model, {}) if task == "superdiagnostic" else {}
+    info = _info(model)
+    return next((dict(entry.scores) for entry in info.published if entry.task == task), {}) if info else {}
 
 
 def order(model: str) -> tuple[float, str]:

@@ -52,7 +52,7 @@ def _residual_block(x, filters: int, stride: int, kernel: int, momentum: float):
     published=(
         Published(
             "superdiagnostic",
-            {"macro_roc_auc": 0.9216, "accuracy": 88.85, "max_f1": 0.8057},
+            {"macro_roc_auc": 0.9216, "mean_accuracy_percent": 88.85, "max_f1": 0.8057},
             "10.1109/SMC52423.2021.9658706",
         ),
     ),

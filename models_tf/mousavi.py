@@ -23,7 +23,7 @@ WINDOW_LAYOUTS = ("time", "reference")
     published=(
         Published(
             "superdiagnostic",
-            {"macro_roc_auc": 0.8654, "accuracy": 84.19, "max_f1": 0.7315},
+            {"macro_roc_auc": 0.8654, "mean_accuracy_percent": 84.19, "max_f1": 0.7315},
             "10.1109/SMC52423.2021.9658706",
         ),
     ),

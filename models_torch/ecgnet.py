@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
     published=(
         Published(
             "superdiagnostic",
-            {"macro_roc_auc": 0.9101, "accuracy": 87.35, "max_f1": 0.7712},
+            {"macro_roc_auc": 0.9101, "mean_accuracy_percent": 87.35, "max_f1": 0.7712},
             "10.1109/SMC52423.2021.9658706",
         ),
     ),

@@ -50,7 +50,7 @@ class Bottleneck(nn.Module):
     published=(
         Published(
             "superdiagnostic",
-            {"macro_roc_auc": 0.8952, "accuracy": 86.78, "max_f1": 0.7558},
+            {"macro_roc_auc": 0.8952, "mean_accuracy_percent": 86.78, "max_f1": 0.7558},
             "10.1109/SMC52423.2021.9658706",
         ),
     ),

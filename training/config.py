@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from databases import list_databases
 from preprocessing.targets.ptbxl import canonical_task, tasks
 from preprocessing.transforms.augmentation import Augmentation
+from training.model_info import model_info
 from utils.config import Options, check_values, first_words, option, parse
 from utils.errors import UsageError
 from utils.yaml_files import read_mapping
@@ -260,6 +261,5 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         raise UsageError(
             "--run pretrained is where the weights live that come with the repository: choose another"
         )
-    # Rajpurkar et al. clip the gradient norm at 1; the other references do not clip.
-    clip = config.clip_norm if config.clip_norm >= 0 else (1.0 if config.model == "rajpurkar" else 0.0)
+    clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
     return dataclasses.replace(config, run=name, clip_norm=clip)
