@@ -72,10 +72,9 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
     Returns
     -------
     dict of ndarray or None
-        ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heatmap`` (T,
-            12),
-        the share of every sample, summing to 1; None for models without attention, and for those trained on
-        crops that do not divide the record.
+        ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heatmap``
+        (T, 12), the share of every sample, summing to 1; None for models without attention, and for those
+        trained on crops that do not divide the record.
     """
     reads = predictor.card["model"].get("samples", 0)
     if not hasattr(predictor.model, "attention") or len(recording.signal) % reads:
