@@ -127,6 +127,8 @@ class RecordReader:
     ``sampling_rate``: what the headers must say, in Hz.
     """
 
+    dtype = np.dtype("<i2")
+
     def __init__(
         self,
         data_dir: str | os.PathLike,

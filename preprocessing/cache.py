@@ -1,51 +1,82 @@
 """One array in one file instead of tens of thousands of small files.
 
-The recordings of a database are read and verified once and kept as ``ptbxl_<rate>hz_<source>.npy`` (int16
-microvolts) with a JSON sidecar of the same name. `<source>` is a fingerprint of the list of records and of
-the size and time of each file, so another state of the database never meets an old cache. The sidecar is
-written last: without it there is no cache, whenever the process dies.
+The recordings of a database are read and verified once and kept as ``<name>_<source>.npy`` with a JSON
+sidecar of the same name. `<source>` is a fingerprint of the list of records and of the size and time of each
+file, so another state of the database never meets an old cache. The sidecar is written last: without it there
+is no cache, whenever the process dies. It holds the digest of each recording, which is compared when the
+recording is first read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from databases.ptbxl_signals import RecordReader, file_states
-from databases.wfdb_files import UNITS_PER_MV
 from preprocessing.signals import SampleFile, waveform_digest
 from utils.errors import DataError
 from utils.files import atomic_path, read_json, write_json
 
 FORMAT = 1
 CACHE_VARIABLE = "TWELVELEAD_CACHE"
+UNITS_PER_MV = {np.dtype("<i2"): 1000, np.dtype("<f4"): 1}  # of the stored samples
+
+logger = logging.getLogger(__name__)
+
+
+class Reader(Protocol):
+    """What a cache is made from.
+
+    ``shape`` (N, T, leads) and ``dtype`` (int16 microvolts or float32 millivolts) of all recordings together.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Recordings in order, shape (n, T, leads); a buffer may be used again."""
+
+
+class CachedFile(SampleFile):
+    """The array of a cache; each recording is compared with its digest when it is first read."""
+
+    def __init__(self, path: Path, digests: np.ndarray, verified: bool = False) -> None:
+        super().__init__(path)
+        self._digests = digests
+        self._verified = np.full(len(digests), verified)
+
+    def _check(self, row: int, samples: np.ndarray) -> None:
+        if self._verified[row]:
+            return
+        if waveform_digest(samples) != self._digests[row]:
+            path = Path(self._path)
+            with contextlib.suppress(OSError):
+                path.with_suffix(".json").unlink()
+            raise DataError(
+                f"{path} is damaged: recording {row} is not what was written. The cache is discarded; "
+                "run the command again, which makes a new one, and check the disk"
+            )
+        self._verified[row] = True
 
 
 @dataclass(frozen=True)
 class CachedSignals:
     """The recordings of a database.
 
-    ``samples`` (N, T, 12): microvolts.
+    ``samples`` (N, T, leads): int16 microvolts or float32 millivolts.
     ``digests`` (N,): fingerprint of each recording.
     """
 
-    samples: SampleFile
+    samples: CachedFile
     digests: np.ndarray
-
-
-def _source_fingerprint(
-    ecg_ids: Sequence[int], filenames: Sequence[str], rate: int, states: np.ndarray
-) -> str:
-    listed = json.dumps([FORMAT, rate, [int(i) for i in ecg_ids], list(filenames)])
-    return hashlib.sha256(listed.encode() + states.tobytes()).hexdigest()
 
 
 def _folder_of(base: Path, data_dir: Path) -> Path:
@@ -54,7 +85,7 @@ def _folder_of(base: Path, data_dir: Path) -> Path:
 
 
 def cache_folders(data_dir: str | os.PathLike, cache_dir: str | os.PathLike | None = None) -> list[Path]:
-    """Tell where a cache of the database may lie."""
+    """List where a cache of the database may lie."""
     data_dir = Path(data_dir)
     named = cache_dir or os.environ.get(CACHE_VARIABLE)
     if named:
@@ -75,36 +106,37 @@ def _writable(folder: Path) -> bool:
     return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & 0o222)
 
 
-def _open(path: Path, source: str, count: int) -> CachedSignals | None:
+def _open(path: Path, source: str, count: int, just_written: bool = False) -> CachedSignals | None:
     """The cache at `path`, or None if it is absent, incomplete or not what its sidecar describes."""
     sidecar = path.with_suffix(".json")
     if not (os.path.isfile(path) and os.path.isfile(sidecar)):
         return None
     try:
         card = read_json(sidecar)
-        samples = SampleFile(path)
         digests = np.asarray(card["digests"], dtype="<U32")
+        if digests.shape != (count,):
+            return None
+        samples = CachedFile(path, digests, just_written)
         state = path.stat()
         if (
             card["source"] != source
             or list(samples.shape) != card["shape"]
             or len(samples) != count
-            or digests.shape != (count,)
             or state.st_size != card["bytes"]
         ):
             return None
-        touched = state.st_mtime_ns != card["mtime_ns"]
+        if state.st_mtime_ns != card["mtime_ns"]:  # copied or changed: check now, not in the middle of a run
+            for row in range(count):
+                samples[row]
     except (DataError, KeyError, TypeError, ValueError, EOFError, OSError):
-        return None
-    if touched and any(waveform_digest(samples[i]) != digest for i, digest in enumerate(digests)):
         return None
     return CachedSignals(samples, digests)
 
 
-def _write(path: Path, reader: RecordReader, card: dict) -> None:
+def _write(path: Path, reader: Reader, card: dict[str, Any]) -> None:
     digests = []
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        header = {"descr": "<i2", "fortran_order": False, "shape": reader.shape}
+        header = {"descr": reader.dtype.str, "fortran_order": False, "shape": reader.shape}
         np.lib.format.write_array_header_1_0(file, header)
         for block in reader.blocks():
             digests += [waveform_digest(samples) for samples in block]
@@ -122,8 +154,8 @@ def _write(path: Path, reader: RecordReader, card: dict) -> None:
 def _remove_leftovers(path: Path, prefix: str) -> None:
     """Delete caches of other states of the database, and what killed processes left, both after an hour.
 
-    What is younger may be in the hands of another process: one that leaves out missing records, for example,
-    sees another state of the same folder.
+    Younger ones may be in use by another process: one that leaves out missing records, for example, sees
+    another state of the same folder.
     """
     others = [old for old in path.parent.glob(f"{prefix}*") if old.stem != path.stem]
     for other in [*others, *path.parent.glob(f".partial-*{prefix}*")]:
@@ -132,38 +164,55 @@ def _remove_leftovers(path: Path, prefix: str) -> None:
                 other.unlink()
 
 
-def open_signals(
+def _file_name(name: str, source: str) -> str:
+    return f"{name}_{source[:16]}.npy"
+
+
+def find_cache(
     data_dir: str | os.PathLike,
-    ecg_ids: Sequence[int],
-    filenames: Sequence[str],
-    sampling_rate: int,
+    name: str,
+    source: str,
+    count: int,
     cache_dir: str | os.PathLike | None = None,
+) -> CachedSignals | None:
+    """Open the recordings of a database from the cache, if there is one."""
+    for folder in cache_folders(data_dir, cache_dir):
+        cached = _open(folder / _file_name(name, source), source, count)
+        if cached is not None:
+            return cached
+    return None
+
+
+def open_cache(
+    data_dir: str | os.PathLike,
+    name: str,
+    source: str,
+    count: int,
+    make_reader: Callable[[], Reader],
+    cache_dir: str | os.PathLike | None = None,
+    **description: Any,
 ) -> CachedSignals:
-    """Open the recordings of a database from the cache, and make the cache first where there is none."""
-    states = file_states(data_dir, filenames)
-    source = _source_fingerprint(ecg_ids, filenames, sampling_rate, states)
-    prefix = f"ptbxl_{sampling_rate}hz_"
+    """Open the recordings of a database from the cache, and make the cache first where there is none.
+
+    ``name``: of the file, such as ``ptbxl_100hz``; a cache of another source under this name is replaced.
+    ``source``: fingerprint of the records and files.
+    ``description``: further entries of the sidecar.
+    """
+    cached = find_cache(data_dir, name, source, count, cache_dir)
+    if cached is not None:
+        return cached
     folders = cache_folders(data_dir, cache_dir)
-    for folder in folders:
-        found = _open(folder / f"{prefix}{source[:16]}.npy", source, len(ecg_ids))
-        if found is not None:
-            return found
     folder = next((f for f in folders if _writable(f)), folders[-1])
     if folder != folders[0]:
-        print(
+        logger.info(
             f"{data_dir} is read-only: its recordings are cached in {folder} (choose with {CACHE_VARIABLE})"
         )
-    path = folder / f"{prefix}{source[:16]}.npy"
-    card = {
-        "format": FORMAT,
-        "source": source,
-        "sampling_rate": sampling_rate,
-        "units_per_mv": UNITS_PER_MV,
-        "ecg_ids": [int(i) for i in ecg_ids],
-    }
-    _write(path, RecordReader(data_dir, ecg_ids, filenames, sampling_rate), card)
-    _remove_leftovers(path, prefix)
-    made = _open(path, source, len(ecg_ids))
-    if made is None:
+    path = folder / _file_name(name, source)
+    reader = make_reader()
+    card = {"format": FORMAT, "source": source, "units_per_mv": UNITS_PER_MV[reader.dtype], **description}
+    _write(path, reader, card)
+    _remove_leftovers(path, f"{name}_")
+    cached = _open(path, source, count, just_written=True)
+    if cached is None:
         raise DataError(f"{path} was written but cannot be read back: check the disk")
-    return made
+    return cached

@@ -1,66 +1,31 @@
-"""PTB-XL from its folder to a dataset ready for training."""
+"""PTB-XL from its folder to a dataset, through the fast reader of its own layout."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
+import logging
 import os
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from databases.ptbxl import MI_REFERENCE_SPLITS, SPLIT_NAMES, read_database, read_statements, release_of
-from databases.ptbxl_signals import file_states
-from preprocessing.cache import open_signals
+from databases import open_database
+from databases.ptbxl import release_of
+from databases.ptbxl_signals import RecordReader, file_states
+from preprocessing.assembly import SplitOptions, assemble, check_choices
+from preprocessing.cache import FORMAT, CachedSignals, open_cache
 from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
-from preprocessing.splits import SPLITS, check_patients
-from preprocessing.targets.ptbxl import build_labels, canonical_task, multilabel
-from utils.errors import DataError, UsageError
+from preprocessing.targets import TargetOptions, find_targets
+from utils.ecg import LEADS
+from utils.errors import DataError
 
+SECONDS = 10
 
-def _drop_missing(database: pd.DataFrame, data_dir: str | os.PathLike) -> pd.DataFrame:
-    states = file_states(data_dir, list(database["filename"]))
-    there = (states[:, 0] >= 0) & (states[:, 2] >= 0)
-    if not there.any():
-        raise DataError(f"none of the {len(database)} recordings listed is in {data_dir}: download them")
-    if not there.all():
-        print(f"{(~there).sum()} of {len(database)} records listed are not in {data_dir} and are left out")
-    return database[there]
-
-
-def cross_split_duplicates(dataset: Dataset) -> list[tuple[int, ...]]:
-    """Find recordings that are equal sample by sample and lie in different splits."""
-    table = pd.DataFrame({"digest": dataset.digests, "split": dataset.splits, "ecg_id": dataset.ids})
-    table = table[table["digest"].duplicated(keep=False)]
-    groups = [group for _, group in table.groupby("digest") if group["split"].nunique() > 1]
-    return sorted(tuple(sorted(set(group["ecg_id"].tolist()))) for group in groups)
-
-
-def _check_duplicates(dataset: Dataset, on_duplicates: str) -> None:
-    groups = cross_split_duplicates(dataset)
-    if not groups:
-        return
-    listed = "; ".join(" = ".join(map(str, group)) for group in groups[:10])
-    listed += "; ..." if len(groups) > 10 else ""
-    message = f"{len(groups)} recordings occur identically in more than one split (ecg_id {listed})"
-    if on_duplicates == "error":
-        raise DataError(f"{message}: PTB-XL 1.0.3 removed its duplicates, use that release")
-    print(f"warning: {message}; PTB-XL 1.0.3 removed its duplicates, use that release")
-
-
-def _check_splits(dataset: Dataset) -> None:
-    wanted = ("train", "test") if dataset.task == "mi_reference" else SPLITS
-    empty = [name for name in wanted if not (dataset.splits == name).any()]
-    if empty:
-        listed = ", ".join(f"{name} ({dataset.split_names[name]})" for name in empty)
-        folds = np.unique(np.asarray(dataset.folds)).tolist()
-        raise DataError(
-            f"no record of task {dataset.task} is in {listed}: all {len(dataset)} labelled records are in "
-            f"folds {folds}. Use a database with records in every fold"
-        )
-    absent = ~dataset.targets[dataset.splits == "train"].any(axis=0)
-    if absent.any():
-        names = [name for name, missing in zip(dataset.classes, absent, strict=True) if missing]
-        print(f"task {dataset.task}: no training record has {', '.join(names)}; no model can learn that")
+logger = logging.getLogger(__name__)
 
 
 def load_ptbxl(
@@ -71,6 +36,12 @@ def load_ptbxl(
     cache_dir: str | os.PathLike | None = None,
     on_duplicates: str = "report",
     on_missing: str = "error",
+    *,
+    keep_unlabeled: bool = False,
+    split: str = "official",
+    folds: int = 5,
+    fold: int = 1,
+    database: str = "ptbxl",
 ) -> Dataset:
     """Load PTB-XL, or any database in its layout.
 
@@ -87,7 +58,7 @@ def load_ptbxl(
     sampling_rate : int
         100 or 500 Hz.
     min_likelihood : float
-        A diagnostic code counts from this likelihood on (0 to 100); 0 counts every listed code.
+        A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
     cache_dir : path-like, optional
         Where the cache goes; default ``$TWELVELEAD_CACHE``, else ``<data_dir>/.twelvelead_cache``, else (a
         read-only database) the user's cache folder.
@@ -95,6 +66,14 @@ def load_ptbxl(
         What to do about equal recordings in different splits.
     on_missing : {"error", "drop"}
         What to do about listed records whose files are absent (a partial download).
+    keep_unlabeled : bool
+        Keep records without any class.
+    split : {"official", "kfold"}
+        Folds 1-8, 9 and 10 of the database, or k-fold: folds of whole patients, stratified by label.
+    folds, fold : int
+        Number of folds of k-fold, and the one to test on, from 1.
+    database : str
+        Name of the database; of a registered one in this layout.
 
     Returns
     -------
@@ -113,40 +92,51 @@ def load_ptbxl(
     Wagner et al., PTB-XL, a large publicly available electrocardiography dataset, Scientific Data 7, 154
     (2020), doi:10.1038/s41597-020-0495-6.
     """
-    task = canonical_task(task)
-    if on_duplicates not in ("report", "error"):
-        raise UsageError(f"on_duplicates is 'report' or 'error', not '{on_duplicates}'")
-    if on_missing not in ("error", "drop"):
-        raise UsageError(f"on_missing is 'error' or 'drop', not '{on_missing}'")
-    database = read_database(data_dir, sampling_rate)
-    version = release_of(data_dir, len(database))
-    if on_missing == "drop":
-        database = _drop_missing(database, data_dir)
-    # labels first: a wrong option should fail before a minute of reading
-    table = build_labels(database, read_statements(data_dir), task, min_likelihood)
-    cached = open_signals(
-        data_dir, database.index.to_numpy(), list(database["filename"]), sampling_rate, cache_dir
-    )
-    chosen = database.iloc[table.rows]
-    dataset = Dataset(
-        signals=ScaledSignals(cached.samples, table.rows),
-        targets=table.labels,
-        classes=table.classes,
-        ids=chosen.index.to_numpy(),
-        patients=chosen["patient_id"].to_numpy(),
-        splits=table.splits,
+    target_set = find_targets(task, database)
+    options = SplitOptions(split, folds, fold, on_duplicates)
+    check_choices(on_missing=on_missing)
+    opened = open_database(database, data_dir, sampling_rate=sampling_rate)
+    records = opened.records
+    version = release_of(data_dir, len(records))
+    present = np.full(len(records), True) if on_missing == "error" else _present(records, data_dir)
+    # targets first: a wrong option should fail before a minute of reading
+    shape = TargetOptions(sampling_rate, SECONDS * sampling_rate, LEADS, min_likelihood, keep_unlabeled)
+    targets = target_set.build(opened, shape)
+    cached = _open_signals(data_dir, records[present], sampling_rate, cache_dir)
+    return assemble(
+        opened,
+        target_set,
+        targets,
+        ScaledSignals(cached.samples),
+        cached.digests,
+        present,
+        options,
         sampling_rate=sampling_rate,
-        task=task,
-        kind="multilabel" if multilabel(task) else "multiclass",
-        name="ptbxl",
-        split_names=MI_REFERENCE_SPLITS if task == "mi_reference" else SPLIT_NAMES,
-        selection="test" if task == "mi_reference" else "val",
-        settings={"reference": True} if task == "mi_reference" else {},
-        folds=chosen["strat_fold"].to_numpy(),
-        digests=np.asarray(cached.digests)[table.rows],
+        leads=LEADS,
         version=version,
     )
-    _check_splits(dataset)
-    check_patients(dataset)
-    _check_duplicates(dataset, on_duplicates)
-    return dataset
+
+
+def _present(records: pd.DataFrame, data_dir: str | os.PathLike) -> np.ndarray:
+    """Which records have both of their files."""
+    states = file_states(data_dir, list(records["path"]))
+    present = (states[:, 0] >= 0) & (states[:, 2] >= 0)
+    if not present.any():
+        raise DataError(f"none of the {len(records)} recordings listed is in {data_dir}: download them")
+    if not present.all():
+        logger.info(
+            f"{(~present).sum()} of {len(records)} records listed are not in {data_dir} and are left out"
+        )
+    return present
+
+
+def _open_signals(
+    data_dir: str | os.PathLike, records: pd.DataFrame, rate: int, cache_dir: str | os.PathLike | None
+) -> CachedSignals:
+    ids: list[Any] = records.index.tolist()
+    paths = list(records["path"])
+    listed = json.dumps([FORMAT, rate, ids, paths])
+    source = hashlib.sha256(listed.encode() + file_states(data_dir, paths).tobytes()).hexdigest()
+    reader = functools.partial(RecordReader, data_dir, ids, paths, rate)
+    name = f"ptbxl_{rate}hz"
+    return open_cache(data_dir, name, source, len(ids), reader, cache_dir, sampling_rate=rate, ecg_ids=ids)

@@ -1,4 +1,4 @@
-"""Signals that stay int16 on disk and become float32 millivolts when they are asked for."""
+"""Signals that stay as they are stored and become float32 millivolts when they are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from utils.errors import DataError
 
 
 class SampleFile:
-    """The int16 array of a .npy file, of which only the recordings asked for are read.
+    """The int16 or float32 array of a .npy file, of which only the indexed recordings are read.
 
     A memory map would do the same, but every page it touched stays in the process's memory until the system
     needs it: after an epoch, all of the file. Indexing copies; threads and forked processes may share it.
@@ -22,18 +22,17 @@ class SampleFile:
     ``path``: the file, in .npy format 1.0. It stays open, so that another process may remove it.
     """
 
-    dtype = np.dtype("<i2")
-
     def __init__(self, path: str | os.PathLike) -> None:
         self._path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed when nobody holds this object)
         weakref.finalize(self, self._file.close)
         if np.lib.format.read_magic(self._file) != (1, 0):
             raise ValueError(f"{path} is not in .npy format 1.0")
-        self.shape, by_columns, dtype = np.lib.format.read_array_header_1_0(self._file)
+        self.shape, by_columns, self.dtype = np.lib.format.read_array_header_1_0(self._file)
         self._start = self._file.tell()
         size = self._start + math.prod(self.shape) * self.dtype.itemsize
-        if by_columns or dtype != self.dtype or os.fstat(self._file.fileno()).st_size != size:
+        stored = self.dtype.str in ("<i2", "<f4") and not by_columns
+        if not stored or os.fstat(self._file.fileno()).st_size != size:
             raise ValueError(f"{path} does not hold the int16 samples that its header describes")
 
     @property
@@ -51,11 +50,15 @@ class SampleFile:
         for record, row in zip(samples, chosen.flat, strict=True):
             if os.preadv(file, [record], self._start + int(row) * record.nbytes) != record.nbytes:
                 raise DataError(f"{self._path} has become shorter while it was in use: start again")
+            self._check(int(row), record)
         return samples.reshape(*chosen.shape, *self.shape[1:])
+
+    def _check(self, row: int, samples: np.ndarray) -> None:
+        """Verify a recording that was read; here nothing is known about it."""
 
 
 class ScaledSignals:
-    """An array of recordings in mV over int16 samples in memory or in a file.
+    """An array of recordings in mV over int16 or float32 samples in memory or in a file.
 
     Indexing is NumPy's (an int, slice, array of ints or booleans for the records, then time and lead), with
     one restriction: an array for time or lead needs a slice of records before it. It gives float32 in mV, as
@@ -69,9 +72,11 @@ class ScaledSignals:
     dtype = np.dtype(np.float32)
 
     def __init__(self, samples: np.ndarray | SampleFile, rows: Any = None, units_per_mv: int = 1000) -> None:
-        if samples.dtype != np.int16 or samples.ndim != 3:
+        in_mv = samples.dtype == np.float32 and units_per_mv == 1
+        if not (samples.dtype == np.int16 or in_mv) or samples.ndim != 3:
             raise TypeError(
-                f"expected int16 samples (records, time, leads), got {samples.dtype} {samples.shape}"
+                "expected int16 samples, or float32 ones in mV, of shape (records, time, leads), got "
+                f"{samples.dtype} {samples.shape}"
             )
         self._samples = samples
         self._rows = np.arange(len(samples)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -81,6 +86,11 @@ class ScaledSignals:
     def shape(self) -> tuple[int, int, int]:
         """Records, samples, leads."""
         return len(self._rows), *self._samples.shape[1:]
+
+    @property
+    def whole_numbers(self) -> bool:
+        """Whether the stored samples are integers."""
+        return self._samples.dtype == np.int16
 
     @property
     def ndim(self) -> int:

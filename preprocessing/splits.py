@@ -1,20 +1,157 @@
-"""Splits as data: the parts of a dataset, what they are called, and that no patient is in two of them."""
+"""Splits as data: official ones, k-fold by patient, and the check that no patient is in two parts."""
 
 from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from utils.errors import DataError
+import numpy as np
+
+from preprocessing.targets.registry import CLASS_KINDS
+from utils.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from databases import Database
     from preprocessing.dataset import Dataset
 
 SPLITS = ("train", "val", "test")
 SPLIT_NAMES = {"train": "training records", "val": "validation records", "test": "test records"}
+LEAST_FOLDS = 3  # one to test on, one to choose on, the others to learn from
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
+
+
+def official(database: Database) -> tuple[np.ndarray, Mapping[str, str]]:
+    """Give the splits that a database comes with.
+
+    Parameters
+    ----------
+    database : databases.Database
+        The database.
+
+    Returns
+    -------
+    splits : ndarray of str, shape (N,)
+        ``train``, ``val`` or ``test`` for each row of its records.
+    names : mapping of str to str
+        What they are called.
+
+    Raises
+    ------
+    UsageError
+        It has no splits.
+    """
+    records = database.records
+    splits = records["split"].to_numpy().astype(str) if "split" in records else np.full(len(records), "")
+    if not np.isin(splits, SPLITS).all():
+        raise UsageError(f"{database.name} has no official splits for all of its records: use --split kfold")
+    return splits, database.split_names
+
+
+def kfold(patients: np.ndarray, targets: np.ndarray, folds: int, fold: int, seed: int = 0) -> np.ndarray:
+    """Split records into folds of whole patients in which every label is equally frequent.
+
+    Iterative stratification (Sechidis et al., On the Stratification of Multi-label Data, ECML PKDD 2011,
+    doi:10.1007/978-3-642-23808-6_10) with patients instead of records: the rarest label first, the patients
+    with most of it first, each into the fold that lacks most of that label. One fold is for testing, the next
+    one for validation, the others for training. The folds depend on `seed` alone, so over all values of
+    `fold` each record is tested once.
+
+    Parameters
+    ----------
+    patients : ndarray, shape (N,)
+        Patient of each record.
+    targets : ndarray, shape (N, C)
+        Above zero where the label is present.
+    folds : int
+        Number of folds, at least 3.
+    fold : int
+        Fold to test on, from 1.
+    seed : int
+        Decides between patients with equal labels.
+
+    Returns
+    -------
+    ndarray of str, shape (N,)
+        ``train``, ``val`` or ``test``.
+
+    Raises
+    ------
+    UsageError
+        Impossible numbers, or fewer patients than folds.
+    """
+    if folds < LEAST_FOLDS:
+        raise UsageError(f"--folds must be at least {LEAST_FOLDS}, not {folds}")
+    if not 1 <= fold <= folds:
+        raise UsageError(f"--fold must be from 1 to {folds}, not {fold}")
+    names, codes = np.unique(np.asarray(patients), return_inverse=True)
+    if len(names) < folds:
+        raise UsageError(f"{len(names)} patients cannot be divided into {folds} folds: use fewer --folds")
+    sizes = np.bincount(codes)
+    labels = np.zeros((len(names), targets.shape[1]), dtype=np.int64)
+    np.add.at(labels, codes, np.asarray(targets) > 0)
+    assigned = _stratify(labels, sizes, folds, np.random.default_rng(seed))[codes]
+    return np.select([assigned == fold - 1, assigned == fold % folds], ["test", "val"], "train")
+
+
+def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
+    """Fold of each group.
+
+    Shapes: labels (G, C) records of each group with each label, sizes (G,) -> (G,).
+    """
+    assigned = np.full(len(sizes), -1)
+    groups = np.zeros(folds, dtype=np.int64)
+    lacking = np.tile(labels.sum(axis=0) / folds, (folds, 1))  # records of each label
+    room = np.full(folds, sizes.sum() / folds)
+    order = rng.permutation(len(sizes))
+
+    def place(group: int, need: np.ndarray) -> None:
+        free = np.flatnonzero(groups == 0)
+        if len(sizes) - groups.sum() > len(free):  # the groups after this one can fill the empty folds
+            free = np.arange(folds)
+        best = free[np.lexsort((-room[free], -need[free]))[0]]
+        assigned[group] = best
+        groups[best] += 1
+        lacking[best] -= labels[group]
+        room[best] -= sizes[group]
+
+    remaining = labels.sum(axis=0)
+    while remaining.any():
+        label = np.flatnonzero(remaining == remaining[remaining > 0].min())[0]
+        members = order[(assigned[order] < 0) & (labels[order, label] > 0)]
+        for group in members[np.argsort(-labels[members, label], kind="stable")]:
+            place(group, lacking[:, label])
+            remaining -= labels[group]
+    members = order[assigned[order] < 0]
+    for group in members[np.argsort(-sizes[members], kind="stable")]:
+        place(group, room)
+    return assigned
+
+
+def resplit(dataset: Dataset, folds: int, fold: int) -> Dataset:
+    """Replace the splits of a dataset by k-fold ones."""
+    splits = kfold(dataset.patients, strata(dataset), folds, fold)
+    rest = f"the other {folds - 2} folds" if folds > LEAST_FOLDS else "the other fold"
+    names = {"train": rest, "val": f"fold {fold % folds + 1} of {folds}", "test": f"fold {fold} of {folds}"}
+    settings = {key: value for key, value in dataset.settings.items() if key != "reference"}
+    return replace(dataset, splits=splits, split_names=names, selection="val", settings=settings)
+
+
+def strata(dataset: Dataset) -> np.ndarray:
+    """Labels to stratify by: the classes, or those that a mask of class numbers shows.
+
+    Returns shape (N, C).
+    """
+    targets = dataset.targets
+    if dataset.kind in CLASS_KINDS:
+        return targets
+    flat = targets.reshape(len(targets), -1)
+    if flat.dtype.kind not in "iub":
+        return np.zeros((len(targets), 0))
+    return np.stack([(flat == number).any(axis=1) for number in range(len(dataset.classes))], axis=1)
 
 
 def check_patients(dataset: Dataset) -> None:
@@ -33,4 +170,4 @@ def check_patients(dataset: Dataset) -> None:
     )
     if not dataset.settings.get("reference"):
         raise DataError(f"{message}; restore the official splits of the database, or use --split kfold")
-    _logger.warning("%s, as in the reference: its results are optimistic", message)
+    logger.warning("%s, as in the reference: its results are optimistic", message)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from databases import list_databases
-from preprocessing.targets.ptbxl import canonical_task, tasks
+from preprocessing.options import DatasetOptions
+from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
 from training.model_info import model_info
 from utils.config import Options, check_values, first_words, option, parse
@@ -20,47 +20,12 @@ _SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
 
 
 @dataclass
-class DataOptions(Options):
-    """Which records and labels of a database a run reads."""
+class DataOptions(DatasetOptions):
+    """Which records a run reads, and what is done to them first."""
 
-    database: str = option(
-        "ptbxl",
-        "database to train on",
-        choices=lambda: sorted({"ptbxl", *list_databases()}),
-        group="data",
-        searchable=False,
-    )
-    data_dir: str = option("data/ptb", "folder of the database", group="data", scope="machine")
-    task: str = option(
-        "superdiagnostic", f"label set; of PTB-XL: {', '.join(tasks())}", group="data", searchable=False
-    )
-    keep_unlabeled: bool = option(
-        False,
-        "True: form, rhythm and diagnostic keep the records without any statement of the label set",
-        group="data",
-        searchable=False,
-    )
-    split: str = option(
-        "official",
-        "official splits of the database, or k-fold: folds of patients, stratified by label",
-        choices=("official", "kfold"),
-        group="data",
-        searchable=False,
-    )
-    folds: int = option(5, "folds of --split kfold", group="data", min=3, searchable=False)
-    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
     sub: bool = option(
         False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data", searchable=False
     )
-    sampling_rate: int = option(100, "Hz", choices=(100, 500), group="data")
-    min_likelihood: float = option(
-        0.0, "smallest likelihood (%) at which a statement counts", group="data", min=0, max=100,
-        searchable=False,
-    )  # fmt: skip
-    partial: bool = option(
-        False, "True: leave out records whose files are absent (partial download)", group="data",
-        scope="machine",
-    )  # fmt: skip
     highpass: float = option(0.0, "high-pass cutoff in Hz (0: off)", group="data", min=0)
     limit: int = option(
         0, "use at most this many records of each split (0: all)", group="data", min=0, searchable=False
@@ -239,7 +204,8 @@ def chosen_model(args: Sequence[str]) -> str:
 
 def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
     """Refuse impossible values and fill in the names that follow from others."""
-    task = canonical_task("mi" if config.sub and config.task == "superdiagnostic" else config.task)
+    task = "mi" if config.sub and config.task == "superdiagnostic" else config.task
+    task = find_targets(task, config.database).name
     if config.sub and not task.startswith("mi"):
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     if config.fold > config.folds:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from preprocessing import Dataset, Standardizer, fit_standardizer, load_ptbxl
+from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
+from preprocessing.options import open_dataset
 from training.checkpoint import find_checkpoint, load_state, read_card
 from training.config import TrainConfig
 from utils.config import names_of, stored_settings
@@ -78,13 +79,7 @@ def follow_init(config: TrainConfig) -> TrainConfig:
 
 def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
     """Load the training and validation records, fit the standardizer and apply ``limit``."""
-    dataset = load_ptbxl(
-        config.data_dir,
-        task=config.task,
-        sampling_rate=config.sampling_rate,
-        min_likelihood=config.min_likelihood,
-        on_missing="drop" if config.partial else "error",
-    )
+    dataset = open_dataset(config.to_json())
     train = dataset.split("train")
     val = dataset.split(dataset.selection)
     standardizer = fit_standardizer(train, config.highpass)

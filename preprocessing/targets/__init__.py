@@ -1,3 +1,21 @@
-"""Targets: label sets, beats and regions as arrays."""
+"""Targets: label sets, beats and regions as arrays, and the registry of target sets."""
 
-CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
+from preprocessing.targets.registry import (
+    CLASS_KINDS,
+    TargetOptions,
+    Targets,
+    TargetSet,
+    find_targets,
+    list_targets,
+    register_targets,
+)
+
+__all__ = [
+    "CLASS_KINDS",
+    "TargetOptions",
+    "TargetSet",
+    "Targets",
+    "find_targets",
+    "list_targets",
+    "register_targets",
+]

@@ -1,63 +1,35 @@
-"""Label sets of PTB-XL: from SCP-ECG codes to columns of 0 and 1.
+"""Label sets of PTB-XL: from SCP-ECG statements to columns of 0 and 1.
 
-A code counts when it is listed for the record, whatever its likelihood, as in the published benchmarks; with
-`min_likelihood` a *diagnostic* code counts from that likelihood on. Form and rhythm codes mostly
-have none (0 in the table), so the option leaves them alone.
+A statement counts when it is listed for the record, whatever its likelihood, as in the published benchmarks;
+with `min_likelihood` a *diagnostic* statement counts from that likelihood on. Form and rhythm statements
+mostly have none (0 in the table), so the option does not apply to them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from databases.ptbxl import DATABASE_CSV, STATEMENTS_CSV, splits_of_folds
+from databases.ptbxl import DATABASE_CSV, MI_REFERENCE_SPLITS, STATEMENTS_CSV, read_statements
 from databases.scp_groups import PROTO_GROUPS, REFERENCE_NAMES
-from utils.errors import DataError, UsageError, nearest
+from preprocessing.targets.registry import TargetOptions, Targets, register_targets
+from utils.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from databases import Database
 
 MI_CLASSES = ["ASMI", "IMI", "NORM"]
-# The MI task takes a code as certain: stated with 80 or 100 percent, or without a likelihood (0).
+# The MI sets take a statement as certain: with 80 or 100 percent, or without a likelihood (0).
 _MI_LIKELIHOODS = (0, 80, 100)
-_TASKS = [
-    *("superdiagnostic", "subdiagnostic", "diagnostic", "form", "rhythm", "all"),
-    *(*PROTO_GROUPS, "mi", "mi_reference"),
-]
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """Labels of the records of one task.
-
-    ``rows`` (N,): row of each record in the database table. (The task mi_reference may hold a row
-        twice.)
-    ``labels`` (N, C): 1 where the class is present.
-    ``classes``: names of the columns.
-    ``splits`` (N,): ``train``, ``val`` or ``test``.
-    """
-
-    rows: np.ndarray
-    labels: np.ndarray
-    classes: list[str]
-    splits: np.ndarray
-
-
-def tasks() -> list[str]:
-    """Names of the label sets."""
-    return list(_TASKS)
-
-
-def canonical_task(task: str) -> str:
-    """Check the name of a task and resolve the reference's short names."""
-    name = REFERENCE_NAMES.get(str(task), str(task))
-    if name not in _TASKS:
-        raise UsageError(f"unknown task '{task}': {nearest(name, _TASKS)}")
-    return name
-
-
-def multilabel(task: str) -> bool:
-    """Tell whether a record can have several classes of the task at once."""
-    return canonical_task(task) not in ("mi", "mi_reference")
+_DATABASES = ("ptbxl", "synthetic")  # the generator writes PTB-XL's layout
+_EXCLUSIVE = ("mi", "mi_reference")
+# As the benchmark of PTB-XL does: only records with a statement of the set (Strodthoff et al., Deep Learning
+# for ECG Analysis: Benchmarks and Insights from PTB-XL, IEEE JBHI 25, 1519, 2021,
+# doi:10.1109/JBHI.2020.3022989).
+_OF_LABELED_RECORDS = ("superdiagnostic", "subdiagnostic", "diagnostic", "form", "rhythm")
 
 
 def _columns_of_codes(statements: pd.DataFrame, task: str) -> tuple[list[str], dict[str, int]]:
@@ -106,8 +78,8 @@ def _mi_parts(database: pd.DataFrame, min_likelihood: float) -> tuple[dict[int, 
     return infarctions, normal
 
 
-def _mi_labels(database: pd.DataFrame, statements: pd.DataFrame, min_likelihood: float) -> LabelTable:
-    """Each record is in its own fold's split; NORM excludes any infarction, so the classes cannot overlap."""
+def _mi_labels(database: pd.DataFrame, statements: pd.DataFrame, min_likelihood: float) -> Targets:
+    """Certain infarctions and normal records; NORM excludes any infarction, so the classes cannot overlap."""
     infarctions, normal = _mi_parts(database, min_likelihood)
     mi_codes = set(statements.index[statements["diagnostic_class"] == "MI"])
     scp_codes = list(database["scp_codes"])
@@ -115,12 +87,10 @@ def _mi_labels(database: pd.DataFrame, statements: pd.DataFrame, min_likelihood:
     column_of |= {row: column for row, column in infarctions.items() if scp_codes[row].get("NORM") != 100}
     rows = np.asarray(sorted(column_of), dtype=np.int64)
     labels = np.eye(3, dtype=np.uint8)[[column_of[row] for row in rows.tolist()]]
-    return LabelTable(
-        rows, labels, list(MI_CLASSES), splits_of_folds(database["strat_fold"].to_numpy()[rows])
-    )
+    return Targets(rows, labels, list(MI_CLASSES))
 
 
-def _mi_reference_labels(database: pd.DataFrame) -> LabelTable:
+def _mi_reference_labels(database: pd.DataFrame) -> Targets:
     """IMLE-Net's own selection: few NORM records of folds 1-3, no validation, folds 9 and 10 as one test."""
     infarctions, normal = _mi_parts(database, min_likelihood=0)
     folds = database["strat_fold"].to_numpy()
@@ -130,28 +100,29 @@ def _mi_reference_labels(database: pd.DataFrame) -> LabelTable:
     chosen.sort()
     rows = np.asarray([row for row, _, _ in chosen], dtype=np.int64)
     labels = np.eye(3, dtype=np.uint8)[[column for _, column, _ in chosen]]
-    return LabelTable(
-        rows, labels, list(MI_CLASSES), np.asarray([split for *_, split in chosen], dtype="<U5")
-    )
+    return Targets(rows, labels, list(MI_CLASSES), np.asarray([split for *_, split in chosen]))
 
 
 def build_labels(
-    database: pd.DataFrame, statements: pd.DataFrame, task: str = "superdiagnostic", min_likelihood: float = 0
-) -> LabelTable:
-    """Make the labels of a task.
+    database: pd.DataFrame,
+    statements: pd.DataFrame,
+    task: str = "superdiagnostic",
+    min_likelihood: float = 0,
+    keep_unlabeled: bool = False,
+) -> Targets:
+    """Build the labels of a label set of PTB-XL.
 
-    ``superdiagnostic`` (5 classes, alphabetical) and ``subdiagnostic`` (23) group the diagnostic codes;
-    ``diagnostic`` (44), ``form`` (19), ``rhythm`` (12), ``all`` (71) and ProtoECGNet's ``proto_rhythm`` (16),
-    ``proto_morphology`` (52), ``proto_global`` (3) have a class for each code, in the order of
-    ``scp_statements.csv``. The first two leave out records without any class; the others keep them, with all
-    zeros.
+    ``superdiagnostic`` (5 classes, alphabetical) and ``subdiagnostic`` (23) group the diagnostic statements;
+    ``diagnostic`` (44), ``form`` (19) and ``rhythm`` (12) have a class for each statement, in the order of
+    ``scp_statements.csv``. All five leave out records without any class, unless `keep_unlabeled`. ``all``
+    (71) and its three groups ``proto_rhythm`` (16), ``proto_morphology`` (52) and ``proto_global`` (3) keep
+    every record.
 
-    ``mi`` has the exclusive classes ASMI, IMI, NORM. ASMI or IMI: exactly one of the two codes is stated with
+    ``mi`` has the exclusive classes ASMI, IMI, NORM. ASMI or IMI: exactly one of the two is stated with
     a likelihood of 100, 80 or 0 (0: none given), which must also reach `min_likelihood`. NORM: likelihood
-    100, and no code of the class MI at any likelihood. A record that would be both is left out.
-    ``mi_reference`` is the selection of the published IMLE-Net code: NORM without that condition (first 900
-    of folds 1-2 for training, first 200 of fold 3 for testing), infarctions of folds 1-8 for training and of
-    9-10 for testing, no validation split.
+    100, and no statement of the class MI at any likelihood. A record that would be both is left out.
+    ``mi_reference`` is the selection of the published IMLE-Net code, with splits of its own: NORM without
+    that condition, no validation records, and a test set that made every choice.
 
     Parameters
     ----------
@@ -160,49 +131,85 @@ def build_labels(
     statements : pandas.DataFrame
         From `databases.ptbxl.read_statements`.
     task : str
-        One of `tasks()`.
+        Name of the label set.
     min_likelihood : float
-        A diagnostic code counts from this likelihood on (0 to 100); 0 counts every listed code.
+        A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
+    keep_unlabeled : bool
+        Keep records without any class, with all zeros.
 
     Returns
     -------
-    LabelTable
-        Rows, labels, classes and splits.
+    Targets
+        Rows of `database`, uint8 labels (N, C), classes, and splits where the set has its own.
 
     Raises
     ------
     UsageError
-        Unknown task, a likelihood outside 0 to 100, or one for mi_reference, which has its own rule.
+        A likelihood outside 0 to 100, or an option that the label set cannot follow.
     DataError
         A record has a code that the statements do not define, or no record has a label.
     """
-    task = canonical_task(task)
     if not 0 <= min_likelihood <= 100:
         raise UsageError(f"min_likelihood is a percentage from 0 to 100, not {min_likelihood}")
     if task == "mi_reference" and min_likelihood:
         raise UsageError(
             "task mi_reference has its own likelihood rule: leave min_likelihood at 0, or use task mi"
         )
+    if task in _EXCLUSIVE and keep_unlabeled:
+        raise UsageError(f"task {task} has exactly one class per record: leave out keep_unlabeled")
     _check_codes(database, statements)
     if task == "mi":
-        table = _mi_labels(database, statements, min_likelihood)
+        targets = _mi_labels(database, statements, min_likelihood)
     elif task == "mi_reference":
-        table = _mi_reference_labels(database)
+        targets = _mi_reference_labels(database)
     else:
-        classes, column_of = _columns_of_codes(statements, task)
-        diagnostic = set(statements.index[statements["diagnostic"]])
-        labels = np.zeros((len(database), len(classes)), dtype=np.uint8)
-        for row, codes in enumerate(database["scp_codes"]):
-            for code, likelihood in codes.items():
-                if code in column_of and (likelihood >= min_likelihood or code not in diagnostic):
-                    labels[row, column_of[code]] = 1
-        drop_unlabelled = task in ("superdiagnostic", "subdiagnostic")
-        rows = np.flatnonzero(labels.any(axis=1)) if drop_unlabelled else np.arange(len(database))
-        table = LabelTable(
-            rows, labels[rows], classes, splits_of_folds(database["strat_fold"].to_numpy()[rows])
-        )
-    if not table.labels.any():
+        targets = _statement_labels(database, statements, task, min_likelihood, keep_unlabeled)
+    if not targets.values.any():
         raise DataError(
-            f"no record has a label of task {task} (classes {', '.join(table.classes) or 'none'})"
+            f"no record has a label of task {task} (classes {', '.join(targets.classes) or 'none'})"
         )
-    return table
+    return targets
+
+
+def _statement_labels(
+    database: pd.DataFrame, statements: pd.DataFrame, task: str, min_likelihood: float, keep_unlabeled: bool
+) -> Targets:
+    classes, column_of = _columns_of_codes(statements, task)
+    diagnostic = set(statements.index[statements["diagnostic"]])
+    labels = np.zeros((len(database), len(classes)), dtype=np.uint8)
+    for row, codes in enumerate(database["scp_codes"]):
+        for code, likelihood in codes.items():
+            if code in column_of and (likelihood >= min_likelihood or code not in diagnostic):
+                labels[row, column_of[code]] = 1
+    selected = task in _OF_LABELED_RECORDS and not keep_unlabeled
+    rows = np.flatnonzero(labels.any(axis=1)) if selected else np.arange(len(database))
+    return Targets(rows, labels[rows], classes)
+
+
+def _build(task: str, database: Database, options: TargetOptions) -> Targets:
+    records = database.records.rename(columns={"fold": "strat_fold"})
+    statements = read_statements(database.root)
+    return build_labels(records, statements, task, options.min_likelihood, options.keep_unlabeled)
+
+
+def _register() -> None:
+    aliases: dict[str, list[str]] = {}
+    for alias, task in REFERENCE_NAMES.items():
+        aliases.setdefault(task, []).append(alias)
+    for task in (*_OF_LABELED_RECORDS, "all", *PROTO_GROUPS, *_EXCLUSIVE):
+        build = functools.partial(_build, task)
+        build.__module__ = __name__
+        reference = task == "mi_reference"
+        register_targets(
+            task,
+            kind="multiclass" if task in _EXCLUSIVE else "multilabel",
+            build=build,
+            databases=_DATABASES,
+            alias=tuple(aliases.get(task, ())),
+            split_names=MI_REFERENCE_SPLITS if reference else {},
+            selection="test" if reference else "val",
+            reference=reference,
+        )
+
+
+_register()

@@ -160,9 +160,8 @@ def fit_standardizer(train: Dataset, highpass: float = 0.0) -> Standardizer:
     if highpass:
         return _fit_filtered(train, highpass)
     signals = train.signals
-    if not isinstance(signals, ScaledSignals):
-        values = np.asarray(signals, dtype=np.float64)
-        return Standardizer(float(values.mean()), float(values.std()))
+    if not (isinstance(signals, ScaledSignals) and signals.whole_numbers):
+        return _fit_values(train)
     total = squares = 0
     for start in range(0, len(signals), _BLOCK):
         block = signals.raw(slice(start, start + _BLOCK)).astype(np.int64).ravel()
@@ -171,6 +170,18 @@ def fit_standardizer(train: Dataset, highpass: float = 0.0) -> Standardizer:
     count = math.prod(signals.shape)
     variance = (count * squares - total * total) / (count * count)  # exact integers up to this one division
     return Standardizer(total / (count * signals.units_per_mv), math.sqrt(variance) / signals.units_per_mv)
+
+
+def _fit_values(train: Dataset) -> Standardizer:
+    if not isinstance(train.signals, ScaledSignals):
+        values = np.asarray(train.signals, dtype=np.float64)
+        return Standardizer(float(values.mean()), float(values.std()))
+    starts = range(0, len(train), _BLOCK)
+    blocks = lambda: (train.signals[s : s + _BLOCK].astype(np.float64) for s in starts)  # noqa: E731
+    count = math.prod(train.signals.shape)
+    mean = math.fsum(value for block in blocks() for value in block.sum(axis=(1, 2))) / count
+    squares = (np.square(block - mean).sum(axis=(1, 2)) for block in blocks())
+    return Standardizer(mean, math.sqrt(math.fsum(value for block in squares for value in block) / count))
 
 
 def _fit_filtered(train: Dataset, highpass: float) -> Standardizer:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from databases.ptbxl import splits_of_folds
 from preprocessing import Dataset, Standardizer, fit_standardizer
-from preprocessing.ptbxl import cross_split_duplicates
+from preprocessing.assembly import cross_split_duplicates
 from preprocessing.signals import ScaledSignals, waveform_digest
 from preprocessing.splits import check_patients
 from utils.ecg import LEADS

@@ -145,6 +145,32 @@ def test_damaged_cache_is_made_again(database, reads, damage):
     assert len(reads) == 2
 
 
+def test_cache_damaged_behind_an_unchanged_time_is_noticed_when_it_is_read(database, reads):
+    """Every changed byte of the samples is found when it is read, and the next start makes a new cache."""
+    expected = load_ptbxl(database).signals[:]
+    (array,) = arrays(database)
+    whole, state = array.read_bytes(), array.stat()
+    header = len(whole) - expected.size * 2
+    rng = np.random.default_rng(0)
+    for place in rng.integers(header, len(whole), 20):
+        data = bytearray(whole)
+        data[place] ^= 1 << int(rng.integers(8))
+        array.write_bytes(data)
+        os.utime(array, ns=(state.st_atime_ns, state.st_mtime_ns))
+        damaged = load_ptbxl(database)
+        row = (place - header) // (expected[0].size * 2)
+        others = np.arange(len(expected)) != row
+        np.testing.assert_array_equal(damaged.signals[others], expected[others])
+        with pytest.raises(
+            DataError, match=f"recording {row} is not what was written.*run the command again"
+        ):
+            damaged.signals[:]
+        before = len(reads)
+        np.testing.assert_array_equal(load_ptbxl(database).signals[:], expected)
+        assert len(reads) == before + 1
+        state = array.stat()
+
+
 def test_copied_cache_is_checked_and_used(database, reads, tmp_path):
     load_ptbxl(database)
     (array,) = arrays(database)
@@ -187,12 +213,14 @@ def test_leftovers_of_killed_processes_go_after_an_hour(database):
     assert new.exists()  # perhaps another process is writing it now
 
 
-def test_read_only_database_is_cached_for_the_user_and_says_so(database, tmp_path, capsys):
+def test_read_only_database_is_cached_for_the_user_and_says_so(database, tmp_path, caplog):
+    caplog.set_level("INFO")
     database.chmod(0o555)
     try:
         before = sorted(database.rglob("*"))
         first = load_ptbxl(database)
-        said = capsys.readouterr().out.splitlines()
+        said = list(caplog.messages)
+        caplog.clear()
         second = load_ptbxl(database)
         assert sorted(database.rglob("*")) == before
     finally:
@@ -201,7 +229,7 @@ def test_read_only_database_is_cached_for_the_user_and_says_so(database, tmp_pat
     assert "is read-only" in said[0]
     assert str(tmp_path / "user" / "twelvelead") in said[0]
     assert len(arrays(tmp_path / "user")) == 1
-    assert capsys.readouterr().out == ""
+    assert not caplog.messages
     assert first.fingerprint == second.fingerprint
 
 

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from databases.ptbxl import parse_scp_codes, splits_of_folds
+from databases.ptbxl import parse_scp_codes, read_database, read_statements
 from databases.scp_groups import GLOBAL, MORPHOLOGY, PROTO_GROUPS, RHYTHM
-from preprocessing.targets.ptbxl import build_labels, canonical_task, multilabel, tasks
+from preprocessing import load_ptbxl
+from preprocessing.targets import Targets, find_targets, list_targets, register_targets, registry
+from preprocessing.targets.ptbxl import build_labels
 from tests.helpers.ptbxl_files import STATEMENTS
 from utils.errors import DataError, UsageError
 
@@ -29,7 +31,7 @@ def database(codes: list[dict[str, float]], folds: list[int] | None = None) -> p
 
 
 def names(table, row: int) -> set[str]:
-    return {name for name, present in zip(table.classes, table.labels[row], strict=True) if present}
+    return {name for name, present in zip(table.classes, table.values[row], strict=True) if present}
 
 
 def test_superdiagnostic_groups_codes_sorts_classes_and_drops_unlabelled():
@@ -48,7 +50,7 @@ def test_superdiagnostic_groups_codes_sorts_classes_and_drops_unlabelled():
     assert table.classes == ["CD", "HYP", "MI", "NORM", "STTC"]
     assert table.rows.tolist() == [0, 1, 4]
     assert [names(table, i) for i in range(3)] == [{"NORM"}, {"MI", "CD"}, {"HYP", "STTC"}]
-    assert table.labels.dtype == np.uint8
+    assert table.values.dtype == np.uint8
 
 
 def test_subdiagnostic_is_in_row_order_of_the_statements():
@@ -69,12 +71,16 @@ def test_subdiagnostic_is_in_row_order_of_the_statements():
         ("proto_morphology", list(MORPHOLOGY), {"NDT", "PVC"}),
     ],
 )
-def test_code_level_tasks_keep_unlabelled_records(task, classes, first):
+def test_statement_label_sets_select_labeled_records_or_keep_all(task, classes, first):
     table = build_labels(database([{"NDT": 100, "PVC": 0, "SR": 0}, {}]), statements(), task)
     assert table.classes == classes
-    assert table.rows.tolist() == [0, 1]
     assert names(table, 0) == first
-    assert not table.labels[1].any()
+    selects = task in ("diagnostic", "form", "rhythm")
+    assert table.rows.tolist() == ([0] if selects else [0, 1])
+    kept = build_labels(
+        database([{"NDT": 100, "PVC": 0, "SR": 0}, {}]), statements(), task, keep_unlabeled=True
+    )
+    assert kept.rows.tolist() == [0, 1] and not kept.values[1].any()
 
 
 def test_min_likelihood_is_inclusive_and_spares_form_and_rhythm():
@@ -93,15 +99,59 @@ def test_min_likelihood_is_inclusive_and_spares_form_and_rhythm():
 def test_the_three_groups_partition_the_71_statements():
     assert [len(group) for group in (RHYTHM, MORPHOLOGY, GLOBAL)] == [16, 52, 3]
     assert len(set(RHYTHM + MORPHOLOGY + GLOBAL)) == 71
-    assert set(PROTO_GROUPS) <= set(tasks())
-    assert [canonical_task(t) for t in ("1", "3", "4")] == list(PROTO_GROUPS)
-    with pytest.raises(UsageError, match="unknown task '2'"):
-        canonical_task("2")
+    assert set(PROTO_GROUPS) <= set(list_targets("ptbxl"))
+    assert [find_targets(alias).name for alias in ("1", "3", "4")] == list(PROTO_GROUPS)
+    with pytest.raises(UsageError, match="unknown task '2' of ptbxl"):
+        find_targets("2")
 
 
-def test_multilabel_is_false_for_the_mi_tasks_only():
-    assert [task for task in tasks() if not multilabel(task)] == ["mi", "mi_reference"]
-    assert multilabel("3")
+def test_target_sets_name_their_kind_and_database():
+    for database in ("ptbxl", "synthetic"):
+        exclusive = [name for name in list_targets(database) if not find_targets(name, database).multilabel]
+        assert exclusive == ["mi", "mi_reference"]
+    with pytest.raises(
+        UsageError, match="unknown task 'superdiagnostc' of ptbxl: did you mean 'superdiagnostic'"
+    ):
+        find_targets("superdiagnostc")
+    with pytest.raises(UsageError, match="no task is registered for the database 'nosuchdb'"):
+        find_targets("superdiagnostic", "nosuchdb")
+
+
+def test_target_sets_of_other_modules_are_found_and_cannot_take_a_name(monkeypatch):
+    def build(database, options):
+        return Targets(np.arange(2), np.eye(2, dtype=np.uint8), ["a", "b"])
+
+    made = register_targets("toy", kind="multilabel", build=build, databases=["ptbxl"], alias=["t"])
+    try:
+        assert find_targets("t") is made and "toy" in list_targets("ptbxl")
+        assert "toy" not in list_targets("synthetic")
+        with pytest.raises(
+            UsageError, match=r"two modules register .* 'ptbxl/form': preprocessing.targets.ptbxl"
+        ):
+            register_targets("form", kind="multilabel", build=build, databases=["ptbxl"])
+    finally:
+        for name in ("toy", "t"):
+            registry._SETS.remove(f"ptbxl/{name}")
+
+
+@pytest.mark.parametrize(
+    ("task", "counts"),
+    [
+        ("diagnostic", (17084, 2146, 2158)),
+        ("form", (7197, 901, 880)),
+        ("rhythm", (16832, 2100, 2098)),
+        ("superdiagnostic", (17084, 2146, 2158)),
+        ("all", (17418, 2183, 2198)),
+        ("proto_global", (17418, 2183, 2198)),
+    ],
+)
+def test_counts_of_label_sets_are_the_benchmarks(whole_ptbxl, task, counts):
+    """Strodthoff et al. select the records of each label set; release 1.0.3."""
+    dataset = load_ptbxl(whole_ptbxl, task)
+    assert tuple((dataset.splits == split).sum() for split in ("train", "val", "test")) == counts
+    table = read_database(whole_ptbxl)
+    kept = build_labels(table, read_statements(whole_ptbxl), task, keep_unlabeled=True)
+    assert len(kept.rows) == 21799
 
 
 MI_CASES = [
@@ -126,15 +176,17 @@ def test_mi_classes_exclude_each_other(codes, expected):
     assert table.classes == ["ASMI", "IMI", "NORM"]
     found = names(table, 0) if 0 in table.rows else None
     assert found == ({expected} if expected else None)
-    assert (table.labels.sum(axis=1) == 1).all()
+    assert (table.values.sum(axis=1) == 1).all()
 
 
-def test_mi_keeps_every_record_in_the_split_of_its_fold():
+def test_mi_keeps_every_certain_record():
     codes = [{"ASMI": 100}, {"IMI": 100}, {"NORM": 100}] * 10
     folds = [fold for fold in FOLDS for _ in range(3)]
     table = build_labels(database(codes, folds), statements(), "mi")
     assert table.rows.tolist() == list(range(30))
-    np.testing.assert_array_equal(table.splits, splits_of_folds(np.array(folds)))
+    assert table.splits is None
+    with pytest.raises(UsageError, match="exactly one class per record: leave out keep_unlabeled"):
+        build_labels(database(codes, folds), statements(), "mi", keep_unlabeled=True)
     assert build_labels(database(codes, folds), statements(), "mi", 80).rows.size == 30
     assert build_labels(database([{"ASMI": 0}, {"IMI": 100}]), statements(), "mi", 80).rows.tolist() == [1]
     # no threshold makes a record with both codes a certain one
@@ -146,7 +198,7 @@ def test_mi_reference_repeats_the_published_selection():
     codes = [{"NORM": 100}] * 3000 + [{"ASMI": 100}, {"IMI": 50}, {"IMI": 80}, {"NORM": 100, "ASMI": 0}]
     folds = [1 + k % 3 for k in range(3000)] + [9, 8, 8, 3]
     table = build_labels(database(codes, folds), statements(), "mi_reference")
-    chosen = pd.DataFrame(table.labels, columns=table.classes).assign(split=table.splits, row=table.rows)
+    chosen = pd.DataFrame(table.values, columns=table.classes).assign(split=table.splits, row=table.rows)
     counts = chosen.groupby("split")[table.classes].sum()
     assert counts.loc["train"].to_dict() == {"ASMI": 1, "IMI": 1, "NORM": 900}
     assert counts.loc["test"].to_dict() == {"ASMI": 1, "IMI": 0, "NORM": 200}

@@ -25,12 +25,13 @@ def parse(*words):
     return parse_config("text", ["ecgnet"], "ecgnet", list(map(str, words)))
 
 
-def test_training_on_a_partial_download(database, capsys):
+def test_training_on_a_partial_download(database, caplog):
+    caplog.set_level("INFO")
     with pytest.raises(DataError, match=REFUSED):
         load_training_data(parse("--data_dir", database))
     data = load_training_data(parse("--data_dir", database, "--partial"))
     assert data.counts() == {"train": 79, "val": 10}
-    assert "2 of 100 records listed are not in" in capsys.readouterr().out
+    assert "2 of 100 records listed are not in" in caplog.text
 
 
 def test_a_run_from_before_the_flag_goes_on():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
-from preprocessing.targets.ptbxl import canonical_task, multilabel
+from preprocessing.targets import find_targets
 from training.config import (
     AugmentationOptions,
     DataOptions,
@@ -286,8 +286,8 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         raise UsageError("--proto_time_len belongs to one branch: say which with --branch")
     if config.imagenet:
         _check_imagenet(config)
-    task = canonical_task(config.task) if config.task else ""
-    if task and not multilabel(task):
+    task = find_targets(config.task, config.database).name if config.task else ""
+    if task and not find_targets(task, config.database).multilabel:
         raise UsageError(
             f"--task {task} has exclusive classes; protoecgnet's are independent: use any other label set"
         )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing import load_ptbxl
-from preprocessing.targets.ptbxl import canonical_task
+from preprocessing.options import open_dataset
+from preprocessing.targets import find_targets
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.evaluate import predict_dataset, predictions_csv, score, table
 from training.fold10_log import record_scoring
@@ -35,7 +35,8 @@ def main(
         raise UsageError(f"{folder} was trained with {card['framework']}: use python {other}")
     if not options.run and not card["model"]["name"].startswith(options.model):
         raise UsageError(f"{folder} holds '{card['model']['name']}', not '{options.model}'")
-    if options.task and canonical_task(options.task) != card["task"]:
+    database = card.get("config", {}).get("database", "ptbxl")
+    if options.task and find_targets(options.task, database).name != card["task"]:
         raise UsageError(f"{folder} was trained on task {card['task']}, not {options.task}")
     predictor = load_predictor(folder)
     if getattr(options, "explain", 0) or getattr(options, "gallery", False):
@@ -58,13 +59,8 @@ def main(
             print("fold 10 was not scored; to score it, leave out --gallery")
             return
     partial = config.get("partial", False) if options.partial is None else options.partial
-    dataset = load_ptbxl(
-        data_dir,
-        task=card["task"],
-        sampling_rate=card["sampling_rate"],
-        min_likelihood=config.get("min_likelihood", 0),
-        on_missing="drop" if partial else "error",
-    )
+    named = {"data_dir": data_dir, "task": card["task"], "sampling_rate": card["sampling_rate"]}
+    dataset = open_dataset({**config, **named, "partial": partial})
     if list(dataset.classes) != predictor.classes:
         raise UsageError(
             f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}"

@@ -1,0 +1,113 @@
+"""Any registered database as a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from databases import open_database
+from preprocessing.assembly import SplitOptions, assemble
+from preprocessing.dataset import Dataset
+from preprocessing.ptbxl import load_ptbxl
+from preprocessing.reading import common_leads, common_rate, read_signals
+from preprocessing.targets import TargetOptions, find_targets
+from utils.errors import DataError
+
+PTBXL_LAYOUT = ("ptbxl", "synthetic")
+
+
+def load_dataset(
+    database: str,
+    data_dir: str | os.PathLike,
+    task: str,
+    sampling_rate: float | None = None,
+    *,
+    seconds: float = 0,
+    leads: Sequence[str] | None = None,
+    min_likelihood: float = 0,
+    keep_unlabeled: bool = False,
+    split: str = "official",
+    folds: int = 5,
+    fold: int = 1,
+    cache_dir: str | os.PathLike | None = None,
+    on_duplicates: str = "report",
+    on_missing: str = "error",
+) -> Dataset:
+    """Load a registered database for a task.
+
+    Every recording is read once, resampled to one rate, cropped or padded with zeros to one length, and then
+    comes from a cache of int16 microvolts (float32 millivolts where a recording exceeds 32.767 mV). PTB-XL
+    and databases in its layout go through `load_ptbxl`, which is faster.
+
+    Parameters
+    ----------
+    database : str
+        Name of a registered database, see `databases.list_databases`.
+    data_dir : path-like
+        Its folder.
+    task : str
+        Target set of the database, see `preprocessing.targets.list_targets`.
+    sampling_rate : float, optional
+        In Hz; default that of the recordings.
+    seconds : float
+        Length of every recording; 0 for the recordings' own, which must then be equal.
+    leads : sequence of str, optional
+        Leads to read, in this order; default the twelve standard leads where every recording has them, else
+        those that all recordings have.
+    min_likelihood : float
+        A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
+    keep_unlabeled : bool
+        Keep records without any class.
+    split : {"official", "kfold"}
+        Splits of the database, or k-fold: folds of whole patients, stratified by label.
+    folds, fold : int
+        Number of folds, and the one to test on, from 1.
+    cache_dir : path-like, optional
+        Where the cache goes; default ``$TWELVELEAD_CACHE``, else ``<data_dir>/.twelvelead_cache``, else (a
+        read-only database) the user's cache folder.
+    on_duplicates : {"report", "error"}
+        What to do about equal recordings in different splits.
+    on_missing : {"error", "drop"}
+        What to do about listed records of PTB-XL whose files are absent.
+
+    Returns
+    -------
+    Dataset
+        The records of the task, in the order of the database, in mV.
+
+    Raises
+    ------
+    DataError
+        Something in the folder is missing, damaged or contradictory; the message lists the records.
+    UsageError
+        Unknown database, task or option, or one that the database cannot follow.
+    """
+    options: dict[str, Any] = {"split": split, "folds": folds, "fold": fold, "on_duplicates": on_duplicates}
+    if database in PTBXL_LAYOUT and not seconds and leads is None:
+        options |= {"keep_unlabeled": keep_unlabeled, "on_missing": on_missing, "database": database}
+        whole = 100 if sampling_rate is None else int(sampling_rate)
+        return load_ptbxl(data_dir, task, whole, min_likelihood, cache_dir, **options)
+    checked = SplitOptions(**options)
+    opened = open_database(database, data_dir)
+    target_set = find_targets(task, database)
+    if not len(opened.records):
+        raise DataError(f"{opened.root} has no record of {database}")
+    rate = common_rate(opened.records, sampling_rate)
+    names = common_leads(opened.records, leads)
+    signals, digests = read_signals(opened, names, rate, seconds, cache_dir)
+    shape = TargetOptions(rate, signals.shape[1], names, min_likelihood, keep_unlabeled)
+    return assemble(
+        opened,
+        target_set,
+        target_set.build(opened, shape),
+        signals,
+        digests,
+        np.full(len(opened.records), True),
+        checked,
+        sampling_rate=rate,
+        leads=names,
+        version=opened.title,
+    )

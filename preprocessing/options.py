@@ -1,0 +1,89 @@
+"""Options of commands that load a database, and the dataset that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from databases import list_databases
+from preprocessing.dataset import Dataset
+from preprocessing.loading import load_dataset
+from preprocessing.targets import list_targets
+from utils.config import Options, option
+
+_KEPT_ALL = ("diagnostic", "form", "rhythm")  # label sets that kept unlabeled records before it was an option
+_PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold")
+
+
+@dataclass
+class DatasetOptions(Options):
+    """Which records and targets of a database are loaded, and how they are split."""
+
+    database: str = option(
+        "ptbxl",
+        "database to load",
+        choices=lambda: sorted({"ptbxl", *list_databases()}),
+        group="data",
+        searchable=False,
+    )
+    data_dir: str = option(
+        "data/ptb", "folder of the database (default for others than ptbxl: data/DATABASE)", group="data",
+        scope="machine",
+    )  # fmt: skip
+    task: str = option(
+        "superdiagnostic",
+        f"target set of the database; of PTB-XL: {', '.join(list_targets('ptbxl'))}",
+        group="data",
+        searchable=False,
+    )
+    keep_unlabeled: bool = option(
+        False,
+        "True: keep records without any statement of the label set",
+        group="data",
+        searchable=False,
+    )
+    split: str = option(
+        "official",
+        "official splits of the database, or k-fold: folds of patients, stratified by label",
+        choices=("official", "kfold"),
+        group="data",
+        searchable=False,
+    )
+    folds: int = option(5, "folds of --split kfold", group="data", min=3, searchable=False)
+    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
+    sampling_rate: int = option(100, "Hz (0: that of the recordings)", group="data", min=0)
+    seconds: float = option(
+        0.0, "length of recordings, cropped or padded with zeros (0: their own)", group="data", min=0,
+        searchable=False,
+    )  # fmt: skip
+    min_likelihood: float = option(
+        0.0, "smallest likelihood (%) at which a statement counts", group="data", min=0, max=100,
+        searchable=False,
+    )  # fmt: skip
+    partial: bool = option(
+        False, "True: leave out records whose files are absent (partial download)", group="data",
+        scope="machine",
+    )  # fmt: skip
+
+
+def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run of any age: what did not exist then has the value that had its effect."""
+    before = DatasetOptions().to_json() | {"keep_unlabeled": settings.get("task") in _KEPT_ALL}
+    return before | dict(settings)
+
+
+def open_dataset(settings: Mapping[str, Any]) -> Dataset:
+    """Load the dataset that the settings of a run name."""
+    values = complete_settings(settings)
+    database, folder = values["database"], values["data_dir"]
+    if database != "ptbxl" and folder == DatasetOptions.data_dir:
+        folder = f"data/{database}"
+    return load_dataset(
+        database,
+        folder,
+        values["task"],
+        values["sampling_rate"] or None,
+        on_missing="drop" if values["partial"] else "error",
+        **{name: values[name] for name in _PASSED},
+    )

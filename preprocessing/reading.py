@@ -1,0 +1,221 @@
+"""All recordings of any database as one array: one rate, one length, one order of leads."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from databases import Database
+from databases.wfdb_files import to_int16
+from preprocessing.cache import UNITS_PER_MV, CachedFile, CachedSignals, find_cache, open_cache
+from preprocessing.signals import ScaledSignals, waveform_digest
+from preprocessing.transforms.resample import resample
+from utils.ecg import LEADS
+from utils.errors import DataError, UsageError
+
+FORMAT = 1
+BLOCK = 64  # recordings in memory at a time
+_MICROVOLTS, _MILLIVOLTS = "<i2", "<f4"  # stored as microvolts where they fit
+LARGEST_MV = 32.767  # what int16 microvolts hold
+
+logger = logging.getLogger(__name__)
+
+
+class TooLargeForInt16(Exception):
+    """A recording exceeds the range of int16 microvolts."""
+
+
+class RecordingReader:
+    """Recordings of a database one after the other, resampled, cropped or padded to one length.
+
+    ``leads``: which, in this order.
+    ``rate``: in Hz.
+    ``seconds``: length; 0 for that of the first recording, which all must have.
+    ``dtype``: int16 for microvolts, float32 for millivolts.
+    """
+
+    def __init__(
+        self, database: Database, leads: Sequence[str], rate: float, seconds: float, dtype: str
+    ) -> None:
+        self._database = database
+        self._leads = tuple(leads)
+        self._rate = rate
+        self._seconds = seconds
+        self.dtype = np.dtype(dtype)
+        ids = database.records.index
+        samples = round(seconds * rate) if seconds else len(self._signal(ids[0]))
+        self.shape = (len(ids), samples, len(self._leads))
+
+    def _signal(self, record: Any) -> np.ndarray:
+        """A recording in mV at the asked rate.
+
+        Returns shape (T, leads).
+        """
+        recording = self._database.read(record, self._leads)
+        if not np.isfinite(recording.signal).all():
+            bad = int(np.flatnonzero(~np.isfinite(recording.signal).all(axis=0))[0])
+            raise DataError(f"NaN or infinite samples in lead {self._leads[bad]}")
+        return resample(recording.signal, recording.sampling_rate, self._rate)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Read the recordings; one error lists all that cannot be used.
+
+        Returns shape (<= 64, T, leads).
+        """
+        count, samples, _ = self.shape
+        problems: list[str] = []
+        padded = 0
+        ids = self._database.records.index
+        with tqdm(total=count, desc=self._database.name, unit="record", disable=None) as bar:
+            for start in range(0, count, BLOCK):
+                block = np.zeros((min(BLOCK, count - start), *self.shape[1:]), self.dtype)
+                for target, record in zip(block, ids[start : start + BLOCK], strict=True):
+                    try:
+                        signal = self._signal(record)
+                    except DataError as error:
+                        problems.append(f"  {record}: {error}")
+                        continue
+                    padded += len(signal) < samples
+                    problems += self._length_problem(record, len(signal))
+                    target[: len(signal)] = self._stored(signal[:samples])
+                bar.update(len(block))
+                yield block
+        if problems:
+            found = f"{len(problems)} of {count} records in {self._database.root} cannot be used:\n"
+            problems[10:] = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
+            raise DataError(found + "\n".join(problems))
+        if padded:
+            logger.info(f"{padded} of {count} recordings are shorter than {self._seconds:g} s: zeros follow")
+
+    def _length_problem(self, record: Any, length: int) -> list[str]:
+        if self._seconds or length == self.shape[1]:
+            return []
+        first = self.shape[1] / self._rate
+        return [f"  {record}: {length / self._rate:g} s, the first record has {first:g} s: choose --seconds"]
+
+    def _stored(self, signal: np.ndarray) -> np.ndarray:
+        if self.dtype != np.int16:
+            return signal
+        if np.abs(signal).max(initial=0) > LARGEST_MV:
+            raise TooLargeForInt16
+        return to_int16(signal)
+
+
+def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
+    """Leads that every record has: the asked ones, the twelve standard leads, or the common ones."""
+    distinct = list(dict.fromkeys(tuple(row) for row in records["leads"]))
+    shared = [lead for lead in distinct[0] if all(lead in others for others in distinct)]
+    if leads is not None:
+        absent = [lead for lead in leads if lead not in shared]
+        if absent:
+            raise UsageError(f"not every record has lead {', '.join(absent)}; common: {', '.join(shared)}")
+        return tuple(leads)
+    if set(LEADS) <= set(shared):
+        return LEADS
+    if not shared:
+        raise UsageError("the records have no lead in common: choose one dataset of equal leads")
+    return tuple(shared)
+
+
+def common_rate(records: pd.DataFrame, rate: float | None) -> float:
+    """The asked sampling rate, or the one that all records have."""
+    if rate is not None:
+        if not rate > 0:
+            raise UsageError(f"sampling_rate must be above 0 Hz, not {rate}")
+        return int(rate) if rate == int(rate) else rate
+    rates = sorted(set(records["sampling_rate"]))
+    if len(rates) != 1:
+        raise UsageError(f"the records have {', '.join(f'{r:g}' for r in rates)} Hz: choose --sampling_rate")
+    return int(rates[0]) if rates[0] == int(rates[0]) else float(rates[0])
+
+
+def _file_states(database: Database) -> list[list[Any]] | None:
+    """Name, size and time of the files of each record; None where a record has none."""
+    folders: dict[Path, dict[str, list[list[Any]]]] = {}
+    states = []
+    for path in database.records["path"]:
+        base = database.root / str(path)
+        if base.parent not in folders:
+            folders[base.parent] = _files_by_stem(base.parent)
+        files = folders[base.parent].get(base.name)
+        if not files:
+            return None
+        states.append(files)
+    return states
+
+
+def _files_by_stem(folder: Path) -> dict[str, list[list[Any]]]:
+    files: dict[str, list[list[Any]]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                state = entry.stat()
+                for name in {entry.name, Path(entry.name).stem}:
+                    files.setdefault(name, []).append([entry.name, state.st_size, state.st_mtime_ns])
+    except OSError:
+        return {}
+    return files
+
+
+def read_signals(
+    database: Database,
+    leads: Sequence[str],
+    rate: float,
+    seconds: float = 0,
+    cache_dir: str | os.PathLike | None = None,
+) -> tuple[ScaledSignals, np.ndarray]:
+    """Signals of all records of a database, and the digest of each.
+
+    They come from a cache, unless some records have no files that would tell whether it is out of date.
+    """
+    reader = functools.partial(RecordingReader, database, leads, rate, seconds)
+    states = _file_states(database)
+    samples: np.ndarray | CachedFile
+    if states is None:
+        samples, digests = _in_memory(reader)
+    else:
+        samples, digests = _cached(database, reader, [rate, seconds, list(leads)], states, cache_dir)
+    return ScaledSignals(samples, units_per_mv=UNITS_PER_MV[samples.dtype]), digests
+
+
+def _in_memory(reader: Callable[[str], RecordingReader]) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        samples = np.concatenate(list(reader(_MICROVOLTS).blocks()))
+    except TooLargeForInt16:
+        samples = np.concatenate(list(reader(_MILLIVOLTS).blocks()))
+    return samples, np.asarray([waveform_digest(recording) for recording in samples])
+
+
+def _cached(
+    database: Database,
+    reader: Callable[[str], RecordingReader],
+    shape: list[Any],
+    states: list[list[Any]],
+    cache_dir: str | os.PathLike | None,
+) -> tuple[CachedFile, np.ndarray]:
+    ids = [str(record) for record in database.records.index]
+    described = json.dumps([FORMAT, database.name, *shape])
+    source = hashlib.sha256(json.dumps([described, ids, states]).encode()).hexdigest()
+    stem = f"{database.name}_{shape[0]:g}hz_{hashlib.sha256(described.encode()).hexdigest()[:8]}"
+
+    def make(dtype: str) -> CachedSignals:
+        name, read = f"{stem}_{dtype[1:]}", functools.partial(reader, dtype)
+        return open_cache(database.root, name, source, len(ids), read, cache_dir, ids=ids)
+
+    cached = find_cache(database.root, f"{stem}_{_MILLIVOLTS[1:]}", source, len(ids), cache_dir)
+    if cached is None:
+        try:
+            cached = make(_MICROVOLTS)
+        except TooLargeForInt16:
+            cached = make(_MILLIVOLTS)
+    return cached.samples, cached.digests

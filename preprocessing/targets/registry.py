@@ -1,0 +1,204 @@
+"""Target sets: what a model learns of a database, by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils.errors import UsageError, nearest
+from utils.registry import Registry
+
+if TYPE_CHECKING:
+    from databases import Database
+
+CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
+
+# Modules that register target sets; imported when a name is first asked for.
+_MODULES = ("preprocessing.targets.ptbxl",)
+_ANY = ""  # the database of target sets that every database has
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets of the records that have them.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (N,)
+        Row of each record in the table of the database's records.
+    values : ndarray, shape (N, C) or (N, ...)
+        uint8 (N, C), 1 where the class is present; for kinds other than classes one array per record.
+    classes : list of str
+        Names of the classes.
+    splits : ndarray of str, shape (N,), optional
+        Split of each record, where the target set has splits of its own.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    classes: list[str]
+    splits: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What targets are built for.
+
+    Parameters
+    ----------
+    sampling_rate : float
+        Of the signals, in Hz.
+    samples : int
+        Samples of each signal.
+    leads : tuple of str
+        Leads of the signals.
+    min_likelihood : float
+        A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
+    keep_unlabeled : bool
+        Keep records without any class.
+    """
+
+    sampling_rate: float = 100
+    samples: int = 1000
+    leads: tuple[str, ...] = ()
+    min_likelihood: float = 0
+    keep_unlabeled: bool = False
+
+
+Build = Callable[["Database", TargetOptions], Targets]
+
+
+@dataclass(frozen=True)
+class TargetSet:
+    """A target set; made by `register_targets`.
+
+    Parameters
+    ----------
+    name : str
+        As ``--task`` takes it.
+    kind : str
+        Training task: ``multilabel``, ``multiclass``, ``segmentation``, ...
+    build : callable
+        ``build(database, options)`` gives the `Targets`.
+    databases : tuple of str
+        Databases that have it; empty for every database.
+    alias : tuple of str
+        Other names.
+    split_names : dict of str to str
+        Names of the splits, where they are not those of the database.
+    selection : str
+        Split on which choices are made.
+    reference : bool
+        Whether it reproduces a published selection that lets patients cross splits.
+    """
+
+    name: str
+    kind: str
+    build: Build
+    databases: tuple[str, ...] = ()
+    alias: tuple[str, ...] = ()
+    split_names: dict[str, str] = field(default_factory=dict)
+    selection: str = "val"
+    reference: bool = False
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether a record may have several classes."""
+        return self.kind == "multilabel"
+
+
+_SETS: Registry[TargetSet] = Registry("target set")
+
+
+def register_targets(
+    name: str, *, kind: str, build: Build, databases: Sequence[str] = (), **options: object
+) -> TargetSet:
+    """Make a target set known under a name.
+
+    Parameters
+    ----------
+    name : str
+        As ``--task`` takes it.
+    kind : str
+        Training task that learns it.
+    build : callable
+        ``build(database, options)`` takes a `databases.Database` and `TargetOptions` and gives `Targets`.
+    databases : sequence of str
+        Databases that have it; empty for every database.
+    **options
+        Further fields of `TargetSet`.
+
+    Returns
+    -------
+    TargetSet
+        What was registered.
+
+    Raises
+    ------
+    UsageError
+        Another module has registered a target set of this name for one of the databases.
+    """
+    item = TargetSet(name, kind, build, tuple(databases), **options)  # type: ignore[arg-type]
+    if build.__module__ not in _MODULES:
+        _load()  # so that a name of this package is refused here, not later
+    for database in item.databases or (_ANY,):
+        for known in (name, *item.alias):
+            _SETS.register(f"{database}/{known}", item, build.__module__)
+    return item
+
+
+def _load() -> None:
+    for module in _MODULES:
+        importlib.import_module(module)
+
+
+def list_targets(database: str) -> list[str]:
+    """List the target sets of a database.
+
+    Parameters
+    ----------
+    database : str
+        Its name.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order, without aliases.
+    """
+    _load()
+    keys = [key for key in _SETS if key.split("/", 1)[0] in (database, _ANY)]
+    return sorted({_SETS.get(key).name for key in keys})
+
+
+def find_targets(name: str, database: str = "ptbxl") -> TargetSet:
+    """Look up a target set.
+
+    Parameters
+    ----------
+    name : str
+        Its name or an alias.
+    database : str
+        Name of the database.
+
+    Returns
+    -------
+    TargetSet
+        With its canonical name.
+
+    Raises
+    ------
+    UsageError
+        The database has no such target set; the message gives the nearest name.
+    """
+    _load()
+    for key in (f"{database}/{name}", f"{_ANY}/{name}"):
+        if key in _SETS:
+            return _SETS.get(key)
+    names = list_targets(database)
+    if not names:
+        raise UsageError(f"no task is registered for the database '{database}': register_targets makes one")
+    raise UsageError(f"unknown task '{name}' of {database}: {nearest(name, names)}")

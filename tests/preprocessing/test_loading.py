@@ -1,0 +1,245 @@
+"""Any registered database as a dataset: read, resampled, cached, split."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from databases import Database, Recording, register_database
+from databases import registry as databases_registry
+from preprocessing import fit_standardizer, load_dataset, load_ptbxl, register_targets
+from preprocessing.options import DatasetOptions, open_dataset
+from preprocessing.summary import summarize
+from preprocessing.targets import Targets, registry
+from tests.helpers.ptbxl_files import write_small_ptbxl
+from utils.errors import DataError, UsageError
+
+SECONDS, RATE = 4, 250
+
+
+@dataclasses.dataclass
+class Toy:
+    """What the toy database in a folder is like."""
+
+    count: int = 24
+    seconds: tuple[float, ...] = (SECONDS,)
+    rate: int = RATE
+    leads: tuple[tuple[str, ...], ...] = (("I", "II"),)
+    largest: float = 1.0
+    split: bool = True
+
+
+def signal_of(number: int, rate: float, seconds: float, leads: int, largest: float) -> np.ndarray:
+    time = np.arange(round(rate * seconds)) / rate
+    wave = largest * np.sin(2 * np.pi * (1 + number % 3) * time)
+    return np.stack([wave * (lead + 1) / leads for lead in range(leads)], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A registered database whose records are small text files; gives a function that writes one."""
+    monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "cache"))
+
+    class ToyDatabase(Database):
+        name = "toy"
+        title = "A toy database"
+        license = doi = ""
+        split_names: ClassVar = {"train": "most", "val": "some", "test": "few"}
+        reads = 0
+
+        def _read_records(self):
+            paths = sorted(self.root.glob("*.toy"))
+            described = [path.read_text().split(";") for path in paths]
+            table = pd.DataFrame(index=pd.Index([path.stem for path in paths], name="record"))
+            table["patient"] = [f"p{int(path.stem[1:]) // 2:02}" for path in paths]
+            table["path"] = [path.stem for path in paths]
+            table["sampling_rate"] = [int(text[0]) for text in described]
+            table["leads"] = [tuple(text[2].split()) for text in described]
+            splits = [("train", "train", "val", "test")[int(p[1:]) % 4] for p in table["patient"]]
+            table["split"] = splits if all(text[4] == "True" for text in described) else ""
+            return table
+
+        def read(self, record, leads=None, start=None, stop=None):
+            type(self).reads += 1
+            rate, seconds, names, largest, _ = (self.root / f"{record}.toy").read_text().split(";")
+            if seconds == "damaged":
+                raise DataError(f"record {record} is damaged")
+            every = names.split()
+            signal = signal_of(int(record[1:]), int(rate), float(seconds), len(every), float(largest))
+            chosen = [every.index(lead) for lead in (leads or every)]
+            return Recording(signal[:, chosen], int(rate), tuple(leads or every))
+
+    def build(database, options):
+        numbers = np.array([int(name[1:]) for name in database.records.index])
+        return Targets(
+            np.arange(len(numbers)), np.eye(3, dtype=np.uint8)[numbers % 3], ["1 Hz", "2 Hz", "3 Hz"]
+        )
+
+    def mask(database, options):
+        rows = np.arange(0, len(database.records), 2)
+        return Targets(rows, np.tile(np.arange(options.samples) % 2, (len(rows), 1)), ["odd"])
+
+    register_database(ToyDatabase)
+    register_targets("speed", kind="multiclass", build=build, databases=["toy"])
+    register_targets("odd", kind="segmentation", build=mask, databases=["toy"])
+
+    def write(folder: Path = tmp_path / "toy", **changes) -> Path:
+        made = Toy(**changes)
+        folder.mkdir(exist_ok=True)
+        for number in range(made.count):
+            seconds = made.seconds[number % len(made.seconds)]
+            leads = " ".join(made.leads[number % len(made.leads)])
+            text = f"{made.rate};{seconds};{leads};{made.largest};{made.split}"
+            (folder / f"r{number:03}.toy").write_text(text)
+        return folder
+
+    write.database = ToyDatabase
+    yield write
+    databases_registry._DATABASES.remove("toy")
+    for name in ("speed", "odd"):
+        registry._SETS.remove(f"toy/{name}")
+
+
+def test_any_database_loads_and_comes_from_the_cache(toy):
+    folder = toy()
+    first = load_dataset("toy", folder, "speed")
+    assert first.signals.shape == (24, SECONDS * RATE, 2) and first.sampling_rate == RATE
+    assert (first.name, first.kind, first.leads, first.version) == (
+        "toy",
+        "multiclass",
+        ("I", "II"),
+        "A toy database",
+    )
+    assert first.ids[:2].tolist() == ["r000", "r001"] and first.patients[:2].tolist() == ["p00", "p00"]
+    assert first.split_names == {"train": "most", "val": "some", "test": "few"}
+    assert {name: numbers["records"] for name, numbers in first.counts().items()} == {
+        "train": 12,
+        "val": 6,
+        "test": 6,
+    }
+    for row in (0, 5):
+        np.testing.assert_allclose(first.signals[row], signal_of(row, RATE, SECONDS, 2, 1.0), atol=5e-4)
+    reads = toy.database.reads
+    again = load_dataset("toy", folder, "odd")
+    assert toy.database.reads == reads and again.targets.shape == (12, SECONDS * RATE)
+    np.testing.assert_array_equal(again.signals[:], first.signals[::2])
+    os.utime(folder / "r003.toy", (1, 1))
+    assert load_dataset("toy", folder, "speed").fingerprint == first.fingerprint
+    assert toy.database.reads > reads
+
+
+def test_signals_are_resampled_cropped_and_padded(toy, caplog):
+    caplog.set_level("INFO")
+    folder = toy(seconds=(4, 3, 5))
+    with pytest.raises(
+        DataError, match=r"(?s)16 of 24 records .*r001: 3 s, the first .* 4 s: choose --seconds"
+    ):
+        load_dataset("toy", folder, "speed")
+    dataset = load_dataset("toy", folder, "speed", 100, seconds=4)
+    assert dataset.signals.shape == (24, 400, 2) and dataset.sampling_rate == 100
+    np.testing.assert_allclose(dataset.signals[2][20:380], signal_of(2, 100, 4, 2, 1.0)[20:380], atol=0.01)
+    assert (dataset.signals[1][300:] == 0).all() and not (dataset.signals[1][:300] == 0).all()
+    assert "8 of 24 recordings are shorter than 4 s: zeros follow" in caplog.text
+    assert load_dataset("toy", folder, "speed", 100, seconds=2).signals.shape == (24, 200, 2)
+
+
+def test_leads_are_the_common_ones_or_those_asked_for(toy):
+    folder = toy(leads=(("I", "II", "V1"), ("V1", "II")))
+    assert load_dataset("toy", folder, "speed").leads == ("II", "V1")
+    assert load_dataset("toy", folder, "speed", leads=["V1"]).signals.shape == (24, SECONDS * RATE, 1)
+    with pytest.raises(UsageError, match="not every record has lead I; common: II, V1"):
+        load_dataset("toy", folder, "speed", leads=["I"])
+
+
+def test_recordings_beyond_int16_are_stored_as_float32(toy):
+    folder = toy(largest=40.0)
+    dataset = load_dataset("toy", folder, "speed")
+    expected = np.stack([signal_of(row, RATE, SECONDS, 2, 40.0) for row in range(24)])
+    np.testing.assert_array_equal(dataset.signals[:], expected)
+    reads = toy.database.reads
+    scale = fit_standardizer(load_dataset("toy", folder, "speed").split("train"))
+    assert toy.database.reads == reads
+    train = expected[dataset.splits == "train"].astype(np.float64)
+    assert scale.mean == pytest.approx(train.mean(), abs=1e-9)
+    assert scale.std == pytest.approx(train.std(), rel=1e-12)
+
+
+def test_kfold_serves_a_database_without_splits(toy):
+    folder = toy(split=False)
+    with pytest.raises(
+        UsageError, match="toy has no official splits for all of its records: use --split kfold"
+    ):
+        load_dataset("toy", folder, "speed")
+    tested = []
+    for fold in (1, 2, 3):
+        dataset = load_dataset("toy", folder, "speed", split="kfold", folds=3, fold=fold)
+        assert dataset.split_names["test"] == f"fold {fold} of 3"
+        tested += dataset.split("test").ids.tolist()
+    assert sorted(tested) == dataset.ids.tolist()
+    with pytest.raises(UsageError, match="12 patients cannot be divided into 13 folds"):
+        load_dataset("toy", folder, "speed", split="kfold", folds=13)
+    with pytest.raises(UsageError, match="split 'kfolds': did you mean 'kfold'"):
+        load_dataset("toy", folder, "speed", split="kfolds")
+
+
+def test_bad_input_is_named(toy):
+    folder = toy()
+    with pytest.raises(UsageError, match="unknown database 'tyo': did you mean 'toy'"):
+        load_dataset("tyo", folder, "speed")
+    with pytest.raises(UsageError, match="unknown task 'sped' of toy: did you mean 'speed'"):
+        load_dataset("toy", folder, "sped")
+    with pytest.raises(UsageError, match="unknown task 'superdiagnostic' of toy"):
+        load_dataset("toy", folder, "superdiagnostic")
+    (folder / "r004.toy").write_text("250;damaged;I II;1;True")
+    with pytest.raises(
+        DataError, match=r"(?s)1 of 24 records in .* cannot be used:.*r004: record r004 is damaged"
+    ):
+        load_dataset("toy", folder, "speed")
+    with pytest.raises(DataError, match="has no record of toy"):
+        empty = folder / "empty"
+        empty.mkdir()
+        load_dataset("toy", empty, "speed")
+
+
+def test_options_name_a_dataset_and_summary_describes_it(toy, tmp_path):
+    folder = toy(split=False)
+    options = DatasetOptions(
+        database="toy", data_dir=str(folder), task="speed", sampling_rate=0, split="kfold", folds=3
+    )
+    text = summarize(open_dataset(options.to_json()))
+    assert "task speed: 24 records of 1000 samples x 2 leads at 250 Hz, release: A toy database" in text
+    assert "train: the other fold; val: fold 2 of 3; test: fold 1 of 3" in text
+    assert any(
+        line.split()[:1] == ["patients"] and line.split()[1:] == ["4", "4", "4"] for line in text.splitlines()
+    )
+
+
+def test_settings_of_older_runs_keep_what_they_meant(tmp_path):
+    """Before `keep_unlabeled`, form kept every record and superdiagnostic did not."""
+    folder = write_small_ptbxl(tmp_path / "ptb", records=40)
+    for task, keep in (("form", True), ("superdiagnostic", False)):
+        before = open_dataset({"data_dir": str(folder), "task": task})
+        now = load_ptbxl(folder, task, keep_unlabeled=keep)
+        assert before.fingerprint == now.fingerprint
+    assert (
+        len(load_ptbxl(folder, "form")) < 40 == len(open_dataset({"data_dir": str(folder), "task": "form"}))
+    )
+
+
+def test_ptbxl_takes_the_same_way_by_every_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "cache"))
+    folder = write_small_ptbxl(tmp_path / "ptb", records=40)
+    fast = load_dataset("ptbxl", folder, "superdiagnostic")
+    assert fast.fingerprint == load_ptbxl(folder).fingerprint and fast.split_names["test"] == "fold 10"
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 1
+    general = load_dataset("ptbxl", folder, "superdiagnostic", seconds=10)
+    np.testing.assert_array_equal(general.signals[:], fast.signals[:])
+    np.testing.assert_array_equal(general.targets, fast.targets)
+    half = load_dataset("ptbxl", folder, "superdiagnostic", 50, seconds=5, leads=["II"])
+    assert half.signals.shape == (40, 250, 1)
+    with pytest.raises(UsageError, match="100 and 500 Hz, not at 250 Hz"):
+        load_dataset("ptbxl", folder, "superdiagnostic", 250)
