@@ -3,8 +3,8 @@
 The recordings of a database are read and verified once and kept as ``<name>_<source>.npy`` with a JSON
 sidecar of the same name. `<source>` is a fingerprint of the list of records and of the size and time of each
 file, so another state of the database never meets an old cache. The sidecar is written last: without it there
-is no cache, whenever the process dies. It holds the digest of each recording, which is compared when the
-recording is first read.
+is no cache, whenever the process dies. It holds a digest of each recording, and a CRC, which takes a fifth of
+the time and is compared when the recording is first read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +47,25 @@ class Reader(Protocol):
 
 
 class CachedFile(SampleFile):
-    """The array of a cache; each recording is compared with its digest when it is first read."""
+    """The array of a cache; each recording is verified when it is first read.
 
-    def __init__(self, path: Path, digests: np.ndarray, verified: bool = False) -> None:
+    ``card``: the sidecar; caches of older versions have digests alone.
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any], verified: bool = False) -> None:
         super().__init__(path)
-        self._digests = digests
-        self._verified = np.full(len(digests), verified)
+        self._crcs: list[int] | None = card.get("crc32")
+        self._digests: list[str] = card["digests"]
+        self._verified = np.full(len(self), verified)
 
     def _check(self, row: int, samples: np.ndarray) -> None:
         if self._verified[row]:
             return
-        if waveform_digest(samples) != self._digests[row]:
+        if self._crcs is not None:
+            intact = zlib.crc32(samples.data) == self._crcs[row]
+        else:
+            intact = waveform_digest(samples) == self._digests[row]
+        if not intact:
             path = Path(self._path)
             with contextlib.suppress(OSError):
                 path.with_suffix(".json").unlink()
@@ -114,9 +123,9 @@ def _open(path: Path, source: str, count: int, just_written: bool = False) -> Ca
     try:
         card = read_json(sidecar)
         digests = np.asarray(card["digests"], dtype="<U32")
-        if digests.shape != (count,):
+        if digests.shape != (count,) or len(card.get("crc32", digests)) != count:
             return None
-        samples = CachedFile(path, digests, just_written)
+        samples = CachedFile(path, card, just_written)
         state = path.stat()
         if (
             card["source"] != source
@@ -134,12 +143,14 @@ def _open(path: Path, source: str, count: int, just_written: bool = False) -> Ca
 
 
 def _write(path: Path, reader: Reader, card: dict[str, Any]) -> None:
-    digests = []
+    digests: list[str] = []
+    crcs: list[int] = []
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": reader.dtype.str, "fortran_order": False, "shape": reader.shape}
         np.lib.format.write_array_header_1_0(file, header)
         for block in reader.blocks():
             digests += [waveform_digest(samples) for samples in block]
+            crcs += [zlib.crc32(samples.data) for samples in block]
             file.write(block.data)
     state = path.stat()
     card |= {
@@ -147,6 +158,7 @@ def _write(path: Path, reader: Reader, card: dict[str, Any]) -> None:
         "bytes": state.st_size,
         "mtime_ns": state.st_mtime_ns,
         "digests": digests,
+        "crc32": crcs,
     }
     write_json(path.with_suffix(".json"), card)
 

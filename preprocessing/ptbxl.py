@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import os
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,7 +101,8 @@ def load_ptbxl(
     # targets first: a wrong option should fail before a minute of reading
     shape = TargetOptions(sampling_rate, SECONDS * sampling_rate, LEADS, min_likelihood, keep_unlabeled)
     targets = target_set.build(opened, shape)
-    cached = _open_signals(data_dir, records[present], sampling_rate, cache_dir)
+    kept = records[present]
+    cached = open_signals(data_dir, kept.index.tolist(), list(kept["path"]), sampling_rate, cache_dir)
     return assemble(
         opened,
         target_set,
@@ -130,11 +130,14 @@ def _present(records: pd.DataFrame, data_dir: str | os.PathLike) -> np.ndarray:
     return present
 
 
-def _open_signals(
-    data_dir: str | os.PathLike, records: pd.DataFrame, rate: int, cache_dir: str | os.PathLike | None
+def open_signals(
+    data_dir: str | os.PathLike,
+    ids: list[int],
+    paths: list[str],
+    rate: int,
+    cache_dir: str | os.PathLike | None = None,
 ) -> CachedSignals:
-    ids: list[Any] = records.index.tolist()
-    paths = list(records["path"])
+    """Open recordings in PTB-XL's layout from the cache, and make the cache first where there is none."""
     listed = json.dumps([FORMAT, rate, ids, paths])
     source = hashlib.sha256(listed.encode() + file_states(data_dir, paths).tobytes()).hexdigest()
     reader = functools.partial(RecordReader, data_dir, ids, paths, rate)

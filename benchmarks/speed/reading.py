@@ -13,7 +13,7 @@ from databases.ptbxl import read_database
 from databases.ptbxl_signals import RecordReader, file_states
 from databases.synthetic import write_dataset
 from databases.wfdb_files import import_wfdb
-from preprocessing.cache import open_signals
+from preprocessing.ptbxl import open_signals
 from preprocessing.signals import ScaledSignals
 
 _BATCH = 32

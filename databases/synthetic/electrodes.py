@@ -8,7 +8,6 @@ Goldberger's identities hold exactly.
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from databases.synthetic.rhythm import BASE_RATE, MARGIN
 
@@ -63,6 +62,8 @@ def decimate(signal: np.ndarray, sampling_rate: int) -> np.ndarray:
     Shapes: signal ((seconds + 1) -> (seconds * sampling_rate, leads).
     """
     if sampling_rate != BASE_RATE:
+        from scipy.signal import resample_poly  # half a second that opening a database does not need
+
         signal = resample_poly(signal, 1, BASE_RATE // sampling_rate, axis=0)
     margin = round(MARGIN * sampling_rate)
     return signal[margin:-margin]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-from scipy.signal import resample_poly
 
 # Rates such as 499.97 Hz, read off a time column, have no small ratio to the target; this is fine enough
 # that 10 s drift by less than a hundredth of a sample, and keeps the filter below a million taps.
@@ -55,6 +54,8 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     ndarray, shape (ceil(T * target_rate / source_rate),) or the same with channels
         Resampled signals, float64; sample k lies at k / target_rate seconds.
     """
+    from scipy.signal import resample_poly  # half a second that nothing else pays
+
     signals = np.asarray(signals, dtype=np.float64)
     factor = ratio(source_rate, target_rate)
     if factor == 1:
