@@ -194,7 +194,8 @@ def test_other_branches_label_sets_and_records_are_refused(copied, database):
         train(database, copied, *overwrite, "fusion", "--task", "superdiagnostic")
     with pytest.raises(DataError, match="another standardisation"):
         train(database, copied, *overwrite, "fusion", "--highpass", 0.5)
-    train(database, copied, "--overwrite", "--branch", "rhythm", "--task", "form")
+    form = ("--task", "form", "--keep_unlabeled", "True")
+    train(database, copied, "--overwrite", "--branch", "rhythm", *form)
     with pytest.raises(DataError, match=r"no branch knows .*\(rhythm: form, morphology: proto_morphology, "):
         train(database, copied, *overwrite, "fusion")
     with pytest.raises(UsageError, match="exists"):
