@@ -15,7 +15,7 @@ def main() -> None:
     import models_tf.backend
     from twelvelead.commands.test import main as score
 
-    score("keras", models_tf.list_models(), "imle_net")
+    score("keras", models_tf.list_models, "imle_net")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ def main() -> None:
     import models_torch
     from twelvelead.commands.test import main as score
 
-    score("torch", models_torch.list_models(), "ecgnet")
+    score("torch", models_torch.list_models, "ecgnet")
 
 
 if __name__ == "__main__":

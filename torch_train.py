@@ -25,7 +25,7 @@ def main() -> None:
     from training.loops.processes import together
     from training.loops.torch_loop import train_torch
 
-    config = parse_config(__doc__, models_torch.list_models(), "ecgnet", args)
+    config = parse_config(__doc__, models_torch.list_models, "ecgnet", args)
     if config.sub and not config.init:
         config = dataclasses.replace(config, init=config.model)
     with together(config.devices):

@@ -19,7 +19,7 @@ def main() -> None:
     import models_tf.backend
     from training.loops.keras_loop import train_keras
 
-    config = parse_config(__doc__, models_tf.list_models(), "imle_net")
+    config = parse_config(__doc__, models_tf.list_models, "imle_net")
     if config.devices != 1:
         raise UsageError("--devices is for PyTorch models (torch_train.py); Keras models train on one device")
     if config.sub and not config.init:

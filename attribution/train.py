@@ -139,7 +139,7 @@ def main() -> None:
     """Read the flags and train."""
     config = parse_config(
         __doc__,
-        models_torch.list_models(),
+        models_torch.list_models,
         "resnet18",
         kind=StudyConfig,
         checked=check_study,

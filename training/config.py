@@ -14,6 +14,7 @@ from preprocessing.transforms.augmentation import Augmentation
 from training.model_info import model_info
 from utils.config import Options, check_values, first_words, option, parse
 from utils.errors import UsageError
+from utils.plugins import load_named
 from utils.yaml_files import read_mapping
 
 _SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
@@ -172,7 +173,7 @@ Config = TypeVar("Config", bound=TrainOptions)
 
 def parse_config(
     description: str | None,
-    models: Sequence[str],
+    models: Sequence[str] | Callable[[], Sequence[str]],
     default_model: str,
     args: Sequence[str] | None = None,
     kind: type[Config] = TrainConfig,  # type: ignore[assignment]
@@ -186,13 +187,14 @@ def parse_config(
         description=description,
         defaults={"model": default_model},
         choices={"model": models},
-        check=lambda config: (checked or check)(config, models),
+        check=lambda config: (checked or check)(config, models() if callable(models) else models),
         **how,
     )
 
 
 def chosen_model(args: Sequence[str]) -> str:
-    """Tell which model a command line names, before its flags are known."""
+    """Tell which model a command line names, before its flags are known; plugins are imported first."""
+    load_named(args)
     words = first_words(args, "model", "config")
     if words["model"] or not words["config"]:
         return words["model"]

@@ -20,7 +20,7 @@ import yaml
 from utils import plugins
 from utils.errors import UsageError, nearest
 from utils.files import jsonable, write_text
-from utils.flags import FieldType, Parser, read_word, short, split_list, type_of
+from utils.flags import FieldType, Parser, read_word, short, type_of
 from utils.provenance import command, program
 from utils.yaml_files import read_mapping
 
@@ -141,7 +141,7 @@ def _types(kind: type[Options]) -> dict[str, FieldType]:
     return {f.name: type_of(hints[f.name]) for f in fields_of(kind)}
 
 
-def _choices(f: Field, given: Mapping[str, Sequence[Any]] | None) -> Sequence[Any] | None:
+def _choices(f: Field, given: Mapping[str, Any] | None) -> Sequence[Any] | None:
     """Valid values of a field, None where its type alone decides."""
     choices = (given or {}).get(f.name, f.metadata["choices"])
     return choices() if callable(choices) else choices
@@ -150,7 +150,7 @@ def _choices(f: Field, given: Mapping[str, Sequence[Any]] | None) -> Sequence[An
 def add_options(
     parser: argparse.ArgumentParser,
     kind: type[Options],
-    choices: Mapping[str, Sequence[Any]] | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> None:
     """Add one flag for each field, grouped; ``--config`` and ``--plugins`` come first."""
     parser.add_argument("--config", metavar="FILE", help="YAML file with defaults for these flags; flags win")
@@ -266,7 +266,7 @@ def parse(
     epilog: str | None = None,
     check: Callable[[Kind], Kind | None] | None = None,
     defaults: Mapping[str, Any] | None = None,
-    choices: Mapping[str, Sequence[Any]] | None = None,
+    choices: Mapping[str, Any] | None = None,
     renamed: Mapping[str, str] | None = None,
     ignored: Mapping[str, str] | None = None,
     also: Mapping[type[Options], Collection[str]] | None = None,
@@ -281,8 +281,8 @@ def parse(
     ``also``: classes of other commands whose files ``--config`` understands, and what is taken from them.
     """
     words = list(sys.argv[1:] if args is None else args)
-    early = first_words(words, "config", "plugins")
-    plugins.load(split_list(early["plugins"]))
+    plugins.load_named(words)
+    config = first_words(words, "config")["config"]
     parser = Parser(prog=prog or program(), description=description, epilog=epilog)
     add_options(parser, kind, choices)
     for old, new in (renamed or {}).items():
@@ -295,8 +295,8 @@ def parse(
     if {"-h", "--help"} & set(words):
         parser.parse_args(words)
     parser.set_defaults(**(defaults or {}))
-    if early["config"]:
-        parser.set_defaults(**read_config(early["config"], kind, renamed, also))
+    if config:
+        parser.set_defaults(**read_config(config, kind, renamed, also))
     values = vars(parser.parse_args(words))
     _say_notes(words, kind, renamed or {}, ignored or {})
     types = _types(kind)
@@ -343,7 +343,7 @@ def _value(type_: FieldType, value: Any) -> Any:
     return type_.many(items)
 
 
-def check_values(options: Options, choices: Mapping[str, Sequence[Any]] | None = None) -> None:
+def check_values(options: Options, choices: Mapping[str, Any] | None = None) -> None:
     """Refuse values outside of their range or choices, as the fields declare them."""
     for f in fields_of(options):
         value, valid = getattr(options, f.name), _choices(f, choices)

@@ -6,11 +6,12 @@ imports one: a model card or a configuration only says which plugins its run use
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def load(names: Iterable[str] = ()) -> None:
             _loaded[name] = _import(name)
     if _loaded:  # for processes that this one starts
         os.environ[VARIABLE] = ",".join(dict.fromkeys([*environment, *_loaded]))
+
+
+def load_named(words: Sequence[str]) -> None:
+    """Import the plugins that a command line names with ``--plugins``."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--plugins", nargs="?", default="")
+    names = parser.parse_known_args(words)[0].plugins or ""
+    load(name.strip() for name in names.split(",") if name.strip())
 
 
 def loaded() -> list[str]:

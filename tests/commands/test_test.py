@@ -37,7 +37,7 @@ def trained(tmp_path_factory, database):
 
 def score_torch(out, database, *words):
     words = ["--data_dir", database, "--output_dir", out, "--resamples", 20, *words]
-    main("torch", TORCH_MODELS, "ecgnet", [str(word) for word in words])
+    main("torch", lambda: TORCH_MODELS, "ecgnet", [str(word) for word in words])
 
 
 def report_of(out, run="ecgnet"):
@@ -229,7 +229,7 @@ def test_the_scripts_themselves(database, tmp_path, script, model):
 
 def test_help(capsys):
     with pytest.raises(SystemExit) as ended:
-        main("torch", TORCH_MODELS, "ecgnet", ["--help"])
+        main("torch", lambda: TORCH_MODELS, "ecgnet", ["--help"])
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert "example: python torch_test.py --model ecgnet" in text and "ecgnet, resnet101" in text

@@ -45,7 +45,7 @@ def test_a_run_from_before_the_flag_goes_on():
 def test_testing_on_a_partial_download(database, tmp_path):
     def score(run, *words):
         options = ["--data_dir", database, "--output_dir", tmp_path, "--run", run, "--resamples", 2, *words]
-        main("torch", ["ecgnet"], "ecgnet", list(map(str, options)))
+        main("torch", lambda: ["ecgnet"], "ecgnet", list(map(str, options)))
         return read_json(tmp_path / "logs" / run / "test.json")["records"]
 
     write_untrained(tmp_path / "checkpoints" / "whole", "ecgnet")

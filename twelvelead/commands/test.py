@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,14 @@ from utils.provenance import command, git_commit, versions
 
 
 def main(
-    framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
+    framework: str,
+    list_models: Callable[[], Sequence[str]],
+    default_model: str,
+    args: Sequence[str] | None = None,
 ) -> None:
     """Command line of `test.py` and `torch_test.py`."""
     other = "torch_test.py" if framework == "keras" else "test.py"
-    options = parse_test(framework, models, default_model, args)
+    options = parse_test(framework, list_models, default_model, args)
     name = options.run or options.model
     if getattr(options, "branch", None):
         name = f"{name}/{options.branch}/{options.training_stage}"

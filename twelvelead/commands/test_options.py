@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.config import DataOptions, RunOptions, chosen_model
@@ -59,12 +59,16 @@ class PrototypeScoreOptions(ScoreOptions):
 
 
 def parse_test(
-    framework: str, models: Sequence[str], default_model: str, args: Sequence[str] | None = None
+    framework: str,
+    list_models: Callable[[], Sequence[str]],
+    default_model: str,
+    args: Sequence[str] | None = None,
 ) -> ScoreOptions:
     """Read the flags of `test.py` (Keras) or `torch_test.py`; --config may be that of the training."""
     words = sys.argv[1:] if args is None else args
     script, other = ("test.py", "torch_test.py") if framework == "keras" else ("torch_test.py", "test.py")
-    model = chosen_model(words)
+    model = chosen_model(words)  # which imports plugins
+    models = list_models()
     options = parse(
         ScoreOptions if framework == "keras" else PrototypeScoreOptions,
         words,
