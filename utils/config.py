@@ -39,6 +39,9 @@ _LIMITS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 
 
+_PLACEHOLDERS = {bool: "True|False", int: "N", float: "X", dict: "JSON", Path: "PATH"}
+
+
 def option(
     default: Any,
     help: str = "",
@@ -166,21 +169,17 @@ def add_options(
 
 
 def _add_flag(group: Any, f: Field, type_: FieldType, choices: Sequence[Any] | None) -> None:
-    meta, default = f.metadata, _default(f)
-    flag: dict[str, Any] = {"default": default, "type": functools.partial(read_word, type_, meta["values"])}
+    meta, default, metavar = f.metadata, _default(f), _metavar(f, type_, choices)
     text = meta["help"]
-    if choices and not meta["metavar"]:
-        shown = "{" + ",".join(map(str, choices)) + "}"
-        flag["metavar"] = shown if len(shown) <= 40 else f.name.upper()
-        text += "" if len(shown) <= 40 else f": {', '.join(map(str, choices))}"
+    if choices and not metavar:
+        text += f": {', '.join(map(str, choices))}"
     if default not in ("", None, [], (), {}):
         words = ",".join(map(str, default)) if isinstance(default, list | tuple) else default
         text += f" (default: {words})"
-    flag["help"] = text.replace("%", "%%")
-    if meta["metavar"]:
-        flag["metavar"] = meta["metavar"]
+    flag: dict[str, Any] = {"default": default, "help": text.replace("%", "%%"), "metavar": metavar}
+    flag["type"] = functools.partial(read_word, type_, meta["values"])
     if type_.item is bool:  # `--resume` alone means True; `--loggr False` is read as written
-        flag |= {"nargs": "?", "const": True, "metavar": "True|False"}
+        flag |= {"nargs": "?", "const": True}
     if type_.many:
         flag["nargs"] = "+"
     if meta["positional"]:
@@ -191,6 +190,14 @@ def _add_flag(group: Any, f: Field, type_: FieldType, choices: Sequence[Any] | N
     hidden = flag | {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS, "dest": f.name}
     for name in (*meta["alias"], *meta["old"]):
         group.add_argument(f"--{name}", **hidden)
+
+
+def _metavar(f: Field, type_: FieldType, choices: Sequence[Any] | None) -> str | None:
+    """Placeholder of the value in ``--help``; None for the name of the field."""
+    listed = "{" + ",".join(map(str, choices or ())) + "}"
+    if f.metadata["metavar"] or (choices and len(listed) <= 40):
+        return f.metadata["metavar"] or listed
+    return None if choices or f.metadata["positional"] else _PLACEHOLDERS.get(type_.item, "TEXT")
 
 
 def _default(f: Field) -> Any:

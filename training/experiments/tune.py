@@ -55,7 +55,7 @@ from training.experiments.study import (
     trials_of,
 )
 from training.experiments.tune_plan import Plan, check_same_study, parse_plan
-from utils.config import names_of
+from utils.config import names_of, write_settings
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import write_text
 from utils.provenance import command
@@ -174,7 +174,7 @@ def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
 
 def tune(plan: Plan) -> FrozenTrial | None:
     """Work on a study until no trial is left to start."""
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    write_settings(plan.folder / "settings.yaml", plan.options)
     with locked(plan.folder):
         study = open_study(plan.folder, plan.study, plan.storage, plan.family.epochs(plan.fixed))
         check_same_study(study, plan)

@@ -50,6 +50,7 @@ class Plan:
     ``fixed``: what is the same in all trials.
     ``start``: checkpoint folder that every trial starts from; empty for none.
     ``family``: how a run is trained.
+    ``options``: of the command, as they are written beside the results.
     """
 
     study: str
@@ -62,6 +63,7 @@ class Plan:
     start: str
     space: list[Dimension]
     family: Family
+    options: Options
 
 
 def parse_plan(args: Sequence[str], description: str | None = "") -> Plan:
@@ -110,7 +112,7 @@ def _checked_plan(
         space = default_space(fixed, family.options, given_names(fixed, args), family.searched(fixed))
     check_space(space, fixed, names, family.check)
     study_options = {f.name: getattr(options, f.name) for f in fields_of(StudyOptions)}
-    study_options |= {"study": study, "space": space}
+    study_options |= {"study": study, "space": space, "options": options}
     return Plan(folder=folder, fixed=fixed, start=family.start(fixed), family=family, **study_options)
 
 
