@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from preprocessing import ECGDataset
+from preprocessing import Dataset
 from training.checkpoint import ROOT
 from utils.provenance import PUBLIC_DATA_DIR, SCORING_LOG, command, git_commit, portable
 
@@ -34,18 +34,18 @@ _DIGITS = 16  # of weights, data and commit
 def record_scoring(
     run: str,
     card: dict[str, Any],
-    test: ECGDataset,
+    test: Dataset,
     fingerprint: str,
     split: str,
     data_dir: str | os.PathLike,
     output_dir: str | os.PathLike,
 ) -> None:
-    """Append a scoring of test records to the log, unless the records are synthetic.
+    """Append a scoring of PTB-XL's test records to the log, unless they are synthetic.
 
     A part of PTB-XL counts as the whole does. The log is the repository's, whatever `output_dir` is; where it
     cannot be written, the line is printed. Absolute folders are written as ``data/ptb`` and ``.``.
     """
-    if test.version.startswith("synthetic"):  # `databases.ptbxl.release_of`
+    if test.name != "ptbxl" or test.version.startswith("synthetic"):  # `databases.ptbxl.release_of`
         return
     folders = {str(ROOT): ".", str(Path(output_dir).resolve()): "."}
     for folder, public in ((output_dir, "."), (data_dir, PUBLIC_DATA_DIR)):
