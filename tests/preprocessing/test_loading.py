@@ -1,107 +1,25 @@
 """Any registered database as a dataset: read, resampled, cached, split."""
 
-import dataclasses
 import os
-from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from databases import Database, Recording, register_database
-from databases import registry as databases_registry
-from preprocessing import fit_standardizer, load_dataset, load_ptbxl, register_targets
+from preprocessing import fit_standardizer, load_dataset, load_ptbxl
 from preprocessing.options import DatasetOptions, open_dataset
 from preprocessing.summary import summarize
-from preprocessing.targets import Targets, registry
 from tests.helpers.ptbxl_files import write_small_ptbxl
+from tests.helpers.toy_database import RATE, SECONDS, ToyDatabase, forget, register, signal_of, write_toy
 from utils.errors import DataError, UsageError
-
-SECONDS, RATE = 4, 250
-
-
-@dataclasses.dataclass
-class Toy:
-    """What the toy database in a folder is like."""
-
-    count: int = 24
-    seconds: tuple[float, ...] = (SECONDS,)
-    rate: int = RATE
-    leads: tuple[tuple[str, ...], ...] = (("I", "II"),)
-    largest: float = 1.0
-    split: bool = True
-
-
-def signal_of(number: int, rate: float, seconds: float, leads: int, largest: float) -> np.ndarray:
-    time = np.arange(round(rate * seconds)) / rate
-    wave = largest * np.sin(2 * np.pi * (1 + number % 3) * time)
-    return np.stack([wave * (lead + 1) / leads for lead in range(leads)], axis=1).astype(np.float32)
 
 
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
-    """A registered database whose records are small text files; gives a function that writes one."""
+    """Writes toy databases."""
     monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "cache"))
-
-    class ToyDatabase(Database):
-        name = "toy"
-        title = "A toy database"
-        license = doi = ""
-        split_names: ClassVar = {"train": "most", "val": "some", "test": "few"}
-        reads = 0
-
-        def _read_records(self):
-            paths = sorted(self.root.glob("*.toy"))
-            described = [path.read_text().split(";") for path in paths]
-            table = pd.DataFrame(index=pd.Index([path.stem for path in paths], name="record"))
-            table["patient"] = [f"p{int(path.stem[1:]) // 2:02}" for path in paths]
-            table["path"] = [path.stem for path in paths]
-            table["sampling_rate"] = [int(text[0]) for text in described]
-            table["leads"] = [tuple(text[2].split()) for text in described]
-            splits = [("train", "train", "val", "test")[int(p[1:]) % 4] for p in table["patient"]]
-            table["split"] = splits if all(text[4] == "True" for text in described) else ""
-            return table
-
-        def read(self, record, leads=None, start=None, stop=None):
-            type(self).reads += 1
-            rate, seconds, names, largest, _ = (self.root / f"{record}.toy").read_text().split(";")
-            if seconds == "damaged":
-                raise DataError(f"record {record} is damaged")
-            every = names.split()
-            signal = signal_of(int(record[1:]), int(rate), float(seconds), len(every), float(largest))
-            chosen = [every.index(lead) for lead in (leads or every)]
-            return Recording(signal[:, chosen], int(rate), tuple(leads or every))
-
-    def build(database, options):
-        numbers = np.array([int(name[1:]) for name in database.records.index])
-        return Targets(
-            np.arange(len(numbers)), np.eye(3, dtype=np.uint8)[numbers % 3], ["1 Hz", "2 Hz", "3 Hz"]
-        )
-
-    def mask(database, options):
-        rows = np.arange(0, len(database.records), 2)
-        return Targets(rows, np.tile(np.arange(options.samples) % 2, (len(rows), 1)), ["odd"])
-
-    register_database(ToyDatabase)
-    register_targets("speed", kind="multiclass", build=build, databases=["toy"])
-    register_targets("odd", kind="segmentation", build=mask, databases=["toy"])
-
-    def write(folder: Path = tmp_path / "toy", **changes) -> Path:
-        made = Toy(**changes)
-        folder.mkdir(exist_ok=True)
-        for number in range(made.count):
-            seconds = made.seconds[number % len(made.seconds)]
-            leads = " ".join(made.leads[number % len(made.leads)])
-            text = f"{made.rate};{seconds};{leads};{made.largest};{made.split}"
-            (folder / f"r{number:03}.toy").write_text(text)
-        return folder
-
-    write.database = ToyDatabase
-    yield write
-    databases_registry._DATABASES.remove("toy")
-    for name in ("speed", "odd"):
-        registry._SETS.remove(f"toy/{name}")
+    register()
+    yield lambda **changes: write_toy(tmp_path / "toy", **changes)
+    forget()
 
 
 def test_any_database_loads_and_comes_from_the_cache(toy):
@@ -123,13 +41,13 @@ def test_any_database_loads_and_comes_from_the_cache(toy):
     }
     for row in (0, 5):
         np.testing.assert_allclose(first.signals[row], signal_of(row, RATE, SECONDS, 2, 1.0), atol=5e-4)
-    reads = toy.database.reads
+    reads = ToyDatabase.reads
     again = load_dataset("toy", folder, "odd")
-    assert toy.database.reads == reads and again.targets.shape == (12, SECONDS * RATE)
+    assert ToyDatabase.reads == reads and again.targets.shape == (12, SECONDS * RATE)
     np.testing.assert_array_equal(again.signals[:], first.signals[::2])
     os.utime(folder / "r003.toy", (1, 1))
     assert load_dataset("toy", folder, "speed").fingerprint == first.fingerprint
-    assert toy.database.reads > reads
+    assert ToyDatabase.reads > reads
 
 
 def test_signals_are_resampled_cropped_and_padded(toy, caplog):
@@ -160,9 +78,9 @@ def test_recordings_beyond_int16_are_stored_as_float32(toy):
     dataset = load_dataset("toy", folder, "speed")
     expected = np.stack([signal_of(row, RATE, SECONDS, 2, 40.0) for row in range(24)])
     np.testing.assert_array_equal(dataset.signals[:], expected)
-    reads = toy.database.reads
+    reads = ToyDatabase.reads
     scale = fit_standardizer(load_dataset("toy", folder, "speed").split("train"))
-    assert toy.database.reads == reads
+    assert ToyDatabase.reads == reads
     train = expected[dataset.splits == "train"].astype(np.float64)
     assert scale.mean == pytest.approx(train.mean(), abs=1e-9)
     assert scale.std == pytest.approx(train.std(), rel=1e-12)
