@@ -155,8 +155,8 @@ class Annotations:
 class Database(abc.ABC):
     """A database of ECG recordings in a folder, which may be read-only.
 
-    A subclass sets `name`, `title`, `license` and `doi`, defines `records` and `read`, and registers itself
-    with `register_database`.
+    A subclass sets `name`, `title`, `license` and `doi`, implements ``_read_records`` (the table that
+    `records` keeps) and `read`, and is decorated with `register_database`.
 
     Parameters
     ----------
