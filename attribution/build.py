@@ -16,35 +16,38 @@ from attribution.sources.icentia11k import build_icentia11k
 from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
+from attribution.sources.records import build_records
 from attribution.sources.synthetic import build_synthetic
-from databases import open_database
+from databases import list_databases, open_database
 from preprocessing.splits import check_patients
 from preprocessing.windows import Windows, save_windows
 from utils.config import check_values, option, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
 
-BUILDERS: dict[str, Callable[[Any, BuildOptions], Windows]] = {
-    **dict.fromkeys(("mitdb", "svdb", "incartdb"), build_holter),
-    "icentia11k": build_icentia11k,
-    "ptbxl": build_ptbxl,
-    "synthetic": build_synthetic,
-    "ludb": build_ludb,
+
+@dataclass(frozen=True)
+class Builder:
+    """How the windows of a database are built, and the options that apply to it beside the common ones."""
+
+    build: Callable[[Any, BuildOptions], Windows]
+    options: tuple[str, ...] = ()
+
+
+BUILDERS = {
+    **dict.fromkeys(("mitdb", "svdb", "incartdb"), Builder(build_holter)),
+    "icentia11k": Builder(build_icentia11k, ("windows_per_patient",)),
+    "ptbxl": Builder(build_ptbxl, ("task", "sampling_rate", "cache_dir", "partial")),
+    "synthetic": Builder(build_synthetic, ("task", "sampling_rate", "cache_dir")),
+    "ludb": Builder(build_ludb, ("sampling_rate",)),
 }
-# options that only some databases have
-_ONLY = {
-    "task": ("ptbxl", "synthetic"),
-    "sampling_rate": ("ptbxl", "synthetic", "ludb"),
-    "cache_dir": ("ptbxl", "synthetic"),
-    "partial": ("ptbxl",),
-    "windows_per_patient": ("icentia11k",),
-}
+ANY_OTHER = Builder(build_records, ("task", "sampling_rate", "cache_dir"))
 
 
 @dataclass
 class CommandOptions(BuildOptions):
     """Options of the command."""
 
-    dataset: str = option("", "database", choices=lambda: list(BUILDERS), required=True)
+    dataset: str = option("", "database", choices=list_databases, required=True)
     data_dir: str = option("", "folder of the database (default: data/DATASET)", scope="machine")
     to: str = option("", "file to write (default: data/attribution/DATASET.npz)", scope="run")
 
@@ -53,15 +56,14 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
     """Build the windows of a database."""
     options = options or BuildOptions()
     check_values(options)
-    if dataset not in BUILDERS:
-        raise UsageError(f"unknown dataset '{dataset}': {nearest(dataset, BUILDERS)}")
-    defaults = BuildOptions()
-    for name, datasets in _ONLY.items():
-        if getattr(options, name) != getattr(defaults, name) and dataset not in datasets:
-            raise UsageError(
-                f"--{name} does not apply to {dataset}, only to {', '.join(datasets)}: leave it out"
-            )
-    windows = BUILDERS[dataset](open_database(dataset, data_dir), options)
+    if dataset not in list_databases():
+        raise UsageError(f"unknown dataset '{dataset}': {nearest(dataset, list_databases())}")
+    builder, defaults = BUILDERS.get(dataset, ANY_OTHER), BuildOptions()
+    for name in sorted({name for other in BUILDERS.values() for name in other.options}):
+        if name not in builder.options and getattr(options, name) != getattr(defaults, name):
+            others = ", ".join(other for other in BUILDERS if name in BUILDERS[other].options)
+            raise UsageError(f"--{name} does not apply to {dataset}, only to {others}: leave it out")
+    windows = builder.build(open_database(dataset, data_dir), options)
     check_patients(windows)
     return windows
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import models_torch
-from attribution.build import BUILDERS
+from databases import list_databases
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import Dataset
 from preprocessing.windows import load_windows
@@ -82,8 +82,8 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
             "ProtoECGNet is trained by torch_train.py; attribution.compute explains it from there"
         )
     path = config.dataset_path or f"data/attribution/{config.dataset}.npz"
-    if config.dataset not in BUILDERS and not Path(path).exists():
-        raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, BUILDERS)}")
+    if config.dataset not in list_databases() and not Path(path).exists():
+        raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, list_databases())}")
     run = config.run or f"{config.dataset}_{config.model}_seed{config.seed}"
     return check_run(dataclasses.replace(config, dataset_path=path, run=run), models)
 

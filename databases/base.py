@@ -49,11 +49,6 @@ class Recording:
     name: str = ""
     source: Path | None = None
 
-    @property
-    def signals(self) -> np.ndarray:
-        """The former name of `signal`."""
-        return self.signal
-
 
 class Marks(NamedTuple):
     """Annotations of single samples, in order of time.

@@ -85,7 +85,7 @@ def windows_of(name: str, dataset: Dataset, settings: dict) -> Windows:
     """Describe whole records as windows."""
     return replace(
         dataset,
-        ids=np.array([f"{ecg_id:05}" for ecg_id in dataset.ids.tolist()], dtype=str),
+        ids=np.array([f"{i:05}" if isinstance(i, int) else i for i in dataset.ids.tolist()], dtype=str),
         patients=dataset.patients.astype(str),
         starts=np.zeros(len(dataset), dtype=np.int64),
         task=name,

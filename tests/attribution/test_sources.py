@@ -1,6 +1,7 @@
 """Windows of icentia11k and of 12-lead records: PTB-XL, synthetic, LUDB."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,16 @@ from attribution.sources.icentia11k import share
 from attribution.sources.ludb import CLASSES, superclasses
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import CINC_TARGETS
+from databases import Database, Recording, register_database
+from databases import registry as databases_registry
 from databases.synthetic import load_ground_truth, write_dataset
+from preprocessing import register_targets
+from preprocessing.targets import Targets
+from preprocessing.targets import registry as target_registry
 from preprocessing.windows import load_windows, save_windows
 from tests.helpers.ptbxl_files import write_small_ptbxl
 from tests.helpers.window_files import LUDB_COLUMNS, write_beat_record, write_ludb
-from utils.errors import DataError
+from utils.errors import DataError, UsageError
 
 REFERENCE = BuildOptions(reference=True)
 
@@ -212,3 +218,65 @@ def test_real_ludb(shared_data):
         slope = np.abs(np.diff(windows.signals[row], axis=0))
         inside = qrs[1:] & qrs[:-1]
         assert slope[inside].mean() > 2 * slope[~inside].mean()  # the steep part is where the QRS is
+
+
+# --- any other database ----------------------------------------------------------------------------------
+
+
+class Rows(Database):
+    """Twelve records of two leads, the waveform of which tells the class."""
+
+    name, title, license, doi = "rows", "Rows 1.0", "CC0", ""
+    split_names: ClassVar = {"train": "first", "val": "middle", "test": "last"}
+
+    def _read_records(self):
+        table = pd.DataFrame({"patient": [str(k) for k in range(12)], "path": "", "sampling_rate": 50})
+        splits = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
+        return table.assign(leads=[("I", "II")] * 12, split=splits).set_axis([f"r{k}" for k in range(12)])
+
+    def read(self, record, leads=None, start=None, stop=None):
+        wave = np.sin(np.arange(100) * (1 + int(record[1:]) % 2) / 5)
+        return Recording(np.stack([wave, -wave], axis=1)[start:stop].astype(np.float32), 50, ("I", "II"))
+
+
+@pytest.fixture
+def rows_database():
+    def build_pace(database, options):
+        return Targets(np.arange(12), np.eye(2, dtype=np.uint8)[np.arange(12) % 2], ["slow", "fast"])
+
+    def build_mask(database, options):
+        return Targets(np.arange(12), np.zeros((12, options.samples)), ["nothing"])
+
+    register_database(Rows)
+    register_targets("pace", kind="multiclass", build=build_pace, databases=["rows"])
+    register_targets("mask", kind="segmentation", build=build_mask, databases=["rows"])
+    yield
+    databases_registry._DATABASES.remove("rows")
+    for name in ("pace", "mask"):
+        target_registry._SETS.remove(f"rows/{name}")
+
+
+def test_any_database_gives_its_records_as_windows(rows_database, tmp_path):
+    windows = build("rows", tmp_path, BuildOptions(task="pace"))
+    assert windows.name == "rows" and windows.classes == ["slow", "fast"] and not windows.multilabel
+    assert windows.signals.shape == (12, 100, 2) and windows.leads == ("I", "II")
+    assert windows.records[:2].tolist() == ["r0", "r1"] and windows.labels.argmax(axis=1)[:2].tolist() == [
+        0,
+        1,
+    ]
+    assert describe_counts(windows).splitlines()[0] == "train  6 windows of 6 patients: slow 3, fast 3"
+    save_windows(windows, tmp_path / "w.npz")
+    assert load_windows(tmp_path / "w.npz").fingerprint == windows.fingerprint
+    assert len(build("rows", tmp_path, BuildOptions(task="pace", limit=4))) == 4
+
+
+def test_any_database_needs_a_task_of_classes(rows_database, tmp_path):
+    for options, message in [
+        (BuildOptions(), "--task must name a target set of rows: .*pace"),
+        (BuildOptions(task="mask"), "not targets of kind segmentation"),
+        (BuildOptions(task="pcae"), "did you mean 'pace'"),
+        (BuildOptions(task="pace", partial=True), "--partial does not apply to rows"),
+        (BuildOptions(task="pace", reference=True), "the study has no rows"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            build("rows", tmp_path, options)
