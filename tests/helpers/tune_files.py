@@ -38,7 +38,7 @@ def by_rate(config, epoch=0):
 
 
 def pretend_training(monkeypatch, score):
-    """Replace training by ``score(config, epoch)``, the fold-9 macro ROC-AUC; gives the list of runs."""
+    """Replace training by ``score(config, epoch)``, the validation score; gives the list of runs."""
     runs = []
 
     def train(config, on_epoch):

@@ -91,7 +91,7 @@ def test_storage_is_sqlite_or_the_journal(tmp_path, space, pretend):
     run(*args, "2")
     assert len(rows(tmp_path)) == 2 and not (tmp_path / "tuning" / "s" / "journal.log").exists()
     (tmp_path / "study.db").write_text("no database at all")
-    with pytest.raises(DataError, match="is no SQLite database"):
+    with pytest.raises(DataError, match="is not an SQLite database"):
         run(*args, "2")
     with pytest.raises(UsageError, match="give sqlite:///FILE"):
         run(*words("data", tmp_path, space, "--storage", "mysql://host/db"))

@@ -61,9 +61,9 @@ def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database,
     table = rows(tmp_path)
     assert table[:2] == before and [row["trial"] for row in table] == ["0", "1", "2"]
     assert all(row["epochs"] == "1" and not row["error"] for row in table)
-    best = max(table, key=lambda row: float(row["val_macro_roc_auc"]))
+    best = max(table, key=lambda row: float(row["val_score"]))
     text = capsys.readouterr().out
-    assert f"best: trial {best['trial']}, fold-9 macro ROC-AUC" in text
+    assert f"best: trial {best['trial']}, validation score" in text
     assert f"python torch_train.py --config {study / 'best.yaml'}" in text
     # only the best trial keeps its weights, all keep their logs
     assert [p.parts[-2] for p in sorted(study.glob("trials/*/checkpoints"))] == [best["trial"]]
@@ -86,7 +86,7 @@ def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database,
         1,
     )
     (row,) = metrics_rows(tmp_path, "s_best")
-    assert float(row["val_macro_roc_auc"]) == pytest.approx(float(best["val_macro_roc_auc"]), abs=1e-6)
+    assert float(row["val_macro_roc_auc"]) == pytest.approx(float(best["val_score"]), abs=1e-6)
 
 
 def test_protoecgnet(database, tmp_path, capsys):
@@ -205,8 +205,8 @@ def test_ctrl_c_puts_the_trial_back(database, tmp_path, space, monkeypatch, caps
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 1, 2)
         run(*args)
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Go on with: " in line]
-    assert shlex.split(line.split("Go on with: ")[1])[-len(args) :] == args
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Resume with: " in line]
+    assert shlex.split(line.split("Resume with: ")[1])[-len(args) :] == args
     assert [row["state"] for row in rows(tmp_path)] == ["unfinished"]
     assert not list((tmp_path / "tuning" / "s").glob("trials/*/checkpoints"))
     run(*args)
@@ -238,7 +238,7 @@ def test_poor_trials_are_pruned_and_full_ones_never(database, tmp_path, space, p
     assert {row["epochs"] for row in table if row["state"] == "pruned"} <= {"1", "3"}
     assert {row["epochs"] for row in table if row["state"] == "complete"} == {"9"}
     assert 5 < states.count("pruned") < 28 and len(runs) == 30
-    best = max(table, key=lambda row: float(row["val_macro_roc_auc"]))
+    best = max(table, key=lambda row: float(row["val_score"]))
     assert read_config(tmp_path / "tuning" / "s" / "best.yaml", TrainConfig)["lr"] == float(best["lr"])
 
 

@@ -144,7 +144,7 @@ def test_help_says_how(capsys):
     assert ended.value.code == 0 and text.startswith("usage: python -m training.experiments.tune")
     for name in ("--n_trials", "--study", "--space", "--storage", "--alone", "--lr", "imle_net", "ecgnet"):
         assert name in text
-    assert "The test fold is never scored" in text
+    assert "Test records are never scored" in text
 
 
 def test_help_of_protoecgnet_has_its_flags(capsys):

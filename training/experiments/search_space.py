@@ -1,4 +1,4 @@
-"""What a study searches: which settings of a run, and between which values."""
+"""Search space of a study: settings of a run and their ranges."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def suggest(self, trial: BaseTrial) -> Any:
-        """Let a trial choose a value."""
+        """Value that a trial suggests."""
         if self.choices:
             return self.value(trial.suggest_categorical(self.name, [_stored(c) for c in self.choices]))
         if isinstance(self.low, int) and isinstance(self.high, int):
@@ -48,11 +48,11 @@ class Dimension:
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def value(self, stored: Any) -> Any:
-        """Turn what a study has stored back into the value of the setting."""
+        """Value of the setting from what a study has stored."""
         return next((choice for choice in self.choices if _stored(choice) == stored), stored)
 
     def corners(self) -> tuple[Any, ...]:
-        """Give the values that show whether the whole dimension is possible."""
+        """Values that stand for the whole dimension when it is checked."""
         return self.choices or (self.low, self.high)
 
     def __str__(self) -> str:

@@ -79,12 +79,12 @@ def _open_sqlite(url: str) -> BaseStorage:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_bytes()[:15] not in (b"", b"SQLite format 3"):
-        raise DataError(f"{path} is no SQLite database: choose another --storage")
+        raise DataError(f"{path} is not an SQLite database: choose another --storage")
     return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def this_worker() -> dict[str, Any]:
-    """Who runs a trial, so that others can tell whether it still does."""
+    """Identity of this process, by which others can tell whether it still runs."""
     with contextlib.suppress(OSError):
         return {"host": f"{platform.node()} {os.readlink('/proc/self/ns/pid')}", **_process(os.getpid())}
     return {"host": platform.node(), **_process(os.getpid())}
@@ -99,7 +99,7 @@ def _process(pid: int) -> dict[str, Any]:
 
 
 def is_alive(worker: dict[str, Any] | None) -> bool:
-    """Whether the worker of a trial can still be at work."""
+    """Whether the worker of a trial may still be running."""
     if worker is None:
         return False
     if worker["host"] != this_worker()["host"]:
@@ -114,14 +114,14 @@ def is_alive(worker: dict[str, Any] | None) -> bool:
 
 
 def kind(trial: FrozenTrial) -> str:
-    """What became of a trial."""
+    """State of a trial; failed with an error, or unfinished."""
     if trial.state == TrialState.FAIL:
         return "failed" if "error" in trial.user_attrs else "unfinished"
     return trial.state.name.lower()
 
 
 def trials_of(study: Study, *kinds: str) -> list[FrozenTrial]:
-    """The trials of some kinds."""
+    """Trials in any of these states."""
     return [trial for trial in study.get_trials(deepcopy=False) if kind(trial) in kinds]
 
 
@@ -131,7 +131,7 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def put_back(study: Study, trial: FrozenTrial) -> None:
-    """End a trial that nobody finishes, and have its settings tried again."""
+    """End a trial that nobody will finish, and queue its settings again."""
     study.tell(trial.number, state=TrialState.FAIL)
     settings = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     if settings:
@@ -150,13 +150,13 @@ def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial |
         if alone or not is_alive(worker):
             put_back(study, trial)
             who = f"process {worker['pid']} on {worker['host'].split()[0]}" if worker else "a worker"
-            print(f"trial {trial.number} was left unfinished by {who}: its settings are tried again")
+            print(f"trial {trial.number} was left unfinished by {who}: its settings will be tried again")
     if len(trials_of(study, "complete", "pruned", "failed", "running")) >= n_trials:
         return None
     trial = study.ask()
     trial.set_user_attr("worker", this_worker())
-    own_seed = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
-    study.sampler = TPESampler(seed=own_seed, constant_liar=True)  # keeps away from what others are trying
+    trial_seed = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
+    study.sampler = TPESampler(seed=trial_seed, constant_liar=True)  # avoids settings being tried
     trial.should_prune()  # Hyperband learns its brackets, from which the sampler chooses its examples
     return trial
 

@@ -1,21 +1,17 @@
 """Search the settings of a model's training run with Optuna.
 
-python -m training.experiments.tune --model protoecgnet --branch morphology --n_trials 50 --study morphology
 python -m training.experiments.tune --model imle_net --n_trials 50 --epochs 30  # Keras or PyTorch, any model
 python -m training.experiments.tune --model imle_net --space configs/tuning/imle_net.yaml
-python train.py --config tuning/imle_net/best.yaml                        # train with what was found
+python train.py --config tuning/imle_net/best.yaml                        # train with the best settings
 
-For protoecgnet a study tunes one --training_stage (default: joint) of one --branch; its best.yaml with
---training_stage all trains the whole chain of that branch.
-
-Each trial is an ordinary training run in <output_dir>/tuning/<study>/trials/<number>; its value is the best
-fold-9 macro ROC-AUC. The test fold is never scored. Hyperband ends poor trials after 1, 3, 9, ... epochs,
+Each trial is an ordinary training run in <output_dir>/tuning/<study>/trials/<number>; its value is the
+best validation score. Test records are never scored. Hyperband ends poor trials after 1, 3, 9, ... epochs,
 TPE chooses the next settings.
 
-The same command goes on with a study, until --n_trials are done in total. The same command in several
-terminals (one a GPU: CUDA_VISIBLE_DEVICES=0, 1, ...) makes that many workers, which share them. Settings of a
-trial that was interrupted (Ctrl-C) or whose worker was killed are tried again: a worker counts as killed when
-its process is gone from the same host. What another host has left behind is taken over with --alone.
+The same command resumes a study until --n_trials are done in total. In several terminals (one per GPU:
+CUDA_VISIBLE_DEVICES=0, 1, ...) it starts that many workers, which share the trials. Settings of a trial that
+was interrupted (Ctrl-C) or whose worker was killed are tried again: a worker counts as killed when its
+process is gone from the same host. Trials that another host has left unfinished are taken over with --alone.
 
 Every flag of the training scripts is accepted and is the same in all trials, unless the space names it. The
 built-in space leaves out what is given as a flag; a --space file has the last word. It maps a setting, or
@@ -27,9 +23,7 @@ model_config.OPTION for an option of the model, to its values:
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +32,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import optuna
+import pandas as pd
 import yaml
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -59,6 +54,7 @@ from utils.config import names_of, write_settings
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import write_text
 from utils.provenance import command
+from utils.tables import write_csv
 
 # What PyTorch and TensorFlow raise when a batch or a model is too large for the device.
 _OUT_OF_MEMORY = {"OutOfMemoryError", "ResourceExhaustedError", "MemoryError"}
@@ -76,10 +72,10 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
 
     pruned = False
 
-    def on_epoch(epoch: int, auc: float) -> bool:
+    def on_epoch(epoch: int, score: float) -> bool:
         nonlocal pruned
-        scores.append(auc)
-        trial.report(auc, epoch + 1)
+        scores.append(score)
+        trial.report(score, epoch + 1)
         # a trial that has all its epochs is complete, whatever its rank
         pruned = epoch + 1 < epochs and trial.should_prune()
         return pruned
@@ -111,11 +107,11 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
             print(f"trial {trial.number}: pruned after {len(scores)} epochs, best {max(scores):.4f}")
         else:
             study.tell(trial, max(scores))
-            print(f"trial {trial.number}: fold-9 macro ROC-AUC {max(scores):.4f}")
+            print(f"trial {trial.number}: validation score {max(scores):.4f}")
 
 
 def _any_epoch(study: Study) -> bool:
-    """Whether any trial of the study got through an epoch, so that the setup cannot be all wrong."""
+    """Whether any trial of the study finished an epoch, so that the setup works in principle."""
     return any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
 
 
@@ -137,23 +133,24 @@ def _in_words(values: dict[str, Any]) -> str:
 def write_results(study: Study, plan: Plan) -> None:
     """Write ``best.yaml`` and ``trials.csv``. To be called inside `locked`."""
     trials = [t for t in study.get_trials(deepcopy=False) if kind(t) != "waiting"]
-    names = [d.name for d in plan.space]
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["trial", "state", "val_macro_roc_auc", "epochs", "seconds", *names, "error"])
-    for t in trials:
-        epochs = t.intermediate_values
-        score = max(epochs.values(), default="")
-        seconds = f"{t.duration.total_seconds():.1f}" if t.duration else ""
-        values = [t.params.get(name, "") for name in names]
-        error = t.user_attrs.get("error", "")
-        writer.writerow([t.number, kind(t), score, len(epochs), seconds, *values, error])
-    write_text(plan.folder / "trials.csv", table.getvalue())
+    lines = [
+        {
+            "trial": t.number,
+            "state": kind(t),
+            "val_score": max(t.intermediate_values.values(), default=None),
+            "epochs": len(t.intermediate_values),
+            "seconds": f"{t.duration.total_seconds():.1f}" if t.duration else "",
+            **{d.name: t.params.get(d.name) for d in plan.space},
+            "error": t.user_attrs.get("error", ""),
+        }
+        for t in trials
+    ]
+    write_csv(plan.folder / "trials.csv", pd.DataFrame(lines, dtype=object))
     best = best_trial(study)
     if best:
         head = (
             f"# Best of {len(trials_of(study, 'complete', 'pruned', 'failed'))} trials of the study "
-            f"'{plan.study}': trial {best.number}, fold-9 macro ROC-AUC {best.value:.6f}.\n"
+            f"'{plan.study}': trial {best.number}, validation score {best.value:.6f}.\n"
         )
         write_text(
             plan.folder / "best.yaml", head + yaml.safe_dump(_best_settings(best, plan), sort_keys=False)
@@ -161,7 +158,7 @@ def write_results(study: Study, plan: Plan) -> None:
 
 
 def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
-    """What a --config file needs: the searched settings, and the fixed ones that are not the defaults."""
+    """Settings for a --config file: the searched ones, and the fixed ones that differ from the defaults."""
     values = {d.name: d.value(best.params[d.name]) for d in plan.space}
     config = changed(plan.fixed, values).to_json()
     defaults = plan.family.config_class().to_json()
@@ -183,7 +180,7 @@ def tune(plan: Plan) -> FrozenTrial | None:
     while True:
         with locked(plan.folder):
             trial = take(study, plan.n_trials, plan.fixed.seed, alone)
-        alone = False  # what others start from now on is theirs
+        alone = False  # trials that start from now on belong to running workers
         if trial is None:
             break
         try:
@@ -215,7 +212,7 @@ def _report(study: Study, plan: Plan) -> FrozenTrial | None:
             f"with: {errors[0] if errors else 'no error'}. Change the space, or give more --n_trials"
         )
     values = {d.name: d.value(best.params[d.name]) for d in plan.space}
-    print(f"best: trial {best.number}, fold-9 macro ROC-AUC {best.value:.4f} with {_in_words(values)}")
+    print(f"best: trial {best.number}, validation score {best.value:.4f} with {_in_words(values)}")
     weights = plan.folder / "trials" / str(best.number) / "checkpoints"
     print(f"wrote {plan.folder / 'best.yaml'}, {plan.folder / 'trials.csv'} and {weights}")
     print(f"train with it: python {plan.family.script} --config {plan.folder / 'best.yaml'}")
@@ -229,7 +226,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         tune(plan)
     except KeyboardInterrupt:
-        print(f"stopped; the settings of the interrupted trial will be tried again. Go on with: {command()}")
+        print(f"stopped; the settings of the interrupted trial will be tried again. Resume with: {command()}")
         raise
 
 
