@@ -1,1 +1,1 @@
-"""Folders of maps and the work that fills them."""
+"""Result folders of the study: their windows, model, settings and unfinished work."""

@@ -38,12 +38,12 @@ def check_fit(windows: Windows, classifier: Classifier) -> None:
         "sampling rate": (windows.sampling_rate, classifier.sampling_rate),
         "samples": (windows.signals.shape[1], classifier.samples),
     }
-    for what, (have, wanted) in both.items():
-        if have != wanted:
-            have, wanted = (", ".join(v) if isinstance(v, list) else v for v in (have, wanted))
+    for what, (have, expected) in both.items():
+        if have != expected:
+            have, expected = (", ".join(v) if isinstance(v, list) else v for v in (have, expected))
             raise DataError(
-                f"model '{classifier.name}' does not read windows of '{windows.name}': their {what}: "
-                f"{have}; the model's: {wanted}. Build the windows to fit, or take another model"
+                f"model '{classifier.name}' does not fit the windows of '{windows.name}': their {what}: "
+                f"{have}; the model's: {expected}. Build fitting windows, or choose another model"
             )
 
 
@@ -55,19 +55,19 @@ def select_windows(
     limit: int = 0,
     seed: int = 0,
 ) -> Selection:
-    """Choose test windows that the model recognises: one entry for each label it is sure of.
+    """Choose test windows whose label the model gives a high probability: one entry per window and label.
 
-    Says which of the wanted classes it recognises in none of their windows.
+    Prints which of the explained classes have no such window.
     """
-    wanted = [_class_number(windows, target)] if target else _abnormal(windows)
+    explained = [_class_number(windows, target)] if target else _abnormal(windows)
     labelled = (windows.splits == "test")[:, None] & (windows.labels == 1)
-    rows, targets = np.nonzero(labelled & np.isin(np.arange(len(windows.classes)), wanted))
-    names = ", ".join(windows.classes[c] for c in wanted)
+    rows, targets = np.nonzero(labelled & np.isin(np.arange(len(windows.classes)), explained))
+    names = ", ".join(windows.classes[c] for c in explained)
     if not len(rows):
         raise DataError(f"'{windows.name}' has no test window labelled {names}: nothing to explain")
     probability = _probabilities(windows, classifier, rows, targets)
     sure = probability > threshold
-    missed = [c for c in wanted if (targets == c).any() and not sure[targets == c].any()]
+    missed = [c for c in explained if (targets == c).any() and not sure[targets == c].any()]
     largest = [
         f"{windows.classes[c]} {probability[targets == c].max():.3f} ({(targets == c).sum()} windows)"
         for c in missed
@@ -124,9 +124,9 @@ def _evenly(patients: np.ndarray, targets: np.ndarray, limit: int, seed: int) ->
     by_class = {
         c: [e[2] for e in sorted(entries, key=lambda e: e[0]) if e[1] == c] for c in set(targets.tolist())
     }
-    taken: list[int] = []
+    chosen: list[int] = []
     for turn in range(len(patients)):
-        taken += [places[turn] for _, places in sorted(by_class.items()) if turn < len(places)]
-        if len(taken) >= limit:
+        chosen += [places[turn] for _, places in sorted(by_class.items()) if turn < len(places)]
+        if len(chosen) >= limit:
             break
-    return np.sort(taken[:limit])
+    return np.sort(chosen[:limit])

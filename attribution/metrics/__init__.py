@@ -1,1 +1,1 @@
-"""Scores of attribution maps: against a known place, and by disturbing the input."""
+"""Scores of attribution maps: against a ground truth, and by perturbing the input."""

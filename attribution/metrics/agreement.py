@@ -1,4 +1,4 @@
-"""How alike two maps are, and how concentrated one is."""
+"""Similarity of two maps, and concentration of one."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Scores of attribution maps against a known place: a mask of the samples that should matter.
+"""Scores of attribution maps against a ground truth: a mask of the samples that should matter.
 
-All scores are over every sample of every lead of a window, and none depends on the scale of the map. A
-score that has no meaning is NaN, never 0; `undefined` says why:
+All scores cover every sample of every lead of a window and are independent of the scale of the map. An
+undefined score is NaN, never 0; `undefined` gives the reason:
 
 ========================  ================================================================================
 ``non-finite map``        the map holds NaN or infinity
-``zero map``              the map is zero everywhere: it says nothing
-``empty mask``            nothing to find: no sample belongs to the ground truth
-``full mask``             nothing to miss: every sample belongs to the ground truth
+``zero map``              the map is zero everywhere
+``empty mask``            no sample belongs to the ground truth
+``full mask``             every sample belongs to the ground truth
 ``no positive value``     signed map without one, where only these count (`relevance_mass_accuracy`)
 ========================  ================================================================================
 
@@ -17,8 +17,8 @@ mass and rank accuracy, Arras et al. 2022 (doi:10.1016/j.inffus.2021.11.008); po
 as used on ECGs by Suh et al. 2024 (doi:10.1016/j.compbiomed.2024.109088).
 
 Coarse and segment-wise maps (Grad-CAM, LIME) hold many equal values. With ``ties="expected"`` a score is its
-expected value when equal values are put into a random order; ``ties="reference"`` does what the study did:
-any tied maximum may hit in the pointing game, and the rank of equal values is left to NumPy's unstable sort.
+expected value over random orders of equal values. ``ties="reference"`` follows the published study: any tied
+maximum may hit in the pointing game, and NumPy's unstable sort decides the rank of equal values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VALUES_AT_ONCE = 4_000_000  # keeps the float64 work arrays below some 100 MB
 
 
 def undefined(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Say which windows have no localization score, and why."""
+    """Reasons for windows without a localization score; empty for the others."""
     maps, masks = _flat(maps, masks)
     return _reasons(maps, masks)
 
@@ -70,7 +70,7 @@ def _score(
     absolute: bool,
     ties: str,
 ) -> np.ndarray:
-    """Score the windows that have a score, so many at once that memory stays small."""
+    """Score the windows that have a score, in chunks that bound the memory."""
     if ties not in TIES:
         raise UsageError(f"ties must be one of {', '.join(TIES)}, not '{ties}'")
     maps, masks = _flat(maps, masks)
@@ -89,7 +89,7 @@ def _score(
 def relevance_mass_accuracy(
     maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
 ) -> np.ndarray:
-    """Share of the relevance that lies inside the mask; negative values of a signed map count as zero."""
+    """Share of the relevance inside the mask; negative values of a signed map count as zero."""
 
     def mass(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
         # scaled before the sum: tiny float32 values must not vanish, huge ones not overflow

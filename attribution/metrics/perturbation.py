@@ -1,4 +1,4 @@
-"""Scores of attribution maps by disturbing the input: whether what the map calls relevant moves the model.
+"""Scores of attribution maps by perturbing the input: whether relevant samples change the model's output.
 
 ============================  ============================================================================
 ``region_perturbation_morf``  mean loss of probability while the most relevant patches are removed, one
@@ -11,15 +11,15 @@
 ``insertion``                 the same while they are put back into an empty input; higher is better
 ============================  ============================================================================
 
-Here is one function for each; `perturbation_scores` scores several maps by several metrics at once.
+One function each; `perturbation_scores` scores several maps by several metrics at once.
 
-For the last two, 0 is a map that does no better than chance on this window and model. A removed sample
-becomes zero, the standardised signal's middle (with the study's standardisation the window's own mean), or
-with ``fill="linear"`` the straight line between its neighbours that remain: zeroing makes steps that no ECG
-shows. Where a map has no score (zero everywhere, NaN or infinity in it; for the correlation also an even map
-and a model that does not move) the score is NaN.
+The last two are 0 for a map that does no better than chance on this window and model. A removed sample
+becomes zero, the mean of the standardized signal (with the study's standardization that of the window), or
+with ``fill="linear"`` lies on the straight line between its remaining neighbors: zeroing makes steps that no
+ECG has. The score is NaN where the map is zero everywhere or holds NaN or infinity; for the correlation also
+where the map is constant or the model's output does not change.
 
-Random numbers come from (seed, key) of the window, so that no score depends on the other windows of a batch;
+Random numbers come from the seed and the window's own seed, so that no score depends on the batch;
 the orders and subsets of a window are the same for all methods.
 
 Sources: region perturbation, Samek et al. 2017 (doi:10.1109/TNNLS.2016.2599820); faithfulness correlation,

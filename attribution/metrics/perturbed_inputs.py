@@ -1,4 +1,4 @@
-"""Answers of a model to disturbed inputs, many in one forward pass."""
+"""Outputs of a model for perturbed inputs, many in one forward pass."""
 
 from __future__ import annotations
 
@@ -23,22 +23,20 @@ _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches;
 
 @dataclass(frozen=True)
 class PerturbationSettings:
-    """How the input is disturbed.
+    """How the input is perturbed.
 
-    ``patch_ms``: length of a patch in milliseconds, so that sets of different sampling rates
-        compare.
+    ``patch_ms``: length of a patch in milliseconds, comparable over sampling rates.
     ``patch_samples``: the same in samples; 0 takes `patch_ms`.
     ``coverage``: part of the input that region perturbation removes.
     ``regions``: the same as a number of patches; 0 takes `coverage`.
-    ``tolerance``: A stretch of a curve is halved, by asking the model once more, while the triangle
-        between its ends could hide more area than this. 0 asks after every patch.
+    ``tolerance``: a section of a curve is halved by another forward pass while the triangle between its
+        ends could hide more area than this; 0: a forward pass after every patch.
     ``subset_ratio``: part of the samples in a subset of the faithfulness correlation.
     ``random_orders``: random orders that deletion and insertion are compared with.
     ``seed``: seed of subsets, random orders and ties.
     ``batch_size``: inputs of one forward pass; changes speed, not scores.
-    ``reference``: the published study's way with ties, with the window's end and with random
-        numbers: the subsets of all windows then come from one stream in their order, and a window's
-        depend on those before it.
+    ``reference``: ties, the end of the window and random numbers as in the published study: the subsets
+        of all windows come from one stream, so that those of a window depend on the ones before it.
     """
 
     patch_ms: float = 50.0
@@ -79,9 +77,9 @@ class PerturbationSettings:
 
 
 class PerturbedInputs:
-    """Standardised windows on the model's device, to be asked about with samples removed.
+    """Standardized windows on the model's device, and the model's outputs with samples removed.
 
-    ``x`` (N, T, leads): standardised windows.
+    ``x`` (N, T, leads): standardized windows.
     ``targets`` (N,): the class of interest of each.
     ``settings``: gives patch, fill and batch size.
     """
@@ -110,7 +108,7 @@ class PerturbedInputs:
         return len(self.x)
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
-        """Ask about the windows as they are.
+        """Outputs for the unperturbed windows.
 
         Returns shape logits, probabilities (N,).
         """
@@ -123,10 +121,10 @@ class PerturbedInputs:
     def areas(self, plans: Sequence[Plan], rows: Sequence[int], whole: np.ndarray) -> np.ndarray:
         """Mean probability of the target while patches are removed, as many as each plan has.
 
-        The area under the probability over the part of patches that are gone, by trapezoids. The model is
-        first asked at a few points, then in the middle of every stretch that may hide more than the
-        tolerance: most curves fall at once and stay, so that few of their points matter. A curve that leaves
-        and comes back between two of the first points is not noticed.
+        The area under the probability over the fraction of removed patches, by trapezoids. The curve is
+        evaluated at a few points, then in the middle of every section that may hide more than the tolerance:
+        most curves fall early and stay low, so that few points matter. A curve that leaves and returns
+        between two of the first points is missed.
 
         Shapes: whole (N,) -> (plans,).
         """
@@ -136,20 +134,20 @@ class PerturbedInputs:
         row_of = torch.as_tensor(np.asarray(rows), dtype=torch.int64, device=self.device)
         curves = [{0: float(whole[row])} for row in rows]
 
-        def ask(points: list[tuple[int, int]]) -> None:
+        def evaluate(points: list[tuple[int, int]]) -> None:
             def inputs() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
                 for part in torch.tensor(points, device=self.device).split(self.settings.batch_size):
-                    plan, gone = part.T
+                    plan, removed = part.T
                     row = row_of[plan]
-                    yield self._without(self.x[row], ranks[plan] <= gone[:, None, None]), self.targets[row]
+                    yield self._without(self.x[row], ranks[plan] <= removed[:, None, None]), self.targets[row]
 
-            answers = self._collect(inputs())[1].tolist()
-            for (plan, gone), answer in zip(points, answers, strict=True):
-                curves[plan][gone] = answer
+            probabilities = self._collect(inputs())[1].tolist()
+            for (plan, removed), probability in zip(points, probabilities, strict=True):
+                curves[plan][removed] = probability
 
-        points = [(index, gone) for index, plan in enumerate(plans) for gone in self._first_points(plan)]
+        points = [(index, count) for index, plan in enumerate(plans) for count in self._first_points(plan)]
         while points:
-            ask(points)
+            evaluate(points)
             touched = sorted({plan for plan, _ in points})
             points = [(i, middle) for i in touched for middle in self._doubtful(curves[i], plans[i].patches)]
         return np.array([_area(curve) for curve in curves])
@@ -160,7 +158,7 @@ class PerturbedInputs:
         return sorted({max(1, round(part * plan.patches)) for part in _FIRST_POINTS})
 
     def _doubtful(self, curve: dict[int, float], patches: int) -> list[int]:
-        """Middles of the stretches whose triangle may hide too much."""
+        """Middles of the sections whose triangle may hide too much."""
         ends = sorted(curve)
         limit = 2 * self.settings.tolerance * patches
         return [
@@ -170,7 +168,7 @@ class PerturbedInputs:
         ]
 
     def without_subsets(self, row: int, subsets: np.ndarray) -> np.ndarray:
-        """Ask about one window without subsets of its samples.
+        """Logits of one window without subsets of its samples.
 
         Shapes: subsets (runs, size) -> (runs,).
         """
@@ -196,16 +194,16 @@ class PerturbedInputs:
         logits, probabilities = [], []
         with torch.inference_mode(), self.classifier.exact_arithmetic():
             for inputs, targets in batches:
-                answer = self.classifier.fast(inputs)
-                logits.append(answer.gather(1, targets[:, None])[:, 0])
-                probability = self.classifier.probabilities(answer)
+                output = self.classifier.fast(inputs)
+                logits.append(output.gather(1, targets[:, None])[:, 0])
+                probability = self.classifier.probabilities(output)
                 probabilities.append(probability.gather(1, targets[:, None])[:, 0])
             parts = torch.cat(logits).double().cpu(), torch.cat(probabilities).double().cpu()
         return parts[0].numpy(), parts[1].numpy()
 
 
 def _interpolated(x: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
-    """Put straight lines where samples are removed; level at the ends, zero where a whole lead is gone."""
+    """Replace removed samples by straight lines; constant at the ends, zero where a whole lead is removed."""
     import torch
 
     samples = x.shape[1]
@@ -221,5 +219,5 @@ def _interpolated(x: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
 
 
 def _area(curve: dict[int, float]) -> float:
-    gone = np.array(sorted(curve))
-    return float(np.trapezoid([curve[point] for point in gone.tolist()], gone / gone[-1]))
+    removed = np.array(sorted(curve))
+    return float(np.trapezoid([curve[count] for count in removed.tolist()], removed / removed[-1]))

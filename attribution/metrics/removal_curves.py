@@ -24,14 +24,14 @@ METRICS = (
 )
 SIGNS = ("signed", "absolute")
 _AGAINST_RANDOM = ("deletion", "insertion")
-_TIES, _SUBSETS, _ORDERS = 1, 2, 3  # what a window's random numbers are for
+_TIES, _SUBSETS, _ORDERS = 1, 2, 3  # streams of random numbers of a window
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What does not depend on a map: it is measured once a window and serves all methods.
+    """What does not depend on a map: measured once per window for all methods.
 
-    ``probability`` (N,): probability of the target for the whole window.
+    ``probability`` (N,): probability of the target for the unperturbed window.
     ``losses`` (N, runs): loss of logit for each random subset; without columns where no metric
         needs it.
     ``random_area`` (N,): mean area under the probability for random orders; NaN where no metric
@@ -52,7 +52,7 @@ def measure_controls(
     seeds: np.ndarray | None = None,
     skip: int = 0,
 ) -> Controls:
-    """Measure what all maps of these windows are compared with.
+    """Measure what the scores of all maps of these windows are relative to.
 
     Shapes: x (N, T, leads), targets (N,), seeds (N,).
     """
@@ -63,8 +63,8 @@ def measure_controls(
     losses = np.empty((len(windows), 0))
     if "faithfulness_correlation" in metrics:
         subsets = draw_subsets(windows.x[0].numel(), settings, seeds, skip)
-        answers = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
-        losses = logit[:, None] - np.array(answers)
+        perturbed = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
+        losses = logit[:, None] - np.array(perturbed)
     area = np.full(len(windows), np.nan)
     if set(_AGAINST_RANDOM) & set(metrics):
         area = _random_area(windows, probability, settings, seeds)
@@ -85,8 +85,8 @@ def perturbation_scores(
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """Score the maps of several methods on the same windows, sharing forward passes where that is possible.
 
-    Every subset of the faithfulness correlation is answered once for all maps; a map without negative values
-    is removed once for both signs.
+    Each subset of the faithfulness correlation is passed through the model once for all maps; a map without
+    negative values is evaluated once for both signs.
 
     Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
     """
@@ -104,10 +104,10 @@ def perturbation_scores(
     scores = {}
     for method, values in maps.items():
         values = np.asarray(values)
-        found = _removal_scores(windows, values, metrics, signs, controls, seeds)
+        columns = _removal_scores(windows, values, metrics, signs, controls, seeds)
         if "faithfulness_correlation" in metrics:
-            found |= _faithfulness(windows, values, signs, controls, seeds, skip)
-        scores |= {(method, sign, metric): found[sign, metric] for sign in signs for metric in metrics}
+            columns |= _faithfulness(windows, values, signs, controls, seeds, skip)
+        scores |= {(method, sign, metric): columns[sign, metric] for sign in signs for metric in metrics}
     return scores
 
 
@@ -122,7 +122,7 @@ def _removal_scores(
     """Scores of one method by all metrics but the faithfulness correlation, in common forward passes."""
     curves = [metric for metric in metrics if metric != "faithfulness_correlation"]
     scores = {(sign, metric): np.full(len(maps), np.nan) for sign in signs for metric in curves}
-    # a map without negative values is the same with either sign, and removed once
+    # a map without negative values is the same for both signs
     twins = (maps.min(axis=(1, 2)) >= 0) & (len(set(signs)) == 2)
     jobs = [
         (sign, metric, row)
@@ -224,24 +224,24 @@ def draw_subsets(
         yield np.stack(draws).astype(np.int64)
 
 
-# Where the reference's stream stood after so many windows: thousands of windows, a few at a time and once for
-# each method, need not draw all that came before them again.
-_STOOD: dict[tuple[int, ...], dict[int, dict[str, Any]]] = {}
+# State of the reference's stream after some numbers of windows, so that thousands of windows, a few at a time
+# and once per method, do not draw all subsets before theirs again.
+_STATES: dict[tuple[int, ...], dict[int, dict[str, Any]]] = {}
 
 
 def _stream_of_reference(
     samples: int, size: int, settings: PerturbationSettings, begin: int, end: int
 ) -> Iterator[np.ndarray]:
-    """Subsets of the windows from `begin` to before `end`, of a stream that begins with window 0."""
-    stood = _STOOD.setdefault((settings.seed, settings.runs, samples, size), {})
+    """Subsets of the windows from `begin` to before `end`, of a stream that starts at window 0."""
+    states = _STATES.setdefault((settings.seed, settings.runs, samples, size), {})
     stream = np.random.RandomState(settings.seed)
-    known = max((window for window in stood if window <= begin), default=0)
+    known = max((window for window in states if window <= begin), default=0)
     if known:
-        stream.set_state(stood[known])
+        stream.set_state(states[known])
     for window in range(known, end):
         subsets = [stream.choice(samples, size, replace=False) for _ in range(settings.runs)]
         if window == end - 1:
-            stood[end] = stream.get_state(legacy=False)
+            states[end] = stream.get_state(legacy=False)
         if window >= begin:
             yield np.stack(subsets)
 

@@ -1,7 +1,7 @@
-"""Which samples are removed at which point: patches of a map in order of their relevance.
+"""The order in which patches of the input are removed.
 
-A removal plan gives every sample the rank of its patch: one comparison with the number of patches that are
-gone gives any disturbed input. A patch is a stretch of one lead; patches of all leads stand in one order.
+A removal plan gives every sample the rank of its patch: one comparison with the number of removed patches
+gives any perturbed input. A patch is a segment of one lead; the patches of all leads have one order.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _NEVER = np.iinfo(np.int32).max
 class Plan(NamedTuple):
     """When each sample is removed.
 
-    ``rank`` (T, leads): the how manieth patch, counted from 1, takes the sample away; the largest
-        int32 where none does.
-    ``patches``: patches that are removed in all.
+    ``rank`` (T, leads): rank, from 1, of the patch that removes the sample; the largest int32 where none
+        does.
+    ``patches``: number of removed patches.
     """
 
     rank: np.ndarray
@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 def sliding_plan(
     values: np.ndarray, patch: int, regions: int, descending: bool, generator: np.random.Generator | None
 ) -> Plan:
-    """Take patches at any start in order of their sum, each where it overlaps none taken before.
+    """Remove patches at any start in order of their sum, each unless it overlaps one removed before.
 
     Shapes: values (T, leads).
     """
@@ -39,20 +39,20 @@ def sliding_plan(
     sums = np.lib.stride_tricks.sliding_window_view(lead_rows, patch, axis=1).sum(axis=-1)
     starts = sums.shape[1]
 
-    free, taken = bytearray(b"\1" * sums.size), []
+    free, chosen = bytearray(b"\1" * sums.size), []
     for place in _order(sums.ravel(), descending, generator).tolist():
         if free[place]:
-            taken.append(place)
-            if len(taken) == regions:
+            chosen.append(place)
+            if len(chosen) == regions:
                 break
             lead = place // starts * starts
             low, high = max(lead, place - patch + 1), min(lead + starts, place + patch)
             free[low:high] = bytes(high - low)
 
-    lead, start = np.divmod(np.array(taken), starts)
+    lead, start = np.divmod(np.array(chosen), starts)
     rank = np.full((leads, samples + patch), _NEVER, dtype=np.int32)
-    rank[lead[:, None], start[:, None] + np.arange(patch)] = np.arange(1, len(taken) + 1)[:, None]
-    return Plan(np.ascontiguousarray(rank[:, :samples].T), len(taken))
+    rank[lead[:, None], start[:, None] + np.arange(patch)] = np.arange(1, len(chosen) + 1)[:, None]
+    return Plan(np.ascontiguousarray(rank[:, :samples].T), len(chosen))
 
 
 def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -> np.ndarray:
@@ -79,7 +79,7 @@ def grid_plan(order: np.ndarray, shape: tuple[int, int], patch: int) -> Plan:
 
 
 def _order(scores: np.ndarray, descending: bool, generator: np.random.Generator | None) -> np.ndarray:
-    """Indices from the first to remove to the last."""
+    """Indices in order of removal."""
     if generator is None:
         order = np.argsort(scores)
         return order[::-1] if descending else order

@@ -1,4 +1,4 @@
-"""One data set and one model: means, tests, rankings and what the published study said, as plain values."""
+"""One dataset and one model: means, tests, rankings and the claims of the published study."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pandas as pd
 
 from attribution.report.published import published_claims, rankings
 from attribution.report.ranks import Comparison, compare_methods
-from attribution.scores.summary import in_order, summarise
+from attribution.scores.summary import in_order, summarize
 from explain.names import metric
 from utils.files import slug
 
 
 @dataclass(frozen=True)
-class Tested:
+class MetricTest:
     """The tests of one metric.
 
-    ``ground_truth``: ground truth of a localization metric, otherwise empty.
+    ``ground_truth``: of a localization metric, otherwise empty.
     ``metric``: name of the metric.
-    ``comparison``: all rows against each other.
-    ``random``: each row against random maps, from `ranks.against_random`.
+    ``comparison``: of all rows with each other.
+    ``random``: of each row with random maps, from `ranks.against_random`.
     """
 
     ground_truth: str
@@ -32,10 +32,10 @@ class Tested:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The ranking over the metrics of a family and the published statements about it.
+    """The ranking over the metrics of a family and the published claims about it.
 
-    ``ground_truth``: ground truth of the localization metrics, otherwise empty.
-    ``ranking``: one entry of `published.rankings`.
+    ``ground_truth``: of the localization metrics, otherwise empty.
+    ``ranking``: an entry of `published.rankings`.
     """
 
     family: str
@@ -46,28 +46,28 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that is said about one data set and model.
+    """Results for one dataset and model.
 
-    ``table``: from `scores.summarise`, in the order of tables.
-    ``tests``: one a ground truth and metric, localization and perturbation only.
-    ``rankings``: one a family and ground truth.
+    ``table``: from `scores.summary.summarize`, in the order of tables.
+    ``tests``: one per ground truth and metric, localization and perturbation only.
+    ``rankings``: one per family and ground truth.
     """
 
     dataset: str
     model: str
     scores: pd.DataFrame
     table: pd.DataFrame
-    tests: list[Tested]
+    tests: list[MetricTest]
     rankings: list[Ranking]
 
     @property
     def name(self) -> str:
-        """Data set and model, for headings."""
+        """Dataset and model, for headings."""
         return f"{self.dataset}, {self.model}"
 
     @property
     def slug(self) -> str:
-        """Data set and model, for names of files."""
+        """Dataset and model, for names of files."""
         return slug(f"{self.dataset}-{self.model}")
 
     @property
@@ -87,7 +87,7 @@ class Study:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Give what tables are made of, small enough to be kept."""
+        """JSON values from which all tables are made."""
         lines = self.table.drop(columns=["dataset", "model"]).round(6)
         tests = []
         for test in self.tests:
@@ -100,7 +100,7 @@ class Study:
                 if best in (pair["a"], pair["b"]) and not pair["differ"]
             ]
             entry["average_ranks"] = [round(rank, 4) for rank in entry["average_ranks"]]
-            better = [name for name, found in test.random.items() if found["better"]]
+            better = [name for name, result in test.random.items() if result["better"]]
             tests.append(
                 {
                     "ground_truth": test.ground_truth,
@@ -123,27 +123,27 @@ class Study:
 def analyse(
     scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95, alpha: float = 0.05
 ) -> list[Study]:
-    """Compute means, intervals, tests and rankings of every data set and model."""
-    table = summarise(scores, resamples, seed, level)
+    """Compute means, intervals, tests and rankings of every dataset and model."""
+    table = summarize(scores, resamples, seed, level)
     studies = []
     for (dataset, model), part in scores.groupby(["dataset", "model"], sort=True):
-        here = table[(table["dataset"] == dataset) & (table["model"] == model)]
-        studies.append(_study(str(dataset), str(model), part, in_order(here), alpha))
+        lines = table[(table["dataset"] == dataset) & (table["model"] == model)]
+        studies.append(_study(str(dataset), str(model), part, in_order(lines), alpha))
     return studies
 
 
 def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame, alpha: float) -> Study:
-    tests, found = [], []
+    tests, studied = [], []
     family = table["metric"].map(lambda name: metric(name).family)
     tested = table[family.isin(["localization", "perturbation"])]
     for (ground_truth, name), _ in tested.groupby(["ground_truth", "metric"], sort=False):
         twin = (table["ground_truth"] == ground_truth) & (table["metric"] == "attribution_localization")
         if name == "relevance_mass_accuracy" and twin.any():
-            continue  # the same number by another name
+            continue  # the same number
         part = scores[(scores["ground_truth"] == ground_truth) & (scores["metric"] == name)]
-        tests.append(Tested(ground_truth, name, *compare_methods(part, alpha)))
+        tests.append(MetricTest(ground_truth, name, *compare_methods(part, alpha)))
     for kind in ("localization", "perturbation"):
         for ground_truth, part in table[family == kind].groupby("ground_truth", sort=False):
             for which, ranking in rankings(part).items():
-                found.append(Ranking(which, str(ground_truth), ranking, published_claims({which: ranking})))
-    return Study(dataset, model, scores, table, tests, found)
+                studied.append(Ranking(which, str(ground_truth), ranking, published_claims({which: ranking})))
+    return Study(dataset, model, scores, table, tests, studied)

@@ -1,10 +1,10 @@
-"""Report on evaluated attribution maps: tables with intervals, tests over patients, pictures, an HTML page.
+"""Report on evaluated attribution maps: tables with intervals, tests over patients, figures, an HTML page.
 
 python -m attribution.report results_attr/mitdb_seed1 --output_dir results/attribution/mitdb
 python -m attribution.report results_attr/mitdb_seed* results_attr/svdb --output_dir results/attribution/all
 
 Each RESULT_DIR holds scores/*.csv as attribution.evaluate and attribution.sanity write them. Folders of one
-data set and model with different seeds are one study: means over seeds, with their standard deviation.
+dataset and model with different seeds are one study: means over seeds, with their standard deviation.
 """
 
 from __future__ import annotations
@@ -104,33 +104,33 @@ def write_report(
 
 
 def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
-    """Find out how the maps of a study were made."""
+    """How the maps of a study were made, and notes on them."""
     sources, notes = [], []
     for folder in dict.fromkeys(study.scores["folder"]):
         args = read_record(Path(folder))
         sources.append({"folder": folder, **{key: args[key] for key in _KEPT if key in args}})
         if not args:
-            notes.append(f"{folder} has no {RECORD}: how its maps were made is not known.")
+            notes.append(f"{folder} has no {RECORD}: the settings of its maps are unknown.")
         for method, reason in args.get("not_possible", {}).items():
             notes.append(f"{TITLES.get(method, method)} cannot explain this model: {reason}")
     for method, scores in study.scores.groupby("method", sort=False):
-        if method != RANDOM and (told := flag(cascade_similarity(scores))):
-            notes.append(f"{TITLES.get(method, method)}: {told}.")
+        if method != RANDOM and (warning := flag(cascade_similarity(scores))):
+            notes.append(f"{TITLES.get(method, method)}: {warning}.")
     return sources, list(dict.fromkeys(notes))
 
 
 def draw_scores(study: Study) -> list[Picture]:
     """Draw the scores and tests."""
     counts = study.counts()
-    words = f"{counts['windows']} explanations of {counts['patients']} patients"
-    words += f", {len(counts['seeds'])} seeds" if len(counts["seeds"]) > 1 else ""
+    subtitle = f"{counts['windows']} explanations of {counts['patients']} patients"
+    subtitle += f", {len(counts['seeds'])} seeds" if len(counts["seeds"]) > 1 else ""
     pictures = []
     for stem, families, what in (
         ("score_table", ("localization", "perturbation"), "scores of the maps"),
         ("sanity_table", ("sanity",), "sanity checks of the maps"),
     ):
         title = f"{study.name}: {what}"
-        figure = score_table(study.table, title, families, words)
+        figure = score_table(study.table, title, families, subtitle)
         if figure:
             pictures.append(Picture(stem, png(figure), title))
     for test in study.tests:
@@ -157,11 +157,11 @@ def draw_maps(
         chosen = draw_windows(result.targets, maps + rated, seed)
         pictures = list(map_pictures(study, result, chosen[:maps]))
         blind = blind_maps(study, result, chosen[maps:])
-    except TwelveLeadError as error:  # tables and tests do not need the maps
+    except TwelveLeadError as error:  # tables and tests do not need maps
         return [], [], [f"No pictures of maps from {source}: {error}"]
     notes = []
     if len(chosen) < maps + rated:
-        notes.append(f"Only {len(chosen)} windows were explained: {maps + rated} were asked for pictures.")
+        notes.append(f"Only {len(chosen)} windows were explained, fewer than the {maps + rated} to be drawn.")
     return pictures, blind, notes
 
 

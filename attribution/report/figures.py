@@ -1,4 +1,4 @@
-"""Pictures of scores: the table of means as a heat map, and the critical-difference diagram."""
+"""Figures of scores: the table of means as a heatmap, and the critical-difference diagram."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from PIL import Image
 
 from attribution.report.ranks import Comparison, can_differ
 from attribution.scores.summary import in_order, without_twin
-from explain.names import RANDOM, metric, row_title
+from explain.names import RANDOM, Metric, metric, row_title
 from utils.ecg import NOT_A_DEVICE
 from utils.plotting.ecg_paper import GREY, INK
 
 DPI = 127  # 5 pixels a millimetre
 STRONG = "#4a2fc9"
-# lightness alone carries the value, so colour blindness takes nothing away
-_SCORE_COLOURS = LinearSegmentedColormap.from_list("scores", ["#ffffff", "#b9aef0", STRONG])
+# lightness alone encodes the value, for color-blind readers
+_SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#ffffff", "#b9aef0", STRONG])
 # millimetres
 _MARGIN, _NAMES, _CELL, _ROW, _GAP, _HEADER, _FOOT = 8, 46, 21, 8.5, 5, 21, 27
 _SCALE, _LEGEND_LINE = 50, 3.4
 _LEGEND = (
-    "Mean over windows (place, if among the best three). Below it: 95 % interval over patients, and how "
-    "many windows have no score (NaN). Arrows: the better direction (→ 0: nearest to it). The random "
+    "Mean over windows (place, if among the best three). Below it: 95 % interval over patients, and number "
+    "of windows without a score (NaN). Arrows: the better direction (→ 0: nearest to 0). The random "
     "baseline does not compete."
 )
 
 
 def png(figure: Figure, few: Image.Quantize | None = None, dpi: float = DPI) -> bytes:
-    """Turn a figure into a PNG without date or version: the same bytes for the same figure."""
+    """A figure as PNG without date or version: the same bytes for the same figure."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -53,10 +53,10 @@ def png(figure: Figure, few: Image.Quantize | None = None, dpi: float = DPI) -> 
 def score_table(
     table: pd.DataFrame, title: str, families: Sequence[str], subtitle: str = ""
 ) -> Figure | None:
-    """Draw means as a table whose cells are coloured between the worst and the best of their column.
+    """Draw means as a table whose cells are colored from the worst to the best of their column.
 
-    The best three of each column are bold and numbered. The random baseline is the last row and takes no part
-    in either. relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
+    The best three of each column are bold and numbered. The random baseline is the last row and is not
+    ranked. relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
     """
     table = table[[metric(name).family in families for name in table["metric"]]]
     table = without_twin(table)
@@ -68,8 +68,8 @@ def score_table(
     left, columns = float(_NAMES), []
     groups: dict[str, list[float]] = {}
     for family in families:
-        here = table[[metric(name).family == family for name in table["metric"]]]
-        for (ground_truth, name), column in here.groupby(["ground_truth", "metric"], sort=False):
+        lines = table[[metric(name).family == family for name in table["metric"]]]
+        for (ground_truth, name), column in lines.groupby(["ground_truth", "metric"], sort=False):
             header = _HEADERS[family] + (f", ground truth: {ground_truth}" if ground_truth else "")
             left += _GAP * (header not in groups)
             groups.setdefault(header, [left, left])[1] = left + _CELL
@@ -89,14 +89,14 @@ def score_table(
         axes.text(_MARGIN + start + 0.5, top + 16, label, fontsize=9, va="bottom", color=INK)
     heights = [top - _ROW * (i + 1) - (_GAP if name == RANDOM else 0) for i, (name, _) in enumerate(names)]
     for (name, sign), y in zip(names, heights, strict=True):
-        colour = GREY if name == RANDOM else INK
-        axes.text(_MARGIN, y + _ROW / 2, row_title(name, sign), fontsize=9, va="center", color=colour)
+        color = GREY if name == RANDOM else INK
+        axes.text(_MARGIN, y + _ROW / 2, row_title(name, sign), fontsize=9, va="center", color=color)
     for x, name, column in columns:
-        what = metric(name)
-        header = re.sub(" (?=[↑↓→0])", "~", what.header)  # the arrow stays on its word's line
+        scored = metric(name)
+        header = re.sub(" (?=[↑↓→0])", "~", scored.header)  # no line break before the arrow
         words = "\n".join(textwrap.wrap(header, 14)).replace("~", " ")
         axes.text(_MARGIN + x + _CELL / 2, top + 1.5, words, fontsize=8, ha="center", va="bottom", color=INK)
-        _draw_column(axes, _MARGIN + x, heights, column.reindex(pd.MultiIndex.from_tuples(names)), what)
+        _draw_column(axes, _MARGIN + x, heights, column.reindex(pd.MultiIndex.from_tuples(names)), scored)
     _scale(axes, size, foot - 9.5, legend)
     return figure
 
@@ -126,11 +126,13 @@ def _titles(axes: Axes, height: float, titles: Sequence[str], lines: Sequence[st
         y -= 4.6
 
 
-def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.DataFrame, what) -> None:
+def _draw_column(
+    axes: Axes, x: float, heights: Sequence[float], column: pd.DataFrame, scored: Metric
+) -> None:
     means = column["mean"].to_numpy(dtype=float)
     competes = np.array([name != RANDOM for name, _ in column.index]) & np.isfinite(means)
-    competes &= what.higher_is_better is not None
-    goodness = what.goodness(means)
+    competes &= scored.higher_is_better is not None
+    goodness = scored.goodness(means)
     worst, best = (f(goodness[competes]) if competes.any() else 0.0 for f in (np.min, np.max))
     shades = np.clip((goodness - worst) / (best - worst) if best > worst else goodness * 0, 0, 1)
     places = {i: 1 + int((goodness[competes] > goodness[i]).sum()) for i in np.flatnonzero(competes).tolist()}
@@ -142,7 +144,7 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
             continue
         axes.add_patch(
             Rectangle(
-                (x + 0.2, y + 0.2), _CELL - 0.4, _ROW - 0.4, facecolor=_SCORE_COLOURS(shades[i]), linewidth=0
+                (x + 0.2, y + 0.2), _CELL - 0.4, _ROW - 0.4, facecolor=_SCORE_COLORS(shades[i]), linewidth=0
             )
         )
         ink = "white" if shades[i] > 0.75 else INK
@@ -153,7 +155,7 @@ def _draw_column(axes: Axes, x: float, heights: Sequence[float], column: pd.Data
         parts = [] if np.isnan(line.low) else [f"{line.low:z.2f} to {line.high:z.2f}"]
         parts += [f"{int(line.nan)} NaN"] if line.nan else []
         below = ", ".join(parts)
-        size = 5.8 * min(1, 19 / max(1, len(below)))  # 19 letters fill a cell
+        size = 5.8 * min(1, 19 / max(1, len(below)))  # 19 letters fit into a cell
         axes.text(middle, y + 2.3, below, fontsize=size, ha="center", va="center", color=ink)
 
 
@@ -161,9 +163,9 @@ def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str
     length = _SCALE
     gradient = np.linspace(0, 1, 128)[None]
     axes.imshow(
-        gradient, cmap=_SCORE_COLOURS, extent=(_MARGIN, _MARGIN + length, y, y + 3.2), aspect="auto", zorder=2
+        gradient, cmap=_SCORE_COLORS, extent=(_MARGIN, _MARGIN + length, y, y + 3.2), aspect="auto", zorder=2
     )
-    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))  # imshow has moved them
+    axes.set(xlim=(0, size[0]), ylim=(0, size[1]))  # imshow changed them
     axes.add_patch(Rectangle((_MARGIN, y), length, 3.2, fill=False, edgecolor=INK, linewidth=0.5, zorder=3))
     axes.text(_MARGIN, y - 0.8, "worst of the column", fontsize=7, va="top", color=INK)
     axes.text(_MARGIN + length, y - 0.8, "best", fontsize=7, va="top", ha="right", color=INK)
@@ -176,9 +178,9 @@ def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str
 def critical_difference(
     comparison: Comparison, title: str, random: dict[str, dict] | None = None, alpha: float = 0.05
 ) -> Figure | None:
-    """Draw average ranks as dots, and bars that join methods which do not differ significantly.
+    """Draw average ranks as dots, and bars that join methods without significant differences.
 
-    Hollow dots are rows that are not significantly better than random maps.
+    Hollow dots: rows that are not significantly better than random maps.
 
     References
     ----------
@@ -205,7 +207,7 @@ def critical_difference(
 
     for tick in sorted({1, rows, *range(1, rows + 1, max(1, math.ceil(rows / 8)))}):
         if tick != rows and rows - tick <= rows / 8:
-            continue  # its number would touch the last
+            continue  # its label would touch the last
         axes.plot([across(tick)] * 2, [bottom - 1.5, top], color="#dddddd", linewidth=0.6, zorder=1)
         axes.text(across(tick), bottom - 2.5, f"{tick}", fontsize=8, ha="center", va="top", color=INK)
     words = f"average rank over {comparison.patients} patients (1 = best of {rows})"
@@ -226,7 +228,7 @@ def critical_difference(
 
 
 def _lanes(groups: Sequence[tuple[int, int]]) -> list[int]:
-    """Bars side by side only where they overlap: the lane of each."""
+    """Lane of each bar; bars share a lane unless they overlap."""
     ends: list[int] = []
     lanes = []
     for first, last in groups:
@@ -244,7 +246,7 @@ def _test_words(comparison: Comparison, has_random: bool, alpha: float) -> str:
         words += f"; Friedman's chi² = {comparison.friedman[0]:.1f}, p {_p(comparison.friedman[1])}"
     words += f". Bars join rows that do not differ (Wilcoxon signed-rank, Holm, {percent})."
     if not can_differ(comparison.patients, len(comparison.rows), alpha):
-        words += " So few patients cannot show a difference between so many rows."
+        words += " Too few patients to show a difference between this many rows."
     if has_random:
         words += " Hollow: not better than random maps."
     return words

@@ -1,4 +1,4 @@
-"""Pictures of maps: over the trace of one lead, a row for each method, or one map over the 12-lead ECG."""
+"""Figures of maps: on the trace of one lead, one row per method, or one map on the 12-lead ECG."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from utils.plotting.ecg_paper import (
 )
 
 FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
-# clear in the middle, so that paper and ground truth show where a map says nothing
-MAP_COLOURS = LinearSegmentedColormap.from_list(
+# transparent in the middle, so that paper and ground truth show where a map is zero
+MAP_COLORS = LinearSegmentedColormap.from_list(
     "map", [(0, (AGAINST, 0.8)), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, (FOR, 0.8))], N=255
 )
 _NORM = Normalize(-1, 1)
 _PIXELS_PER_SECOND = 5 * MM_PER_SECOND
 _HALF_GAIN = MM_PER_MV / 2  # so that a dozen rows fit on a page
 _BAND = 6.0  # half of its height, mm; rows are 15 mm apart or more
-_FAINTEST = 5e-4  # of the largest magnitude: below one step of the colours
+_FAINTEST = 5e-4  # of the largest magnitude: below one step of the colors
 _PULSE = np.array([0, 0, 1, 1, 0, 0]) * _HALF_GAIN  # 1 mV for 0.2 s
 _FOOT = 4.5  # the scale of the paper is written there, mm
 
 
 def runs_of(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Find the stretches of a mask.
+    """Runs of True in a mask, as (start, stop).
 
     Shapes: mask (T,).
     """
@@ -68,11 +68,11 @@ def draw_methods(
     notes: Mapping[str, str] | None = None,
     start: int = 0,
 ) -> Figure:
-    """Draw one lead on paper once for each method, with the method's map as a band behind the trace.
+    """Draw one lead on paper once per method, with the method's map as a band behind the trace.
 
-    The paper runs at 25 mm/s and 5 mm/mV, so that a dozen rows fit on a page. Every map is divided by its
-    largest magnitude, as the scores do. Where several samples share a pixel it shows the one of the largest
-    magnitude, so that no narrow peak is lost.
+    Scale: 25 mm/s and 5 mm/mV, so that a dozen rows fit on a page. Every map is divided by its largest
+    magnitude. Where several samples share a pixel, the one with the largest magnitude is drawn, so that no
+    narrow peak is lost.
 
     Shapes: signal_mv (T,), maps (T,), ground_truth (T,).
     """
@@ -82,7 +82,7 @@ def draw_methods(
     for name, values in maps.items():
         if np.shape(values) != signal.shape or not np.isfinite(values).all():
             raise DataError(
-                f"the map {name} is {np.shape(values)}, finite numbers of shape {signal.shape} are needed"
+                f"the map {name} is {np.shape(values)}, finite numbers of shape {signal.shape} are required"
             )
     millimetres = (signal - np.median(signal)) * _HALF_GAIN
     span = (start, start + len(signal))
@@ -133,14 +133,14 @@ def _band(axes: Axes, x: np.ndarray, offset: float, heat: np.ndarray, sampling_r
     edges = np.interp(np.append(cuts, len(heat)) - 0.5, np.arange(len(x)), x)
     strongest = np.array([part[np.abs(part).argmax()] for part in np.split(heat, cuts[1:])])
     heights = [offset - _BAND, offset + _BAND]
-    axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLOURS, norm=_NORM, zorder=2)
+    axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLORS, norm=_NORM, zorder=2)
 
 
 def _legend(figure: Figure, words: str, ground_truth_name: str) -> None:
     width, height = figure.get_size_inches() * 25.4
     bar_axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
     bar_axes.set_facecolor(PAPER)
-    bar = figure.colorbar(ScalarMappable(_NORM, MAP_COLOURS), cax=bar_axes, orientation="horizontal")
+    bar = figure.colorbar(ScalarMappable(_NORM, MAP_COLORS), cax=bar_axes, orientation="horizontal")
     ticks = (-1, -0.5, 0, 0.5, 1)
     bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks], fontsize=8)
     bar.minorticks_off()
@@ -172,15 +172,14 @@ def draw_twelve_leads(
     ground_truth_name: str = "",
     start: int = 0,
 ) -> Figure:
-    """Draw the 12-lead ECG on paper with one map as a ribbon under the traces.
+    """Draw the 12-lead ECG on paper with the magnitudes of one map as a ribbon under the traces.
 
-    The ribbon shows magnitudes: for and against the class look alike. The % beside a lead is its share of the
-    summed magnitude.
+    The % beside a lead is its share of the summed magnitude.
 
     Shapes: signals_mv (T, 12), values (T, 12), ground_truth (T, 12).
     """
     magnitude = np.abs(_scaled(np.asarray(values, dtype=np.float64)))
-    magnitude[magnitude < _FAINTEST] = 0  # for a colour bar that starts at 0
+    magnitude[magnitude < _FAINTEST] = 0  # for a color bar that starts at 0
     total = magnitude.sum()
     figure = plot_ecg(
         signals_mv,

@@ -1,4 +1,4 @@
-"""The map pictures of a report: a few windows drawn at random, never chosen for their looks."""
+"""The maps that a report shows: of a few windows drawn at random."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Picture(NamedTuple):
 
 
 def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
-    """Draw windows at random, the explained classes in turn.
+    """Choose windows at random, the explained classes in turn.
 
     Shapes: targets (n,).
     """
     order = np.random.default_rng(seed).permutation(len(targets))
     turn = np.empty(len(targets), dtype=np.int64)
     for target in np.unique(targets):
-        own = order[targets[order] == target]
-        turn[own] = np.arange(len(own))
+        of_class = order[targets[order] == target]
+        turn[of_class] = np.arange(len(of_class))
     return sorted(order.tolist(), key=lambda i: (turn[i], targets[i]))[:count]
 
 
@@ -48,7 +48,7 @@ def method_order(names: list[str]) -> list[str]:
 
 
 def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Iterator[Picture]:
-    """Draw windows with the maps of all methods; those of 12 leads also with the best-ranked method's map."""
+    """Draw windows with the maps of all methods; 12-lead windows also with that of the best-ranked method."""
     windows, methods = result.windows, method_order(list(result.methods()))
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
@@ -59,7 +59,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
         lead = _lead(maps, mask)
         class_name = windows.classes[target]
         name = f"{windows.name} record {windows.records[row]}"
-        answer = f"{study.model}: {class_name}, probability {result.probability[position]:.2f}."
+        prediction = f"{study.model}: {class_name}, probability {result.probability[position]:.2f}."
         ground_truth_name = _ground_truth_name(ground_truth, class_name)
         in_lead = mask is None or mask[:, lead].any()
         note = "" if in_lead else " The ground truth is in other leads."
@@ -68,7 +68,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
             windows.sampling_rate,
             {TITLES.get(n, n): values[:, lead] for n, values in maps.items()},
             f"{name}, lead {_lead_name(windows.leads[lead])}",
-            f"{answer} Signed maps of its logit.{note}",
+            f"{prediction} Signed maps of its logit.{note}",
             None if mask is None else mask[:, lead],
             ground_truth_name,
             _notes(study, result.seed, row, class_name, ground_truth),
@@ -84,7 +84,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
                 windows.sampling_rate,
                 maps[best],
                 f"{name}: {TITLES.get(best, best)}",
-                answer,
+                prediction,
                 mask,
                 ground_truth_name,
                 int(windows.starts[row]),
@@ -94,8 +94,8 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
 
 
 def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[BlindMap]:
-    """Draw maps without names and without the ground truth, for rating."""
-    windows, found = result.windows, []
+    """Draw maps without method names and ground truth, for rating."""
+    windows, blind = result.windows, []
     all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
@@ -120,8 +120,8 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
                 "target": class_name,
             }
             picture = png(figure, Image.Quantize.MAXCOVERAGE, _RATING_DPI)
-            found.append(BlindMap(picture, words, facts))
-    return found
+            blind.append(BlindMap(picture, words, facts))
+    return blind
 
 
 def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:
@@ -147,7 +147,7 @@ def _ground_truth_name(ground_truth: str, class_name: str) -> str:
 
 def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str) -> dict[str, str]:
     s = study.scores
-    here = s[
+    lines = s[
         (s["seed"] == seed)
         & (s["window"] == row)
         & (s["target"] == class_name)
@@ -155,7 +155,7 @@ def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str
         & (s["metric"] == "auc")
         & (s["sign"] == "signed")
     ].dropna(subset=["score"])
-    scores = zip(here["method"], here["score"], strict=True)
+    scores = zip(lines["method"], lines["score"], strict=True)
     return {TITLES.get(name, name): f"AUC {score:.2f}" for name, score in scores}
 
 

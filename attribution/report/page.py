@@ -1,4 +1,4 @@
-"""The HTML pages of the report: studies with their tables and figures, and blind rating of maps."""
+"""The HTML pages of the report: studies with tables and figures, and blind rating of maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ranking of methods over the metrics of a family, beside the one that the published study found."""
+"""The ranking of methods over the metrics of a family, beside that of the published study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from explain.names import RANDOM, metric, row_title
 
-# What the study's own scripts measured; the first of each tuple that is there counts.
+# What the scripts of the study measured; the first present metric of each tuple counts.
 COUNTED = {
     "localization": (
         ("attribution_localization", "relevance_mass_accuracy"),
@@ -52,10 +52,10 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     ranks; a row's average rank over the metrics decides its place. The random baseline is not ranked, nor is
     a row without a mean in one of the metrics.
     """
-    here = set(table["metric"])
-    found: dict[str, dict[str, Any]] = {}
-    for family, wanted in COUNTED.items():
-        names = [next((n for n in choice if n in here), None) for choice in wanted]
+    present = set(table["metric"])
+    by_family: dict[str, dict[str, Any]] = {}
+    for family, counted in COUNTED.items():
+        names = [next((n for n in choice if n in present), None) for choice in counted]
         used = [n for n in names if n]
         if not used:
             continue
@@ -70,9 +70,9 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
         )
         places = rankdata(ranks.round(9), method="min").astype(int) if len(ranked) else ranks
         order = np.argsort(ranks, kind="stable")
-        found[family] = {
+        by_family[family] = {
             "metrics": used,
-            "absent": [choice[0] for choice, n in zip(wanted, names, strict=True) if n is None],
+            "absent": [choice[0] for choice, n in zip(counted, names, strict=True) if n is None],
             "rows": [
                 {
                     "method": ranked.index[i][0],
@@ -84,32 +84,32 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
             ],
             "unranked": [row_title(*row) for row in means.index[means.isna().any(axis=1)]],
         }
-    return found
+    return by_family
 
 
 def published_claims(ranking: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Hold the published study's statements against a ranking.
+    """Compare the claims of the published study with a ranking.
 
     References
     ----------
     Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088.
     """
     claims = []
-    for family, said in PUBLISHED.items():
+    for family, published in PUBLISHED.items():
         if family not in ranking:
             continue
         rows = ranking[family]["rows"]
         places = {(row["method"], row["sign"]): row["place"] for row in rows}
-        for rank, row in enumerate(said, 1):
-            here = places.get(row)
+        for rank, row in enumerate(published, 1):
+            place = places.get(row)
             claims.append(
                 {
                     "family": family,
                     "row": row_title(*row),
                     "published": rank,
-                    "here": here,
+                    "here": place,
                     "of": len(rows),
-                    "holds": None if here is None else here == rank,
+                    "holds": None if place is None else place == rank,
                 }
             )
     return claims

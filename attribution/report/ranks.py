@@ -1,4 +1,4 @@
-"""Which method is better: average ranks over patients and tests of their differences."""
+"""Comparison of methods: average ranks over patients and tests of their differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from explain.names import RANDOM, metric, row_title
 
 FEWEST_PATIENTS = 6  # with five, no signed-rank test can reach 5 %: its smallest p is 2 / 2**5
 _EXACT = 50  # patients; above them the normal approximation is good
-_DIGITS = 12  # means of the same scores may differ behind them, by the order of their sums
+_DIGITS = 12  # further digits of equal means depend on the order of their sums
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Comparison:
         share their ranks.
     ``patients``: those with a score in every row.
     ``left_out``: patients without a score in some row.
-    ``friedman``: statistic and p-value of Friedman's test that all rows are alike; None where it
-        cannot be made.
+    ``friedman``: statistic and p-value of Friedman's test that all rows are equal; None where it is
+        impossible.
     ``pairs``: ``a``, ``b``, ``p`` (from `signed_rank`), ``p_holm`` (corrected over all pairs) and
         ``differ``.
     ``groups``: first and last place of the longest runs of rows that do not differ, at least two
         rows each.
-    ``reason``: why no test was made; empty where it was.
+    ``reason``: why there is no test; empty where there is one.
     """
 
     rows: list[str]
@@ -53,7 +53,7 @@ def patient_means(scores: pd.DataFrame) -> pd.DataFrame:
 def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) -> Comparison:
     """Friedman's test, then Wilcoxon's signed-rank test of every pair with Holm's correction.
 
-    Two rows differ when Friedman's test rejects that all rows are alike and the corrected p of the pair is
+    Two rows differ when Friedman's test rejects that all rows are equal and the corrected p of the pair is
     below `alpha`. Only patients with a score in every row take part. A group, a bar of the
     critical-difference diagram, is a run of rows in the order of their average ranks in which no two differ.
 
@@ -62,12 +62,12 @@ def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) ->
     References
     ----------
     Demsar, Journal of Machine Learning Research 7 (2006) 1-30. Benavoli, Corani and Mangili, ibid. 17 (2016)
-    1-10: signed-rank tests instead of mean-rank tests, whose verdict on a pair hangs on the other rows.
+    1-10: signed-rank tests instead of mean-rank tests, whose result for a pair depends on the other rows.
     """
-    whole = means.dropna()
-    left_out = len(means) - len(whole)
-    values = whole.to_numpy(dtype=np.float64).round(_DIGITS)
-    if not len(whole) or not values.shape[1]:
+    complete = means.dropna()
+    left_out = len(means) - len(complete)
+    values = complete.to_numpy(dtype=np.float64).round(_DIGITS)
+    if not len(complete) or not values.shape[1]:
         reason = "no patient has a score in every row" if means.shape[1] else "no row has a score"
         return Comparison([], [], 0, left_out, None, [], [], reason)
     ranks = rankdata(-values if higher_is_better else values, axis=1).mean(axis=0)
@@ -76,27 +76,27 @@ def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) ->
     places = ranks[order].tolist()
     reason = ""
     if len(rows) < 2:
-        reason = "one row alone: nothing to compare"
-    elif len(whole) < FEWEST_PATIENTS:
-        reason = f"{len(whole)} patients: no test can be made with fewer than {FEWEST_PATIENTS}"
+        reason = "a single row: nothing to compare"
+    elif len(complete) < FEWEST_PATIENTS:
+        reason = f"{len(complete)} patients: no test is possible with fewer than {FEWEST_PATIENTS}"
     if reason:
-        return Comparison(rows, places, len(whole), left_out, None, [], [], reason)
+        return Comparison(rows, places, len(complete), left_out, None, [], [], reason)
 
     friedman = _friedman(values) if len(rows) > 2 else None
-    alike = friedman is not None and friedman[1] >= alpha
-    found = [(i, j, signed_rank(values[:, i], values[:, j])) for i in range(len(rows)) for j in range(i)]
-    corrected = holm([p for *_, p in found])
+    all_equal = friedman is not None and friedman[1] >= alpha
+    p_values = [(i, j, signed_rank(values[:, i], values[:, j])) for i in range(len(rows)) for j in range(i)]
+    corrected = holm([p for *_, p in p_values])
     differ = np.zeros((len(rows), len(rows)), dtype=bool)
     pairs = []
-    for (i, j, p), q in zip(found, corrected, strict=True):
-        differ[i, j] = differ[j, i] = q < alpha and not alike
+    for (i, j, p), q in zip(p_values, corrected, strict=True):
+        differ[i, j] = differ[j, i] = q < alpha and not all_equal
         pairs.append({"a": rows[j], "b": rows[i], "p": p, "p_holm": q, "differ": bool(differ[i, j])})
-    return Comparison(rows, places, len(whole), left_out, friedman, pairs, _groups(differ))
+    return Comparison(rows, places, len(complete), left_out, friedman, pairs, _groups(differ))
 
 
 def _friedman(values: np.ndarray) -> tuple[float, float]:
     if (values == values[:, :1]).all():
-        return 0.0, 1.0  # every patient ties all rows: the statistic is 0 / 0
+        return 0.0, 1.0  # all rows tie for every patient: the statistic is 0 / 0
     statistic, p = friedmanchisquare(*values.T)
     return float(statistic), float(p)
 
@@ -104,9 +104,9 @@ def _friedman(values: np.ndarray) -> tuple[float, float]:
 def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
     """Wilcoxon's signed-rank test, two-sided, with Pratt's treatment of equal pairs.
 
-    Up to 50 pairs the p-value is exact, also with ties: all signs of the ranks are counted. (SciPy tries them
-    one by one, seconds a test with 13 tied pairs, and approximates from 14 on, where 231 corrected tests
-    could not find any difference.)
+    Up to 50 pairs the p-value is exact, also with ties, by counting all signs of the ranks. (SciPy enumerates
+    them, seconds per test with 13 tied pairs, and approximates from 14 on, where 231 corrected tests could
+    not show any difference.)
 
     Shapes: a, b (n,).
 
@@ -121,17 +121,17 @@ def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
     if len(difference) > _EXACT:
         return float(wilcoxon(difference, zero_method="pratt", method="asymptotic").pvalue)
     ranks = np.rint(2 * rankdata(np.abs(difference))).astype(np.int64)  # doubled: ties share half ranks
-    ways = np.zeros(ranks[difference != 0].sum() + 1)  # of reaching each sum of the positive ranks
+    ways = np.zeros(ranks[difference != 0].sum() + 1)  # to reach each sum of the positive ranks
     ways[0] = 1
     for rank in ranks[difference != 0]:
         ways[rank:] = ways[rank:] + ways[:-rank]
-    found = ranks[difference > 0].sum()
-    tail = min(ways[: found + 1].sum(), ways[found:].sum())
+    observed = ranks[difference > 0].sum()
+    tail = min(ways[: observed + 1].sum(), ways[observed:].sum())
     return float(min(1.0, 2 * tail / ways.sum()))
 
 
 def can_differ(patients: int, rows: int, alpha: float = 0.05) -> bool:
-    """Say whether so few patients could show any difference after Holm's correction."""
+    """Whether this number of patients can show any difference after Holm's correction."""
     return 2.0 ** (1 - patients) * rows * (rows - 1) / 2 < alpha
 
 
@@ -162,29 +162,29 @@ def _groups(differ: np.ndarray) -> list[tuple[int, int]]:
 
 
 def against_random(scores: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) -> dict[str, dict]:
-    """Test every row against random maps of the same sign, Holm's correction over the rows."""
+    """Test every row against random maps of the same sign, with Holm's correction over the rows."""
     means = patient_means(scores)
-    found: dict[str, dict] = {}
+    tests: dict[str, dict] = {}
     for name, sign in means.columns:
         if name == RANDOM or (RANDOM, sign) not in means:
             continue
         both = means[[(name, sign), (RANDOM, sign)]].dropna().to_numpy()
         if len(both) >= FEWEST_PATIENTS:
             gain = (both[:, 0] - both[:, 1]).mean() * (1 if higher_is_better else -1)
-            found[row_title(name, sign)] = {
+            tests[row_title(name, sign)] = {
                 "patients": len(both),
                 "p": signed_rank(*both.T),
                 "better": gain > 0,
             }
-    for entry, q in zip(found.values(), holm([e["p"] for e in found.values()]), strict=True):
+    for entry, q in zip(tests.values(), holm([e["p"] for e in tests.values()]), strict=True):
         entry |= {"p_holm": q, "better": bool(entry["better"] and q < alpha)}
-    return found
+    return tests
 
 
 def compare_methods(scores: pd.DataFrame, alpha: float = 0.05) -> tuple[Comparison, dict[str, dict]]:
     """Compare all methods, signed and absolute, on one metric.
 
-    The random baseline does not compete: it is no row of the comparison. Rows without any score are left out.
+    The random baseline is not a row of the comparison. Rows without any score are left out.
     """
     better = bool(metric(str(scores["metric"].iloc[0])).higher_is_better)
     means = patient_means(scores[scores["method"] != RANDOM]).dropna(axis=1, how="all")

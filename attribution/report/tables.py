@@ -1,4 +1,4 @@
-"""The tables of a report as Markdown and as HTML, made from a study's summary."""
+"""The tables and sentences of a report, from the summary of a study."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SOURCE = (
 
 
 class Cell(NamedTuple):
-    """One mean with what belongs to it.
+    """One mean as text.
 
-    ``mean``: the number, with its standard deviation over seeds where there are several.
-    ``interval``: 95 % interval over patients; empty without one.
+    ``mean``: with its standard deviation over seeds where there are several.
+    ``interval``: 95 % interval over patients, or empty.
     ``windows``: windows, and those without a score.
     ``place``: 1 to 3 for the best three of the column, otherwise 0.
     """
@@ -39,7 +39,7 @@ class Panel(NamedTuple):
 
     ``title``: such as ``localization, ground truth: beats``.
     ``header``: titles of the columns after the first.
-    ``rows``: title of the row and its cells; None where there is no score.
+    ``rows``: title of the row and its cells; None without a score.
     """
 
     title: str
@@ -55,7 +55,7 @@ def study_panels(summary: dict[str, Any]) -> Iterator[Panel]:
 
 
 def panels(table: pd.DataFrame) -> Iterator[Panel]:
-    """Cut the table of one study into panels.
+    """Split the table of one study into panels.
 
     relevance_mass_accuracy has no column where attribution_localization, the same number, has one.
     """
@@ -70,22 +70,22 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
             rows = []
             for method, sign in zip(order["method"], order["sign"], strict=True):
                 lines = [cells.get((method, sign, name)) for name in names]
-                made = [
+                texts = [
                     None if line is None else _cell(line, places[name].get((method, sign), 0))
                     for name, line in zip(names, lines, strict=True)
                 ]
-                rows.append((row_title(method, sign), made))
+                rows.append((row_title(method, sign), texts))
             title = f"{family}, ground truth: {ground_truth}" if ground_truth else family
             yield Panel(title, [metric(name).header for name in names], rows)
 
 
 def _best_three(part: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """Places of the rows that are among the best three; equal means share a place."""
-    what = metric(part["metric"].iloc[0])
+    """Places of the best three rows; equal means share a place."""
+    scored = metric(part["metric"].iloc[0])
     ranked = part[(part["method"] != RANDOM) & part["mean"].notna()]
-    if what.higher_is_better is None:
+    if scored.higher_is_better is None:
         return {}
-    goodness = pd.Series(what.goodness(ranked["mean"].to_numpy(dtype=float)), index=ranked.index)
+    goodness = pd.Series(scored.goodness(ranked["mean"].to_numpy(dtype=float)), index=ranked.index)
     places = goodness.rank(ascending=False, method="min").astype(int)
     rows = zip(ranked["method"], ranked["sign"], places, strict=True)
     return {(method, sign): int(place) for method, sign, place in rows if place <= 3}
@@ -102,7 +102,7 @@ def _cell(line: Any, place: int) -> Cell:
 
 
 def panel_markdown(panel: Panel) -> str:
-    """Write a panel as Markdown."""
+    """A panel as Markdown."""
 
     def text(cell: Cell | None) -> str:
         if cell is None:
@@ -116,18 +116,18 @@ def panel_markdown(panel: Panel) -> str:
 
 
 def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """Lines of the table of published ranks."""
+    """Rows of the table of published ranks."""
     lines = []
     for entry in rankings:
         family = entry["family"] + (f" ({entry['ground_truth']})" if entry["ground_truth"] else "")
         for claim in entry["claims"]:
-            here, holds = "not ranked", "–"
+            place, holds = "not ranked", "–"
             if claim["here"] is not None:
-                here, holds = (
+                place, holds = (
                     f"{claim['here']} of {claim['of']}",
                     "holds" if claim["holds"] else "does not hold",
                 )
-            lines.append([family, claim["row"], f"{claim['published']}", here, holds])
+            lines.append([family, claim["row"], f"{claim['published']}", place, holds])
     return lines
 
 
@@ -135,7 +135,7 @@ CLAIM_HEADER = ["ranking", "row", "published rank", "rank here", "statement"]
 
 
 def ranking_words(entry: dict[str, Any]) -> str:
-    """Say over which metrics a ranking goes and who leads it."""
+    """The metrics and the first rows of a ranking, as a sentence."""
     ranking = entry["ranking"]
     used = ", ".join(metric(name).header for name in ranking["metrics"])
     first = [
@@ -146,53 +146,53 @@ def ranking_words(entry: dict[str, Any]) -> str:
     if ranking["absent"]:
         words += f" Not measured here: {', '.join(metric(name).title for name in ranking['absent'])}."
     if ranking["unranked"]:
-        words += f" Not ranked, as a mean is missing: {', '.join(ranking['unranked'])}."
+        words += f" Not ranked because a mean is missing: {', '.join(ranking['unranked'])}."
     return words
 
 
 _APPROXIMATE = (
-    "These tests were made with the normal approximation of the signed-rank test, not with the exact one of "
-    "today: with so few patients and so many rows it can hardly find a difference, so that *not "
-    "distinguishable* may only mean that."
+    "These tests used the normal approximation of the signed-rank test, not today's exact test. With few "
+    "patients and many rows it can hardly show a difference, so that *not distinguishable* may mean no more "
+    "than that."
 )
 
 
 def tested_words(test: dict[str, Any]) -> str:
-    """Say what the tests of a metric found."""
+    """Result of the tests of a metric, as a sentence."""
     name = metric(test["metric"]).title + (f" ({test['ground_truth']})" if test["ground_truth"] else "")
     if test["reason"]:
         return f"{name}: no test, {test['reason']}."
     words = f"{name}: {test['patients']} patients"
-    words += f" ({test['left_out']} left out, as a row has no score there)" if test["left_out"] else ""
+    words += f" ({test['left_out']} left out because a row has no score there)" if test["left_out"] else ""
     if test["friedman"]:
         p = test["friedman"][1]
         words += f", Friedman p {'< 0.001' if p < 0.001 else f'= {p:.3f}'}"
-    alike, others = test["not_different_from_best"], len(test["rows"]) - 1
+    equal, others = test["not_different_from_best"], len(test["rows"]) - 1
     words += f". Best average rank: {test['rows'][0]}"
     if not can_differ(test["patients"], others + 1):
-        return f"{words}; so few patients cannot show a difference between so many rows."
-    if not alike or len(alike) == others:
-        return f"{words}, {'not distinguishable' if alike else 'different'} from all others."
-    return f"{words}, not distinguishable from {len(alike)} of {others} others: {', '.join(alike)}."
+        return f"{words}; too few patients to show a difference between this many rows."
+    if not equal or len(equal) == others:
+        return f"{words}, {'not distinguishable' if equal else 'different'} from all others."
+    return f"{words}, not distinguishable from {len(equal)} of {others} others: {', '.join(equal)}."
 
 
 def counted_words(summary: dict[str, Any]) -> str:
-    """Say how much was explained."""
+    """What was explained, as a sentence."""
     seeds = ", ".join(str(seed) for seed in summary["seeds"])
     classes = ", ".join(f"{name} {count}" for name, count in summary["classes"].items())
-    together = " (all seeds together)" if len(summary["seeds"]) > 1 else ""
+    pooled = " (all seeds together)" if len(summary["seeds"]) > 1 else ""
     return (
         f"{summary['windows']} explanations of {summary['records']} records, {summary['patients']} patients; "
-        f"explained classes{together}: {classes}; seeds of the model: {seeds}."
+        f"explained classes{pooled}: {classes}; seeds of the model: {seeds}."
     )
 
 
 def made_words(summary: dict[str, Any]) -> list[str]:
-    """Say which windows were explained, how thoroughly, and which resamples of patients did not count."""
+    """How windows were selected and explained, and which bootstrap samples were left out."""
     methods = {row["method"] for row in summary["table"]}
-    found = []
+    sentences = []
     for source in (source for source in summary["sources"] if "settings" in source):
-        made = source["settings"]
+        settings = source["settings"]
         limit = source.get("limit")
         sample = f"a sample of at most {limit}" if limit else "all"
         parts = [
@@ -200,29 +200,32 @@ def made_words(summary: dict[str, Any]) -> list[str]:
             f"has a probability above {source['prob_threshold']:g}"
         ]
         segments = (
-            f"{made['segment_samples']} samples" if made["segment_samples"] else f"{made['segment_ms']:g} ms"
+            f"{settings['segment_samples']} samples"
+            if settings["segment_samples"]
+            else f"{settings['segment_ms']:g} ms"
         )
-        parts += [f"integrated gradients: {made['ig_steps']} steps"] * ("integrated_gradients" in methods)
-        sampled = f"LIME and KernelSHAP: {made['n_samples']} perturbations of segments of {segments}"
+        parts += [f"integrated gradients: {settings['ig_steps']} steps"] * ("integrated_gradients" in methods)
+        sampled = f"LIME and KernelSHAP: {settings['n_samples']} perturbations of segments of {segments}"
         parts += [sampled] * bool({"lime", "kernel_shap"} & methods)
-        baselines = f"DeepSHAP: {made['n_baselines']} baselines ({made['baselines']})"
+        baselines = f"DeepSHAP: {settings['n_baselines']} baselines ({settings['baselines']})"
         parts += [baselines] * ("deep_shap" in methods)
-        found.append("; ".join(parts) + ".")
+        sentences.append("; ".join(parts) + ".")
     rejected = max((row.get("rejected", 0) for row in summary["table"]), default=0)
     if rejected:
-        found.append(
-            f"Resamples of patients without a score are left out of the intervals: at most {rejected}."
+        sentences.append(
+            f"Bootstrap samples of patients without a score are left out of the "
+            f"intervals: at most {rejected}."
         )
-    return found
+    return sentences
 
 
 def study_markdown(summary: dict[str, Any]) -> str:
-    """Write all tables of a study as Markdown."""
+    """All tables of a study as Markdown."""
     parts = [f"## {summary['dataset']}, {summary['model']}", counted_words(summary), *made_words(summary)]
     parts += [f"Note: {note}" for note in summary["notes"]]
     claims = claim_lines(summary["rankings"])
     if claims:
-        parts += ["### What the published study said", markdown(CLAIM_HEADER, claims), f"Source: {SOURCE}."]
+        parts += ["### Claims of the published study", markdown(CLAIM_HEADER, claims), f"Source: {SOURCE}."]
     for entry in summary["rankings"]:
         family = entry["family"] + (
             f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else ""

@@ -1,4 +1,4 @@
-"""What a map must do before it is looked at: follow the weights, repeat itself, add up."""
+"""Sanity checks: maps must depend on the weights, be reproducible and sum to what their method promises."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from utils.errors import DataError, TwelveLeadError
 
 Progress = Callable[[Iterable], Iterable]
 Keep = Callable[[str, Callable[[], Arrays]], Arrays]  # gives an item under its name, made where it is missing
-_SMALLEST = 1e-3  # a promise below it counts as this much
-_ALIKE = 0.99  # rank correlation of maps that should be the same but for rounding
+_SMALLEST = 1e-3  # smallest magnitude that an error is relative to
+_REPRODUCED = 0.99  # rank correlation of maps that are equal except for rounding
 
 
 def _make(_name: str, make: Callable[[], Arrays]) -> Arrays:
@@ -35,9 +35,9 @@ class Subject:
     """A method's maps of some windows, with everything to make them again.
 
     ``method``: name of the method.
-    ``x`` (n, T, leads): standardised windows.
+    ``x`` (n, T, leads): standardized windows.
     ``targets`` (n,): class that each map explains.
-    ``settings``: those the maps were made with, keys included.
+    ``settings``: those the maps were made with, including their seeds.
     ``maps`` (n, T, leads): the maps.
     """
 
@@ -60,15 +60,15 @@ class Subject:
 
 
 def check_reproducible(subject: Subject) -> None:
-    """Make the first window's map again: all that follows compares with the stored maps."""
+    """Make the map of the first window again: all checks compare with the stored maps."""
     again, stored = subject.explain(rows=slice(1)), subject.maps[:1]
-    alike = correlation(again, stored)[0]
-    if not (alike > _ALIKE or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
+    similarity = correlation(again, stored)[0]
+    if not (similarity > _REPRODUCED or np.allclose(again, stored, rtol=1e-3, atol=1e-6)):
         row = np.asarray(subject.settings.seeds)[0]
         raise DataError(
             f"the stored {subject.method} map of window {row} is not what the model gives now "
-            f"(rank correlation {alike:.3f}): model or settings have changed since; run attribution.compute "
-            "again with --overwrite"
+            f"(rank correlation {similarity:.3f}): the model or the settings have changed; run "
+            "attribution.compute again with --overwrite"
         )
 
 
@@ -80,7 +80,7 @@ def randomization_columns(
     progress: Progress = iter,
     keep: Keep = _make,
 ) -> list[Column]:
-    """Similarity of the trained model's maps with those of the model with randomised weights.
+    """Similarity of the trained model's maps with those of the model with randomized weights.
 
     References
     ----------
@@ -133,12 +133,12 @@ def seed_columns(
 
 
 def _baseline_zero(subject: Subject) -> np.ndarray:
-    """f(x) - f(0): zero is the mean, for standardised windows."""
+    """f(x) - f(0): zero is the mean, for standardized windows."""
     return _explained(subject, subject.x) - _explained(subject, np.zeros_like(subject.x))
 
 
 def _baseline_drawn(subject: Subject) -> np.ndarray:
-    """f(x) less the mean of f over the very baselines that deep_shap drew for that window."""
+    """f(x) less the mean of f over the baselines that deep_shap drew for the window."""
     settings, shape = subject.settings, subject.x.shape[1:]
     means = []
     for row in range(len(subject.x)):
@@ -168,12 +168,12 @@ PROMISES = {
 
 
 def completeness_columns(subject: Subject) -> list[Column]:
-    """How far a map's sum is from what the method promises, relative to it.
+    """Relative error of a map's sum against the value that its method promises.
 
     ``|sum - promise| / max(|promise|, 0.001)``, where f is the target's logit and the promise is f(x) - f(0)
-    for integrated_gradients, deep_lift and kernel_shap (zero is the mean voltage of standardised windows);
-    f(x) less the mean of f over the very baselines that were drawn for that window for deep_shap; f(x) for
-    lrp. The sum of kernel_shap is that of its segments' coefficients.
+    for integrated_gradients, deep_lift and kernel_shap (zero is the mean voltage of standardized windows);
+    f(x) less the mean of f over the baselines that were drawn for the window for deep_shap; f(x) for lrp.
+    The sum of kernel_shap is that of its segments' coefficients.
     """
     if subject.method not in PROMISES:
         return []

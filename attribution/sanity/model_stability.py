@@ -1,4 +1,4 @@
-"""How alike the maps of models are that differ in nothing but the seed of their training."""
+"""Similarity of the maps of models that differ only in the seed of their training."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Parameter randomisation: put a trained model's weights out of order, layer by layer, and back again.
+"""Parameter randomization: permute a trained model's weights, layer by layer, and restore them.
 
 A map that explains a model must change when the model's weights do. The weights of a group of layers are
-replaced by a random permutation of themselves, tensor by tensor. Unlike a fresh draw from the initialiser,
-that keeps the mean, the spread and the sign of the values (variances stay positive, a network of a hundred
-layers neither vanishes nor explodes), needs no knowledge of how a layer was born, and so is the same test for
-every architecture and both frameworks; what training had learned, which value stands where, is gone.
+replaced by a random permutation of themselves, tensor by tensor. Unlike a fresh draw from the initializer,
+this keeps the mean, the standard deviation and the sign of the values (variances stay positive, deep networks
+neither vanish nor explode) and needs no knowledge of how a layer was initialized, so that it is the same test
+for every architecture and both frameworks. The positions of the values, which training learned, are lost.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ MOST_GROUPS = 6
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Layers that are randomised together.
+    """Layers that are randomized together.
 
     ``name``: ``head``, ``layer4`` ... ``layer1``, ``stem``, or ``part5`` ... ``part1``: counted
         from the input.
-    ``index``: its place from the head down, 0 for the head; with the seed it decides the
-        permutations.
+    ``index``: position from the head down, 0 for the head; decides the permutations, with the seed.
     ``layers``: names of the layers in the model.
-    ``tensors``: their parameters and batch-norm statistics, the model's own and not copies.
+    ``tensors``: their parameters and batch-norm statistics, not copies.
     """
 
     name: str
@@ -45,19 +44,19 @@ class Group:
 def layer_groups(module: nn.Module) -> list[Group]:
     """Group a model's layers from the head down to the first.
 
-    A network with stages ``layer1``, ``layer2``, ... gives the groups head, the stages and stem. Any other
-    gives the layer named head, or its last one, as head, and all others, in the order in which the model
-    lists them, as five parts with as many layers each.
+    A network with stages ``layer1``, ``layer2``, ... has the groups head, the stages and stem. In any other
+    the layer named head, or the last one, is the head; the other layers, in the order of the model, form five
+    parts of equally many layers.
     """
-    layers = _parametrised_layers(module)
+    layers = _layers_with_parameters(module)
     if not layers:
-        raise TwelveLeadError(f"{type(module).__name__} has no parameters that could be randomised")
+        raise TwelveLeadError(f"{type(module).__name__} has no parameters to randomize")
     heads = [i for i, (name, _) in enumerate(layers) if name.split(".")[-1] == "head"]
     head = layers[heads[-1] if heads else -1]
     body = [layer for layer in layers if layer is not head]
     stages = [re.search(r"(?:^|\.)(layer\d+)(?:\.|$)", name) for name, _ in body]
     if any(stages):
-        # what stands before the first stage is the stem; anything between stages belongs to the one before
+        # layers before the first stage are the stem; those between stages belong to the stage before
         names, current = [], "stem"
         for stage in stages:
             current = stage[1] if stage else current
@@ -74,19 +73,19 @@ def layer_groups(module: nn.Module) -> list[Group]:
     ]
 
 
-def _parametrised_layers(module: nn.Module) -> list[tuple[str, list[torch.Tensor]]]:
-    """Layers with parameters of their own in the order of the model; a shared tensor counts once."""
+def _layers_with_parameters(module: nn.Module) -> list[tuple[str, list[torch.Tensor]]]:
+    """Layers that have parameters, in the order of the model; a shared tensor counts once."""
     keras = sys.modules.get("keras")
-    found: list[tuple[str, list[torch.Tensor]]] = []
+    listed: list[tuple[str, list[torch.Tensor]]] = []
     for name, part in module.named_modules():
         if keras is not None and isinstance(part, keras.Model):
-            # such a model shows PyTorch one unordered dictionary of parameters
-            found += [(layer.name, [v.value for v in layer.weights]) for layer in part.layers]
+            # PyTorch sees one unordered dictionary of parameters of such a model
+            listed += [(layer.name, [v.value for v in layer.weights]) for layer in part.layers]
         else:
-            found.append((name, [*part.parameters(recurse=False), *_statistics(part)]))
+            listed.append((name, [*part.parameters(recurse=False), *_statistics(part)]))
     seen: set[int] = set()
     layers = []
-    for name, tensors in found:
+    for name, tensors in listed:
         new = [t for t in tensors if t.is_floating_point() and id(t) not in seen]
         seen.update(map(id, new))
         if new:
@@ -102,7 +101,7 @@ def _statistics(part: nn.Module) -> list[torch.Tensor]:
 
 @contextlib.contextmanager
 def randomized(groups: Sequence[Group], seed: int = 0) -> Iterator[None]:
-    """Permute the values of every tensor of these groups; afterwards each stands where it stood, bit for bit.
+    """Permute the values of every tensor of these groups, and restore them bit for bit afterwards.
 
     References
     ----------

@@ -108,10 +108,10 @@ class PerturbationScorer:
                 return vars(measure_controls(model, metrics=users, **self._windows(part)))
 
             bar = {"desc": "without maps", "unit": "window", "leave": False}
-            made = self._table(f"controls_{name}", users).rows(count, _CHUNK, measure, **bar)
-            columns["probability"] = made["probability"]
+            measured = self._table(f"controls_{name}", users).rows(count, _CHUNK, measure, **bar)
+            columns["probability"] = measured["probability"]
             key = {"subsets": "losses", "random_orders": "random_area"}.get(name)
-            columns |= {key: made[key]} if key else {}
+            columns |= {key: measured[key]} if key else {}
         return Controls(**columns)
 
     def add(
@@ -127,7 +127,7 @@ class PerturbationScorer:
 
         def score(part: slice) -> Arrays:
             known = Controls(*(values[part] for values in vars(controls).values()))
-            found = perturbation_scores(
+            part_scores = perturbation_scores(
                 self.workspace.model,
                 maps={"": maps[part]},
                 metrics=metrics,
@@ -135,7 +135,7 @@ class PerturbationScorer:
                 controls=known,
                 **self._windows(part),
             )
-            return {f"{sign} {metric}": values for (_, sign, metric), values in found.items()}
+            return {f"{sign} {metric}": values for (_, sign, metric), values in part_scores.items()}
 
         digest = sha256(self.workspace.map_file(method))
         table = self._table(method, metrics, maps=digest, signs=signs)

@@ -44,7 +44,7 @@ class ScoreFiles:
         return self.folder / "scores" / f"{method}.csv"
 
     def known(self, method: str, plan: ScorePlan, overwrite: bool) -> Known:
-        """Scores that are there, belong to the maps as they are now, and stay."""
+        """Scores of the present maps that are kept, and the columns that are missing."""
         path, cells = self.file(method), plan.cells()
         source = {"maps": sha256(self.workspace.map_file(method))}
         entry: dict[str, Any] = {"source": source, "settings": {}, "undefined": []}
@@ -74,14 +74,14 @@ class ScoreFiles:
                     f"{path} has other signs or ground truths of {', '.join(mixed)}, made with other "
                     "settings: replace them all, without --absolute and --ground_truth"
                 )
-        there = set(lines[_COLUMN].itertuples(index=False, name=None))
-        return Known(lines, entry, [cell for cell in cells if tuple(cell) not in there])
+        present = set(lines[_COLUMN].itertuples(index=False, name=None))
+        return Known(lines, entry, [cell for cell in cells if tuple(cell) not in present])
 
     def write(self, method: str, known: Known, plan: ScorePlan, new: Scores) -> None:
         """Add columns to the scores of a method."""
         metrics = {cell.metric for cell in new.columns}
         settings = {name: how for name, how in known.entry["settings"].items() if name not in metrics}
-        # whatever happens while the file is written, its new lines are not trusted
+        # new lines are not trusted until the file is complete
         self._record(method, {**known.entry, "settings": settings})
         parts = [known.lines, *(self._lines(method, cell, scores) for cell, scores in new.columns.items())]
         table = pd.concat([part for part in parts if len(part)], ignore_index=True)
@@ -89,8 +89,8 @@ class ScoreFiles:
         table = table.iloc[np.argsort(table["metric"].map(order), kind="stable")]
         write_csv(self.file(method), table, na_rep="nan")
         settings |= {metric: plan.how(metric) for metric in metrics}
-        stays = set(known.lines[_COLUMN].itertuples(index=False, name=None))
-        undefined = [line for line in known.entry["undefined"] if tuple(line[:3]) in stays]
+        kept = set(known.lines[_COLUMN].itertuples(index=False, name=None))
+        undefined = [line for line in known.entry["undefined"] if tuple(line[:3]) in kept]
         undefined += [[*cell, reasons] for cell, reasons in new.undefined.items()]
         entry = {
             **known.entry,
@@ -138,5 +138,5 @@ def score_lines(
 
 
 def _is_in(lines: pd.DataFrame, cells: Sequence[Cell]) -> np.ndarray:
-    wanted = {tuple(cell) for cell in cells}
-    return np.array([column in wanted for column in lines[_COLUMN].itertuples(index=False, name=None)], bool)
+    columns = {tuple(cell) for cell in cells}
+    return np.array([column in columns for column in lines[_COLUMN].itertuples(index=False, name=None)], bool)

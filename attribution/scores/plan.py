@@ -1,4 +1,4 @@
-"""What is scored, and how: metrics, signs and ground truths with the settings that matter to each."""
+"""What is scored, and how: metrics, signs and ground truths with the settings that affect each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOCALIZATION: dict[str, Callable[..., np.ndarray]] = {
 }
 ALL_METRICS = (*LOCALIZATION, *METRICS)
 _CURVES = ("patch_ms", "patch_samples", "tolerance")
-_MATTERS = {  # the settings that change a score, beside fill, seed and reference
+_AFFECTS = {  # the settings that change a score, beside fill, seed and reference
     "region_perturbation_morf": ("coverage", "regions", *_CURVES),
     "region_perturbation_lerf": ("coverage", "regions", *_CURVES),
     "faithfulness_correlation": ("subset_ratio", "runs"),
@@ -32,7 +32,7 @@ _MATTERS = {  # the settings that change a score, beside fill, seed and referenc
 
 
 def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf")) -> list[str]:
-    """Turn what a user wrote into names of metrics."""
+    """Names of metrics, from those of metrics and groups."""
     region = [f"region_perturbation_{order}" for order in orders]
     perturbation = [m for m in METRICS if not m.startswith("region_perturbation") or m in region]
     groups = {
@@ -41,12 +41,12 @@ def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf
         "perturbation": perturbation,
         "region_perturbation": region,
     }
-    wanted: set[str] = set()
+    chosen: set[str] = set()
     for name in names:
         if name not in groups and name not in ALL_METRICS:
             raise UsageError(f"unknown metric '{name}': {nearest(name, [*groups, *ALL_METRICS])}")
-        wanted.update(groups.get(name, [name]))
-    return [metric for metric in ALL_METRICS if metric in wanted]
+        chosen.update(groups.get(name, [name]))
+    return [metric for metric in ALL_METRICS if metric in chosen]
 
 
 class Cell(NamedTuple):
@@ -64,11 +64,11 @@ class Cell(NamedTuple):
 class ScorePlan:
     """What is scored, and how.
 
-    ``signs``: of ``signed`` and ``absolute``.
-    ``ground_truths``: of the windows' ground truths.
+    ``signs``: ``signed``, ``absolute`` or both.
+    ``ground_truths``: names of ground truths of the windows.
     ``top_k``: k of top_k_intersection; 0 takes the fraction.
     ``top_fraction``: k as a fraction of the mask.
-    ``perturbation``: how the input is disturbed.
+    ``perturbation``: how the input is perturbed.
     """
 
     metrics: Sequence[str]
@@ -90,7 +90,7 @@ class ScorePlan:
         return cls(metrics, **{**preset, **changes})
 
     def cells(self) -> list[Cell]:
-        """List the columns of scores."""
+        """Columns of scores."""
         return [
             Cell(sign, metric, ground_truth)
             for metric in self.metrics
@@ -99,10 +99,10 @@ class ScorePlan:
         ]
 
     def how(self, metric: str) -> dict[str, Any]:
-        """Give the settings that change the scores of a metric."""
+        """Settings that change the scores of a metric."""
         if metric not in LOCALIZATION:
             values = asdict(self.perturbation)
-            return {name: values[name] for name in (*_MATTERS[metric], "fill", "seed", "reference")}
+            return {name: values[name] for name in (*_AFFECTS[metric], "fill", "seed", "reference")}
         if metric == "top_k_intersection":
             return {"ties": self.ties, "k": self.top_k, "fraction": self.top_fraction}
         return {"ties": self.ties}

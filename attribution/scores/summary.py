@@ -1,4 +1,4 @@
-"""Scores of attribution maps: reading and checking tidy files, means with intervals over patients."""
+"""Reading of score files, and means with intervals over patients."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _read_folder(folder: Path) -> pd.DataFrame:
     parts = [read_score_file(file).assign(file=str(file)) for file in files]
     table = pd.concat(parts, ignore_index=True)
     for column in ("dataset", "model", "seed"):
-        found = table.groupby(column)["file"].first()
-        if len(found) > 1:
-            told = ", ".join(f"{value} ({Path(file).name})" for value, file in list(found.items())[:3])
+        examples = table.groupby(column)["file"].first()
+        if len(examples) > 1:
+            listed = ", ".join(f"{value} ({Path(file).name})" for value, file in list(examples.items())[:3])
             raise DataError(
-                f"{folder} mixes scores of several values of {column}: {told}. A result folder holds one "
-                "data set, model and seed: move the foreign files out"
+                f"{folder} mixes scores of several values of {column}: {listed}. A result folder holds one "
+                "dataset, model and seed: move the other files out"
             )
     return table
 
@@ -84,8 +84,8 @@ def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
         bad = ~((np.isfinite(values) & whole) | undefined)
         if bad.any():
             row = int(np.flatnonzero(bad)[0])
-            found = table[column].iloc[row]
-            raise DataError(f"{path}, line {row + 2}: {column} '{found}' is no number it can be: {remedy}")
+            value = table[column].iloc[row]
+            raise DataError(f"{path}, line {row + 2}: {column} '{value}' is not a valid number: {remedy}")
         table[column] = values.astype(kind)
     for name in table["metric"].unique():
         try:
@@ -99,28 +99,28 @@ def read_score_file(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def _check_duplicates(table: pd.DataFrame) -> None:
-    again = table.duplicated(_ONE_SCORE, keep=False)
-    if not again.any():
+    repeated = table.duplicated(_ONE_SCORE, keep=False)
+    if not repeated.any():
         return
-    first = table[again].iloc[0]
-    same = table[again & (table[_ONE_SCORE] == first[_ONE_SCORE]).all(axis=1)]
+    first = table[repeated].iloc[0]
+    same = table[repeated & (table[_ONE_SCORE] == first[_ONE_SCORE]).all(axis=1)]
     where = " and ".join(dict.fromkeys(same["file"]))
     what = ", ".join(f"{column} {first[column]}" for column in _ONE_SCORE if str(first[column]))
     raise DataError(
-        f"{int(table.duplicated(_ONE_SCORE).sum())} scores are there twice, the first in {where}: {what}. "
-        "Leave one of the files out, or evaluate anew with --overwrite"
+        f"{int(table.duplicated(_ONE_SCORE).sum())} scores are duplicates, the first in {where}: {what}. "
+        "Leave one of the files out, or evaluate again with --overwrite"
     )
 
 
-def summarise(
+def summarize(
     scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> pd.DataFrame:
     """Mean of every row and metric, with a percentile interval from resampling patients.
 
-    Windows of one patient resemble each other, so patients are drawn with replacement and bring all their
-    windows; all methods are scored on the same draws. Windows without a score (NaN) are counted and left out
-    of the mean, as are resamples that hold no score at all. With several seeds the mean is that of the
-    seeds' means, and so is each resample's.
+    Windows of one patient are correlated, so patients are drawn with replacement, with all their windows, and
+    the same draws serve all methods. Windows without a score (NaN) are counted and left out of the mean, as
+    are resamples without any score. With several seeds the mean is that of the seeds' means, also in each
+    resample.
 
     References
     ----------
@@ -130,7 +130,7 @@ def summarise(
         raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
     parts = []
     for study, part in scores.groupby(_STUDY, sort=True):
-        lines = _summarise_study(part, resamples, seed, level)
+        lines = _summarize_study(part, resamples, seed, level)
         parts.append(lines.assign(**dict(zip(_STUDY, study, strict=True))))
     return pd.concat(parts, ignore_index=True)[[*_STUDY, *_CELL, *_NUMBERS]]
 
@@ -138,9 +138,9 @@ def summarise(
 _NUMBERS = ["mean", "low", "high", "sd", "seeds", "windows", "nan", "patients", "rejected"]
 
 
-def _summarise_study(part: pd.DataFrame, resamples: int, seed: int, level: float) -> pd.DataFrame:
+def _summarize_study(part: pd.DataFrame, resamples: int, seed: int, level: float) -> pd.DataFrame:
     names, patient = np.unique(part["patient"].to_numpy(dtype=str), return_inverse=True)
-    runs = part.groupby([*_CELL, "seed"], sort=False)  # layers stay in their own order
+    runs = part.groupby([*_CELL, "seed"], sort=False)  # layers keep their order
     run, columns = runs.ngroup().to_numpy(), runs.size()
     shape = (len(names), len(columns))
     place = patient * shape[1] + run
@@ -186,9 +186,9 @@ def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def without_twin(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave relevance_mass_accuracy out where attribution_localization, the same number, is there."""
-    twice = set(table["ground_truth"][table["metric"] == "attribution_localization"])
-    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["ground_truth"].isin(twice)]
+    """The table without relevance_mass_accuracy where it has attribution_localization, the same number."""
+    has_both = set(table["ground_truth"][table["metric"] == "attribution_localization"])
+    return table[(table["metric"] != "relevance_mass_accuracy") | ~table["ground_truth"].isin(has_both)]
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:

@@ -34,20 +34,20 @@ def whole(study):
     return open_workspace(study / "whole")
 
 
-def test_all_methods_that_apply_and_a_reason_for_the_others(study, tmp_path, capsys):
+def test_compute_all_methods_and_reasons_for_the_others(study, tmp_path, capsys):
     compute_small(study, "--attr_method", "all", "--limit", 4, "--result_dir", tmp_path / "r")
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     result = open_workspace(tmp_path / "r")
     assert set(result.methods()) == set(list_methods()) - {"attention"}
-    assert "attention was left out" in told and "attention" in result.args["not_possible"]
-    assert "s each" in told and f"wrote {tmp_path / 'r'}" in told
+    assert "attention was left out" in output and "attention" in result.args["not_possible"]
+    assert "s each" in output and f"wrote {tmp_path / 'r'}" in output
     for name in result.methods():
         maps = result.maps(name)
         assert maps.shape == (4, 200, 1) and np.isfinite(maps).all()
         assert maps.any() or name == "lime", name  # its lasso may find nothing worth a coefficient
 
 
-def test_only_recognised_abnormal_test_windows_are_explained(whole):
+def test_selection_of_recognized_abnormal_test_windows(whole):
     windows = load_windows(whole.args["dataset_path"])
     assert set(windows.splits[whole.rows]) == {"test"}
     assert (whole.targets == 1).all() and windows.labels[whole.rows, 1].all()
@@ -57,7 +57,7 @@ def test_only_recognised_abnormal_test_windows_are_explained(whole):
     assert whole.args["model"] == "small" and whole.seed == 42
 
 
-def test_a_normal_class_is_explained_where_asked(study, tmp_path):
+def test_selection_of_a_normal_class(study, tmp_path):
     compute_small(study, "--attr_method", "saliency", "--target_label", "N", "--result_dir", tmp_path / "r")
     assert set(open_workspace(tmp_path / "r").targets) == {0}
     compute_small(study, "--attr_method", "saliency", "--target_label", 0, "--result_dir", tmp_path / "s")
@@ -65,7 +65,7 @@ def test_a_normal_class_is_explained_where_asked(study, tmp_path):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_window_has_the_same_map_whatever_is_explained_beside_it(study, whole, tmp_path, name):
+def test_maps_are_independent_of_other_windows(study, whole, tmp_path, name):
     compute_small(
         study, "--attr_method", name, "--limit", 3, "--batch_size", 3, "--result_dir", tmp_path / "few"
     )
@@ -76,7 +76,7 @@ def test_a_window_has_the_same_map_whatever_is_explained_beside_it(study, whole,
     )
 
 
-def test_limit_draws_evenly_over_patients_and_classes():
+def test_selection_limit_draws_evenly():
     patients = np.array(["a"] * 50 + ["b"] * 5 + ["c"])
     targets = np.array(([1] * 40 + [2] * 10) + [1] * 5 + [2])
     kept = _evenly(patients, targets, 6, seed=0)
@@ -86,7 +86,7 @@ def test_limit_draws_evenly_over_patients_and_classes():
     assert (_evenly(patients, targets, 6, seed=0) == kept).all()
 
 
-def test_the_references_settings(study, tmp_path):
+def test_settings_of_the_published_study(study, tmp_path):
     options = module.parse_options(["--model_path", "x", "--dataset", "mitdb", "--reference"])
     settings = module.make_settings(options, leads=1)
     assert (settings.segment_samples, settings.n_baselines, settings.n_samples) == (24, 250, 500)
@@ -99,9 +99,7 @@ def test_the_references_settings(study, tmp_path):
     assert module.parse_options(["--model_path", "x", "--dataset", "svdb"]).prob_threshold == 0.9
 
 
-def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
-    study, whole, tmp_path, monkeypatch
-):
+def test_compute_resumes_after_ctrl_c_bit_for_bit(study, whole, tmp_path, monkeypatch):
     words = ["--attr_method", *QUICK, "--result_dir", tmp_path / "parts"]
     real, calls = module.explain, []
 
@@ -124,7 +122,7 @@ def test_ctrl_c_and_kill_lose_little_and_the_rest_is_the_same_bit_for_bit(
         assert again.map_file(name).read_bytes() == whole.map_file(name).read_bytes()
 
 
-def test_a_killed_command_resumes(study, whole, tmp_path):
+def test_compute_resumes_after_a_kill(study, whole, tmp_path):
     words = compute_words(
         study, "--attr_method", "saliency", "lime", "--n_samples", 40, "--result_dir", tmp_path / "k"
     )
@@ -143,12 +141,12 @@ def test_a_killed_command_resumes(study, whole, tmp_path):
         assert result.maps(name).tobytes() == whole.maps(name).tobytes()
 
 
-def test_one_window(study, tmp_path):
+def test_compute_one_window(study, tmp_path):
     compute_small(study, "--attr_method", "gradcam", "--limit", 1, "--result_dir", tmp_path / "r")
     assert open_workspace(tmp_path / "r").maps("gradcam").shape == (1, 200, 1)
 
 
-def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, capsys):
+def test_compute_adds_methods_but_refuses_other_settings(study, tmp_path, capsys):
     compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
     compute_small(study, "--attr_method", "saliency", "gradcam", "--result_dir", tmp_path / "r")
     assert "already computed" in capsys.readouterr().out
@@ -178,7 +176,7 @@ def test_a_second_command_adds_methods_but_changes_no_setting(study, tmp_path, c
         (["--limit", -1], UsageError, "must not be negative"),
     ],
 )
-def test_wrong_words_say_so(study, tmp_path, words, error, message):
+def test_compute_refuses_bad_flags(study, tmp_path, words, error, message):
     words = words if "--attr_method" in words else ["--attr_method", "saliency", *words]
     with pytest.raises(error, match=message):
         compute_small(study, *words, "--result_dir", tmp_path / "r")
@@ -192,7 +190,7 @@ def test_wrong_words_say_so(study, tmp_path, words, error, message):
         ({"classes": ["N", "SVEB"]}, "their classes: N, SVEB; the model's: N, VEB"),
     ],
 )
-def test_windows_that_the_model_does_not_read(study, tmp_path, change, message):
+def test_compute_refuses_windows_that_do_not_fit_the_model(study, tmp_path, change, message):
     windows = bumps()
     for name, value in change.items():
         setattr(windows, name, value)
@@ -201,7 +199,7 @@ def test_windows_that_the_model_does_not_read(study, tmp_path, change, message):
         compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
 
 
-def test_a_class_that_is_not_in_the_test_split(study, tmp_path):
+def test_compute_refuses_a_class_without_test_windows(study, tmp_path):
     windows = bumps()
     windows.labels[windows.splits == "test"] = [1, 0]
     save_windows(windows, tmp_path / "mitdb.npz")
@@ -209,7 +207,7 @@ def test_a_class_that_is_not_in_the_test_split(study, tmp_path):
         compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
 
 
-def test_damaged_maps_and_other_weights_are_refused(study, whole, tmp_path):
+def test_workspace_refuses_damaged_maps_and_other_weights(study, whole, tmp_path):
     compute_small(study, "--attr_method", "saliency", "--limit", 2, "--result_dir", tmp_path / "r")
     result = open_workspace(tmp_path / "r")
     path = result.map_file("saliency")
@@ -227,7 +225,7 @@ def test_damaged_maps_and_other_weights_are_refused(study, whole, tmp_path):
         open_workspace(tmp_path)
 
 
-def test_the_published_flags_are_understood(study, tmp_path, capsys):
+def test_compute_takes_the_published_flags(study, tmp_path, capsys):
     words = ["--attr_method", "lime", "--feature_mask_size", 16, "--gpu_num", 0, "--multi_label"]
     compute_small(study, *words, "--limit", 2, "--result_dir", tmp_path / "r")
     assert "--gpu_num has no meaning here" in capsys.readouterr().err
@@ -235,14 +233,14 @@ def test_the_published_flags_are_understood(study, tmp_path, capsys):
     assert len(np.unique(open_workspace(tmp_path / "r").maps("lime")[0])) <= 13
 
 
-def test_help_is_worth_reading(capsys):
+def test_compute_help(capsys):
     with pytest.raises(SystemExit) as stop:
         call(module.main, "attribution.compute", "--help")
     text = capsys.readouterr().out
     assert stop.value.code == 0 and "guided_gradcam" in text and "resumes where it was interrupted" in text
 
 
-def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, capsys):
+def test_compute_without_training_windows_refuses_deep_shap(study, tmp_path, capsys):
     """As LUDB has none."""
     save_windows(bumps("xx"), tmp_path / "mitdb.npz")
     words = ["--dataset_path", tmp_path / "mitdb.npz", "--attr_method", "deep_shap", "gradcam"]
@@ -251,7 +249,7 @@ def test_without_training_windows_only_deep_shap_is_refused(study, tmp_path, cap
     assert open_workspace(tmp_path / "r").methods() == ["gradcam"]
 
 
-def test_a_continued_folder_keeps_its_windows(study, tmp_path):
+def test_compute_keeps_the_selection_of_a_folder(study, tmp_path):
     words = ["--limit", 3, "--result_dir", tmp_path / "r"]
     compute_small(study, "--attr_method", "saliency", *words)
     before = open_workspace(tmp_path / "r")
@@ -262,7 +260,7 @@ def test_a_continued_folder_keeps_its_windows(study, tmp_path):
     assert open_workspace(tmp_path / "r").rows.tolist() == arrays["rows"].tolist()
 
 
-def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
+def test_compute_refused_overwrite_deletes_nothing(study, tmp_path):
     compute_small(study, "--attr_method", "saliency", "--result_dir", tmp_path / "r")
     with pytest.raises(DataError, match="above"):
         compute_small(
@@ -272,7 +270,7 @@ def test_a_refused_overwrite_deletes_nothing(study, tmp_path):
     assert open_workspace(tmp_path / "r").methods() == ["saliency"]
 
 
-def test_an_overwrite_that_is_killed_leaves_nothing_that_goes_on(study, tmp_path, monkeypatch):
+def test_compute_killed_overwrite_cannot_be_resumed(study, tmp_path, monkeypatch):
     words = ["--attr_method", "saliency", "--result_dir", tmp_path / "r"]
     compute_small(study, *words)
 

@@ -58,8 +58,8 @@ def run(folder, *words):
 # ---- what is written -----------------------------------------------------------------------------
 
 
-def test_the_command_scores_everything(maps):
-    said = command("--attr_dir", maps, *FAST)
+def test_evaluate_scores_everything(maps):
+    output = command("--attr_dir", maps, *FAST)
     table = pd.concat([read_score_file(maps / "scores" / f"{m}.csv") for m in ("saliency", "gradcam")])
     assert list(pd.read_csv(maps / "scores" / "saliency.csv").columns) == COLUMNS
     cells = 2 * 2 * len(LOCALIZATION) + 2 * len(PERTURBATION)
@@ -104,11 +104,11 @@ def test_the_command_scores_everything(maps):
         "(2 NaN)",
         f"wrote {maps / 'scores'}",
     ):
-        assert text in said
+        assert text in output
     assert not list((maps / "scores").glob("saliency.table"))
 
 
-def test_one_metric_sign_and_ground_truth(maps):
+def test_evaluate_one_metric_sign_and_ground_truth(maps):
     run(
         maps,
         "--eval_metric",
@@ -133,7 +133,7 @@ def test_one_metric_sign_and_ground_truth(maps):
     np.testing.assert_array_equal(again["score"], table["score"])
 
 
-def test_localization_alone_needs_no_model(maps):
+def test_evaluate_localization_without_the_model(maps):
     shutil.rmtree(maps.parent / "checkpoints")
     run(maps, "--eval_metric", "localization")
     assert len(read_score_file(maps / "scores" / "saliency.csv")) == COUNT * 2 * 2 * len(LOCALIZATION)
@@ -141,7 +141,7 @@ def test_localization_alone_needs_no_model(maps):
         run(maps, "--eval_metric", "deletion")
 
 
-def test_windows_without_ground_truth_are_disturbed_only(tmp_path):
+def test_evaluate_windows_without_ground_truth(tmp_path):
     folder = write_maps(tmp_path / "m", {"saliency": noise()}, some_windows(ground_truths=False))
     run(folder, "--perturb_order", "morf")
     found = set(read_score_file(folder / "scores" / "saliency.csv")["metric"])
@@ -150,13 +150,13 @@ def test_windows_without_ground_truth_are_disturbed_only(tmp_path):
         run(folder, "--eval_metric", "auc")
 
 
-def test_one_window_is_enough(tmp_path):
+def test_evaluate_one_window(tmp_path):
     folder = write_maps(tmp_path / "m", {"saliency": noise(count=1)}, some_windows(1), count=1)
     run(folder)
     assert read_score_file(folder / "scores" / "saliency.csv")["score"].notna().all()
 
 
-def test_only_zero_maps(tmp_path, capsys):
+def test_evaluate_zero_maps(tmp_path, capsys):
     folder = write_maps(tmp_path / "m", {"lime": np.zeros((COUNT, SAMPLES, 1))})
     run(folder)
     table = read_score_file(folder / "scores" / "lime.csv")
@@ -166,7 +166,7 @@ def test_only_zero_maps(tmp_path, capsys):
     assert "8 x zero map" in capsys.readouterr().out
 
 
-def test_the_reference_setting(maps):
+def test_evaluate_with_published_settings(maps):
     words = ["--reference", "--eval_metric", "region_perturbation", "pointing_game", "--patch_size", "4"]
     evaluate.main(["--attr_dir", str(maps), *words])
     how = read_json(maps / "args.json")["evaluate"]["saliency"]["settings"]
@@ -191,7 +191,7 @@ def test_evaluate_writes_the_same_files_for_the_same_scores(maps):
 # ---- resuming ------------------------------------------------------------------------------------
 
 
-def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
+def test_evaluate_keeps_finished_methods(maps, capsys, monkeypatch):
     run(maps)
     before = {path: path.read_bytes() for path in (maps / "scores").glob("*.csv")}
     monkeypatch.setattr(evaluate, "add_localization", lambda *_: pytest.fail("scored again"))
@@ -200,7 +200,7 @@ def test_finished_methods_are_not_made_again(maps, capsys, monkeypatch):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_other_settings_are_not_mixed(maps):
+def test_evaluate_refuses_other_settings(maps):
     run(maps, "--eval_metric", "deletion", "auc")
     with pytest.raises(
         UsageError,
@@ -218,16 +218,16 @@ def test_other_settings_are_not_mixed(maps):
     ).mean() > 0.5
 
 
-def test_new_maps_are_scored_anew(maps, capsys):
+def test_evaluate_scores_new_maps_again(maps, capsys):
     run(maps, "--eval_metric", "auc")
     write_npz(maps / "maps" / "saliency.npz", maps=np.abs(noise(5)), seconds=np.array(1.0))
     run(maps, "--eval_metric", "auc")
-    said = capsys.readouterr().out
-    assert "saliency.csv was made from other maps" in said and "1 of 2 methods" in said
+    output = capsys.readouterr().out
+    assert "saliency.csv was made from other maps" in output and "1 of 2 methods" in output
     assert read_score_file(maps / "scores" / "saliency.csv")["score"].notna().all()
 
 
-def test_lines_without_a_record_are_made_again(maps):
+def test_evaluate_replaces_lines_without_a_record(maps):
     run(maps, "--eval_metric", "auc", "pointing_game")
     expected = (maps / "scores" / "gradcam.csv").read_bytes()
     path = maps / "args.json"
@@ -317,13 +317,13 @@ def differing(folder, other, method):
 # ---- what does not fit ---------------------------------------------------------------------------
 
 
-def test_maps_of_another_dataset_are_refused(maps):
+def test_evaluate_refuses_maps_of_another_dataset(maps):
     save_windows(some_windows(COUNT + 1), maps.parent / "windows.npz")
     with pytest.raises(DataError, match="is not the file whose windows"):
         run(maps)
 
 
-def test_maps_of_another_model_are_refused(maps):
+def test_evaluate_refuses_maps_of_another_model(maps):
     other = checkpoint(maps.parent / "checkpoints" / "other", seed=9)
     with pytest.raises(DataError, match="is not the model whose maps"):
         run(maps, "--model_path", other, "--eval_metric", "deletion")
@@ -347,12 +347,12 @@ def test_maps_of_another_model_are_refused(maps):
         (["--reference"], "--tolerance contradicts the settings of the published study"),
     ],
 )
-def test_flags_that_cannot_be_right(maps, words, text):
+def test_evaluate_refuses_bad_flags(maps, words, text):
     with pytest.raises(UsageError, match=text):
         run(maps, *words)
 
 
-def test_folders_without_maps(tmp_path, maps):
+def test_evaluate_refuses_folders_without_maps(tmp_path, maps):
     with pytest.raises(UsageError, match="holds no maps"):
         run(tmp_path / "nowhere")
     shutil.rmtree(maps / "maps")
@@ -389,7 +389,7 @@ def test_evaluate_elsewhere_records_how_the_maps_were_made(maps, tmp_path):
     assert "evaluate" not in read_json(maps / "args.json")
 
 
-def test_names_of_metrics():
+def test_resolve_metrics():
     assert resolve_metrics(["all"]) == list(ALL_METRICS)
     assert resolve_metrics(["region_perturbation"], ["lerf"]) == ["region_perturbation_lerf"]
     assert resolve_metrics(["perturbation"], ["morf"])[0] == "region_perturbation_morf"

@@ -31,7 +31,7 @@ TIED = ("gradcam", "lime", "kernel_shap")
 
 
 @pytest.mark.parametrize("metric", LOCALIZATION)
-def test_localization_reproduces_the_study(metric):
+def test_localization_reproduces_the_published_study(metric):
     compared = 0
     for method, expected in golden.numbers()["metrics_quantus_0_4_3"][metric].items():
         if method in TIED and metric in ("relevance_rank_accuracy", "top_k_intersection"):
@@ -66,7 +66,7 @@ def maps_and_masks(draw):
 
 @given(maps_and_masks())
 @settings(max_examples=30)
-def test_a_perfect_map_scores_one_and_its_inverse_zero(drawn):
+def test_localization_of_perfect_and_inverse_maps(drawn):
     masks = drawn[1]
     share = masks.mean(axis=(1, 2))
     for name, function in ALL.items():
@@ -89,7 +89,7 @@ def _worst(name, masks):
 
 @given(maps_and_masks(), st.sampled_from([2.0**-20, 0.5, 4.0, 2.0**30]), st.booleans())
 @settings(max_examples=30)
-def test_scores_do_not_depend_on_scale_or_order_of_windows(drawn, scale, absolute):
+def test_localization_is_independent_of_scale_and_order(drawn, scale, absolute):
     maps, masks = drawn
     backwards = slice(None, None, -1)
     for function in ALL.values():
@@ -104,7 +104,7 @@ def test_scores_do_not_depend_on_scale_or_order_of_windows(drawn, scale, absolut
 
 @given(maps_and_masks(), st.booleans())
 @settings(max_examples=30)
-def test_auc_is_that_of_scikit_learn(drawn, absolute):
+def test_auc_equals_scikit_learn(drawn, absolute):
     maps, masks = drawn
     values = np.abs(maps) if absolute else maps
     expected = [roc_auc_score(m.ravel(), a.ravel()) for a, m in zip(values, masks, strict=True)]
@@ -113,7 +113,7 @@ def test_auc_is_that_of_scikit_learn(drawn, absolute):
 
 @given(maps_and_masks(), st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_ties_give_the_mean_over_random_orders(drawn, seed):
+def test_localization_ties_give_the_mean_over_random_orders(drawn, seed):
     maps, masks = drawn
     rng = np.random.default_rng(seed)
     draws = 400
@@ -128,7 +128,7 @@ def test_ties_give_the_mean_over_random_orders(drawn, seed):
         np.testing.assert_allclose(function(maps, masks), broken, rtol=0, atol=5 * 0.5 / np.sqrt(draws))
 
 
-def test_random_maps_score_the_share_of_the_mask():
+def test_localization_of_random_maps_is_the_share_of_the_mask():
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((400, 200, 2))
     masks = rng.random((400, 200, 2)) < 0.2
@@ -138,13 +138,13 @@ def test_random_maps_score_the_share_of_the_mask():
             assert function(maps, masks, absolute).mean() == pytest.approx(expected, abs=0.06), name
 
 
-def test_the_reference_calls_any_tied_maximum_a_hit():
+def test_pointing_game_reference_counts_any_tied_maximum():
     maps, masks = np.array([[1.0, 1.0, 0.0, 1.0]]), np.array([[True, False, False, False]])
     assert localization.pointing_game(maps, masks) == pytest.approx(1 / 3)
     assert localization.pointing_game(maps, masks, ties="reference") == 1
 
 
-def test_the_sign_counts_where_it_should():
+def test_localization_signs():
     maps, masks = np.array([[-3.0, 1.0, 0.0, 0.0]]), np.array([[True, False, False, True]])
     assert localization.relevance_mass_accuracy(maps, masks) == 0
     assert localization.relevance_mass_accuracy(maps, masks, absolute=True) == 0.75
@@ -154,7 +154,7 @@ def test_the_sign_counts_where_it_should():
     assert localization.top_k_intersection(maps, masks, k=2) == pytest.approx(0.25)  # one of two equal zeros
 
 
-def test_a_map_that_sees_one_lead_is_scored_over_all_leads():
+def test_localization_covers_all_leads():
     maps, masks = np.zeros((1, 10, 2)), np.zeros((1, 10, 2), dtype=bool)
     maps[0, 2:4, 0] = 1
     masks[0, 2:4, :] = True
@@ -164,7 +164,7 @@ def test_a_map_that_sees_one_lead_is_scored_over_all_leads():
     assert all(function(*flat) == function(maps, masks) for function in ALL.values())
 
 
-def test_maps_without_a_score_are_not_a_number():
+def test_localization_is_nan_without_a_score():
     good, mask = np.arange(1.0, 9.0).reshape(8, 1), np.zeros((8, 1), dtype=bool)
     mask[6:] = True
     broken = np.where(good == 3, np.nan, good)
@@ -199,7 +199,7 @@ def test_localization_refuses_what_it_cannot_score():
         localization.top_k_intersection(maps, masks, fraction=0)
 
 
-def test_a_tiny_or_huge_map_is_scored():
+def test_localization_of_tiny_and_huge_maps():
     mask = np.array([[True, False, False]])
     for scale in (1e-38, 1e38):
         maps = np.array([[2, 1, 1]], dtype=np.float32) * np.float32(scale)
@@ -209,7 +209,7 @@ def test_a_tiny_or_huge_map_is_scored():
 # ---- the speed benchmark -------------------------------------------------------------------------
 
 
-def test_the_full_network_of_the_benchmark_answers_like_the_narrow_one():
+def test_benchmark_networks_agree():
     narrow = golden.narrow_model()
     full = attribution_metrics.widened(narrow, 8)
     assert full.config["widths"] == [64, 128, 256, 512]
@@ -218,7 +218,7 @@ def test_the_full_network_of_the_benchmark_answers_like_the_narrow_one():
         assert torch.allclose(full(x), narrow(x), rtol=0, atol=1e-5)
 
 
-def test_both_sides_of_the_benchmark_score_alike(monkeypatch):
+def test_benchmark_sides_agree(monkeypatch):
     method = "integrated_gradients"
     for name, values in {"METHODS": (method,), "SIGNS": ("signed",), "ORDERS": ("morf",)}.items():
         monkeypatch.setattr(attribution_metrics, name, values)
@@ -235,7 +235,7 @@ def test_both_sides_of_the_benchmark_score_alike(monkeypatch):
             assert found["scores"] == [pytest.approx(score, abs=1e-6)]
 
 
-def test_the_benchmark_makes_its_page():
+def test_benchmark_page():
     side = {"cpu_ms": 2.0, "passes": 9.0, "peak_rss_mb": 400.0}
     entry = {"ratio": 20.0, "ours": side, "plain": side, "mean_difference": 0.001, "max_difference": 0.01}
     names = ("region", "region_reference", "faithfulness", "faithfulness_one_method")

@@ -70,7 +70,7 @@ def study():
     return classifier, golden.ours(golden.arrays()["x"])[:2], golden.arrays()["y"][:2]
 
 
-def test_perturbation_reproduces_the_study(study):
+def test_perturbation_reproduces_the_published_study(study):
     expected = golden.numbers()["metrics_quantus_0_4_3"]
     methods = [method for method in expected["auc"] if method not in TIED]
     maps = {method: golden.ours(golden.arrays()[f"a/{method}"])[:2] for method in methods}
@@ -87,7 +87,7 @@ def test_perturbation_reproduces_the_study(study):
         np.testing.assert_allclose(scores, values, rtol=0, atol=1e-6, err_msg=f"{method} {sign} {metric}")
 
 
-def test_patches_are_those_of_the_study():
+def test_patches_equal_the_published_study():
     starts = golden.numbers()["region_perturbation_patch_starts"]
     compared = 0
     for name, expected in starts.items():
@@ -105,7 +105,7 @@ def test_patches_are_those_of_the_study():
     assert compared >= 6
 
 
-def test_tolerance_changes_the_scores_little_and_asks_less(study):
+def test_tolerance_saves_forward_passes(study):
     maps = golden.ours(golden.arrays()["a/input_gradient"])[:2]
     wanted = METRICS[:2]
     counts, scores = [], []
@@ -126,7 +126,7 @@ def test_tolerance_changes_the_scores_little_and_asks_less(study):
 
 
 @given(st.integers(1, 3), st.integers(1, 7), st.integers(1, 20), st.integers(0, 2**32 - 1), st.booleans())
-def test_sliding_patches_never_overlap(leads, patch, regions, seed, descending):
+def test_patches_never_overlap(leads, patch, regions, seed, descending):
     rng = np.random.default_rng(seed)
     values = rng.integers(-2, 3, (40, leads)).astype(float)
     plan = sliding_plan(values, patch, regions, descending, rng)
@@ -145,7 +145,7 @@ def test_sliding_patches_never_overlap(leads, patch, regions, seed, descending):
 
 
 @given(st.integers(1, 3), st.integers(1, 45), st.integers(0, 2**32 - 1))
-def test_grid_patches_cover_every_sample_once(leads, patch, seed):
+def test_patches_of_a_grid_cover_every_sample_once(leads, patch, seed):
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((40, leads))
     order = grid_order(values, patch, rng)
@@ -155,7 +155,7 @@ def test_grid_patches_cover_every_sample_once(leads, patch, seed):
     assert (np.diff(means) <= 1e-12).all()
 
 
-def test_equal_patches_come_in_any_order():
+def test_patches_of_equal_sum_come_in_random_order():
     first = {
         int(np.flatnonzero(sliding_plan(np.ones((50, 1)), 5, 1, True, np.random.default_rng(s)).rank == 1)[0])
         for s in range(40)
@@ -168,7 +168,7 @@ def test_equal_patches_come_in_any_order():
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=15)
-def test_gradient_times_input_of_a_linear_model_is_faithful(seed):
+def test_faithfulness_of_gradient_times_input_on_a_linear_model(seed):
     weights = np.random.default_rng(seed).standard_normal((60, 2))
     x, targets = windows(2, 60, 2, seed % 1000), np.array([0, 1])
     maps = x * np.stack([-weights, weights])
@@ -180,7 +180,7 @@ def test_gradient_times_input_of_a_linear_model_is_faithful(seed):
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=15)
-def test_no_order_beats_the_true_order_of_a_linear_model(seed):
+def test_perturbation_prefers_the_true_order_of_a_linear_model(seed):
     rng = np.random.default_rng(seed)
     weights = rng.standard_normal((60, 1))
     x, targets = windows(3, 60, 1, seed % 1000), np.array([0, 1, 1])
@@ -214,7 +214,7 @@ def test_region_perturbation_by_hand():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_random_maps_are_no_better_than_random_orders():
+def test_deletion_and_insertion_of_random_maps_are_near_zero():
     toy = linear(np.random.default_rng(5).standard_normal((80, 1)) * 0.3)
     x, targets = windows(60, 80, 1), np.ones(60, dtype=int)
     maps = np.random.default_rng(6).standard_normal(x.shape)
@@ -224,7 +224,7 @@ def test_random_maps_are_no_better_than_random_orders():
         assert scores.std() > 0
 
 
-def test_scores_do_not_depend_on_the_batch_or_on_company(study):
+def test_perturbation_is_independent_of_other_windows(study):
     maps = {m: golden.ours(golden.arrays()[f"a/{m}"])[:2] for m in ("saliency", "lime")}
     options = PerturbationSettings(runs=10, random_orders=1)
     seeds = np.array([7, 3])
@@ -251,7 +251,7 @@ def test_scores_do_not_depend_on_the_batch_or_on_company(study):
     assert other[name] != pytest.approx(together[name][:1])  # the key is the seed
 
 
-def test_the_reference_stream_goes_on_over_batches():
+def test_reference_stream_continues_over_batches():
     toy, x, targets = linear(np.linspace(-1, 1, 60)[:, None]), windows(3, 60, 1), np.array([0, 1, 1])
     maps = windows(3, 60, 1, 9)
     options = PerturbationSettings.published(patch_samples=4, runs=5)
@@ -263,7 +263,7 @@ def test_the_reference_stream_goes_on_over_batches():
 
 @given(st.permutations([(0, 3), (1, 2), (3, 5), (4, 1)]))
 @settings(max_examples=10)
-def test_the_reference_stream_is_the_same_in_any_order(parts):
+def test_reference_stream_is_independent_of_order(parts):
     options = PerturbationSettings.published(runs=3, seed=8)
     stream = np.random.RandomState(8)
     wanted = [[stream.choice(40, 4, replace=False) for _ in range(3)] for _ in range(8)]
@@ -272,7 +272,7 @@ def test_the_reference_stream_is_the_same_in_any_order(parts):
         np.testing.assert_array_equal(found, wanted[skip : skip + count])
 
 
-def test_a_map_without_negative_values_is_removed_once():
+def test_perturbation_evaluates_maps_without_negative_values_once():
     x, targets = windows(2), np.array([0, 1])
     maps = np.abs(windows(2, seed=4))
     weights = np.random.default_rng(1).standard_normal((120, 2)) * 0.1
@@ -288,7 +288,7 @@ def test_a_map_without_negative_values_is_removed_once():
         np.testing.assert_array_equal(both["m", "signed", metric], both["m", "absolute", metric])
 
 
-def test_maps_without_a_perturbation_score(study):
+def test_perturbation_is_nan_without_a_score(study):
     classifier, x, targets = study
     maps = np.stack([np.zeros_like(x[0]), np.ones_like(x[0])])
     found = perturbation_scores(classifier, x, targets, {"m": maps}, settings=PerturbationSettings(runs=5))
@@ -303,7 +303,7 @@ def test_maps_without_a_perturbation_score(study):
     assert np.isnan(faithfulness_correlation(still, maps, np.array([0, 1]), maps)).all()
 
 
-def test_independent_labels_use_the_sigmoid():
+def test_perturbation_of_multilabel_models_uses_the_sigmoid():
     weights = torch.linspace(-1, 1, 60)[None, :, None]
 
     def function(x):
@@ -317,7 +317,7 @@ def test_independent_labels_use_the_sigmoid():
     assert (independent > 0.05).all() and (np.abs(exclusive) < 0.1).all()
 
 
-def test_linear_fill_draws_lines_between_what_remains():
+def test_linear_fill_interpolates_between_remaining_samples():
     seen = []
 
     def function(x):
@@ -339,7 +339,7 @@ def test_linear_fill_draws_lines_between_what_remains():
     assert not torch.cat(seen)[-1].any()
 
 
-def test_durations_become_samples():
+def test_patch_durations_become_samples():
     x, targets = windows(1, 100, 1), np.array([0])
     toy = linear(np.ones((100, 1)) * 0.1)
     maps = windows(1, 100, 1, 3)
@@ -349,7 +349,7 @@ def test_durations_become_samples():
     assert by_time == by_samples
 
 
-def test_controls_serve_all_methods(study):
+def test_controls_are_shared_by_methods(study):
     classifier, x, targets = study
     maps = {m: golden.ours(golden.arrays()[f"a/{m}"])[:2] for m in ("saliency", "deep_lift")}
     options = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
@@ -375,7 +375,7 @@ def test_controls_serve_all_methods(study):
         ({"random_orders": 0}, "random_orders"),
     ],
 )
-def test_settings_refuse_what_cannot_be(options, text):
+def test_perturbation_settings_refuse_bad_values(options, text):
     with pytest.raises(UsageError, match=text):
         PerturbationSettings(**options)
 

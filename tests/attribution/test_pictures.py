@@ -15,16 +15,16 @@ from attribution.report.figures import critical_difference, png, score_table
 from attribution.report.map_figures import draw_methods, draw_twelve_leads, runs_of
 from attribution.report.maps import draw_windows
 from attribution.report.ranks import compare
-from attribution.scores.summary import summarise
+from attribution.scores.summary import summarize
 from tests.helpers.attribution_scores import METHODS, score_lines, words_of
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import DataError
 
 
-def test_score_table_shows_every_number_once_and_the_twin_metric_not():
+def test_score_table_shows_every_number_once():
     metrics = (("attribution_localization", "beats"), ("relevance_mass_accuracy", "beats"), ("auc", "beats"))
     scores = pd.concat([score_lines(m, metrics=metrics) for m in METHODS], ignore_index=True)
-    table = summarise(scores, resamples=20)
+    table = summarize(scores, resamples=20)
     words = words_of(score_table(table, "Title", ("localization",)))
     assert "relevance" not in words and "localization, ground truth: beats" in words and NOT_A_DEVICE in words
     shown = table[table["metric"] != "relevance_mass_accuracy"]
@@ -33,9 +33,9 @@ def test_score_table_shows_every_number_once_and_the_twin_metric_not():
     assert score_table(table, "Title", ("sanity",)) is None
 
 
-def test_the_legend_of_a_narrow_table_stays_above_the_notice():
+def test_score_table_legend_stays_above_the_notice():
     scores = pd.concat([score_lines(m, metrics=(("auc", "beats"),)) for m in METHODS], ignore_index=True)
-    figure = score_table(summarise(scores, resamples=20), "Title", ("localization",))
+    figure = score_table(summarize(scores, resamples=20), "Title", ("localization",))
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
     notice = boxes.pop(NOT_A_DEVICE)
@@ -59,7 +59,7 @@ def test_critical_difference_draws_each_row_and_bar():
 
 
 @given(st.lists(st.booleans(), max_size=40))
-def test_runs_cover_the_mask_exactly(values):
+def test_runs_of_a_mask(values):
     mask = np.array(values, dtype=bool)
     again = np.zeros(len(mask), dtype=bool)
     runs = runs_of(mask)
@@ -70,7 +70,7 @@ def test_runs_cover_the_mask_exactly(values):
     assert all(b[0] > a[1] for a, b in itertools.pairwise(runs))  # as few as there can be
 
 
-def test_maps_of_one_lead_have_rows_ground_truth_and_units():
+def test_draw_methods_shows_rows_ground_truth_and_units():
     signal = np.sin(np.arange(800) / 20)
     ground_truth = np.zeros(800, dtype=bool)
     ground_truth[100:200] = ground_truth[500:550] = True
@@ -79,8 +79,8 @@ def test_maps_of_one_lead_have_rows_ground_truth_and_units():
         signal, 100, maps, "T", "VEB", ground_truth, "beats of VEB", {"Grad-CAM": "AUC 0.83"}, 300
     )
     words = words_of(figure)
-    for said in ("Grad-CAM", "LIME", "AUC 0.83", "map is zero", "ground truth: beats of VEB", NOT_A_DEVICE):
-        assert said in words
+    for text in ("Grad-CAM", "LIME", "AUC 0.83", "map is zero", "ground truth: beats of VEB", NOT_A_DEVICE):
+        assert text in words
     assert "25 mm/s   5 mm/mV" in words and "10 mm/mV" not in words
     assert "3 s" in words and "11 s" in words and "0 s" not in words.split()  # the record's own seconds
     shades = [p for p in figure.axes[0].patches if p.get_alpha()]
@@ -89,7 +89,7 @@ def test_maps_of_one_lead_have_rows_ground_truth_and_units():
     assert "ground truth" not in without
 
 
-def test_a_narrow_peak_survives_the_pixels():
+def test_draw_methods_keeps_narrow_peaks():
     values = np.zeros(2880)
     values[1000] = -1.0
     figure = draw_methods(np.zeros(2880), 360, {"m": values}, "T")
@@ -98,14 +98,14 @@ def test_a_narrow_peak_survives_the_pixels():
 
 
 @pytest.mark.parametrize("values", [np.zeros(9), np.full(800, np.nan)])
-def test_maps_that_do_not_fit_are_refused(values):
+def test_draw_methods_refuses_maps_that_do_not_fit(values):
     with pytest.raises(DataError, match="the map LIME is"):
         draw_methods(np.zeros(800), 100, {"LIME": values}, "T")
     with pytest.raises(DataError, match="no map"):
         draw_methods(np.zeros(800), 100, {}, "T")
 
 
-def test_twelve_leads_shade_the_ground_truth_in_its_lead_alone():
+def test_draw_twelve_leads_shades_the_ground_truth_in_its_lead():
     signals, ground_truth = np.zeros((500, 12)), np.zeros((500, 12), dtype=bool)
     signals[::100] = 1
     ground_truth[100:200, 4] = True
@@ -120,7 +120,7 @@ def test_twelve_leads_shade_the_ground_truth_in_its_lead_alone():
     assert "ground truth" not in words_of(draw_twelve_leads(signals, 100, values * 0, "T"))
 
 
-def test_windows_are_drawn_class_by_class():
+def test_draw_windows_takes_classes_in_turn():
     targets = np.array([1] * 50 + [2] * 3)
     chosen = draw_windows(targets, 6, seed=0)
     assert targets[chosen].tolist() == [1, 2, 1, 2, 1, 2] and len(set(chosen)) == 6

@@ -38,7 +38,7 @@ def tidy(scores, name="auc", ground_truth="beats", seed=1):
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def test_holm_on_a_case_by_hand():
+def test_holm_by_hand():
     # sorted 0.01 0.02 0.03 0.04 times 4 3 2 1, never falling
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
@@ -46,14 +46,14 @@ def test_holm_on_a_case_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_only_raises_and_keeps_the_order(p_values):
+def test_holm_raises_p_values_and_keeps_their_order(p_values):
     corrected = np.array(holm(p_values))
     assert (corrected >= np.array(p_values)).all() and (corrected <= 1).all()
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(corrected[order]) >= 0).all()
 
 
-def test_patients_count_once_and_seeds_equally():
+def test_patient_means_weigh_seeds_equally():
     first = tidy({("lime", "signed"): [[1, 3], 5]})
     second = tidy({("lime", "signed"): [[8], [np.nan]]}, seed=2)
     means = patient_means(pd.concat([first, second]))[("lime", "signed")]
@@ -61,7 +61,7 @@ def test_patients_count_once_and_seeds_equally():
     assert means.to_dict() == {"p0": 5.0, "p1": 5.0}
 
 
-def test_comparison_is_that_of_scipy():
+def test_compare_equals_scipy():
     rng = np.random.default_rng(3)
     values = rng.normal(size=(12, 4)) + np.array([0, 0.2, 1.5, 3])
     found = compare(pd.DataFrame(values, columns=list("abcd")), higher_is_better=True)
@@ -86,25 +86,25 @@ def test_signed_rank_counts_all_signs(pairs):
 
 
 @pytest.mark.parametrize("patients", [6, 14, 50, 51, 80])
-def test_signed_rank_is_that_of_scipy_without_ties(patients):
+def test_signed_rank_equals_scipy_without_ties(patients):
     a, b = np.random.default_rng(patients).normal(0.2, 1, (2, patients))
     assert signed_rank(a, b) == pytest.approx(wilcoxon(a, b).pvalue)
 
 
-def test_ties_do_not_take_away_the_power_of_a_test():
+def test_signed_rank_keeps_its_power_with_ties():
     ones = np.ones(14)
     assert signed_rank(ones, ones * 0) == pytest.approx(2 / 2**14)
     assert signed_rank(ones, ones + 1e-15) == 1.0  # rounding of a mean is no difference
 
 
-def test_few_patients_cannot_tell_many_rows_apart():
+def test_can_differ_needs_patients():
     assert can_differ(14, 22) and not can_differ(13, 22) and not can_differ(5, 2)
     values = np.random.default_rng(0).normal(0, 0.1, (8, 22)) + np.arange(22)
     found = compare(pd.DataFrame(values, columns=[f"m{i:02}" for i in range(22)]), higher_is_better=True)
     assert found.friedman[1] < 0.001 and not any(pair["differ"] for pair in found.pairs)
 
 
-def test_groups_join_neighbours_that_do_not_differ():
+def test_compare_groups_neighbors_that_do_not_differ():
     rng = np.random.default_rng(0)
     base = rng.normal(size=40)
     means = pd.DataFrame({name: base + shift for name, shift in (("low", 0), ("high", 2))})
@@ -114,7 +114,7 @@ def test_groups_join_neighbours_that_do_not_differ():
     assert {(p["a"], p["b"]) for p in found.pairs if p["differ"]} == {("high", "low"), ("high", "low too")}
 
 
-def test_without_friedman_no_pair_differs():
+def test_compare_without_friedman_finds_no_difference():
     # b is always a little above a: that pair alone would differ, the seven rows together do not
     values = np.random.default_rng(0).normal(size=(12, 7))
     values[:, 1] = values[:, 0] + 0.001
@@ -123,14 +123,14 @@ def test_without_friedman_no_pair_differs():
     assert found.groups == [(0, 6)] and not any(pair["differ"] for pair in found.pairs)
 
 
-def test_ties_everywhere():
+def test_compare_ties_everywhere():
     found = compare(pd.DataFrame(np.zeros((8, 3)), columns=list("abc")), higher_is_better=True)
     assert found.friedman == (0.0, 1.0)
     assert found.groups == [(0, 2)] and not any(pair["differ"] for pair in found.pairs)
     assert found.average_ranks == [2.0, 2.0, 2.0]
 
 
-def test_two_rows_need_no_friedman():
+def test_compare_two_rows_without_friedman():
     means = pd.DataFrame({"a": np.arange(8.0), "b": np.arange(8.0) + 1})
     found = compare(means, higher_is_better=True)
     assert found.friedman is None and found.rows == ["b", "a"]
@@ -138,29 +138,29 @@ def test_two_rows_need_no_friedman():
 
 
 @pytest.mark.parametrize("patients", [1, FEWEST_PATIENTS - 1])
-def test_few_patients_are_ranked_but_not_tested(patients):
+def test_compare_ranks_few_patients_without_a_test(patients):
     found = compare(pd.DataFrame(np.eye(patients, 3), columns=list("abc")), higher_is_better=True)
-    assert "no test can be made with fewer than 6" in found.reason
+    assert "no test is possible with fewer than 6" in found.reason
     assert len(found.rows) == 3 and found.pairs == [] and found.friedman is None
 
 
-def test_one_row_and_no_row():
+def test_compare_one_row_and_no_row():
     one = compare(pd.DataFrame({"a": np.arange(9.0)}), higher_is_better=True)
-    assert one.rows == ["a"] and "one row alone" in one.reason
+    assert one.rows == ["a"] and "a single row" in one.reason
     none = compare(pd.DataFrame(index=range(9)), higher_is_better=True)
     assert none.rows == [] and none.reason == "no row has a score"
     holes = pd.DataFrame({"a": [1.0, np.nan], "b": [np.nan, 1.0]})
     assert compare(holes, higher_is_better=True).reason == "no patient has a score in every row"
 
 
-def test_patients_without_a_score_in_some_row_are_left_out_and_counted():
+def test_compare_counts_patients_without_a_score():
     means = pd.DataFrame({"a": np.arange(8.0), "b": np.arange(8.0) ** 2, "c": np.arange(8.0)[::-1]})
     means.loc[3, "b"] = np.nan
     found = compare(means, higher_is_better=True)
     assert (found.patients, found.left_out) == (7, 1)
 
 
-def test_random_maps_do_not_compete_but_are_the_measure():
+def test_compare_methods_leaves_random_maps_out():
     rng = np.random.default_rng(1)
     noise = rng.normal(0.5, 0.05, 10)
     scores = tidy(
@@ -183,7 +183,7 @@ def test_random_maps_do_not_compete_but_are_the_measure():
     assert against_random(scores, higher_is_better=False)["Saliency"]["better"]
 
 
-def test_a_row_without_any_score_is_left_out_of_the_tests():
+def test_compare_methods_leaves_empty_rows_out():
     values = np.arange(8.0)
     scores = tidy(
         {("lime", "signed"): values, ("lrp", "signed"): [np.nan] * 8, ("gradcam", "signed"): -values}
@@ -209,7 +209,7 @@ CAM, GBP, GRADCAM = ("guided_gradcam", "absolute"), ("guided_backprop", "absolut
 RANDOM = ("random_baseline", "signed")
 
 
-def test_a_ranking_as_published_holds():
+def test_rankings_confirm_published_claims():
     rows = {CAM: 0.9, GBP: 0.8, GRADCAM: 0.7, ("lime", "signed"): 0.1, RANDOM: 1.0}
     ranking = rankings(means_table({"auc": rows, "attribution_localization": rows, "pointing_game": rows}))
     found = ranking["localization"]
@@ -220,7 +220,7 @@ def test_a_ranking_as_published_holds():
     assert {claim["of"] for claim in published_claims(ranking)} == {4}  # random maps are not ranked
 
 
-def test_one_number_by_two_names_counts_once():
+def test_rankings_count_one_number_with_two_names_once():
     a, b = {CAM: 1.0, GBP: 0.0}, {CAM: 0.0, GBP: 1.0}
     both = rankings(means_table({"attribution_localization": a, "relevance_mass_accuracy": a, "auc": b}))
     assert both["localization"]["metrics"] == ["attribution_localization", "auc"]
@@ -230,7 +230,7 @@ def test_one_number_by_two_names_counts_once():
     assert alone["localization"]["metrics"] == ["relevance_mass_accuracy"]
 
 
-def test_lower_is_better_where_the_least_relevant_goes_first():
+def test_rankings_prefer_lower_lerf():
     lime, shap = ("lime", "signed"), ("deep_shap", "signed")
     found = rankings(means_table({"region_perturbation_lerf": {lime: 0.1, shap: 0.2}}))["perturbation"]
     assert [row["method"] for row in found["rows"]] == ["lime", "deep_shap"]
@@ -242,7 +242,7 @@ def test_lower_is_better_where_the_least_relevant_goes_first():
     ]
 
 
-def test_rows_without_a_mean_are_not_ranked_but_named():
+def test_rankings_name_rows_without_a_mean():
     found = rankings(means_table({"auc": {CAM: 0.9, GBP: np.nan}, "pointing_game": {CAM: 0.9, GBP: 0.2}}))
     assert [row["method"] for row in found["localization"]["rows"]] == ["guided_gradcam"]
     assert found["localization"]["unranked"] == ["Guided backprop (abs)"]
@@ -250,7 +250,7 @@ def test_rows_without_a_mean_are_not_ranked_but_named():
     assert empty["rows"] == [] and len(empty["unranked"]) == 2
 
 
-def test_extras_and_sanity_checks_do_not_count():
+def test_rankings_ignore_extras_and_sanity_checks():
     rows = {CAM: 0.9, GBP: 0.8}
     assert rankings(means_table({"deletion": rows, "seed_stability": rows, "top_k_intersection": rows})) == {}
 
@@ -258,7 +258,7 @@ def test_extras_and_sanity_checks_do_not_count():
 # ---- names ---------------------------------------------------------------------------------------
 
 
-def test_metrics_know_their_direction():
+def test_metric_directions():
     assert metric("auc").header == "AUC ↑" and metric("deletion").header == "deletion ↓"
     assert metric("randomization_layer4").header == "random to layer4 → 0"
     assert metric("randomization_layer4").goodness(np.array([-0.5, 0.1])).tolist() == [-0.5, -0.1]

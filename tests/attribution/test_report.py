@@ -77,7 +77,7 @@ def report(tmp_path_factory):
     return base / "out", done
 
 
-def test_the_command_writes_what_it_says(report):
+def test_report_writes_what_it_prints(report):
     out, done = report
     written = [line.removeprefix("wrote ") for line in done.stdout.splitlines() if line.startswith("wrote ")]
     files = sorted(str(path) for path in out.rglob("*") if path.is_file())
@@ -101,11 +101,11 @@ def test_the_command_writes_what_it_says(report):
     assert len(ranks[0]["tests"][0]["comparison"]["pairs"]) == 15
 
 
-def test_the_page_stands_alone_and_speaks_of_everything(report):
+def test_report_page_is_self_contained_and_complete(report):
     text = (report[0] / "report.html").read_text(encoding="utf-8")
     page = check_alone(text)
     words = " ".join(page.text)
-    for said in (
+    for text in (
         "mitdb, net",
         "svdb, net",
         "Guided Grad-CAM (abs)",
@@ -113,13 +113,13 @@ def test_the_page_stands_alone_and_speaks_of_everything(report):
         "Friedman",
         "seeds of the model: 1, 2",
     ):
-        assert said in words
-    assert "2 patients: no test can be made with fewer than 6" in words
+        assert text in words
+    assert "2 patients: no test is possible with fewer than 6" in words
     assert "explained classes (all seeds together)" in words and "explained classes: " in words
     assert page.images >= 4 + 4
 
 
-def test_raters_see_no_name_of_a_method(report):
+def test_rating_page_hides_method_names(report):
     text = (report[0] / "rate_maps.html").read_text(encoding="utf-8")
     page = check_alone(text)
     words = " ".join(page.text)
@@ -139,7 +139,7 @@ def test_raters_see_no_name_of_a_method(report):
     assert f"_{start}_" not in named
 
 
-def test_maps_are_shuffled_and_words_are_escaped():
+def test_rating_shuffles_maps_and_escapes_text():
     maps = [BlindMap(b"png", f"<b>{n}</b>", {"method": n}) for n in range(9)]
     order = [item.facts["method"] for item in shuffled(maps, 0)]
     assert sorted(order) == list(range(9)) != order
@@ -157,14 +157,14 @@ def test_maps_are_shuffled_and_words_are_escaped():
         ([], 2, "result_dir"),
     ],
 )
-def test_usage_errors_are_one_line(tmp_path, capsys, words, code, message):
+def test_report_usage_errors_are_one_line(tmp_path, capsys, words, code, message):
     words = [str(tmp_path / w) if w == "nowhere" else w for w in words]
     with pytest.raises(SystemExit) as end:
         run_cli(lambda: main(words))
     assert end.value.code == code and message in capsys.readouterr().err
 
 
-def test_twelve_lead_windows_get_a_picture_of_the_best_method(tmp_path):
+def test_report_draws_twelve_leads_with_the_best_method(tmp_path):
     folder = write_maps(tmp_path / "a", make_windows(leads=LEADS, patients=1), METHODS[1:3])
     write_scores(folder, methods=METHODS[1:3], patients=1)
     written = write_report([folder], tmp_path / "out", resamples=20, maps=1, rated=0)
@@ -173,7 +173,7 @@ def test_twelve_lead_windows_get_a_picture_of_the_best_method(tmp_path):
     assert "rate_maps.html" not in {path.name for path in written}
 
 
-def test_maps_of_other_windows_are_said_and_do_not_stop_the_report(tmp_path):
+def test_report_without_maps_of_other_windows(tmp_path):
     folder = write_maps(tmp_path / "a", make_windows(patients=1), ["gradcam"])
     write_scores(folder, methods=["gradcam"], patients=1)
     save_windows(make_windows(patients=1, rate=50), folder / "windows.npz")
@@ -200,7 +200,7 @@ def test_collected_studies_become_a_page(report, tmp_path):
     assert "`python -m attribution.compute --dataset mitdb`" in page
 
 
-def test_maps_that_do_not_follow_the_weights_are_named():
+def test_report_names_maps_that_ignore_the_weights():
     steps = (("randomization_head", ""), ("randomization_layer1", ""), ("auc", "beats"))
     methods = ("lime", "guided_gradcam", "random_baseline")  # about 0.2, 0.6 and 0 in all scores
     scores = pd.concat([score_lines(method, metrics=steps) for method in methods])

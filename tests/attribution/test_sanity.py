@@ -34,7 +34,7 @@ SMALL_MAPS = arrays(np.float64, (3, 12), elements=st.integers(-3, 3).map(float))
 
 
 @given(SMALL_MAPS, SMALL_MAPS)
-def test_rank_correlation_is_scipys(first, second):
+def test_rank_correlation_equals_scipy(first, second):
     got = correlation(first.reshape(3, 4, 3), second.reshape(3, 4, 3))
     for a, b, value in zip(first, second, got, strict=True):
         if len(set(a)) == 1 or len(set(b)) == 1:
@@ -44,14 +44,14 @@ def test_rank_correlation_is_scipys(first, second):
 
 
 @given(SMALL_MAPS, st.floats(1e-30, 1e30))
-def test_rank_correlation_knows_order_alone(maps, scale):
+def test_rank_correlation_depends_on_order_alone(maps, scale):
     varied = np.ptp(maps, axis=1) > 0
     assert correlation(maps, scale * np.exp(maps))[varied] == pytest.approx(1)
     assert correlation(maps, -scale * maps)[varied] == pytest.approx(-1)
     assert correlation(maps, scale * maps, ranks=False)[varied] == pytest.approx(1)
 
 
-def test_pearson_sees_values_where_spearman_sees_order():
+def test_pearson_correlation_depends_on_values():
     a, b = np.array([[0.0, 1, 2, 3]]), np.array([[0.0, 1, 2, 12]])
     assert correlation(a, b)[0] == pytest.approx(1)
     assert correlation(a, b, ranks=False)[0] == pytest.approx(np.corrcoef(a[0], b[0])[0, 1])
@@ -73,7 +73,7 @@ def tensors(model):
     return [t.detach().clone() for t in (*model.parameters(), *model.buffers())]
 
 
-def test_groups_of_a_network_with_stages():
+def test_layer_groups_of_a_network_with_stages():
     model = small_resnet()
     groups = layer_groups(model)
     assert [g.name for g in groups] == STAGES and [g.index for g in groups] == [*range(6)]
@@ -86,7 +86,7 @@ def test_groups_of_a_network_with_stages():
     assert sorted(grouped) == sorted(map(id, floats))
 
 
-def test_groups_of_any_other_network():
+def test_layer_groups_of_any_other_network():
     model = create_model("ecgnet", samples=200, filters=4, stem_kernels=[15], blocks=6, lstm_units=4)
     groups = layer_groups(model)
     assert [g.name for g in groups] == ["head", "part5", "part4", "part3", "part2", "part1"]
@@ -101,7 +101,7 @@ def test_groups_of_any_other_network():
         layer_groups(torch.nn.ReLU())
 
 
-def test_a_randomised_model_comes_back_bit_for_bit():
+def test_randomized_model_is_restored_bit_for_bit():
     model = small_resnet()
     x = torch.randn(3, SAMPLES, 1)
     for part in model.modules():
@@ -170,7 +170,7 @@ assert any("moving_variance" in n for n in names) and any("lstm" in n for n in n
 
 
 @pytest.mark.tf
-def test_a_keras_model_is_randomised_and_comes_back():
+def test_randomized_keras_model_is_restored():
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     words = [sys.executable, "-c", KERAS]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
@@ -234,12 +234,12 @@ def means(columns):
     return {(c.metric, c.sign): np.nanmean(c.scores) for c in columns}
 
 
-def test_the_network_learned(classifier):
+def test_trained_network_separates_the_classes(classifier):
     signals, labels = beats(40, seed=9)
     assert (classifier.logits(classifier.standardize(signals)).argmax(axis=1) == labels).mean() > 0.9
 
 
-def test_a_method_that_ignores_the_model_keeps_its_maps(classifier, invented):
+def test_randomization_keeps_maps_of_a_method_that_ignores_the_model(classifier, invented):
     groups = layer_groups(classifier.module)
     columns = sanity_checks.randomization_columns(subject(classifier, "edges"), groups, independent=True)
     assert {c.metric for c in columns} == {
@@ -252,7 +252,7 @@ def test_a_method_that_ignores_the_model_keeps_its_maps(classifier, invented):
 @pytest.mark.parametrize(
     "method", ["saliency", "gradcam", "integrated_gradients", "deep_lift", "lrp", "kernel_shap"]
 )
-def test_a_method_that_explains_the_model_follows_its_weights(classifier, method):
+def test_randomization_changes_maps_of_a_method_that_explains_the_model(classifier, method):
     about = subject(classifier, method)
     before, logits = tensors(classifier.module), classifier.logits(about.x)
     columns = sanity_checks.randomization_columns(about, layer_groups(classifier.module))
@@ -282,7 +282,7 @@ def test_seed_stability(classifier, invented):
 
 @pytest.mark.parametrize("baselines", ["noise", "windows"])
 @pytest.mark.parametrize("method", ["deep_lift", "deep_shap", "lrp", "kernel_shap"])
-def test_maps_add_up_to_what_they_promise(classifier, method, baselines):
+def test_completeness_of_methods_that_promise_a_sum(classifier, method, baselines):
     pool = classifier.standardize(beats(30, seed=3)[0]) if baselines == "windows" else None
     about = subject(classifier, method, baselines=pool)
     (column,) = sanity_checks.completeness_columns(about)
@@ -292,7 +292,7 @@ def test_maps_add_up_to_what_they_promise(classifier, method, baselines):
     assert double.scores == pytest.approx(1, abs=0.05)
 
 
-def test_integrated_gradients_add_up_with_more_steps(classifier):
+def test_completeness_of_integrated_gradients_improves_with_steps(classifier):
     errors = [
         means(sanity_checks.completeness_columns(subject(classifier, "integrated_gradients", ig_steps=steps)))
         for steps in (3, 300)
@@ -301,11 +301,11 @@ def test_integrated_gradients_add_up_with_more_steps(classifier):
     assert many < 0.2 * few
 
 
-def test_no_promise_no_error(classifier):
+def test_completeness_of_methods_without_a_promise(classifier):
     assert sanity_checks.completeness_columns(subject(classifier, "saliency")) == []
 
 
-def test_maps_of_another_model_are_found_out(classifier, checkpoints):
+def test_check_reproducible_refuses_maps_of_another_model(classifier, checkpoints):
     about = subject(classifier, "saliency")
     sanity_checks.check_reproducible(about)
     other = replace(about, classifier=load_classifier(checkpoints[1]))

@@ -103,7 +103,7 @@ def scores_of(folder, name):
 
 
 @given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.integers(0, 40), st.integers(0, 3))
-def test_windows_are_drawn_evenly_over_patients(patients, count, seed):
+def test_draw_evenly_over_patients(patients, count, seed):
     patients = np.array(patients)
     places = sanity.draw_evenly(patients, count, seed)
     assert len(set(places.tolist())) == len(places) == (min(count, len(patients)) or len(patients))
@@ -113,11 +113,11 @@ def test_windows_are_drawn_evenly_over_patients(patients, count, seed):
         assert number >= min(max(drawn.values()) - 1, int((patients == p).sum()))
 
 
-def test_the_command_writes_tidy_scores(folder, capsys):
+def test_sanity_writes_tidy_scores(folder, capsys):
     check("--attr_dir", folder, "--windows", 10, "--independent")
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for method in METHODS:
-        assert f"wrote {folder / 'scores' / f'sanity_{method}.csv'}" in told
+        assert f"wrote {folder / 'scores' / f'sanity_{method}.csv'}" in output
     scores = scores_of(folder, "sanity_random_baseline")
     assert set(scores["metric"]) == {
         *(f"randomization_{name}" for name in STAGES),
@@ -137,18 +137,18 @@ def test_the_command_writes_tidy_scores(folder, capsys):
     assert drawn["patient"].value_counts().to_dict() == {f"p{i}": 2 for i in range(5)}
     assert len(scores[scores["metric"] == "sparseness_gini"]) == 20  # it costs nothing: every window
     assert drawn["score"].to_numpy() == pytest.approx(1)
-    assert "FLAG random_baseline: similarity 1.00 over the cascade of random weights" in told
-    assert "FLAG saliency" not in told
+    assert "FLAG random_baseline: similarity 1.00 over the cascade of random weights" in output
+    assert "FLAG saliency" not in output
     lrp = scores_of(folder, "sanity_lrp")
     assert (lrp.loc[lrp["metric"] == "completeness_error", "score"] < 0.01).all()
     assert "seed_stability" not in set(lrp["metric"])
     entry = json.loads((folder / "args.json").read_text())["sanity"]["lrp"]
     assert entry["settings"]["windows"] == 10 and list(entry["groups"]) == STAGES
-    assert "no seed_stability of saliency, lrp: they draw no random numbers" in told
-    assert "no completeness_error of saliency, random_baseline: they promise no sum" in told
+    assert "no seed_stability of saliency, lrp: they draw no random numbers" in output
+    assert "no completeness_error of saliency, random_baseline: they promise no sum" in output
 
 
-def test_what_is_finished_is_not_made_again(folder, capsys, monkeypatch):
+def test_sanity_keeps_finished_methods(folder, capsys, monkeypatch):
     made = []
     monkeypatch.setattr(
         sanity,
@@ -179,20 +179,20 @@ def columns_of_nothing(about):
     return [Column("randomization_stem", "absolute", np.zeros(len(about.x)))]
 
 
-def test_a_map_that_goes_with_the_weights_is_not_flagged(folder, monkeypatch, capsys):
+def test_sanity_flags_only_maps_that_ignore_the_weights(folder, monkeypatch, capsys):
     def vanishing(about, *_):
         steps = [np.ones(len(about.x)), *[np.full(len(about.x), np.nan)] * 3]
         return [Column(f"randomization_{n}", "absolute", v) for n, v in zip(STAGES, steps, strict=False)]
 
     monkeypatch.setattr(sanity, "randomization_columns", vanishing)
     check("--attr_dir", folder, "--attr_method", "saliency", "--windows", 8)
-    told = capsys.readouterr().out
-    assert "FLAG" not in told and "randomization_layer4 8 of 8, randomization_layer3 8 of 8" in told
+    output = capsys.readouterr().out
+    assert "FLAG" not in output and "randomization_layer4 8 of 8, randomization_layer3 8 of 8" in output
     table, _ = sanity.summary(folder, ["saliency"])
     assert table["randomization"]["saliency"] == 0.25 and np.isnan(table["randomization_layer2"]["saliency"])
 
 
-def test_ctrl_c_keeps_what_is_finished(folder, monkeypatch):
+def test_sanity_keeps_finished_methods_after_ctrl_c(folder, monkeypatch):
     def interrupted(about, *_):
         if about.method == "random_baseline":
             raise KeyboardInterrupt
@@ -227,7 +227,7 @@ def test_sanity_resumes_within_a_method(folder, monkeypatch):
     assert not list((folder / "scores").glob("*.table"))
 
 
-def test_models_of_several_seeds_are_compared(tmp_path, windows, checkpoints, capsys, monkeypatch):
+def test_sanity_compares_models_of_several_seeds(tmp_path, windows, checkpoints, capsys, monkeypatch):
     monkeypatch.setattr(sanity, "randomization_columns", lambda about, *_: columns_of_nothing(about))
     a = maps_folder(tmp_path / "a", windows, checkpoints[0], seed=0)
     b = maps_folder(tmp_path / "b", windows, checkpoints[1], seed=1, first=10)  # fewer windows
@@ -247,7 +247,7 @@ def test_models_of_several_seeds_are_compared(tmp_path, windows, checkpoints, ca
         )
 
 
-def test_three_models_and_windows_that_only_two_share():
+def test_mean_of_known_scores():
     assert np.array_equal(
         _mean_of_known(np.array([[np.nan, 1, 2], [np.nan, np.nan, 4]])), [np.nan, 1, 3], equal_nan=True
     )
@@ -266,13 +266,13 @@ def test_three_models_and_windows_that_only_two_share():
         (["--model_path", "OTHER"], DataError, "is not the model whose maps"),
     ],
 )
-def test_impossible_wishes(folder, checkpoints, words, error, match):
+def test_sanity_refuses_bad_flags(folder, checkpoints, words, error, match):
     words = [str(checkpoints[1]) if word == "OTHER" else word for word in words]
     with pytest.raises(error, match=match):
         check("--attr_dir", folder, *words)
 
 
-def test_folders_that_cannot_be_checked(folder, tmp_path):
+def test_sanity_refuses_folders_without_maps(folder, tmp_path):
     with pytest.raises(UsageError, match=r"attribution\.compute"):
         check("--attr_dir", tmp_path / "nothing")
     (folder / "maps" / "lrp.npz").write_bytes(b"PK damaged")
@@ -289,7 +289,7 @@ def sanity_command(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def test_on_the_command_line_with_what_compute_wrote(tmp_path, windows, checkpoints):
+def test_sanity_on_the_command_line(tmp_path, windows, checkpoints):
     out = tmp_path / "maps"
     words = [
         "--dataset_path",

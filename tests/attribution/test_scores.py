@@ -7,14 +7,14 @@ import pytest
 from attribution.report.analysis import analyse
 from attribution.report.figures import critical_difference, score_table
 from attribution.report.tables import made_words, panel_markdown, panels, study_markdown
-from attribution.scores.summary import COLUMNS, read_score_file, read_scores, summarise
+from attribution.scores.summary import COLUMNS, read_score_file, read_scores, summarize
 from tests.helpers.attribution_scores import METHODS, score_lines, words_of, write_scores
 from utils.errors import DataError, UsageError
 
 # ---- reading -------------------------------------------------------------------------------------
 
 
-def test_scores_come_back_as_they_were_written(tmp_path):
+def test_read_scores_returns_what_was_written(tmp_path):
     folder = write_scores(tmp_path / "a")
     scores = read_scores([folder])
     assert list(scores.columns) == [*COLUMNS, "folder"]
@@ -23,7 +23,7 @@ def test_scores_come_back_as_they_were_written(tmp_path):
     assert scores["record"].iloc[0] == "100"  # text: leading zeros would stay
 
 
-def test_undefined_scores_are_nan_however_they_are_spelt(tmp_path):
+def test_read_score_file_reads_any_spelling_of_nan(tmp_path):
     lines = score_lines().iloc[:4].assign(score=["", "nan", "NaN", "0.5"])
     lines.to_csv(tmp_path / "x.csv", index=False)
     assert read_score_file(tmp_path / "x.csv")["score"].isna().tolist() == [True, True, True, False]
@@ -34,15 +34,15 @@ def test_undefined_scores_are_nan_however_they_are_spelt(tmp_path):
     [
         (lambda t: t.drop(columns=["patient", "ground_truth"]), r"lacks the columns ground_truth, patient"),
         (lambda t: t.iloc[:0], r"holds no score"),
-        (lambda t: t.assign(score="much"), r"line 2: score 'much' is no number"),
-        (lambda t: t.assign(score=np.inf), r"line 2: score 'inf' is no number"),
-        (lambda t: t.assign(window=1.5), r"line 2: window '1.5' is no number"),
-        (lambda t: t.assign(seed=""), r"line 2: seed '.*' is no number"),
+        (lambda t: t.assign(score="much"), r"line 2: score 'much' is not a valid number"),
+        (lambda t: t.assign(score=np.inf), r"line 2: score 'inf' is not a valid number"),
+        (lambda t: t.assign(window=1.5), r"line 2: window '1.5' is not a valid number"),
+        (lambda t: t.assign(seed=""), r"line 2: seed '.*' is not a valid number"),
         (lambda t: t.assign(metric="pointing"), r"unknown metric 'pointing': did you mean 'pointing_game'"),
         (lambda t: t.assign(sign="abs"), r"unknown sign 'abs'"),
     ],
 )
-def test_damaged_tables_are_refused_by_name(tmp_path, damage, message):
+def test_read_scores_refuses_damaged_tables(tmp_path, damage, message):
     path = tmp_path / "scores" / "gradcam.csv"
     path.parent.mkdir()
     damage(score_lines()).to_csv(path, index=False)
@@ -51,13 +51,13 @@ def test_damaged_tables_are_refused_by_name(tmp_path, damage, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00bad", b'a,b\n"1,2\n3', b"\x00" * 50])
-def test_files_that_are_no_tables(tmp_path, content):
+def test_read_score_file_refuses_other_files(tmp_path, content):
     (tmp_path / "x.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.csv (is not a table|lacks the columns)"):
         read_score_file(tmp_path / "x.csv")
 
 
-def test_folders_of_mixed_studies_are_refused(tmp_path):
+def test_read_scores_refuses_mixed_studies(tmp_path):
     for column, other in (("dataset", "svdb"), ("model", "other"), ("seed", 2)):
         folder = write_scores(tmp_path / column, methods=["gradcam"])
         score_lines("lime", **{column: other}).to_csv(folder / "scores" / "lime.csv", index=False)
@@ -65,11 +65,11 @@ def test_folders_of_mixed_studies_are_refused(tmp_path):
             read_scores([folder])
 
 
-def test_scores_that_are_there_twice_are_named(tmp_path):
+def test_read_scores_names_duplicates(tmp_path):
     folder = write_scores(tmp_path / "a", methods=["gradcam"])
     score_lines("gradcam").iloc[[5]].to_csv(folder / "scores" / "again.csv", index=False)
     with pytest.raises(
-        DataError, match=r"1 scores are there twice.*again\.csv and .*gradcam\.csv.*metric auc"
+        DataError, match=r"1 scores are duplicates.*again\.csv and .*gradcam\.csv.*metric auc"
     ):
         read_scores([folder])
     twin = write_scores(tmp_path / "b", methods=["gradcam"])
@@ -78,7 +78,7 @@ def test_scores_that_are_there_twice_are_named(tmp_path):
         read_scores([folder, twin])
 
 
-def test_folders_without_scores_named_twice_and_strange_patients(tmp_path):
+def test_read_scores_refuses_empty_and_repeated_folders(tmp_path):
     with pytest.raises(UsageError, match=r"has no scores/\*\.csv: make them with"):
         read_scores([tmp_path])
     folder = write_scores(tmp_path / "a")
@@ -94,10 +94,10 @@ def test_folders_without_scores_named_twice_and_strange_patients(tmp_path):
 # ---- means and intervals -------------------------------------------------------------------------
 
 
-def test_means_intervals_and_counts_by_hand():
+def test_summarize_by_hand():
     scores = score_lines(patients=5, each=3, metrics=(("auc", "beats"),))
     scores.loc[0, "score"] = np.nan
-    table = summarise(scores, resamples=200, seed=4)
+    table = summarize(scores, resamples=200, seed=4)
     line = table[table["sign"] == "signed"].iloc[0]
     values = scores["score"].to_numpy()[:15].reshape(5, 3)
     assert line["mean"] == pytest.approx(np.nanmean(values))
@@ -106,24 +106,24 @@ def test_means_intervals_and_counts_by_hand():
     means = [np.nanmean(np.repeat(values, weights, axis=0)) for weights in draws]
     assert (line["low"], line["high"]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
     assert np.isnan(line["sd"])
-    again = summarise(scores, resamples=200, seed=4)
+    again = summarize(scores, resamples=200, seed=4)
     pd.testing.assert_frame_equal(table, again)
 
 
-def test_seeds_have_equal_weight_and_a_spread():
+def test_summarize_weighs_seeds_equally():
     first = score_lines(patients=3, each=1, metrics=(("auc", "beats"),)).assign(score=0.2)
     second = score_lines(patients=1, each=1, seed=2, metrics=(("auc", "beats"),)).assign(score=0.8)
-    table = summarise(pd.concat([first, second], ignore_index=True), resamples=50)
+    table = summarize(pd.concat([first, second], ignore_index=True), resamples=50)
     line = table.iloc[0]
     assert line["mean"] == pytest.approx(0.5) and line["sd"] == pytest.approx(np.std([0.2, 0.8], ddof=1))
     assert (line["seeds"], line["windows"], line["patients"]) == (2, 4, 3)
     assert line["low"] == pytest.approx(0.5) and line["high"] == pytest.approx(0.5)
 
 
-def test_resamples_without_a_score_are_rejected_and_counted():
+def test_summarize_counts_resamples_without_a_score():
     scores = score_lines(patients=3, each=1, metrics=(("auc", "beats"),))
     scores = scores[scores["sign"] == "signed"].assign(score=[0.2, 0.8, np.nan])
-    line = summarise(scores, resamples=500, seed=1).iloc[0]
+    line = summarize(scores, resamples=500, seed=1).iloc[0]
     draws = np.random.default_rng(1).multinomial(3, [1 / 3] * 3, size=500)
     assert line["rejected"] == (draws[:, 2] == 3).sum() > 0
     assert (line["low"], line["high"], line["patients"]) == pytest.approx((0.2, 0.8, 2))
@@ -132,7 +132,7 @@ def test_resamples_without_a_score_are_rejected_and_counted():
     assert f"left out of the intervals: at most {line['rejected']}." in text
 
 
-def test_a_report_says_what_its_sample_was():
+def test_report_describes_its_sample():
     study = analyse(pd.concat([score_lines("lime"), score_lines("gradcam")]), resamples=20)[0]
     settings = {"ig_steps": 50, "n_samples": 500, "segment_ms": 64.0, "segment_samples": 0}
     settings |= {"n_baselines": 25, "baselines": "training"}
@@ -144,37 +144,37 @@ def test_a_report_says_what_its_sample_was():
     assert "500 perturbations of segments of 64 ms" in one and "DeepSHAP" not in one
 
 
-def test_a_map_with_the_other_sign_has_not_gone_with_the_weights():
+def test_panels_rank_randomization_by_distance_to_zero():
     scores = pd.concat(
         score_lines(metrics=(("randomization_head", ""),)).assign(method=name, score=score)
         for name, score in (("lrp", -0.9), ("lime", 0.1), ("saliency", 0.5))
     )
-    panel = next(panels(summarise(scores, resamples=20)))
+    panel = next(panels(summarize(scores, resamples=20)))
     places = {name: cells[0].place for name, cells in panel.rows}
     assert panel.header == ["random to head → 0"]
     assert (places["LIME"], places["Saliency"], places["LRP"]) == (1, 3, 0)
 
 
-def test_one_patient_one_window_and_no_score_at_all():
-    table = summarise(score_lines(patients=1, each=1), resamples=20)
+def test_summarize_one_patient_and_no_score():
+    table = summarize(score_lines(patients=1, each=1), resamples=20)
     assert np.isfinite(table["mean"]).all() and table[["low", "high"]].isna().all(axis=None)
-    empty = summarise(score_lines().assign(score=np.nan), resamples=20)
+    empty = summarize(score_lines().assign(score=np.nan), resamples=20)
     assert empty["mean"].isna().all() and (empty["nan"] == empty["windows"]).all()
     with pytest.raises(UsageError, match="resamples must be at least 2"):
-        summarise(score_lines(), resamples=1)
+        summarize(score_lines(), resamples=1)
 
 
-def test_a_study_of_one_method_one_patient_says_why_nothing_is_tested():
+def test_analyse_gives_the_reason_for_missing_tests():
     study = analyse(score_lines(patients=1), resamples=20)[0]
     assert {test.comparison.reason for test in study.tests} == {
-        "1 patients: no test can be made with fewer than 6"
+        "1 patients: no test is possible with fewer than 6"
     }
     assert all(critical_difference(test.comparison, "x") is None for test in study.tests)
     text = study_markdown({**study.summary(), "notes": [], "sources": []})
-    assert "no test can be made with fewer than 6" in text and "not ranked" in text
+    assert "no test is possible with fewer than 6" in text and "not ranked" in text
 
 
-def test_an_all_nan_metric_goes_through_the_whole_analysis():
+def test_analyse_a_metric_without_scores():
     scores = pd.concat([score_lines(m) for m in METHODS], ignore_index=True)
     scores.loc[scores["metric"] == "auc", "score"] = np.nan
     study = analyse(scores, resamples=20)[0]
@@ -206,7 +206,7 @@ def test_panels_mark_the_best_three_and_count_nan():
     assert panel_markdown(localization).count("**") == 2 * 6
 
 
-def test_a_metric_without_a_direction_marks_nothing():
-    table = summarise(score_lines(metrics=(("sparseness_gini", ""),)), resamples=20)
+def test_panels_mark_nothing_without_a_direction():
+    table = summarize(score_lines(metrics=(("sparseness_gini", ""),)), resamples=20)
     panel = next(panels(table))
     assert panel.header == ["sparseness (Gini)"] and {cells[0].place for _, cells in panel.rows} == {0}

@@ -47,7 +47,7 @@ def test_table_killed_while_it_writes_loses_only_the_running_item(tmp_path, caps
     assert path.read_bytes() == content
 
 
-def test_table_tells_of_damage_and_keeps_what_is_before_it(tmp_path, capsys):
+def test_table_reports_damage_and_keeps_items_before_it(tmp_path, capsys):
     path = tmp_path / "a.table"
     filled(path)
     content = bytearray(path.read_bytes())
@@ -63,14 +63,14 @@ def test_table_tells_of_damage_and_keeps_what_is_before_it(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no table", b"\0" * 100, b"[]"])
-def test_table_begins_again_where_the_file_is_something_else(tmp_path, content):
+def test_table_replaces_a_file_of_something_else(tmp_path, content):
     path = tmp_path / "a.table"
     path.write_bytes(content)
     assert table(path).items == {}
     assert list(filled(path).items) == ["0", "1", "2"] == list(table(path).items)
 
 
-def test_table_of_another_source_is_told_and_begun_again(tmp_path, capsys):
+def test_table_of_another_source_is_discarded(tmp_path, capsys):
     filled(tmp_path / "a.table")
     other = table(tmp_path / "a.table", source={"maps": "other"})
     assert other.items == {} and "a.table was made from other maps" in capsys.readouterr().out

@@ -67,7 +67,7 @@ def no_outside(page: str) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in re.findall(r'src="([^"]*)', page))
 
 
-def test_a_report(fusion, data, database, tmp_path):
+def test_report_of_a_record(fusion, data, database, tmp_path):
     row = 3
     two = explain_records(fusion, data.signals[row : row + 1])[0].predicted[:2]
     (explanation,) = explain_records(fusion, data.signals[row : row + 1], top=2, classes=two)
@@ -100,7 +100,7 @@ def test_a_report(fusion, data, database, tmp_path):
     assert again[0].read_bytes() == files[0].read_bytes()
 
 
-def test_a_report_without_the_prototypes_ecgs(fusion, data, tmp_path):
+def test_report_without_the_ecgs_of_prototypes(fusion, data, tmp_path):
     (explanation,) = explain_records(fusion, data.signals[:1], top=2, classes=["NORM"])
     page = write_report(fusion, explanation, data.signals[0], tmp_path, "x")[0].read_text()
     assert "To see it, give the folder of PTB-XL: --data_dir FOLDER." in page
@@ -112,7 +112,7 @@ def test_a_report_without_the_prototypes_ecgs(fusion, data, tmp_path):
     assert "This copy of PTB-XL lacks the record." in page
 
 
-def test_labels_cannot_write_html(out, data, database, tmp_path):
+def test_pages_escape_labels(out, data, database, tmp_path):
     evil = '<script>alert("x")</script>&'
     predictor = load_predictor("proto", out)
     predictor.classes[0] = evil
@@ -130,7 +130,7 @@ def test_labels_cannot_write_html(out, data, database, tmp_path):
     assert json.loads(facts)["cards"]["0"]["classes"] == evil
 
 
-def test_a_prototype_that_has_no_source(out, data, tmp_path):
+def test_pages_of_a_prototype_without_a_source(out, data, tmp_path):
     predictor = load_predictor("proto/morphology/classifier", out)
     empty = {"ecg_id": None, "window": None, "start_ms": None, "end_ms": None, "receptive_field_ms": None}
     for entry in predictor.card["prototypes"]:
@@ -144,7 +144,7 @@ def test_a_prototype_that_has_no_source(out, data, tmp_path):
     assert json.loads(row["top_protos_2d_partial"])[0]["ecg_id"] is None
 
 
-def test_a_score_of_many_windows_is_named_as_such(data, tmp_path):
+def test_report_notes_pooled_windows(data, tmp_path):
     folder = write_prototypes(tmp_path / "m", data, "morphology", model={"pooling": "mean"})
     predictor = load_predictor(folder)
     (explanation,) = explain_records(predictor, data.signals[:1], top=1)
@@ -152,7 +152,7 @@ def test_a_score_of_many_windows_is_named_as_such(data, tmp_path):
     assert "scores a prototype by several windows" in page
 
 
-def test_a_record_without_a_predicted_class(data, tmp_path):
+def test_report_without_a_predicted_class(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path / "m", data, "rhythm", thresholds=[1.0, 1.0]))
     (explanation,) = explain_records(predictor, data.signals[:1], top=1)
     page = write_report(predictor, explanation, data.signals[0], tmp_path, "x")[0].read_text()
@@ -166,7 +166,7 @@ spans = st.tuples(st.floats(0, 9000), st.floats(10, 1000), st.floats(0, 4000), s
 
 
 @given(spans, st.floats(2000, 30000))
-def test_a_picture_shows_window_and_receptive_field(numbers, duration):
+def test_picture_shows_window_and_receptive_field(numbers, duration):
     start, length, before, after = numbers
     span = min(start, duration - length), min(start, duration - length) + length
     field = max(0, span[0] - before), min(duration, span[1] + after)
@@ -181,7 +181,7 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_split_as_a_table_with_reports(fusion, data, database, tmp_path):
+def test_explain_split_writes_a_table_and_reports(fusion, data, database, tmp_path):
     test = data.split("test")
     files = explain_split(fusion, test, tmp_path, count=3, pictures=1, data_dir=database, top=2, batch_size=2)
     ids = [int(i) for i in test.ecg_ids[:3]]
@@ -225,7 +225,7 @@ def test_a_split_as_a_table_with_reports(fusion, data, database, tmp_path):
                 assert product == pytest.approx(e["contribution"], abs=1e-4)
 
 
-def test_a_single_branch_fills_its_own_columns(out, data, tmp_path):
+def test_explanation_row_of_a_single_branch(out, data, tmp_path):
     predictor = load_predictor("proto/morphology/classifier", out)
     (explanation,) = explain_records(predictor, data.signals[:1])
     row = RowMaker(predictor).row(17, explanation, ["IMI", "SR"])
@@ -238,13 +238,13 @@ def test_a_single_branch_fills_its_own_columns(out, data, tmp_path):
     assert unlabelled["true_labels"] == "" == unlabelled["2d_partial_true_labels"]
 
 
-def test_all_records_of_a_split(fusion, data, tmp_path):
+def test_explain_split_of_all_records(fusion, data, tmp_path):
     test = data.split("test")
     (table,) = explain_split(fusion, test, tmp_path, count=-1, pictures=0)
     assert [int(row["ecg_id"]) for row in read_rows(table)] == test.ecg_ids.tolist()
 
 
-def test_ctrl_c_keeps_what_is_finished(fusion, data, tmp_path, monkeypatch):
+def test_explain_split_keeps_finished_reports_after_ctrl_c(fusion, data, tmp_path, monkeypatch):
     write = write_report
 
     def interrupted(*arguments, **named):
@@ -259,7 +259,7 @@ def test_ctrl_c_keeps_what_is_finished(fusion, data, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*/explanation.html"))) == 1
 
 
-def test_splits_that_cannot_be_explained(fusion, data, database, tmp_path):
+def test_explain_split_refuses_bad_arguments(fusion, data, database, tmp_path):
     test = data.split("test")
     with pytest.raises(UsageError, match="records to explain must be -1"):
         explain_split(fusion, test, tmp_path, count=-2)
@@ -268,7 +268,7 @@ def test_splits_that_cannot_be_explained(fusion, data, database, tmp_path):
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_the_gallery_shows_every_prototype(fusion, database, tmp_path):
+def test_gallery_shows_every_prototype(fusion, database, tmp_path):
     path = write_gallery(fusion, source_reader(database, 100), tmp_path / "gallery.html")
     page = path.read_text(encoding="utf-8")
     no_outside(page)
@@ -294,7 +294,7 @@ def test_the_gallery_shows_every_prototype(fusion, database, tmp_path):
     assert facts["file"] == "prototype_ratings.csv"
 
 
-def test_the_gallery_without_ecgs(fusion, tmp_path):
+def test_gallery_without_ecgs(fusion, tmp_path):
     page = write_gallery(fusion, None, tmp_path / "gallery.html").read_text()
     assert "--data_dir FOLDER" in page and page.count("<svg") == 1  # the grid alone
     page = write_gallery(fusion, lambda ecg_id: None, tmp_path / "gallery.html").read_text()
@@ -302,7 +302,7 @@ def test_the_gallery_without_ecgs(fusion, tmp_path):
 
 
 @pytest.mark.parametrize("span", [(0, 960), (2000, 2960), (4040, 5000), (0, 5000)])
-def test_a_thumbnail_is_the_signal(data, span):
+def test_thumbnail_is_the_signal(data, span):
     signals = data.signals[0]
     drawn = thumbnail(signals, 100, *span)
     width, height = drawn["width"], drawn["height"]
@@ -320,7 +320,7 @@ def test_a_thumbnail_is_the_signal(data, span):
         np.testing.assert_allclose(shown, expected - np.median(expected), atol=0.01)
 
 
-def test_where_the_prototypes_ecgs_are(fusion, database, monkeypatch):
+def test_source_reader_finds_the_data(fusion, database, monkeypatch):
     monkeypatch.setitem(fusion.card, "config", {"data_dir": "nowhere"})
     assert find_source_reader(fusion) is None
     monkeypatch.setitem(fusion.card, "config", {"data_dir": str(database)})
