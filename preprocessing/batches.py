@@ -1,4 +1,4 @@
-"""Batches of standardised signals, the same for both frameworks and for every resumed run."""
+"""Batches of standardized signals, the same for both frameworks and for every resumed run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from preprocessing.transforms.standardize import Standardizer
 
 
 class Batches:
-    """Batches of one split, read from the cache when they are asked for.
+    """Batches of one split, read from the cache on demand.
 
     The order of the records and every random number follow from (seed, epoch, batch) alone, so that a
     resumed run sees exactly what an uninterrupted one would have seen.

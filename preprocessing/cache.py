@@ -2,9 +2,9 @@
 
 The recordings of a database are read and verified once and kept as ``<name>_<source>.npy`` with a JSON
 sidecar of the same name. `<source>` is a fingerprint of the list of records and of the size and time of each
-file, so another state of the database never meets an old cache. The sidecar is written last: without it there
-is no cache, whenever the process dies. It holds a digest of each recording, and a CRC, which takes a fifth of
-the time and is compared when the recording is first read.
+file, so another state of the database never meets an old cache. The sidecar is written last, so a process
+that dies at any time leaves no half-written cache. It holds a digest of each recording, and a CRC, which is
+five times as fast and is compared when the recording is first read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """What a cache is made from.
+    """Source of a cache.
 
     ``shape`` (N, T, leads) and ``dtype`` (int16 microvolts or float32 millivolts) of all recordings together.
     """
@@ -89,7 +89,7 @@ class CachedSignals:
 
 
 def _folder_of(base: Path, data_dir: Path) -> Path:
-    """A folder of its own for each database, in a cache that several share."""
+    """Folder of one database in a cache that several share."""
     return base / hashlib.sha256(os.fspath(data_dir.resolve()).encode()).hexdigest()[:12]
 
 
@@ -108,7 +108,7 @@ def cache_folders(data_dir: str | os.PathLike, cache_dir: str | os.PathLike | No
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files may be made there; a folder marked read-only is left alone, even by root."""
+    """Whether files can be created in a folder; one marked read-only is left alone, even by root."""
     existing = folder
     while not os.path.exists(existing):  # False, too, where we may not look
         existing = existing.parent
@@ -204,7 +204,7 @@ def open_cache(
     cache_dir: str | os.PathLike | None = None,
     **description: Any,
 ) -> CachedSignals:
-    """Open the recordings of a database from the cache, and make the cache first where there is none.
+    """Open the recordings of a database from the cache, which is written first if it is absent.
 
     ``name``: of the file, such as ``ptbxl_100hz``; a cache of another source under this name is replaced.
     ``source``: fingerprint of the records and files.

@@ -70,9 +70,9 @@ class Dataset:
     digests : ndarray of str, shape (N,), optional
         Fingerprint of each recording; by default computed when needed.
     normal : list of str
-        Classes that are not explained unless asked for.
+        Classes that are explained only on request.
     settings : dict
-        How the dataset was made; ``reference`` is True for the choices of a published study.
+        How the dataset was built; ``reference`` is True for the choices of a published study.
     beats : Beats, optional
         Annotated beats.
     regions : Regions, optional
@@ -232,7 +232,7 @@ class Dataset:
         Raises
         ------
         UsageError
-            There is no such split, or this dataset holds none of its records.
+            Unknown split, or one without a record in this dataset.
         """
         if name not in SPLITS:
             raise UsageError(f"unknown split '{name}': {nearest(name, SPLITS)}")
@@ -289,7 +289,7 @@ class Dataset:
         return result
 
     def spans(self, row: int) -> dict[str, list[tuple[int, int]]]:
-        """Give the stretches that the annotated beats of one window own.
+        """Give the intervals around the annotated beats of one window.
 
         Parameters
         ----------
@@ -304,14 +304,14 @@ class Dataset:
         Raises
         ------
         UsageError
-            The dataset has no beats, or there is no such row.
+            The dataset has no beats, or no such row.
         """
         if self.beats is None:
             listed = ", ".join(self.ground_truths) or "none"
             raise UsageError(f"the windows of {self.name} have no beats; ground truths: {listed}")
         return beats_by_class(self._rows(self.beats, row), self.classes, self.samples)
 
-    def mask(self, row: int, target: int, truth: str) -> np.ndarray:
+    def mask(self, row: int, target: int, ground_truth: str) -> np.ndarray:
         """Say where the evidence for a class is.
 
         Parameters
@@ -320,26 +320,27 @@ class Dataset:
             The window.
         target : int
             Index of the class that is explained.
-        truth : str
-            Which ground truth, one of `ground_truths`.
+        ground_truth : str
+            One of `ground_truths`.
 
         Returns
         -------
         ndarray of bool, shape (T, leads)
-            True where the ground truth is; all False where the window has none.
+            True inside the ground truth; all False where the window has none.
 
         Raises
         ------
         UsageError
-            There is no such window, class or ground truth.
+            No such window, class or ground truth.
         """
-        if truth not in self.ground_truths:
-            hint = nearest(truth, self.ground_truths)
-            raise UsageError(f"{self.name} has no ground truth '{truth}': {hint}")
+        if ground_truth not in self.ground_truths:
+            hint = nearest(ground_truth, self.ground_truths)
+            raise UsageError(f"{self.name} has no ground truth '{ground_truth}': {hint}")
         if not 0 <= target < len(self.classes):
             raise UsageError(f"target {target} is not a class index: {self.name} has {len(self.classes)}")
-        if truth != "beats":
-            return region_mask(self._rows(self.regions, row), target, truth, self.signals.shape[1:])
+        if ground_truth != "beats":
+            regions = self._rows(self.regions, row)
+            return region_mask(regions, target, ground_truth, self.signals.shape[1:])
         mask = np.zeros(self.signals.shape[1:], dtype=bool)
         for start, stop in self.spans(row)[self.classes[target]]:
             mask[start:stop] = True
@@ -347,7 +348,7 @@ class Dataset:
 
     def _rows(self, part: Any, row: int) -> Any:
         if not 0 <= row < len(self):
-            raise UsageError(f"there is no window {row}: {self.name} has {len(self)}")
+            raise UsageError(f"no window {row}: {self.name} has {len(self)}")
         return None if part is None else rows_of(part, row)
 
 

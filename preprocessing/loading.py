@@ -53,7 +53,7 @@ def load_dataset(
     sampling_rate : float, optional
         In Hz; default that of the recordings.
     seconds : float
-        Length of every recording; 0 for the recordings' own, which must then be equal.
+        Length of every recording; 0 if all recordings have the same length, which is kept.
     leads : sequence of str, optional
         Leads to read, in this order; default the twelve standard leads where every recording has them, else
         those that all recordings have.

@@ -12,7 +12,7 @@ from preprocessing.loading import load_dataset
 from preprocessing.targets import list_targets
 from utils.config import Options, option
 
-_KEPT_ALL = ("diagnostic", "form", "rhythm")  # label sets that kept unlabeled records before it was an option
+_KEPT_ALL = ("diagnostic", "form", "rhythm")  # they kept unlabeled records before there was an option
 _PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold")
 
 
@@ -54,9 +54,12 @@ class DatasetOptions(Options):
     fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
     sampling_rate: int = option(100, "Hz (0: that of the recordings)", group="data", min=0)
     seconds: float = option(
-        0.0, "length of recordings, cropped or padded with zeros (0: their own)", group="data", min=0,
+        0.0,
+        "length to which recordings are cropped or padded with zeros (0: as recorded)",
+        group="data",
+        min=0,
         searchable=False,
-    )  # fmt: skip
+    )
     min_likelihood: float = option(
         0.0, "smallest likelihood (%) at which a statement counts", group="data", min=0, max=100,
         searchable=False,

@@ -1,4 +1,4 @@
-"""PTB-XL from its folder to a dataset, through the fast reader of its own layout."""
+"""PTB-XL as a dataset, read by the direct reader of its layout."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def open_signals(
     rate: int,
     cache_dir: str | os.PathLike | None = None,
 ) -> CachedSignals:
-    """Open recordings in PTB-XL's layout from the cache, and make the cache first where there is none."""
+    """Open recordings in PTB-XL's layout from the cache, which is written first if it is absent."""
     listed = json.dumps([FORMAT, rate, ids, paths])
     source = hashlib.sha256(listed.encode() + file_states(data_dir, paths).tobytes()).hexdigest()
     reader = functools.partial(RecordReader, data_dir, ids, paths, rate)

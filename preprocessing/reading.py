@@ -57,7 +57,7 @@ class RecordingReader:
         self.shape = (len(ids), samples, len(self._leads))
 
     def _signal(self, record: Any) -> np.ndarray:
-        """A recording in mV at the asked rate.
+        """A recording in mV at the requested rate.
 
         Returns shape (T, leads).
         """
@@ -91,9 +91,9 @@ class RecordingReader:
                 bar.update(len(block))
                 yield block
         if problems:
-            found = f"{len(problems)} of {count} records in {self._database.root} cannot be used:\n"
+            summary = f"{len(problems)} of {count} records in {self._database.root} cannot be used:\n"
             problems[10:] = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
-            raise DataError(found + "\n".join(problems))
+            raise DataError(summary + "\n".join(problems))
         if padded:
             logger.info(f"{padded} of {count} recordings are shorter than {self._seconds:g} s: zeros follow")
 
@@ -112,7 +112,7 @@ class RecordingReader:
 
 
 def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
-    """Leads that every record has: the asked ones, the twelve standard leads, or the common ones."""
+    """Leads that every record has: the requested ones, the twelve standard leads, or the common ones."""
     distinct = list(dict.fromkeys(tuple(row) for row in records["leads"]))
     shared = [lead for lead in distinct[0] if all(lead in others for others in distinct)]
     if leads is not None:
@@ -128,7 +128,7 @@ def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[st
 
 
 def common_rate(records: pd.DataFrame, rate: float | None) -> float:
-    """The asked sampling rate, or the one that all records have."""
+    """The requested sampling rate, or the common one of all records."""
     if rate is not None:
         if not rate > 0:
             raise UsageError(f"sampling_rate must be above 0 Hz, not {rate}")

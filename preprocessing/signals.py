@@ -124,13 +124,13 @@ class ScaledSignals:
         """The same keys with ``...`` written out as slices."""
         if any(key is None for key in keys):
             raise IndexError("new axes are not possible here: take np.asarray first")
-        places = [place for place, key in enumerate(keys) if key is Ellipsis]
-        if len(places) > 1:
+        positions = [position for position, key in enumerate(keys) if key is Ellipsis]
+        if len(positions) > 1:
             raise IndexError("an index can only have a single ellipsis ('...')")
-        if not places:
+        if not positions:
             return keys or (slice(None),)
         whole = (slice(None),) * (self.ndim + 1 - len(keys))
-        return keys[: places[0]] + whole + keys[places[0] + 1 :]
+        return keys[: positions[0]] + whole + keys[positions[0] + 1 :]
 
     def __getitem__(self, key: Any) -> np.ndarray:
         return np.divide(self._choose(key), np.float32(self.units_per_mv), dtype=np.float32)

@@ -108,7 +108,7 @@ def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, rng: np.random.
     room = np.full(folds, sizes.sum() / folds)
     order = rng.permutation(len(sizes))
 
-    def place(group: int, need: np.ndarray) -> None:
+    def assign(group: int, need: np.ndarray) -> None:
         free = np.flatnonzero(groups == 0)
         if len(sizes) - groups.sum() > len(free):  # the groups after this one can fill the empty folds
             free = np.arange(folds)
@@ -123,11 +123,11 @@ def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, rng: np.random.
         label = np.flatnonzero(remaining == remaining[remaining > 0].min())[0]
         members = order[(assigned[order] < 0) & (labels[order, label] > 0)]
         for group in members[np.argsort(-labels[members, label], kind="stable")]:
-            place(group, lacking[:, label])
+            assign(group, lacking[:, label])
             remaining -= labels[group]
     members = order[assigned[order] < 0]
     for group in members[np.argsort(-sizes[members], kind="stable")]:
-        place(group, room)
+        assign(group, room)
     return assigned
 
 

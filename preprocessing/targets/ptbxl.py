@@ -69,10 +69,10 @@ def _mi_parts(database: pd.DataFrame, min_likelihood: float) -> tuple[dict[int, 
     """Rows with exactly one certain MI code (and its column), and rows that are certainly normal."""
     infarctions, normal = {}, []
     for row, codes in enumerate(database["scp_codes"]):
-        found = [column for column, code in enumerate(MI_CLASSES[:2]) if codes.get(code) in _MI_LIKELIHOODS]
+        certain = [column for column, code in enumerate(MI_CLASSES[:2]) if codes.get(code) in _MI_LIKELIHOODS]
         # exclusive first: a threshold must not turn a record with both codes into a certain one
-        if len(found) == 1 and codes[MI_CLASSES[found[0]]] >= min_likelihood:
-            infarctions[row] = found[0]
+        if len(certain) == 1 and codes[MI_CLASSES[certain[0]]] >= min_likelihood:
+            infarctions[row] = certain[0]
         if codes.get("NORM") == 100:
             normal.append(row)
     return infarctions, normal
@@ -91,7 +91,7 @@ def _mi_labels(database: pd.DataFrame, statements: pd.DataFrame, min_likelihood:
 
 
 def _mi_reference_labels(database: pd.DataFrame) -> Targets:
-    """IMLE-Net's own selection: few NORM records of folds 1-3, no validation, folds 9 and 10 as one test."""
+    """IMLE-Net's published selection: few NORM records of folds 1-3, folds 9 and 10 as one test set."""
     infarctions, normal = _mi_parts(database, min_likelihood=0)
     folds = database["strat_fold"].to_numpy()
     chosen = [(row, column, "train" if folds[row] <= 8 else "test") for row, column in infarctions.items()]

@@ -78,7 +78,7 @@ def rows_of(annotations: Annotated, row: int) -> Annotated:
 
 
 def beats_by_class(beats: Beats, classes: Sequence[str], samples: int) -> dict[str, list[tuple[int, int]]]:
-    """Stretches (start, stop) of one window that the beats of each class own."""
+    """Intervals (start, stop) around the beats of each class of one window."""
     spans: dict[str, list[tuple[int, int]]] = {name: [] for name in classes}
     for start, stop, index in beat_spans(beats.sample, beats.cls, samples):
         if index < len(classes):

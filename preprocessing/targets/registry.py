@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
 
-# Modules that register target sets; imported when a name is first asked for.
+# Modules that register target sets; imported at the first look-up.
 _MODULES = ("preprocessing.targets.ptbxl",)
 _ANY = ""  # the database of target sets that every database has
 
@@ -35,7 +35,7 @@ class Targets:
     classes : list of str
         Names of the classes.
     splits : ndarray of str, shape (N,), optional
-        Split of each record, where the target set has splits of its own.
+        Split of each record, where the target set defines the splits.
     """
 
     rows: np.ndarray
@@ -91,7 +91,7 @@ class TargetSet:
     split_names : dict of str to str
         Names of the splits, where they are not those of the database.
     selection : str
-        Split on which choices are made.
+        Split on which checkpoint, thresholds and calibration are chosen.
     reference : bool
         Whether it reproduces a published selection that lets patients cross splits.
     """

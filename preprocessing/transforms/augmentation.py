@@ -20,7 +20,7 @@ class Augmentation:
     scale : float
         Amplitudes are multiplied by a factor drawn from ``1 - scale .. 1 + scale``, one for each record.
     noise : float
-        Largest standard deviation of added white noise, in units of the standardised signal.
+        Largest standard deviation of added white noise, in units of the standardized signal.
     lead_dropout : float
         Probability that a lead is silenced.
     mixup : float

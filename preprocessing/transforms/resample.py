@@ -19,7 +19,7 @@ def ratio(source_rate: float, target_rate: float) -> Fraction:
     source_rate : float
         Rate of the signal, in Hz.
     target_rate : float
-        Rate wanted, in Hz.
+        Target rate, in Hz.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     source_rate : float
         Their sampling rate in Hz.
     target_rate : float
-        The rate wanted in Hz.
+        Target rate in Hz.
 
     Returns
     -------

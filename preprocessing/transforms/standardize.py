@@ -1,4 +1,4 @@
-"""Standardisation: of a database by one mean and one standard deviation.
+"""Standardization: of a database by one mean and one standard deviation.
 
 The amplitude of a 12-lead electrocardiogram is diagnostic (hypertrophy, low voltage), so nothing is scaled by
 itself - except where a study of single-lead windows from recorders of unequal gain says so (`per_record`).
@@ -55,17 +55,17 @@ class Standardizer:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
             raise DataError(
-                f"standardisation with mean {self.mean} and std {self.std} is impossible: std must be > 0"
+                f"standardization with mean {self.mean} and std {self.std} is impossible: std must be > 0"
             )
         no_filter = self.highpass == 0 and self.sampling_rate == 0
         if not (no_filter or 0 < self.highpass < self.sampling_rate / 2):
             raise DataError(
-                f"standardisation with a high-pass of {self.highpass} Hz at {self.sampling_rate} Hz is "
+                f"standardization with a high-pass of {self.highpass} Hz at {self.sampling_rate} Hz is "
                 "impossible: 'highpass' must lie between 0 and half of 'sampling_rate', or both be left out"
             )
 
     def __call__(self, signals_mv: Any) -> np.ndarray:
-        """Standardise signals."""
+        """Standardize signals."""
         if self.highpass:
             signals_mv = remove_baseline(signals_mv, self.sampling_rate, self.highpass)
         signals = np.asarray(signals_mv, dtype=np.float32)
@@ -120,7 +120,7 @@ class Standardizer:
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
-                f"standardisation {value!r} must hold the numbers 'mean' and 'std' in mV, and 'highpass' and "
+                f"standardization {value!r} must hold the numbers 'mean' and 'std' in mV, and 'highpass' and "
                 "'sampling_rate' in Hz or neither"
             ) from error
 

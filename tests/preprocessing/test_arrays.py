@@ -1,4 +1,4 @@
-"""Lazily scaled signals, the dataset class and the standardiser, on arrays."""
+"""Lazily scaled signals, the dataset class and the standardizer, on arrays."""
 
 import dataclasses
 import json
@@ -218,7 +218,7 @@ def test_patients_across_splits_are_listed():
         check_patients(data)
 
 
-# ---------------------------------------------------------------- standardiser
+# ---------------------------------------------------------------- standardizer
 
 
 @given(

@@ -39,7 +39,7 @@ def batches(size=4, **options):
     return Batches(dataset(), Standardizer(0.1, 0.5), size, **options)
 
 
-def test_plain_batches_are_the_standardised_records_in_order():
+def test_plain_batches_are_the_standardized_records_in_order():
     data = dataset()
     plain = Batches(data, Standardizer(0.1, 0.5), 4)
     assert len(plain) == 3

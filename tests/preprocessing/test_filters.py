@@ -1,4 +1,4 @@
-"""Baseline removal, by itself and as the first step of standardisation."""
+"""Baseline removal, by itself and as the first step of standardization."""
 
 import json
 from pathlib import Path
@@ -190,8 +190,8 @@ def test_fitted_on_the_filtered_samples():
     assert (scale.highpass, scale.sampling_rate) == (0.5, 100)
     assert scale.mean == pytest.approx(filtered.mean(), abs=1e-7)
     assert scale.std == pytest.approx(filtered.std(), rel=1e-6)
-    standardised = scale(data.signals).astype(np.float64)
-    assert (standardised.mean(), standardised.std()) == pytest.approx((0, 1), abs=1e-6)
+    standardized = scale(data.signals).astype(np.float64)
+    assert (standardized.mean(), standardized.std()) == pytest.approx((0, 1), abs=1e-6)
     assert fit_standardizer(dataset(RAW / 1000), 0.5).std == pytest.approx(scale.std, rel=1e-6)
     assert fit_standardizer(dataset(RAW, 500), 0.5).std > scale.std  # at 500 Hz it lets more through
     assert fit_standardizer(data) == fit_standardizer(data, 0.0) == fit_standardizer(data, highpass=0)
