@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ TITLES = {
     "gradcam": "Grad-CAM",
     "guided_gradcam": "Guided Grad-CAM",
     "attention": "Attention",
+    "prototypes": "Prototypes",
     RANDOM: "Random baseline",
 }
 
@@ -97,6 +99,14 @@ def metric(name: str) -> Metric:
     return METRICS[name]
 
 
+def method_title(method: str) -> str:
+    """Name of a method in tables; a method from elsewhere is asked for it where it is registered."""
+    registry = sys.modules.get("explain.methods.registry")
+    if method in TITLES or registry is None or method not in registry.METHODS:
+        return TITLES.get(method, method)
+    return registry.METHODS.get(method).title
+
+
 def row_title(method: str, sign: str) -> str:
     """Name a row of a table."""
-    return TITLES.get(method, method) + (" (abs)" if sign == "absolute" else "")
+    return method_title(method) + (" (abs)" if sign == "absolute" else "")

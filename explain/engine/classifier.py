@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,6 @@ class Classifier:
     ``feature_layers``: maps that Grad-CAM reads; none where the model does not describe them.
     ``attention``: (B, samples, leads) -> each sample's share of the model's attention; None where it has none
         or reads crops that do not divide the record.
-    ``fast``: gives the same logits for many forward passes without gradients, see `explain.engine.fast`.
     """
 
     def __init__(self, predictor: Predictor, name: str):
@@ -96,25 +96,39 @@ class Classifier:
         self._starts = crop_starts(self.samples, self.crop)
         self._length = self.crop or self.samples
 
-        model = predictor.model
         self.feature_layers = tuple(
             FeatureLayer(info, self._length, len(self.leads), channels_last=self.framework == "keras")
-            for info in getattr(model, "feature_info", ())
+            for info in getattr(predictor.model, "feature_info", ())
             if info.explained
         )
-        self._model = _KerasLogits(model, self.feature_layers) if self.framework == "keras" else model
-        self.module: nn.Module = self._model
-        if self.crop:
-            self.module = _MeanOverCrops(self._model, self._starts, self._length)
-        self.module.eval()
-        if isinstance(self._model, _KerasLogits):
-            for variable in self._model.network.variables:
-                variable.value.requires_grad_(False)
-        else:
-            self._model.requires_grad_(False)
-        self.fast: nn.Module = self.module
-        attends = hasattr(model, "attention") and self.samples % self._length == 0
+        attends = hasattr(predictor.model, "attention") and self.samples % self._length == 0
         self.attention: Callable[[np.ndarray], np.ndarray] | None = self._attention if attends else None
+        self._fast: nn.Module | None = None
+
+    @cached_property
+    def _model(self) -> nn.Module:
+        """The model of one window: (B, length, leads) -> logits."""
+        model = self.predictor.model
+        if self.framework != "keras":
+            return model.eval().requires_grad_(False)
+        logits = _KerasLogits(model, self.feature_layers).eval()
+        for variable in logits.network.variables:
+            variable.value.requires_grad_(False)
+        return logits
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The model as methods see it: (B, samples, leads) -> logits."""
+        return _MeanOverCrops(self._model, self._starts, self._length).eval() if self.crop else self._model
+
+    @property
+    def fast(self) -> nn.Module:
+        """Gives the same logits in many forward passes without gradients, see `explain.engine.fast`."""
+        return self._fast or self.module
+
+    @fast.setter
+    def fast(self, module: nn.Module) -> None:
+        self._fast = module
 
     @property
     def device(self) -> torch.device:

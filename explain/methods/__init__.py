@@ -7,8 +7,12 @@ from explain.methods import gradcam as _gradcam  # noqa: F401
 from explain.methods import gradients as _gradients  # noqa: F401
 from explain.methods import lrp as _lrp  # noqa: F401
 from explain.methods import perturbation as _perturbation  # noqa: F401
+from explain.methods import prototypes as _prototypes  # noqa: F401
+from explain.methods.completeness import Completeness, completeness
 from explain.methods.registry import (
+    Attribution,
     CannotExplain,
+    Method,
     Settings,
     explain,
     get_method,
@@ -16,4 +20,7 @@ from explain.methods.registry import (
     register_method,
 )
 
-__all__ = ["CannotExplain", "Settings", "explain", "get_method", "list_methods", "register_method"]
+__all__ = [
+    "Attribution", "CannotExplain", "Completeness", "Method", "Settings", "completeness", "explain",
+    "get_method", "list_methods", "register_method",
+]  # fmt: skip

@@ -8,13 +8,11 @@ from explain.engine.classifier import Classifier
 from explain.methods.registry import CannotExplain, Settings, register_method
 
 
-@register_method("attention", signed=False)
+@register_method("attention", signed=False, native=True)
 def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Beat x rhythm x channel attention of every sample, see `utils.plotting.ecg.attention_heat`.
 
     The network attends once for all classes: the map is the same for every target.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

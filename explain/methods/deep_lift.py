@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from explain.methods.calls import call_name
+from explain.methods.completeness import logit, rise
 from explain.methods.registry import Settings, register_method
 from explain.methods.rules import Interceptor, check_sums, replaced
 from utils.errors import UsageError
@@ -125,13 +126,11 @@ def _contributions(
     return multipliers.cpu().numpy() * (x[owners] - baselines), differences
 
 
-@register_method("deep_lift")
+@register_method("deep_lift", promised=rise)
 def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """DeepLIFT with the rescale rule against the zero signal (the mean, for standardised windows).
 
     A map sums to f(x) - f(0). One forward and one backward pass over the windows and as many zero signals.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -142,7 +141,18 @@ def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     return check_sums("deep_lift", classifier, maps, wanted)
 
 
-@register_method("deep_shap", uses=("seed", "baselines", "n_baselines"))
+def _rise_above_baselines(
+    classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """f(x) less the mean of f over the very baselines that deep_shap draws for that window."""
+    means = []
+    for row, target in enumerate(targets):
+        logits = classifier.logits(_draw(settings, row, x.shape[1:]), settings.batch_size)
+        means.append(logits[:, target].mean(dtype=np.float64))
+    return logit(classifier, x, targets, settings) - np.array(means)
+
+
+@register_method("deep_shap", uses=("seed", "baselines", "n_baselines"), promised=_rise_above_baselines)
 def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """DeepSHAP: DeepLIFT against several baselines, averaged.
 
@@ -150,8 +160,6 @@ def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     windows without replacement (all of them where there are fewer than ``n_baselines``), so that a map says
     what makes this ECG differ from others; or white noise, which is what the reference compares with and no
     ECG looks like.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -37,8 +37,6 @@ def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings
 
     Which layer is read, and where its columns lie, the model's ``feature_info`` tells.
 
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
-
     References
     ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, doi:10.1109/ICCV.2017.74.
@@ -56,8 +54,6 @@ def guided_gradcam(
     classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
 ) -> np.ndarray:
     """Guided backpropagation where Grad-CAM is positive: its detail, limited to the right place.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -11,14 +11,12 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from explain.engine.classifier import Classifier
+from explain.methods.completeness import rise
 from explain.methods.registry import CannotExplain, Settings, register_method
 
 
 def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tensor:
-    """Gradient of each window's target logit with respect to that window.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
-    """
+    """Gradient of each window's target logit with respect to that window."""
     x = x.detach().requires_grad_(True)
     logits = classifier.module(x)
     return torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), x)[0]
@@ -27,8 +25,6 @@ def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tenso
 @register_method("saliency")
 def saliency(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Gradient of the logit, with its sign.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -43,8 +39,6 @@ def input_gradient(
 ) -> np.ndarray:
     """Input times gradient: what each sample adds to a logit that were linear.
 
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
-
     References
     ----------
     Shrikumar et al., Not Just a Black Box, 2016, arXiv:1605.01713.
@@ -52,15 +46,13 @@ def input_gradient(
     return x * saliency(classifier, x, targets, settings)
 
 
-@register_method("integrated_gradients", uses=("ig_steps",))
+@register_method("integrated_gradients", uses=("ig_steps",), promised=rise)
 def integrated_gradients(
     classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
 ) -> np.ndarray:
     """Gradients averaged on the straight way from zero (the mean voltage) to the signal, times the signal.
 
     The integral is Gauss-Legendre quadrature. A map sums to f(x) - f(0) as far as the quadrature converges.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -122,8 +114,6 @@ def guided_backprop(
 
     Gates and attention (LSTM, softmax) pass gradients as they are. A wrong map would come from hooks on ReLU
     layers here, because most of the models call the function.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from explain.methods.calls import call_name
+from explain.methods.completeness import logit
 from explain.methods.registry import Settings, register_method
 from explain.methods.rules import Interceptor, check_sums, replaced
 
@@ -224,7 +225,7 @@ def _swap(values: Any, old: Tensor, new: Tensor) -> Any:
     return tuple(new if value is old else value for value in values)
 
 
-@register_method("lrp")
+@register_method("lrp", promised=logit)
 def lrp(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Layer-wise relevance propagation: the logit, shared out among inputs layer by layer.
 
@@ -254,8 +255,6 @@ def lrp(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Se
     sums. Relevance is signed: negative where an input speaks against the class, by a negative weight in the
     head or by a contribution against its unit. A smaller gamma comes nearer to gradient x input, a larger one
     silences what speaks against.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

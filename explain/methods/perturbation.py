@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from explain.engine.classifier import Classifier
 from explain.engine.fast import FastCopy
 from explain.engine.shared_layers import SharedLayers, share_layers
+from explain.methods.completeness import rise
 from explain.methods.registry import Settings, register_method
 
 LASSO_ALPHA = 0.01  # of scikit-learn's objective, with intercept
@@ -152,8 +153,7 @@ def _maps(
     draw: Callable[[int, int, np.random.Generator], np.ndarray],
     fit: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    length = settings.segment_samples or round(settings.segment_ms * classifier.sampling_rate / 1000)
-    ids = segments(x.shape[1], x.shape[2], max(1, length))
+    ids = segments(x.shape[1], x.shape[2], _segment_length(classifier, settings))
     maps = np.empty(x.shape, np.float32)
     for index, (signal, target) in enumerate(zip(x, targets, strict=True)):
         masks = draw(settings.n_samples, int(ids.max()) + 1, settings.generator(index))
@@ -162,14 +162,23 @@ def _maps(
     return maps
 
 
+def _segment_length(classifier: Classifier, settings: Settings) -> int:
+    """Samples of a segment."""
+    length = settings.segment_samples or round(settings.segment_ms * classifier.sampling_rate / 1000)
+    return max(1, length)
+
+
+def _sums_of_segments(classifier: Classifier, maps: np.ndarray, settings: Settings) -> np.ndarray:
+    """Sums of the coefficients: a map repeats each of them over its segment."""
+    return maps[:, :: _segment_length(classifier, settings)].sum(axis=(1, 2), dtype=np.float64)
+
+
 _USES = ("seed", "n_samples", "segment_ms", "segment_samples")
 
 
 @register_method("lime", uses=_USES)
 def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """LIME with a lasso on silenced segments.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------
@@ -182,11 +191,9 @@ def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: S
     return _maps(classifier, x, targets, settings, lime_masks, fit)
 
 
-@register_method("kernel_shap", uses=_USES)
+@register_method("kernel_shap", uses=_USES, promised=rise, sums=_sums_of_segments)
 def kernel_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """KernelSHAP on silenced segments.
-
-    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
 
     References
     ----------

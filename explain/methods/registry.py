@@ -1,14 +1,17 @@
-"""The register of attribution methods: a name gives a function, and every map is checked on both sides."""
+"""The registry of attribution methods; the windows that a method gets, and the maps it gives, are checked."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from explain.names import TITLES
 from utils.errors import DataError, TwelveLeadError, UsageError, nearest
+from utils.registry import Registry
 
 if TYPE_CHECKING:
     from explain.engine.classifier import Classifier
@@ -20,7 +23,7 @@ class CannotExplain(TwelveLeadError):
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What a method may be told. Every method takes what it `uses` and ignores the rest.
+    """Options of the methods. Every method takes what it `uses` and ignores the rest.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class Settings:
     segment_samples : int
         The same in samples (the reference's way); 0 takes `segment_ms`.
     baselines : ndarray of float32, shape (n, T, leads), optional
-        Standardised training windows that deep_shap averages over; None takes white noise, as the reference.
+        Standardized training windows that deep_shap averages over; None takes white noise, as the reference.
     n_baselines : int
         Baselines that deep_shap draws for a window.
     """
@@ -81,12 +84,12 @@ class Settings:
         Parameters
         ----------
         index : int
-            Place of the window in the batch.
+            Position of the window in the batch.
 
         Returns
         -------
         numpy.random.Generator
-            The same for the same seed and key, whatever the batch.
+            The same for the same seed and window, whatever the batch.
         """
         window_seed = index if self.seeds is None else int(self.seeds[index])
         return np.random.default_rng([self.seed, window_seed])
@@ -95,67 +98,132 @@ class Settings:
 UPSAMPLING = ("centered", "nearest")
 
 
+class Attribution(Protocol):
+    """What every attribution method is: a function from windows to maps.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        The model; ``classifier.module`` gives its logits.
+    x : ndarray of float32, shape (B, T, leads)
+        Standardized windows, at most ``settings.batch_size`` of them; the method may change them.
+    targets : ndarray of int64, shape (B,)
+        Class whose logit is explained, for each window.
+    settings : Settings
+        With its ``seeds`` filled in.
+
+    Returns
+    -------
+    ndarray, shape (B, T, leads)
+        How much each sample speaks for the target class; negative values speak against it.
+    """
+
+    def __call__(
+        self, classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
+    ) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Method:
-    """An attribution method.
+    """An attribution method and what is known of it.
 
     Parameters
     ----------
     name : str
         Its name on the command line and in files.
-    function : callable
-        ``f(classifier, x, targets, settings)`` -> (B, T, leads), the signed map of each target's logit.
+    function : Attribution
+        The method itself.
+    title : str
+        Its name in tables.
     signed : bool
         Whether a negative value speaks against the class; otherwise maps are never negative.
     uses : tuple of str
         Names of the `Settings` that change the maps.
+    promised : callable, optional
+        Called like the method, it gives what the values of each map must add up to, shape (B,); absent where
+        the method promises no sum.
+    sums : callable, optional
+        ``f(classifier, maps, settings)`` adds up the maps, shape (B,), where that is not the sum of all
+            values.
+    native : bool
+        Whether the method asks the model itself, so that a Keras model may run on any backend.
     """
 
     name: str
-    function: Callable[..., np.ndarray]
-    signed: bool
-    uses: tuple[str, ...]
+    function: Attribution
+    title: str
+    signed: bool = True
+    uses: tuple[str, ...] = ()
+    promised: Attribution | None = None
+    sums: Callable[..., np.ndarray] | None = None
+    native: bool = False
 
 
-_METHODS: dict[str, Method] = {}
+METHODS: Registry[Method] = Registry("attribution method")
 
 
-def register_method(name: str, signed: bool = True, uses: Sequence[str] = ()) -> Callable[..., Any]:
-    """Register a method under its name (use as a decorator).
+def register_method(
+    name: str,
+    title: str = "",
+    *,
+    signed: bool = True,
+    uses: Sequence[str] = (),
+    promised: Attribution | None = None,
+    sums: Callable[..., np.ndarray] | None = None,
+    native: bool = False,
+) -> Callable[[Attribution], Attribution]:
+    """Register a method under its name (use as a decorator); see `Attribution` for how it is called.
 
     Parameters
     ----------
     name : str
         Name on the command line and in files.
+    title : str
+        Name in tables; the name if empty.
     signed : bool
         Whether a negative value speaks against the class.
     uses : sequence of str
         Names of the `Settings` that change the maps.
+    promised : callable, optional
+        What the values of each map must add up to, see `Method`.
+    sums : callable, optional
+        How they are added up, see `Method`.
+    native : bool
+        Whether the method asks the model itself, see `Method`.
 
     Returns
     -------
     callable
-        The decorator. The function gets the classifier, x (B, T, leads) standardised float32 with B up to
-        ``settings.batch_size``, targets (B,) int64 and settings whose ``seeds`` are filled in; it returns
-        (B, T, leads).
-    """
+        The decorator.
 
-    def decorate(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        _METHODS[name] = Method(name, function, signed, tuple(uses))
+    Raises
+    ------
+    UsageError
+        Another module has registered the name, or `uses` names no setting.
+    """
+    known = [field.name for field in fields(Settings)]
+    for setting in uses:
+        if setting not in known:
+            raise UsageError(f"method '{name}' uses unknown setting '{setting}': {nearest(setting, known)}")
+
+    def decorate(function: Attribution) -> Attribution:
+        shown = title or TITLES.get(name, name)
+        method = Method(name, function, shown, signed, tuple(uses), promised, sums, native)
+        METHODS.register(name, method, module=function.__module__)
         return function
 
     return decorate
 
 
 def list_methods() -> list[str]:
-    """Names that `explain` knows.
+    """Names of the attribution methods.
 
     Returns
     -------
     list of str
         Sorted names.
     """
-    return sorted(_METHODS)
+    return METHODS.names()
 
 
 def get_method(name: str) -> Method:
@@ -176,9 +244,7 @@ def get_method(name: str) -> Method:
     UsageError
         Unknown method; the message names the nearest valid one.
     """
-    if name not in _METHODS:
-        raise UsageError(f"unknown attribution method '{name}': {nearest(name, list_methods())}")
-    return _METHODS[name]
+    return METHODS.get(name)
 
 
 def explain(
@@ -193,7 +259,7 @@ def explain(
     name : str
         One of `list_methods()`.
     x : array_like, shape (B, T, leads)
-        Standardised signals (``classifier.standardize``); read only.
+        Standardized signals (``classifier.standardize``); read only.
     targets : array_like of int, shape (B,)
         Index of the explained class of each window.
     settings : Settings, optional
@@ -229,7 +295,7 @@ def explain(
         part = slice(start, start + settings.batch_size)
         rows = x[part].copy()  # a method that writes into its input must not reach the caller's array
         part_settings = replace(settings, seeds=seeds[part])
-        with classifier.exact_arithmetic():
+        with contextlib.nullcontext() if method.native else classifier.exact_arithmetic():
             maps_here = method.function(classifier, rows, targets[part].astype(np.int64), part_settings)
         values = np.asarray(maps_here)
         if values.shape != rows.shape:

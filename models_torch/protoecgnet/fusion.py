@@ -112,6 +112,11 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
         pairs = [network.scores(signals) for network in self.branch_models]
         return torch.cat([s for s, _ in pairs], dim=1), torch.cat([w for _, w in pairs], dim=1)
 
+    def window_samples(self, windows: Tensor) -> Tensor:
+        """Samples that the best windows of all prototypes stand for: (B, P) -> (B, P, 2)."""
+        parts = zip(self.branch_models, windows.split(self.prototypes, dim=1), strict=True)
+        return torch.cat([network.window_samples(part) for network, part in parts], dim=1)
+
     def standardised(self, scores: Tensor) -> Tensor:
         """Scores in units of their spread over the training records: (B, P) -> (B, P)."""
         return (scores - self.centre) / self.spread

@@ -227,6 +227,11 @@ class ProtoECGNet(PrototypeClassifier):
         start = window * stride - stride // 2  # a column looks at the samples around column * stride
         return max(0, start), min(start + length * stride, self.samples)
 
+    def window_samples(self, windows: Tensor) -> Tensor:
+        """`window_span` of many windows: (B, P) -> (B, P, 2)."""
+        spans = [self.window_span(window) for window in range(self.windows)]
+        return torch.tensor(spans, device=windows.device)[windows]
+
     def window_receptive_field(self, window: int) -> tuple[int, int]:
         """First sample of the record that can influence a window, and the one after the last."""
         if self.windows == 1:

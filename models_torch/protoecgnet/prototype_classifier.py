@@ -10,12 +10,14 @@ from torch import Tensor, nn
 class PrototypeClassifier(nn.Module):
     """Scores of prototypes and a linear layer over them: ``logit = bias + sum of weight x score``.
 
-    A subclass has the linear layer, ``head``, and the method ``scores``, which turns signals into scores and
-    best windows, (B, P) each.
+    A subclass has the linear layer, ``head``, the method ``scores``, which turns signals into scores and best
+    windows, (B, P) each, and ``window_samples``, which turns these windows into the samples that they stand
+    for, the first one and the one after the last, (B, P, 2).
     """
 
     head: nn.Linear
     scores: Callable[[Tensor], tuple[Tensor, Tensor]]
+    window_samples: Callable[[Tensor], Tensor]
 
     def standardised(self, scores: Tensor) -> Tensor:
         """Scores as the linear layer takes them; the fusion brings those of its branches to one scale.

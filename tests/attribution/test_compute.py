@@ -38,13 +38,30 @@ def test_compute_all_methods_and_reasons_for_the_others(study, tmp_path, capsys)
     compute_small(study, "--attr_method", "all", "--limit", 4, "--result_dir", tmp_path / "r")
     output = capsys.readouterr().out
     result = open_workspace(tmp_path / "r")
-    assert set(result.methods()) == set(list_methods()) - {"attention"}
+    assert set(result.methods()) == set(list_methods()) - {"attention", "prototypes"}
     assert "attention was left out" in output and "attention" in result.args["not_possible"]
     assert "s each" in output and f"wrote {tmp_path / 'r'}" in output
     for name in result.methods():
         maps = result.maps(name)
         assert maps.shape == (4, 200, 1) and np.isfinite(maps).all()
         assert maps.any() or name == "lime", name  # its lasso may find nothing worth a coefficient
+
+
+def test_method_of_a_plugin_is_computed_like_ours(study, tmp_path):
+    plugin = tmp_path / "toy_method.py"
+    plugin.write_text(
+        "from explain import register_method\n"
+        "@register_method('toy_gain', 'Toy gain', uses=('seed',))\n"
+        "def toy_gain(classifier, x, targets, settings):\n"
+        "    return x * (1 + targets[:, None, None])\n"
+    )
+    words = ["--plugins", plugin, "--attr_method", "toy_gain", "--limit", 2, "--result_dir", tmp_path / "r"]
+    process = run_module("attribution.compute", *compute_words(study, *words))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    result = open_workspace(tmp_path / "r")
+    x = result.model.standardize(load_windows(result.args["dataset_path"]).signals[result.rows])
+    np.testing.assert_allclose(result.maps("toy_gain"), 2 * x, rtol=1e-6)
 
 
 def test_selection_of_recognized_abnormal_test_windows(whole):

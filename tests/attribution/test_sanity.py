@@ -20,7 +20,7 @@ from attribution.sanity.checks import Subject
 from attribution.sanity.randomization import layer_groups, randomized
 from explain.engine.classifier import load_classifier
 from explain.methods import Settings, explain, register_method
-from explain.methods.registry import _METHODS
+from explain.methods.registry import METHODS
 from models_torch import create_model
 from tests.helpers.attribution_waves import SAMPLES, STAGES, beats, small_resnet, trained_checkpoint
 from utils.errors import DataError, TwelveLeadError
@@ -198,7 +198,7 @@ def classifier(checkpoints):
 
 
 @pytest.fixture
-def invented(monkeypatch):
+def invented():
     """Methods that exist only here."""
 
     def edges(classifier, x, targets, settings):
@@ -211,11 +211,10 @@ def invented(monkeypatch):
         return x + x.std() * np.stack(noise)
 
     for name, function, uses in (("edges", edges, ()), ("shaky", shaky, ("seed",))):
-        monkeypatch.delitem(_METHODS, name, raising=False)
         register_method(name, uses=uses)(function)
     yield
     for name in ("edges", "shaky"):
-        _METHODS.pop(name)
+        METHODS.remove(name)
 
 
 def subject(classifier, method, count=6, **settings):

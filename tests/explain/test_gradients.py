@@ -13,7 +13,7 @@ from torch import nn
 from explain.methods import CannotExplain, Settings, explain, get_method, list_methods, register_method
 from explain.methods.gradcam import coarse_maps
 from explain.methods.gradients import input_gradients
-from explain.methods.registry import _METHODS
+from explain.methods.registry import METHODS
 from tests.helpers.attribution_golden import arrays, classifier, full_model, narrow_model, ours
 from tests.helpers.attribution_models import small_classifier, small_signals
 from utils.errors import DataError, TwelveLeadError, UsageError
@@ -233,9 +233,17 @@ def test_no_window_gives_no_map():
     assert maps.shape == (0, 160, 3)
 
 
-def test_a_method_that_gives_no_map_is_caught(monkeypatch):
+@pytest.fixture
+def registry():
+    """The methods; what a test adds is taken back."""
+    before = METHODS.names()
+    yield METHODS
+    for name in set(METHODS.names()) - set(before):
+        METHODS.remove(name)
+
+
+def test_a_method_that_gives_no_map_is_caught(registry):
     for name, values in (("short", np.zeros((3, 5, 3))), ("broken", np.full((3, 160, 3), np.nan))):
-        monkeypatch.setitem(_METHODS, name, None)  # is taken back afterwards
         register_method(name)(lambda *_, values=values: values)
     x, targets = small_signals(), np.array([0, 1, 2])
     with pytest.raises(TwelveLeadError, match=r"short gave maps of shape \(3, 5, 3\)"):
@@ -244,19 +252,18 @@ def test_a_method_that_gives_no_map_is_caught(monkeypatch):
         explain(CLASSIFIER, "broken", x, targets, Settings(seeds=np.array([40, 41, 42])))
 
 
-def test_a_method_cannot_change_the_callers_signals(monkeypatch):
+def test_a_method_cannot_change_the_callers_signals(registry):
     def greedy(classifier, x, targets, settings):
         x += 1
         return x
 
-    monkeypatch.setitem(_METHODS, "greedy", None)
     register_method("greedy")(greedy)
     x = small_signals()
     explain(CLASSIFIER, "greedy", x, np.array([0, 1, 2]))
     np.testing.assert_array_equal(x, small_signals())
 
 
-def test_the_register():
+def test_methods_are_registered_with_what_is_known_of_them():
     assert {"saliency", "gradcam", "attention", "random_baseline"} <= set(list_methods())
     assert get_method("attention").signed is False and get_method("gradcam").signed
     assert get_method("integrated_gradients").uses == ("ig_steps",)

@@ -35,6 +35,7 @@ KERAS["imle_net on crops"] = ModelCase({**KERAS["imle_net"].options, "samples": 
 # what these methods need, and which of the small models have it
 CANNOT = {
     "attention": {*TORCH, *KERAS} - {"imle_net", "imle_net on crops"},
+    "prototypes": {*TORCH, *KERAS} - {"protoecgnet", "protoecgnet rhythm", "protoecgnet_fusion"},
     **{
         name: set()
         for name in ("saliency", "input_gradient", "integrated_gradients", "guided_backprop", "gradcam")
