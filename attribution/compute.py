@@ -31,7 +31,7 @@ from attribution.engine.workspace import (
 )
 from explain.engine.classifier import Classifier, load_classifier
 from explain.engine.fast import speed_up
-from explain.methods import CannotExplain, explain, get_method, list_methods
+from explain.methods import CannotExplain, completeness, explain, get_method, list_methods
 from preprocessing.windows import Windows, load_windows
 from utils.config import Options, option, parse
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
@@ -39,6 +39,7 @@ from utils.files import write_json, write_npz
 from utils.provenance import command, git_commit, versions
 
 _CHUNK = 8  # windows explained together; where each needs hundreds of forward passes: one
+_CHECKED = 64  # windows whose maps are checked to add up
 _PASSES_EACH = {"n_samples", "n_baselines", "ig_steps"}
 _COMPARED = ("dataset", "fingerprint", "model", "model_fingerprint")
 _COMPARED += ("prob_threshold", "target_label", "limit", "reference")
@@ -251,6 +252,7 @@ def main(args: Sequence[str] | None = None) -> None:
             continue
         each = done["seconds"] / done["windows"]
         lines.append(f"{name:22s} {done['windows']:6d} windows  {each:9.3f} s each  {done['path']}")
+        lines += _completeness(workspace, name)
     if refused:
         record = read_record(workspace.folder)
         write_json(
@@ -262,6 +264,16 @@ def main(args: Sequence[str] | None = None) -> None:
     if not workspace.methods():
         raise TwelveLeadError("none of these methods applies to this model; see the reasons above")
     print(f"wrote {workspace.folder} ({RECORD}, {SELECTION}, maps)")
+
+
+def _completeness(workspace: Workspace, name: str) -> list[str]:
+    """A line on how far maps are from the sum that their method promises, read off evenly spread windows."""
+    count = len(workspace.rows)
+    places = np.unique(np.linspace(0, count - 1, min(count, _CHECKED)).astype(int))
+    rows, targets = workspace.rows[places], workspace.targets[places]
+    maps, settings = workspace.maps(name)[places], workspace.settings(rows)
+    result = completeness(workspace.model, name, workspace.signals(rows), targets, maps, settings)
+    return [f"{'':22s} {result}, in {len(places)} windows"] if result else []
 
 
 def _print_selection(workspace: Workspace) -> None:

@@ -28,7 +28,7 @@ from attribution.report.rating import BlindMap, rating_facts, shuffled
 from attribution.report.tables import study_markdown
 from attribution.sanity.files import cascade_similarity, flag
 from attribution.scores.summary import COLUMNS, read_scores
-from explain.names import RANDOM, TITLES, metric
+from explain.names import RANDOM, method_title, metric
 from utils.config import Options, option, parse
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError
@@ -112,10 +112,10 @@ def read_sources(study: Study) -> tuple[list[dict[str, Any]], list[str]]:
         if not args:
             notes.append(f"{folder} has no {RECORD}: the settings of its maps are unknown.")
         for method, reason in args.get("not_possible", {}).items():
-            notes.append(f"{TITLES.get(method, method)} cannot explain this model: {reason}")
+            notes.append(f"{method_title(method)} cannot explain this model: {reason}")
     for method, scores in study.scores.groupby("method", sort=False):
         if method != RANDOM and (warning := flag(cascade_similarity(scores))):
-            notes.append(f"{TITLES.get(method, method)}: {warning}.")
+            notes.append(f"{method_title(method)}: {warning}.")
     return sources, list(dict.fromkeys(notes))
 
 

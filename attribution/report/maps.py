@@ -13,7 +13,7 @@ from attribution.report.analysis import Study
 from attribution.report.figures import png
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from attribution.report.rating import BlindMap
-from explain.names import RANDOM, TITLES
+from explain.names import RANDOM, TITLES, method_title
 from utils.ecg import LEADS, display_name
 from utils.files import slug
 
@@ -66,7 +66,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
         figure = draw_methods(
             windows.signals[row][:, lead],
             windows.sampling_rate,
-            {TITLES.get(n, n): values[:, lead] for n, values in maps.items()},
+            {method_title(n): values[:, lead] for n, values in maps.items()},
             f"{name}, lead {_lead_name(windows.leads[lead])}",
             f"{prediction} Signed maps of its logit.{note}",
             None if mask is None else mask[:, lead],
@@ -83,13 +83,13 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
                 windows.signals[row],
                 windows.sampling_rate,
                 maps[best],
-                f"{name}: {TITLES.get(best, best)}",
+                f"{name}: {method_title(best)}",
                 prediction,
                 mask,
                 ground_truth_name,
                 int(windows.starts[row]),
             )
-            words = f"{name}: 12 leads with the map of {TITLES.get(best, best)} for {class_name}"
+            words = f"{name}: 12 leads with the map of {method_title(best)} for {class_name}"
             yield Picture(slug(f"{stem}_{best}"), png(figure), words)
 
 
@@ -156,7 +156,7 @@ def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str
         & (s["sign"] == "signed")
     ].dropna(subset=["score"])
     scores = zip(lines["method"], lines["score"], strict=True)
-    return {TITLES.get(name, name): f"AUC {score:.2f}" for name, score in scores}
+    return {method_title(name): f"AUC {score:.2f}" for name, score in scores}
 
 
 def _best_method(study: Study, methods: list[str]) -> str:

@@ -16,13 +16,11 @@ from attribution.sanity.files import Column
 from attribution.sanity.randomization import Group, randomized
 from explain.engine.classifier import Classifier
 from explain.engine.fast import speed_up
-from explain.methods import Settings, explain, get_method
-from explain.methods.deep_lift import _draw
+from explain.methods import Settings, completeness, explain, get_method
 from utils.errors import DataError, TwelveLeadError
 
 Progress = Callable[[Iterable], Iterable]
 Keep = Callable[[str, Callable[[], Arrays]], Arrays]  # gives an item under its name, made where it is missing
-_SMALLEST = 1e-3  # smallest magnitude that an error is relative to
 _REPRODUCED = 0.99  # rank correlation of maps that are equal except for rounding
 
 
@@ -132,56 +130,9 @@ def seed_columns(
     return columns
 
 
-def _baseline_zero(subject: Subject) -> np.ndarray:
-    """f(x) - f(0): zero is the mean, for standardized windows."""
-    return _explained(subject, subject.x) - _explained(subject, np.zeros_like(subject.x))
-
-
-def _baseline_drawn(subject: Subject) -> np.ndarray:
-    """f(x) less the mean of f over the baselines that deep_shap drew for the window."""
-    settings, shape = subject.settings, subject.x.shape[1:]
-    means = []
-    for row in range(len(subject.x)):
-        logits = subject.classifier.logits(_draw(settings, row, shape), settings.batch_size)
-        means.append(logits[:, subject.targets[row]].mean(dtype=np.float64))
-    return _explained(subject, subject.x) - np.array(means)
-
-
-def _no_baseline(subject: Subject) -> np.ndarray:
-    """f(x) itself."""
-    return _explained(subject, subject.x)
-
-
-def _explained(subject: Subject, x: np.ndarray) -> np.ndarray:
-    """Logit of each window's target."""
-    logits = subject.classifier.logits(x, subject.settings.batch_size).astype(np.float64)
-    return np.take_along_axis(logits, subject.targets[:, None], axis=1)[:, 0]
-
-
-PROMISES = {
-    "integrated_gradients": _baseline_zero,
-    "deep_lift": _baseline_zero,
-    "deep_shap": _baseline_drawn,
-    "kernel_shap": _baseline_zero,
-    "lrp": _no_baseline,
-}
-
-
 def completeness_columns(subject: Subject) -> list[Column]:
-    """Relative error of a map's sum against the value that its method promises.
-
-    ``|sum - promise| / max(|promise|, 0.001)``, where f is the target's logit and the promise is f(x) - f(0)
-    for integrated_gradients, deep_lift and kernel_shap (zero is the mean voltage of standardized windows);
-    f(x) less the mean of f over the baselines that were drawn for the window for deep_shap; f(x) for lrp.
-    The sum of kernel_shap is that of its segments' coefficients.
-    """
-    if subject.method not in PROMISES:
-        return []
-    promise = PROMISES[subject.method](subject)
-    maps = subject.maps
-    if subject.method == "kernel_shap":  # a map repeats each coefficient over its segment: take it once
-        settings, rate = subject.settings, subject.classifier.sampling_rate
-        maps = maps[:, :: settings.segment_samples or max(1, round(settings.segment_ms * rate / 1000))]
-    sums = maps.sum(axis=(1, 2), dtype=np.float64)
-    error = np.abs(sums - promise) / np.maximum(np.abs(promise), _SMALLEST)
-    return [Column("completeness_error", "signed", error)]
+    """Relative error of a map's sum, see `explain.methods.Completeness`; none where no sum is promised."""
+    result = completeness(
+        subject.classifier, subject.method, subject.x, subject.targets, subject.maps, subject.settings
+    )
+    return [Column("completeness_error", "signed", result.errors)] if result else []

@@ -40,6 +40,7 @@ def test_compute_all_methods_and_reasons_for_the_others(study, tmp_path, capsys)
     result = open_workspace(tmp_path / "r")
     assert set(result.methods()) == set(list_methods()) - {"attention", "prototypes"}
     assert "attention was left out" in output and "attention" in result.args["not_possible"]
+    assert output.count("completeness error: median") == 5  # of 4 windows each
     assert "s each" in output and f"wrote {tmp_path / 'r'}" in output
     for name in result.methods():
         maps = result.maps(name)
