@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from attribution.sources.any_database import build_any
 from attribution.sources.holter import build_holter
 from attribution.sources.icentia11k import build_icentia11k
 from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
-from attribution.sources.records import build_records
 from attribution.sources.synthetic import build_synthetic
 from databases import list_databases, open_database
 from preprocessing.splits import check_patients
@@ -40,7 +40,7 @@ BUILDERS = {
     "synthetic": Builder(build_synthetic, ("task", "sampling_rate", "cache_dir")),
     "ludb": Builder(build_ludb, ("sampling_rate",)),
 }
-ANY_OTHER = Builder(build_records, ("task", "sampling_rate", "cache_dir"))
+ANY_OTHER = Builder(build_any, ("task", "sampling_rate", "cache_dir"))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from preprocessing.windows import Windows
 from utils.errors import UsageError
 
 
-def build_records(database: Database, options: BuildOptions) -> Windows:
+def build_any(database: Database, options: BuildOptions) -> Windows:
     """Take the records of the task, with the splits of the database."""
     if options.reference:
         raise UsageError(f"the study has no {database.name}: leave out --reference")
