@@ -19,7 +19,7 @@ from attribution.sources.options import BuildOptions
 from attribution.sources.ptbxl import build_ptbxl
 from attribution.sources.synthetic import build_synthetic
 from databases import list_databases, open_database
-from preprocessing.splits import check_patients
+from preprocessing.splits import check_patients, fold_names, resplit
 from preprocessing.windows import Windows, save_windows
 from utils.config import check_values, option, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
@@ -63,7 +63,11 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
         if name not in builder.options and getattr(options, name) != getattr(defaults, name):
             others = ", ".join(other for other in BUILDERS if name in BUILDERS[other].options)
             raise UsageError(f"--{name} does not apply to {dataset}, only to {others}: leave it out")
+    if options.reference and options.split == "kfold":
+        raise UsageError("--reference means the split of the published study: leave out --split kfold")
     windows = builder.build(open_database(dataset, data_dir), options)
+    if options.split == "kfold" and windows.split_names != fold_names(options.folds, options.fold):
+        windows = resplit(windows, options.folds, options.fold)
     check_patients(windows)
     return windows
 

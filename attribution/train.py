@@ -18,6 +18,8 @@ import models_torch
 from databases import list_databases
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import Dataset
+from preprocessing.options import FoldOptions
+from preprocessing.splits import SPLIT_NAMES, follow_split
 from preprocessing.windows import load_windows
 from training.config import ModelOptions, OptimizerOptions, RunOptions, TrainOptions, check_run, parse_config
 from training.loops.processes import together
@@ -51,7 +53,7 @@ class WindowOptions(Options):
 
 
 @dataclass
-class StudyConfig(TrainOptions, WindowOptions):
+class StudyConfig(TrainOptions, FoldOptions, WindowOptions):
     """A run of the attribution study; ``python -m attribution.train --help`` prints the fields."""
 
     model: str = option_like(ModelOptions, "model", "resnet18", values={"resnet18_7": "resnet18"})
@@ -84,15 +86,17 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     path = config.dataset_path or f"data/attribution/{config.dataset}.npz"
     if config.dataset not in list_databases() and not Path(path).exists():
         raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, list_databases())}")
-    run = config.run or f"{config.dataset}_{config.model}_seed{config.seed}"
+    fold = f"_fold{config.fold}" * (config.split == "kfold")
+    run = config.run or f"{config.dataset}_{config.model}{fold}_seed{config.seed}"
     return check_run(dataclasses.replace(config, dataset_path=path, run=run), models)
 
 
 def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None) -> TrainingData:
-    """Load windows and fit their standardiser."""
+    """Load windows and fit their standardizer."""
     windows = load_windows(config.dataset_path)
     if windows.name != config.dataset:
         raise DataError(f"{config.dataset_path} holds '{windows.name}', not --dataset {config.dataset}")
+    windows = follow_split(windows, config.to_json())
     samples = windows.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the windows ({samples} samples)")
@@ -118,8 +122,9 @@ def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None)
 def _splits(windows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """Training and validation windows."""
     if (windows.splits == "val").any():
-        names = {split: f"{word} patients" for split, word in _WORDS.items()}
-        windows = dataclasses.replace(windows, split_names=names)
+        if windows.split_names == SPLIT_NAMES:
+            names = {split: f"{word} patients" for split, word in _WORDS.items()}
+            windows = dataclasses.replace(windows, split_names=names)
         return windows.split("train"), windows.split("val")
     # The study has no validation split and its "validation" figures are those of the test set. Here a part of
     # the training windows stands in, which chooses nothing: the last epoch is kept.

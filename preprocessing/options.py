@@ -9,6 +9,7 @@ from typing import Any
 from databases import list_databases
 from preprocessing.dataset import Dataset
 from preprocessing.loading import load_dataset
+from preprocessing.splits import LEAST_FOLDS
 from preprocessing.targets import list_targets
 from utils.config import Options, option
 
@@ -17,7 +18,22 @@ _PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fol
 
 
 @dataclass
-class DatasetOptions(Options):
+class FoldOptions(Options):
+    """How a dataset is split."""
+
+    split: str = option(
+        "official",
+        "official splits of the database, or k-fold: folds of patients, stratified by label",
+        choices=("official", "kfold"),
+        group="data",
+        searchable=False,
+    )
+    folds: int = option(5, "folds of --split kfold", group="data", min=LEAST_FOLDS, searchable=False)
+    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
+
+
+@dataclass
+class DatasetOptions(FoldOptions):
     """Which records and targets of a database are loaded, and how they are split."""
 
     database: str = option(
@@ -43,15 +59,6 @@ class DatasetOptions(Options):
         group="data",
         searchable=False,
     )
-    split: str = option(
-        "official",
-        "official splits of the database, or k-fold: folds of patients, stratified by label",
-        choices=("official", "kfold"),
-        group="data",
-        searchable=False,
-    )
-    folds: int = option(5, "folds of --split kfold", group="data", min=3, searchable=False)
-    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
     sampling_rate: int = option(100, "Hz (0: that of the recordings)", group="data", min=0)
     seconds: float = option(
         0.0,

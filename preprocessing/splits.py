@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,20 +94,25 @@ def kfold(patients: np.ndarray, targets: np.ndarray, folds: int, fold: int, seed
     sizes = np.bincount(codes)
     labels = np.zeros((len(names), targets.shape[1]), dtype=np.int64)
     np.add.at(labels, codes, np.asarray(targets) > 0)
-    assigned = _stratify(labels, sizes, folds, np.random.default_rng(seed))[codes]
+    assigned = _stratify(labels, sizes, folds, _shuffled(names, seed))[codes]
     return np.select([assigned == fold - 1, assigned == fold % folds], ["test", "val"], "train")
 
 
-def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """Fold of each group.
+def _shuffled(patients: np.ndarray, seed: int) -> np.ndarray:
+    """Rows of the patients in an order that is the same for numbers and for text."""
+    keys = [hashlib.sha256(f"{seed}/{patient}".encode()).digest() for patient in patients.tolist()]
+    return np.array(sorted(range(len(keys)), key=keys.__getitem__))
 
-    Shapes: labels (G, C) records of each group with each label, sizes (G,) -> (G,).
+
+def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, order: np.ndarray) -> np.ndarray:
+    """Fold of each group; of groups with equal labels the first in `order` comes first.
+
+    Shapes: labels (G, C) records of each group with each label, sizes (G,), order (G,) -> (G,).
     """
     assigned = np.full(len(sizes), -1)
     groups = np.zeros(folds, dtype=np.int64)
     lacking = np.tile(labels.sum(axis=0) / folds, (folds, 1))  # records of each label
     room = np.full(folds, sizes.sum() / folds)
-    order = rng.permutation(len(sizes))
 
     def assign(group: int, need: np.ndarray) -> None:
         free = np.flatnonzero(groups == 0)
@@ -131,13 +137,27 @@ def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, rng: np.random.
     return assigned
 
 
+def fold_names(folds: int, fold: int) -> dict[str, str]:
+    """Names of the splits of k-fold."""
+    rest = f"the other {folds - 2} folds" if folds > LEAST_FOLDS else "the other fold"
+    return {"train": rest, "val": f"fold {fold % folds + 1} of {folds}", "test": f"fold {fold} of {folds}"}
+
+
 def resplit(dataset: Dataset, folds: int, fold: int) -> Dataset:
     """Replace the splits of a dataset by k-fold ones."""
     splits = kfold(dataset.patients, strata(dataset), folds, fold)
-    rest = f"the other {folds - 2} folds" if folds > LEAST_FOLDS else "the other fold"
-    names = {"train": rest, "val": f"fold {fold % folds + 1} of {folds}", "test": f"fold {fold} of {folds}"}
     settings = {key: value for key, value in dataset.settings.items() if key != "reference"}
-    return replace(dataset, splits=splits, split_names=names, selection="val", settings=settings)
+    return replace(
+        dataset, splits=splits, split_names=fold_names(folds, fold), selection="val", settings=settings
+    )
+
+
+def follow_split(windows: Dataset, settings: Mapping[str, Any]) -> Dataset:
+    """Windows with the splits of a run: those of their file, unless its settings say ``split: kfold``."""
+    if settings.get("split") != "kfold":
+        return windows
+    folds, fold = settings["folds"], settings["fold"]
+    return windows if windows.split_names == fold_names(folds, fold) else resplit(windows, folds, fold)
 
 
 def strata(dataset: Dataset) -> np.ndarray:

@@ -19,7 +19,8 @@ def build_any(database: Database, options: BuildOptions) -> Windows:
         targets = ", ".join(list_targets(database.name)) or "none is registered"
         raise UsageError(f"--task must name a target set of {database.name}: {targets}")
     rate = options.sampling_rate
-    dataset = load_dataset(database.name, database.root, options.task, rate, cache_dir=options.cache_dir)
+    how = {"cache_dir": options.cache_dir, **options.splitting}
+    dataset = load_dataset(database.name, database.root, options.task, rate, **how)
     if dataset.kind not in CLASS_KINDS:
         raise UsageError(f"--task {options.task}: maps explain classes, not targets of kind {dataset.kind}")
     settings = {"reference": False, "limit": options.limit, "version": dataset.version, "task": options.task}

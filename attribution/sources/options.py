@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from utils.config import Options, option
+from preprocessing.options import FoldOptions
+from utils.config import option
 
 
 @dataclass
-class BuildOptions(Options):
+class BuildOptions(FoldOptions):
     """Options of the windows; `attribution.build` says which apply to a database."""
 
     reference: bool = option(
@@ -33,6 +35,11 @@ class BuildOptions(Options):
     cache_dir: str | None = option(
         None, "ptbxl, synthetic: where the cache of recordings goes", scope="machine"
     )
+
+    @property
+    def splitting(self) -> dict[str, Any]:
+        """How `load_dataset` is to split the records."""
+        return {"split": self.split, "folds": self.folds, "fold": self.fold}
 
 
 def spread(count: int, limit: int | None) -> np.ndarray:

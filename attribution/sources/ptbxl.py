@@ -67,6 +67,7 @@ def build_ptbxl(database: Ptbxl, options: BuildOptions) -> Windows:
         options.sampling_rate or (500 if options.reference else 100),
         cache_dir=options.cache_dir,
         on_missing="drop" if options.partial else "error",
+        **options.splitting,
     )
     settings = {"reference": options.reference, "limit": options.limit, "version": dataset.version}
     if options.reference:

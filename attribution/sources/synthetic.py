@@ -32,7 +32,7 @@ def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
             f"{root} was written without {rate} Hz: "
             "write one with `python -m databases.synthetic --rates 100 500`, or change --sampling_rate"
         )
-    dataset = load_ptbxl(root, TASK, rate, cache_dir=options.cache_dir)
+    dataset = load_ptbxl(root, TASK, rate, cache_dir=options.cache_dir, **options.splitting)
     row_of = {ecg_id: row for row, ecg_id in enumerate(ecg_ids.tolist())}
     dataset = limited(dataset, options.limit)
     absent = [ecg_id for ecg_id in dataset.ids.tolist() if ecg_id not in row_of]

@@ -17,7 +17,7 @@ from attribution.sources.ptbxl import CINC_TARGETS
 from databases import Database, Recording, register_database
 from databases import registry as databases_registry
 from databases.synthetic import load_ground_truth, write_dataset
-from preprocessing import register_targets
+from preprocessing import load_ptbxl, register_targets
 from preprocessing.targets import Targets
 from preprocessing.targets import registry as target_registry
 from preprocessing.windows import load_windows, save_windows
@@ -81,6 +81,25 @@ def test_icentia_limit_counts_patients(tmp_path):
 
 
 # --- records of 12 leads ---------------------------------------------------------------------------------
+
+
+def test_kfold_of_windows_is_that_of_the_records(tmp_path):
+    folder = write_small_ptbxl(tmp_path / "ptbxl")
+    how = {"split": "kfold", "folds": 4, "fold": 3}
+    windows = build("ptbxl", folder, BuildOptions(limit=30, **how))
+    assert windows.split_names["test"] == "fold 3 of 4" and len(windows) == 30
+    dataset = load_ptbxl(folder, **how)
+    split_of = dict(zip(dataset.ids.tolist(), dataset.splits.tolist(), strict=True))
+    assert [split_of[int(record)] for record in windows.records] == windows.splits.tolist()
+    save_windows(windows, tmp_path / "w.npz")
+    again = load_windows(tmp_path / "w.npz")
+    assert again.split_names == windows.split_names and again.fingerprint == windows.fingerprint
+    holter = write_icentia(tmp_path / "holter")
+    windows = build("icentia11k", holter, BuildOptions(windows_per_patient=2, split="kfold", folds=3))
+    assert windows.split_names["train"] == "the other fold"
+    assert {len(set(windows.splits[windows.patients == p])) for p in set(windows.patients)} == {1}
+    with pytest.raises(UsageError, match="leave out --split kfold"):
+        build("ptbxl", folder, BuildOptions(reference=True, **how))
 
 
 def test_ptbxl(tmp_path):

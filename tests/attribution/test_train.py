@@ -42,6 +42,16 @@ def test_a_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsy
     np.testing.assert_allclose(predictor.predict(3 * test.signals[:] - 2), probabilities, atol=1e-4)
 
 
+def test_kfold_trains_on_the_other_folds(path, tmp_path, capsys):
+    run(path, tmp_path, "--epochs", 1, "--split", "kfold", "--folds", 4, "--fold", 2)
+    said = capsys.readouterr().out
+    assert "the other 2 folds: 48 windows" in said and "fold 3 of 4: 24 windows" in said
+    card = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_fold2_seed42")
+    assert card["chosen_on"].endswith(": fold 3 of 4")
+    with pytest.raises(UsageError, match="8 patients cannot be divided into 9 folds"):
+        run(path, tmp_path, "--split", "kfold", "--folds", 9)
+
+
 def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(path, tmp_path, monkeypatch):
     run(path, tmp_path, "--run", "one")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

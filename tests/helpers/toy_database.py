@@ -53,7 +53,7 @@ class ToyDatabase(Database):
 def signal_of(number: int, rate: float, seconds: float, leads: int, largest: float) -> np.ndarray:
     """A sine of 1, 2 or 3 Hz with another amplitude in each lead, float32 (T, leads)."""
     time = np.arange(round(rate * seconds)) / rate
-    wave = largest * np.sin(2 * np.pi * (1 + number % 3) * time)
+    wave = largest * (1 - number / 1000) * np.sin(2 * np.pi * (1 + number % 3) * time)
     return np.stack([wave * (lead + 1) / leads for lead in range(leads)], axis=1).astype(np.float32)
 
 
