@@ -13,8 +13,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import csv
-import io
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -25,7 +23,6 @@ from tqdm import tqdm
 from utils.config import Options, option, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError, run_cli
-from utils.files import write_text
 
 
 @dataclass
@@ -52,23 +49,17 @@ class InferenceOptions(Options):
     no_pictures: bool = option(False, "True: probabilities only (fast)")
 
 
-def _summary(rows: list[dict]) -> str:
-    text = io.StringIO()
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def main() -> int:
     """Read the flags, predict every recording and say what was written."""
     options = parse(InferenceOptions, description=__doc__)
+    import pandas as pd
+
     from explain.attention import explain_recording, predict_recording
     from preprocessing.recordings.external import find_recordings, prepare, read_recording
     from training import load_predictor
     from training.checkpoint import run_name
     from utils.files import write_json
+    from utils.tables import write_csv
 
     sources = find_recordings(options.dir)
     many = Path(options.dir).is_dir()
@@ -112,7 +103,7 @@ def main() -> int:
             write_settings(folder / "settings.yaml", options)
     if many:
         write_settings(results / "settings.yaml", options)
-        write_text(results / "predictions.csv", _summary(rows))
+        write_csv(results / "predictions.csv", pd.DataFrame(rows))
         print(f"{len(rows) - len(failures)} of {len(rows)} recordings predicted")
         print(f"wrote {results / 'predictions.csv'} and a folder for each of them")
         for failure in failures:

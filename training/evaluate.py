@@ -13,6 +13,7 @@ from training.predictor import Predictor
 from utils.bootstrap import bootstrap, paired_difference
 from utils.errors import DataError
 from utils.metrics import evaluate
+from utils.tables import csv_text
 
 FREQUENT = 5  # patients with a class, and without it, from which on it counts as frequent
 INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
@@ -133,7 +134,7 @@ def predictions_csv(dataset: Dataset, probabilities: np.ndarray, thresholds: np.
         columns[f"Label_{name}"] = dataset.labels[:, index]
         columns[f"Pred_{name}"] = (probabilities[:, index] >= thresholds[index]).astype(int)
         columns[f"Prob_{name}"] = probabilities[:, index].round(6)
-    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    return csv_text(pd.DataFrame(columns))
 
 
 def table(report: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.files import atomic_path
+from utils.files import write_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a cell that begins so is run as a formula
 
@@ -30,12 +30,16 @@ def unescape_cell(value: Any) -> Any:
     return value
 
 
-def write_csv(path: str | os.PathLike, table: pd.DataFrame, na_rep: str = "") -> Path:
-    """Write a table without its index, atomically; names and texts that look like formulas are escaped."""
+def csv_text(table: pd.DataFrame, na_rep: str = "") -> str:
+    """A table without its index as CSV; names and texts that look like formulas are escaped."""
     for name in table.select_dtypes(exclude="number").columns:
         escaped = {v: escape_cell(v) for v in table[name].unique() if escape_cell(v) is not v}
         if escaped:
             table = table.assign(**{str(name): table[name].map(lambda v, new=escaped: new.get(v, v))})
-    with atomic_path(path) as temporary:
-        table.rename(columns=escape_cell).to_csv(temporary, index=False, na_rep=na_rep, lineterminator="\n")
+    return table.rename(columns=escape_cell).to_csv(index=False, na_rep=na_rep, lineterminator="\n")
+
+
+def write_csv(path: str | os.PathLike, table: pd.DataFrame, na_rep: str = "") -> Path:
+    """Write what `csv_text` returns, atomically."""
+    write_text(path, csv_text(table, na_rep))
     return Path(path)

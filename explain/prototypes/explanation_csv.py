@@ -15,6 +15,7 @@ from explain.prototypes.contributions import Explanation
 from training.predictor import Predictor
 from training.protoecgnet.projected import branches_of, labels_of, prototype_list
 from utils.files import atomic_path
+from utils.tables import escape_cell
 
 # names the reference gives the branches in its columns, and in the entries of top_protos_by_class
 COLUMN_OF = {"rhythm": "1d", "morphology": "2d_partial", "global": "2d_global"}
@@ -59,7 +60,7 @@ class RowMaker:
     ) -> dict[str, Any]:
         """Make the row of one record."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-        row["ecg_id"] = ecg_id
+        row["ecg_id"] = escape_cell(ecg_id)
         place = self.predictor.classes.index
         row["fusion_predictions"] = json.dumps(
             {name: _rounded(explanation.probabilities[place(name)]) for name in explanation.predicted}

@@ -167,6 +167,15 @@ def test_a_folder_with_broken_records(out, tmp_path, capsys):
     assert "2 of 4 recordings predicted" in text.out and text.err.count("error: ") == 2
 
 
+def test_predictions_escape_file_names_that_look_like_formulas(out, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("=1+1", "plain"):
+        write_csv(tmp_path / "in" / f"{name}.csv", ecg() / 1000)
+    assert ask(out, tmp_path / "in", "--no_pictures", "--sampling_rate", 100, "--units", "mV") == 0
+    lines = (out / "results" / "ecgnet" / "predictions.csv").read_text().splitlines()
+    assert sorted(line.split(",")[0] for line in lines) == ["'=1+1", "plain", "record"]
+
+
 def test_two_files_of_one_name_keep_their_own_results(out, tmp_path):
     write_csv(tmp_path / "x.csv", ecg(seed=1) / 1000)
     write_record(tmp_path / "x", ecg(seed=2), 100)
