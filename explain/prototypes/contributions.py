@@ -1,8 +1,8 @@
-"""Why ProtoECGNet gave its answer: the prototypes that made up each logit, and where they were found.
+"""The contribution of each prototype to each logit of a ProtoECGNet, and the windows it was found in.
 
-A logit is ``bias + sum over the prototypes of weight x similarity`` (in a fusion, of the similarity in units
-of its spread over the training records), so nothing has to be estimated: the terms are listed, the largest
-first, and checked to add up.
+A logit is ``bias + sum over the prototypes of weight x similarity`` (in a fusion the similarity is
+standardized over the training records), so that the decomposition is exact: the terms are sorted by size and
+checked to add up.
 """
 
 from __future__ import annotations
@@ -26,17 +26,16 @@ TOLERANCE = 1e-4
 class Evidence:
     """One prototype's share of one logit.
 
-    ``prototype``: its number in the model and in the card's list.
+    ``prototype``: number in the model and in the list of the card.
     ``branch``: ``rhythm``, ``morphology`` or ``global``.
-    ``classes``: classes it is a prototype of.
-    ``similarity``: between the prototype and the record: the score that the classifier uses.
-    ``standardised``: what the weight multiplies: in a fusion (similarity - centre) / spread, else
-        the similarity.
-    ``weight``: from the prototype to the explained class.
+    ``classes``: classes of the prototype.
+    ``similarity``: of the prototype and the record: the score that the classifier uses.
+    ``standardized``: factor of the weight: in a fusion (similarity - mean) / standard deviation over the
+        training records, else the similarity.
+    ``weight``: of the prototype for the explained class.
     ``window``: the most similar window of the explained record.
     ``start_ms, end_ms``: where that window lies in the explained record.
-    ``receptive_field_ms``: first and last moment of the explained record that can influence the
-        window.
+    ``receptive_field_ms``: part of the explained record that can influence the window.
     ``source``: the card's entry: training record, window, true labels.
     """
 
@@ -45,7 +44,7 @@ class Evidence:
     classes: tuple[str, ...]
     kind: str
     similarity: float
-    standardised: float
+    standardized: float
     weight: float
     contribution: float
     window: int
@@ -57,11 +56,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ClassExplanation:
-    """One logit taken apart: ``bias + sum of the evidence + rest = logit``.
+    """One logit, decomposed: ``bias + sum of the evidence + rest = logit``.
 
     ``bias``: 0 where the classifier has none.
-    ``threshold``: from which the class counts as predicted.
-    ``evidence``: the largest contributions, the largest first.
+    ``threshold``: lowest probability of a predicted class.
+    ``evidence``: the largest contributions, sorted.
     ``rest``: sum of the contributions of all other prototypes.
     ``contributions`` (P,): all of them.
     """
@@ -79,10 +78,10 @@ class ClassExplanation:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a record got its answer.
+    """Explanation of the prediction for one record.
 
     ``probabilities`` (C,): of all classes.
-    ``predicted``: classes that reach their threshold, whether explained or not.
+    ``predicted``: classes that reach their threshold, also those not explained.
     ``similarities`` (P,): of all prototypes.
     ``windows`` (P,): the most similar window of each prototype.
     ``classes``: the explained classes, the most probable first.
@@ -125,14 +124,14 @@ def explain_records(
     classes: str | Sequence[str] = "predicted",
     batch_size: int = 32,
 ) -> list[Explanation]:
-    """Take the logits of records apart into the contributions of prototypes.
+    """Decompose the logits of records into the contributions of prototypes.
 
     Shapes: signals_mv (N, T, leads).
     """
-    listed, places = prototype_list(predictor), _Places(predictor)
+    prototypes, places = prototype_list(predictor), _Places(predictor)
     if top < 1:
         raise UsageError(f"at least one prototype must be listed, not {top}")
-    wanted = None if classes == "predicted" else _columns(predictor, classes)
+    fixed = None if classes == "predicted" else _columns(predictor, classes)
     weight, bias = _classifier(predictor.model)
     explanations = []
     for first in range(0, len(signals_mv), batch_size):
@@ -140,26 +139,26 @@ def explain_records(
         scores, windows, inputs, logits, probabilities = _forward(predictor, batch)
         positive = _positive(predictor, probabilities)
         for row in range(len(batch)):
-            chosen = wanted
-            if chosen is None:
-                chosen = np.flatnonzero(positive[row]).tolist() or [int(probabilities[row].argmax())]
+            columns = fixed
+            if columns is None:
+                columns = np.flatnonzero(positive[row]).tolist() or [int(probabilities[row].argmax())]
             parts = []
-            for c in sorted(chosen, key=lambda c: -probabilities[row, c]):
+            for c in sorted(columns, key=lambda c: -probabilities[row, c]):
                 terms = weight[c] * inputs[row]
                 best = np.argsort(-terms, kind="stable")[:top]
                 evidence = [
                     Evidence(
                         prototype=p,
                         branch=places.branch(p),
-                        classes=tuple(listed[p]["classes"]),
-                        kind=listed[p]["kind"],
+                        classes=tuple(prototypes[p]["classes"]),
+                        kind=prototypes[p]["kind"],
                         similarity=float(scores[row, p]),
-                        standardised=float(inputs[row, p]),
+                        standardized=float(inputs[row, p]),
                         weight=float(weight[c, p]),
                         contribution=float(terms[p]),
                         window=int(windows[row, p]),
                         **places.span(p, windows[row, p]),
-                        source=listed[p],
+                        source=prototypes[p],
                     )
                     for p in best.tolist()
                 ]
@@ -184,9 +183,9 @@ def explain_records(
 
 
 def check_sum(part: ClassExplanation, record: int) -> None:
-    """Hold an explanation to its promise: bias, evidence and rest add up to the logit."""
+    """Check that bias, evidence and rest add up to the logit."""
     total = part.bias + sum(e.contribution for e in part.evidence) + part.rest
-    # the model adds in float32, so its own rounding grows with the size of the terms
+    # the model adds in float32: its rounding error grows with the size of the terms
     allowed = TOLERANCE + 1e-6 * float(np.abs(part.contributions).sum())
     if not abs(total - part.logit) <= allowed:
         raise DataError(
@@ -210,7 +209,7 @@ def _classifier(model: PrototypeClassifier) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Scores and windows (B, P), what the weights multiply (B, P), logits and probabilities (B, C)."""
+    """Scores and windows (B, P), inputs of the classifier (B, P), logits and probabilities (B, C)."""
     model = predictor.model
     was_training = model.training
     model.eval()
@@ -228,7 +227,7 @@ def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _positive(predictor: Predictor, probabilities: np.ndarray) -> np.ndarray:
-    """Which classes are predicted, (B, C) bool; of exclusive classes only the most probable one."""
+    """Predicted classes, (B, C) bool; of exclusive classes only the most probable one."""
     if predictor.card.get("multilabel", True):
         return probabilities >= predictor.thresholds
     return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]

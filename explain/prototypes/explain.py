@@ -70,8 +70,7 @@ def explain_split(
 ) -> list[Path]:
     """Explain the records of a split: one CSV for all, a report with pictures for the first ones.
 
-    The CSV comes first and is written whole; then each report as it is finished, so that Ctrl-C loses only
-    the one in work.
+    The CSV is written first, then one report after the other, so that Ctrl-C loses only the running one.
     """
     for name, value in {"records to explain": count, "reports": pictures}.items():
         if value < -1:
@@ -82,7 +81,7 @@ def explain_split(
     total = len(dataset) if count < 0 else min(count, len(dataset))
     reports = total if pictures < 0 else min(pictures, total)
     reader = find_source_reader(predictor, data_dir)
-    kept: list[Explanation] = []
+    reported: list[Explanation] = []
 
     def rows() -> Iterator[dict[str, Any]]:
         maker = RowMaker(predictor, top)
@@ -94,11 +93,11 @@ def explain_split(
             ):
                 k = first + offset
                 if k < reports:
-                    kept.append(explanation)
+                    reported.append(explanation)
                 yield maker.row(int(dataset.ecg_ids[k]), explanation, _labels(dataset, k))
 
     written = [write_rows(folder / "explanations.csv", rows())]
-    for k, explanation in enumerate(tqdm(kept, desc="reports", unit="ECG", leave=False, disable=None)):
+    for k, explanation in enumerate(tqdm(reported, desc="reports", unit="ECG", leave=False, disable=None)):
         ecg_id = str(dataset.ecg_ids[k])
         files = write_report(
             predictor, explanation, dataset.signals[k], folder / ecg_id, ecg_id, reader, _labels(dataset, k)

@@ -89,7 +89,7 @@ class RowMaker:
                         self._entry(e.prototype, e.similarity)
                         | {
                             "group": GROUP_OF[e.branch],
-                            "standardised_similarity": _rounded(e.standardised),
+                            "standardized_similarity": _rounded(e.standardized),
                             "weight": _rounded(e.weight),
                             "contribution": _rounded(e.contribution),
                             "window": e.window,

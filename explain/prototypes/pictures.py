@@ -1,4 +1,4 @@
-"""Pictures of explanations: 12-lead ECGs on paper with the window that a prototype looked at."""
+"""Figures of explanations: 12-lead ECGs on paper with the window that a prototype matched."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from utils.plotting.ecg import plot_ecg
 from utils.plotting.ecg_paper import GUTTER, INK, MM_PER_SECOND, time_axis
 
 DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
-WINDOW_COLOUR = "#4a2fc9"
-# Okabe and Ito's palette, which colour-blind readers can tell apart too (without its yellow, faint on paper)
-CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+WINDOW_COLOR = "#4a2fc9"
+# Okabe and Ito's palette, also for color-blind readers (without its yellow, faint on paper)
+CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SHORTEST_VIEW_S = 5
-_COLOURS = (256, 48)  # as many as fit into the size
+_COLORS = (256, 48)  # as many as fit into the size
 _LARGEST_BYTES = 150_000
 _FOOT_MM = 4.5  # the scale is written there
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A stretch of time to shade.
+    """A time span to shade.
 
-    ``label``: short text at its upper end.
+    ``label``: short text at the top.
     """
 
     start_ms: float
     end_ms: float
     label: str = ""
-    colour: str = WINDOW_COLOUR
+    color: str = WINDOW_COLOR
 
 
 def seconds(start_ms: float, end_ms: float) -> str:
-    """Write a stretch of time in seconds."""
+    """A time span as text in seconds."""
     return f"{start_ms / 1000:.2f}–{end_ms / 1000:.2f} s"
 
 
 def view_of(
     span_ms: tuple[float, float], field_ms: tuple[float, float], duration_ms: float
 ) -> tuple[float, float]:
-    """Choose the part of a record that a picture shows: at least 5 s, with the whole receptive field."""
+    """Part of a record that a figure shows: at least 5 s, with the whole receptive field."""
     shortest = max(SHORTEST_VIEW_S * 1000, math.ceil((field_ms[1] - field_ms[0]) / 1000) * 1000)
     length = min(shortest, duration_ms)
     start = min(max(0, sum(span_ms) / 2 - length / 2), duration_ms - length)
-    start = min(start, field_ms[0])  # a field cut off by one end of the record is not centred on its window
+    start = min(start, field_ms[0])  # a field cut off by one end of the record is not centered on its window
     end = max(start + length, field_ms[1])
     return start, min(end, duration_ms)
 
@@ -63,7 +63,7 @@ def draw_window(
     title: str,
     subtitle: str,
 ) -> bytes:
-    """Draw the surroundings of a window: shaded the window, bracketed all that can influence it.
+    """Draw a shaded window and its surroundings, with a bracket over its receptive field.
 
     A window that is the whole record is not shaded.
 
@@ -94,24 +94,24 @@ def draw_record(
     return to_png(figure)
 
 
-def _millimetres(time_ms: float, start_ms: float) -> float:
+def _millimeters(time_ms: float, start_ms: float) -> float:
     return GUTTER + (time_ms - start_ms) / 1000 * MM_PER_SECOND
 
 
 def _shade(figure: Figure, marks: Sequence[Mark], start_ms: float) -> None:
-    """Shade stretches over all leads; those of the same time share one shade and join their labels."""
+    """Shade time spans over all leads; equal spans share one shade and join their labels."""
     axes = figure.axes[0]
     foot = _FOOT_MM / axes.get_ylim()[1]
-    places: dict[tuple[float, float], list[Mark]] = {}
+    by_span: dict[tuple[float, float], list[Mark]] = {}
     for mark in marks:
-        places.setdefault((mark.start_ms, mark.end_ms), []).append(mark)
-    for place, here in places.items():
-        left, right = (_millimetres(t, start_ms) for t in place)
-        axes.axvspan(left, right, foot, facecolor=here[0].colour, alpha=0.14, linewidth=0, zorder=2)
-        axes.axvspan(left, right, foot, fill=False, edgecolor=here[0].colour, linewidth=1.2, zorder=3)
-        label = " ".join(mark.label for mark in here)
+        by_span.setdefault((mark.start_ms, mark.end_ms), []).append(mark)
+    for span, group in by_span.items():
+        left, right = (_millimeters(t, start_ms) for t in span)
+        axes.axvspan(left, right, foot, facecolor=group[0].color, alpha=0.14, linewidth=0, zorder=2)
+        axes.axvspan(left, right, foot, fill=False, edgecolor=group[0].color, linewidth=1.2, zorder=3)
+        label = " ".join(mark.label for mark in group)
         if label:
-            box = {"facecolor": here[0].colour, "edgecolor": "none", "pad": 1.2}
+            box = {"facecolor": group[0].color, "edgecolor": "none", "pad": 1.2}
             top = axes.get_ylim()[1] - 0.9
             axes.text(
                 left + 0.9,
@@ -127,15 +127,15 @@ def _shade(figure: Figure, marks: Sequence[Mark], start_ms: float) -> None:
 
 
 def _bracket(figure: Figure, field_ms: tuple[float, float], start_ms: float) -> None:
-    """Mark the receptive field by a faint band and a bracket along the upper edge."""
+    """Mark the receptive field by a faint band and a bracket at the top."""
     axes = figure.axes[0]
-    left, right = (_millimetres(t, start_ms) for t in field_ms)
+    left, right = (_millimeters(t, start_ms) for t in field_ms)
     top = axes.get_ylim()[1] - 1.2
     axes.axvspan(
         left,
         right,
         _FOOT_MM / axes.get_ylim()[1],
-        facecolor=WINDOW_COLOUR,
+        facecolor=WINDOW_COLOR,
         alpha=0.045,
         linewidth=0,
         zorder=1.5,
@@ -144,14 +144,14 @@ def _bracket(figure: Figure, field_ms: tuple[float, float], start_ms: float) -> 
 
 
 def to_png(figure: Figure) -> bytes:
-    """Turn a figure into a small PNG of few colours, the same bytes for the same figure."""
+    """A figure as a small PNG of few colors, the same bytes for the same figure."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    for colours in _COLOURS:
+    for colors in _COLORS:
         content = io.BytesIO()
-        few = picture.quantize(colours, dither=Image.Dither.NONE)
+        few = picture.quantize(colors, dither=Image.Dither.NONE)
         few.save(content, "PNG", dpi=(DPI, DPI), optimize=True)
         if content.tell() <= _LARGEST_BYTES:
             break

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from explain.prototypes.contributions import ClassExplanation, Evidence, Explanation
-from explain.prototypes.pictures import CLASS_COLOURS, Mark, draw_record, draw_window, seconds
+from explain.prototypes.pictures import CLASS_COLORS, Mark, draw_record, draw_window, seconds
 from explain.prototypes.source_records import ReadSource
 from training.checkpoint import run_name
 from training.predictor import Predictor
@@ -105,7 +105,7 @@ def _draw_overview(explanation: Explanation, record: _Record, name: str) -> byte
         span = (part.evidence[0].start_ms, part.evidence[0].end_ms)
         legend.append(f"{number} {part.name} {part.probability:.2f} ({record.describe(span)})")
         if not record.is_whole(span):
-            marks.append(Mark(*span, str(number), CLASS_COLOURS[len(marks) % len(CLASS_COLOURS)]))
+            marks.append(Mark(*span, str(number), CLASS_COLORS[len(marks) % len(CLASS_COLORS)]))
     subtitle = "Most contributing window of each predicted class: "
     if not explanation.predicted:
         subtitle = "No class reaches its threshold; most contributing window of the most probable: "
@@ -171,16 +171,16 @@ def _evidence_facts(
         location = f"Window in this ECG {seconds(*span)}; signal that can influence it (receptive field): "
         location, extent = f"{location}{seconds(*field)}.", "here"
         if source["ecg_id"] is not None:
-            where = seconds(source["start_ms"], source["end_ms"])
-            field_there = seconds(*source["receptive_field_ms"])
-            source_location = f"Window in the prototype's ECG {where}; receptive field: {field_there}."
+            window = seconds(source["start_ms"], source["end_ms"])
+            source_field = seconds(*source["receptive_field_ms"])
+            source_location = f"Window in the prototype's ECG {window}; receptive field: {source_field}."
     return {
         "prototype": item.prototype,
         "classes": " and ".join(item.classes),
         "branch": item.branch,
         "contribution": item.contribution,
         "similarity": item.similarity,
-        "standardized": None if item.standardised == item.similarity else item.standardised,
+        "standardized": None if item.standardized == item.similarity else item.standardized,
         "weight": item.weight,
         "meaning": _meaning(item),
         "location": location,
@@ -197,8 +197,8 @@ def _evidence_facts(
 def _meaning(item: Evidence) -> str:
     """What a contribution means where its sign is not simply that of the similarity."""
     direction = "for" if item.contribution > 0 else "against"
-    less_similar = item.standardised < 0
-    if item.standardised != item.similarity and less_similar:
+    less_similar = item.standardized < 0
+    if item.standardized != item.similarity and less_similar:
         return (
             f" (evidence {direction} the class because this ECG is less similar to the prototype than others)"
         )

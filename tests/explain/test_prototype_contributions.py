@@ -63,10 +63,10 @@ def test_bias_evidence_and_rest_are_the_logit(predictors, data, name):
             assert values == sorted(part.contributions)[::-1][: len(values)]
             assert len(values) == min(3, len(part.contributions))
             for e in part.evidence:
-                assert e.contribution == pytest.approx(e.weight * e.standardised)
+                assert e.contribution == pytest.approx(e.weight * e.standardized)
                 assert e.contribution == part.contributions[e.prototype]
                 if name != "fusion":
-                    assert e.standardised == e.similarity
+                    assert e.standardized == e.similarity
 
 
 @settings(max_examples=40)

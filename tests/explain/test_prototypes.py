@@ -221,7 +221,7 @@ def test_explain_split_writes_a_table_and_reports(fusion, data, database, tmp_pa
             assert part["bias"] + sum(terms) + part["rest"] == pytest.approx(part["logit"], abs=2e-4)
             assert {e["group"] for e in part["top_protos"]} <= {"1", "3", "4"}
             for e in part["top_protos"]:
-                product = e["weight"] * e["standardised_similarity"]
+                product = e["weight"] * e["standardized_similarity"]
                 assert product == pytest.approx(e["contribution"], abs=1e-4)
 
 
