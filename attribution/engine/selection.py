@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from explain.engine.classifier import Classifier
+from preprocessing.splits import fold_names
 from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError, nearest
 
@@ -45,6 +46,21 @@ def check_fit(windows: Windows, classifier: Classifier) -> None:
                 f"model '{classifier.name}' does not fit the windows of '{windows.name}': their {what}: "
                 f"{have}; the model's: {expected}. Build fitting windows, or choose another model"
             )
+    _check_split(windows, classifier)
+
+
+def _check_split(windows: Windows, classifier: Classifier) -> None:
+    """Refuse a model of k-fold on windows with other splits: it was trained on some of their test part."""
+    settings = classifier.card.get("config", {})
+    if settings.get("split") != "kfold":
+        return
+    folds, fold = settings["folds"], settings["fold"]
+    trained_on = settings.get("dataset") or settings.get("database")
+    if trained_on == windows.name and windows.split_names != fold_names(folds, fold):
+        raise DataError(
+            f"model '{classifier.name}' was trained on other splits of '{windows.name}' than these windows "
+            f"have: build them with --split kfold --folds {folds} --fold {fold}"
+        )
 
 
 def select_windows(

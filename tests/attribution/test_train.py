@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from attribution import train as study
+from attribution.engine.selection import check_fit
+from explain.engine.classifier import load_classifier
+from preprocessing.splits import resplit
 from preprocessing.windows import load_windows, save_windows
 from tests.helpers.attribution_files import WIDTHS, bumps
 from tests.helpers.training_files import call, interrupt_at
@@ -48,6 +51,10 @@ def test_kfold_trains_on_the_other_folds(path, tmp_path, capsys):
     assert "the other 2 folds: 48 windows" in said and "fold 3 of 4: 24 windows" in said
     card = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_fold2_seed42")
     assert card["chosen_on"].endswith(": fold 3 of 4")
+    model = load_classifier(tmp_path / "checkpoints" / "mitdb_resnet18_fold2_seed42")
+    with pytest.raises(DataError, match="build them with --split kfold --folds 4 --fold 2"):
+        check_fit(load_windows(path), model)
+    check_fit(resplit(load_windows(path), 4, 2), model)
     with pytest.raises(UsageError, match="8 patients cannot be divided into 9 folds"):
         run(path, tmp_path, "--split", "kfold", "--folds", 9)
 
