@@ -1,4 +1,4 @@
-"""Score a trained Keras model on PTB-XL's fold 10.
+"""Score a trained Keras model on its test records.
 
 python test.py --model imle_net --batchsize 32
 """

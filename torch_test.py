@@ -1,4 +1,4 @@
-"""Score a trained PyTorch model on PTB-XL's fold 10.
+"""Score a trained PyTorch model on its test records.
 
 python torch_test.py --model ecgnet --batchsize 32
 """

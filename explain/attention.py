@@ -28,8 +28,8 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
     Returns
     -------
     dict
-        ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (chosen on fold 9)
-        and ``positive``; for exclusive classes only the most probable one is positive.
+        ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the
+        validation records) and ``positive``; for exclusive classes only the most probable one is positive.
     """
     rows = predictor.predict(recording.signal[None])
     probabilities = rows[0]

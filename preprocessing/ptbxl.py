@@ -68,7 +68,7 @@ def load_ptbxl(
     keep_unlabeled : bool
         Keep records without any class.
     split : {"official", "kfold"}
-        Folds 1-8, 9 and 10 of the database, or k-fold: folds of whole patients, stratified by label.
+        Splits of the database by its ``strat_fold``, or k-fold: folds of whole patients, stratified by label.
     folds, fold : int
         Number of folds of k-fold, and the one to test on, from 1.
     database : str

@@ -1,7 +1,7 @@
 """The log of scorings of PTB-XL's test records: benchmarks/fold10_log.csv, one line each.
 
-Choices are made on fold 9. How often fold 10 was scored, with which weights and by which command, stands
-there, because the code that scores it appends the line.
+Choices are made on validation records. How often test records were scored, with which weights and by which
+command, is recorded there, because the code that scores them appends the line.
 """
 
 from __future__ import annotations

@@ -209,7 +209,7 @@ def _check_options(
         if metric not in known:
             raise UsageError(f"unknown metric '{metric}': {nearest(metric, known)}")
         if metric.endswith("_at_thresholds") and thresholds is None:
-            raise UsageError(f"'{metric}' needs thresholds: choose them on fold 9 and pass them")
+            raise UsageError(f"'{metric}' needs thresholds: choose them on validation records and pass them")
     if resamples < 2 or not 0 < level < 1:
         raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
 

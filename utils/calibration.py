@@ -1,7 +1,7 @@
 """Calibration: make a predicted 30 % mean that 30 of 100 such records have the finding.
 
-The calibrator is chosen and fitted on fold 9 and only used on other folds. It changes no ranking, so ROC-AUC
-stays.
+The calibrator is chosen and fitted on validation records and used on others only. It changes no ranking, so
+ROC-AUC stays.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Calibrator:
 
 
 def fit_calibrator(labels: np.ndarray, probabilities: np.ndarray) -> Calibrator:
-    """Fit Platt scaling for each class; to be called on fold 9.
+    """Fit Platt scaling for each class; for validation records.
 
     Penalised maximum likelihood: a unit normal prior holds slope and intercept near 1 and 0, so that a few or
     perfectly separated records cannot send them to infinity. A class without both labels is left as it is.
@@ -148,7 +148,7 @@ def choose_calibration(
 ) -> dict[str, Any]:
     """Fit Platt scaling where it lowers the log loss of patients that it was not fitted on.
 
-    Cross-validation over five groups of patients of fold 9 decides; else the identity is taken.
+    Cross-validation over five groups of patients decides; else the identity is taken.
 
     Parameters
     ----------

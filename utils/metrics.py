@@ -65,7 +65,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray, least: int = 5) -> np.ndarray:
-    """Threshold of each class that gives the best F1; to be called on fold 9, never on the reported fold.
+    """Threshold of each class that gives the best F1; for validation records, never for reported ones.
 
     The threshold lies halfway between two neighbouring scores, so that rounding cannot flip a record. Of
     several equally good ones the highest is taken.
@@ -119,7 +119,7 @@ def evaluate(
     classes : sequence of str
         Names of the C classes, in column order.
     thresholds : array_like, shape (C,), optional
-        Thresholds chosen on other records (fold 9); without them what needs them is None.
+        Thresholds chosen on other (validation) records; without them what needs them is None.
 
     Returns
     -------

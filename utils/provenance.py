@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PUBLIC_DATA_DIR = "data/ptb"  # what stands for PTB-XL's folder on the machine of a training
-SCORING_LOG = "benchmarks/fold10_log.csv"  # grows by a line with each scoring of fold 10
+SCORING_LOG = "benchmarks/fold10_log.csv"  # grows by a line with each scoring of PTB-XL's test records
 _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "wfdb")
 
 

@@ -291,7 +291,7 @@ def test_the_gallery_alone_scores_nothing(copied, capsys):
     test = ("--model", "protoecgnet", "--output_dir", copied, "--gallery")
     call(torch_test.main, "torch_test.py", *test)
     assert (copied / "results" / "protoecgnet" / "fusion" / "prototypes.html").exists()
-    assert "fold 10 was not scored" in capsys.readouterr().out
+    assert "test records were not scored" in capsys.readouterr().out
     assert not (copied / "logs" / "protoecgnet" / "fusion" / "test.json").exists()
     call(torch_test.main, "torch_test.py", *test, "--explain", 1, "--pictures", 0, "--resamples", 10)
     assert (copied / "logs" / "protoecgnet" / "fusion" / "test.json").exists()

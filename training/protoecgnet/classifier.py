@@ -138,7 +138,7 @@ def _rough_fit(
 
 
 def _prune(network, prototypes, scores, data, weights, config):
-    """Drop prototypes by what a roughly trained layer makes of them, and tell what it does to fold 9."""
+    """Drop prototypes by what a roughly trained layer makes of them, and print what that costs."""
     before = macro_auc(network, scores["val"], data.val)
     first = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
     _rough_fit(network, scores["train"], data.train.labels, weights, config)
@@ -159,7 +159,7 @@ def _prune(network, prototypes, scores, data, weights, config):
     listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "none"
     print(
         f"pruned {len(dropped)} of {report['before']} prototypes ({listed}); "
-        f"fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
+        f"macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )
     return network, prototypes, scores, report
 

@@ -1,4 +1,4 @@
-"""Scoring of a trained model on fold 10, the same for both frameworks."""
+"""Scoring of a trained model on its test records, the same for both frameworks."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def main(
     if getattr(options, "explain", 0) or getattr(options, "gallery", False):
         from training.protoecgnet.projected import prototype_list
 
-        prototype_list(predictor)  # an unprojected or another model should fail before fold 10 is scored
+        prototype_list(predictor)  # an unprojected or another model should fail before records are scored
 
     config = card.get("config", {})
     data_dir = options.data_dir or config.get("data_dir")
     if not data_dir:
-        raise UsageError("say where PTB-XL is: --data_dir FOLDER")
+        raise UsageError("say where the database is: --data_dir FOLDER")
     run = run_name(predictor.folder)
     if getattr(options, "gallery", False):
         from explain.prototypes.gallery import write_gallery
@@ -59,7 +59,7 @@ def main(
         path = Path(options.output_dir) / "results" / run / "prototypes.html"
         print(f"wrote {write_gallery(predictor, find_source_reader(predictor, data_dir), path)}")
         if not options.explain:
-            print("fold 10 was not scored; to score it, leave out --gallery")
+            print("the test records were not scored; to score them, leave out --gallery")
             return
     partial = config.get("partial", False) if options.partial is None else options.partial
     named = {"data_dir": data_dir, "task": card["task"], "sampling_rate": card["sampling_rate"]}
