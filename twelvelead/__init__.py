@@ -20,12 +20,23 @@ __version__ = "0.2.0"
 _MODULES = {
     "create_model": "twelvelead.api",
     "evaluate": "utils.metrics",
+    "list_databases": "databases",
     "list_models": "twelvelead.api",
+    "load_dataset": "preprocessing",
     "load_predictor": "training",
     "load_ptbxl": "preprocessing",
     "read_recording": "preprocessing.recordings.external",
 }
-__all__ = ["create_model", "evaluate", "list_models", "load_predictor", "load_ptbxl", "read_recording"]
+__all__ = [
+    "create_model",
+    "evaluate",
+    "list_databases",
+    "list_models",
+    "load_dataset",
+    "load_predictor",
+    "load_ptbxl",
+    "read_recording",
+]
 
 _ROOT = Path(__file__).resolve().parent.parent
 
