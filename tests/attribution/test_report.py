@@ -1,6 +1,7 @@
 """Reports of the attribution study: the command, the pages, blind rating and the generated tables."""
 
 import base64
+import html
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from attribution.report.analysis import analyse
 from attribution.report.command import main, read_sources, write_report
-from attribution.report.page import RATING_PAGE, RATING_TITLE
+from attribution.report.page import PAGE, RATING_PAGE, RATING_TITLE, TITLE
 from attribution.report.rating import HIDDEN, BlindMap, rating_facts, shuffled
 from benchmarks.pages import attribution as results
 from preprocessing.windows import save_windows
@@ -20,6 +21,7 @@ from tests.helpers.attribution_scores import METHODS, make_windows, score_lines,
 from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import run_cli
+from utils.files import read_json
 from utils.report import render_page
 
 
@@ -117,6 +119,54 @@ def test_report_page_is_self_contained_and_complete(report):
     assert "2 patients: no test is possible with fewer than 6" in words
     assert "explained classes (all seeds together)" in words and "explained classes: " in words
     assert page.images >= 4 + 4
+
+
+PLUGIN = """
+from attribution.report.page import PAGE
+from utils.report import fill, register_section
+
+def longest(facts, images):
+    names = [f"{study['dataset']} & {study['model']}" for study in facts["studies"]]
+    return fill("<p>Longest name: {{ name }}</p>", name=max(names, key=len))
+
+register_section(PAGE, "longest", longest)
+"""
+
+
+def test_report_shows_the_section_of_a_plugin(tmp_path):
+    write_scores(tmp_path / "a", methods=["lime"], patients=2)
+    (tmp_path / "longest.py").write_text(PLUGIN)
+    command = [sys.executable, "-W", "error", "-m", "attribution.report", str(tmp_path / "a"), "--maps", "0"]
+    command += ["--rated", "0", "--resamples", "20", "--output_dir", str(tmp_path / "out")]
+    command += ["--plugins", str(tmp_path / "longest.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert text.index("<h2>mitdb, net</h2>") < text.index("<p>Longest name: mitdb &amp; net</p>")
+
+
+def test_report_pages_are_rebuilt_byte_for_byte(report):
+    """From the JSON and the images alone, without scores, maps or figures."""
+    out = report[0]
+    folders = sorted(path.parent for path in out.glob("*/summary.json"))
+    summaries = [read_json(folder / "summary.json") for folder in folders]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    captions = dict(re.findall(r'<img alt="([^"]+)" src="data:image/png;base64,([^"]+)"', page))
+    images = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*.png")}
+    by_content = {base64.b64encode(png).decode(): name for name, png in images.items()}
+    figures = [(by_content[png], html.unescape(alt)) for alt, png in captions.items() if png in by_content]
+    for folder, summary in zip(folders, summaries, strict=True):
+        summary["figures"] = [
+            {"image": name, "caption": caption, "folded": "critical_difference" in name}
+            for name, caption in figures
+            if name.startswith(folder.name)
+        ]
+    facts = {"command": summaries[0]["command"], "commit": summaries[0]["git_commit"], "seed": 0}
+    facts |= {"studies": summaries, "rating": {"maps": []}}
+    rebuilt = render_page(PAGE, TITLE, facts, images)
+    cut = page.index('<details id="rate">')
+    start = page.index("<body>")  # the style sheets and scripts of the rating are only on the page with it
+    assert page[start:cut] == rebuilt[rebuilt.index("<body>") :][: cut - start]
 
 
 def test_rating_page_hides_method_names(report):
