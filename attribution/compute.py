@@ -41,8 +41,8 @@ from utils.provenance import command, git_commit, versions
 _CHUNK = 8  # windows explained together; where each needs hundreds of forward passes: one
 _CHECKED = 64  # windows whose maps are checked to add up
 _PASSES_EACH = {"n_samples", "n_baselines", "ig_steps"}
-_COMPARED = ("dataset", "fingerprint", "model", "model_fingerprint")
-_COMPARED += ("prob_threshold", "target_label", "limit", "reference")
+_COMPARED = ["dataset", "fingerprint", "model", "model_fingerprint"]
+_COMPARED += ["prob_threshold", "target_label", "limit", "reference"]
 
 
 @dataclass

@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -110,11 +111,12 @@ class ResumableTable:
 
     def rows(self, count: int, chunk: int, make: Callable[[slice], Arrays], **bar: Any) -> Arrays:
         """Columns with `count` rows, made in chunks where they are missing."""
-        chunks, start = [], 0
+        chunks: list[Arrays] = []
+        start = 0
         with tqdm(total=count, **bar) as progress:
             while start < count:
                 part = slice(start, min(start + chunk, count))
-                chunks.append(self.item(str(start), lambda part=part: make(part)))
+                chunks.append(self.item(str(start), partial(make, part)))
                 rows = len(next(iter(chunks[-1].values())))
                 start += rows
                 progress.update(rows)

@@ -47,7 +47,7 @@ class Workspace:
         self.rows, self.targets, self.probability = selection.rows, selection.targets, selection.probability
         self._windows, self._model = windows, model
         self._baselines: np.ndarray | None = None
-        self._model_path = model_path or args.get("model_path")
+        self._model_path: str | os.PathLike = model_path or args.get("model_path", "")
 
     @property
     def seed(self) -> int:

@@ -101,7 +101,7 @@ def perturbation_scores(
     if controls is None:
         controls = measure_controls(classifier, x, targets, metrics, settings, seeds, skip)
     windows = PerturbedInputs(classifier, x, targets, settings)
-    scores = {}
+    scores: dict[tuple[str, str, str], np.ndarray] = {}
     for method, values in maps.items():
         values = np.asarray(values)
         columns = _removal_scores(windows, values, metrics, signs, controls, seeds)

@@ -14,6 +14,7 @@ from attribution.report.figures import png
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from attribution.report.rating import BlindMap
 from explain.names import RANDOM, TITLES, method_title
+from preprocessing.windows import Windows
 from utils.ecg import LEADS, display_name
 from utils.files import slug
 
@@ -53,6 +54,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
+        start = _start(windows, row)
         ground_truth = windows.ground_truths[0] if windows.ground_truths else ""
         mask = windows.mask(row, target, ground_truth) if ground_truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
@@ -72,9 +74,9 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
             None if mask is None else mask[:, lead],
             ground_truth_name,
             _notes(study, result.seed, row, class_name, ground_truth),
-            int(windows.starts[row]),
+            start,
         )
-        stem = f"maps_{windows.records[row]}_{windows.starts[row]}_{class_name}"
+        stem = f"maps_{windows.records[row]}_{start}_{class_name}"
         words = f"{name}: the maps of {len(methods)} methods for {class_name}"
         yield Picture(slug(stem), png(figure), words)
         if tuple(windows.leads) == LEADS:
@@ -87,7 +89,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
                 prediction,
                 mask,
                 ground_truth_name,
-                int(windows.starts[row]),
+                start,
             )
             words = f"{name}: 12 leads with the map of {method_title(best)} for {class_name}"
             yield Picture(slug(f"{stem}_{best}"), png(figure), words)
@@ -99,7 +101,7 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
     all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        class_name, start = windows.classes[target], int(windows.starts[row])
+        class_name, start = windows.classes[target], _start(windows, row)
         words = f"explains {class_name}, probability {result.probability[position]:.2f}"
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, None)
@@ -122,6 +124,11 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
             picture = png(figure, Image.Quantize.MAXCOVERAGE, _RATING_DPI)
             blind.append(BlindMap(picture, words, facts))
     return blind
+
+
+def _start(windows: Windows, row: int) -> int:
+    """First sample of a window in its record."""
+    return 0 if windows.starts is None else int(windows.starts[row])
 
 
 def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:

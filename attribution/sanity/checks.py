@@ -120,8 +120,12 @@ def seed_columns(
         return []
     first = subject.settings.seed
     maps = [subject.maps]
+
+    def explain_again(seed: int) -> Arrays:
+        return {"maps": subject.explain(seed=seed)}
+
     for seed in progress(range(first + 1, first + 1 + seeds)):
-        maps.append(keep(f"seed {seed}", lambda seed=seed: {"maps": subject.explain(seed=seed)})["maps"])
+        maps.append(keep(f"seed {seed}", partial(explain_again, seed))["maps"])
     columns = []
     for metric, ranks in (("seed_stability", True), ("seed_stability_pearson", False)):
         for sign, of in (("absolute", np.abs), ("signed", np.asarray)):

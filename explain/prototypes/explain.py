@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from databases import Recording
 from explain.prototypes.contributions import Explanation, explain_records
 from explain.prototypes.explanation_csv import RowMaker, write_rows
 from explain.prototypes.report import write_report
 from explain.prototypes.source_records import find_source_reader
 from preprocessing import Dataset
-from preprocessing.recordings.external import Recording
 from training.predictor import Predictor
 from utils.errors import UsageError
 from utils.files import write_json, write_npz
