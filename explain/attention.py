@@ -60,21 +60,12 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
 
 
 def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarray] | None:
-    """The attention of an IMLE-Net on one prepared recording.
+    """Attention levels of a model on one recording at the model's rate and length.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        Trained model.
-    recording : Recording
-        At the model's rate and length.
-
-    Returns
-    -------
-    dict of ndarray or None
-        ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and ``heatmap``
-        (T, 12), the share of every sample, summing to 1; None for models without attention, and for those
-        trained on crops that do not divide the record.
+    For IMLE-Net ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and
+    ``heatmap`` (T, 12), each sample's share, which sums to 1. None for models without attention, and for
+        those that read
+    crops which do not divide the record.
     """
     reads = predictor.card["model"].get("samples", 0)
     if not hasattr(predictor.model, "attention") or len(recording.signal) % reads:
@@ -90,30 +81,16 @@ def explain_recording(
     prediction: dict[str, Any] | None = None,
     data_dir: str | os.PathLike | None = None,
 ) -> list[Path]:
-    """Write prediction, attention arrays and pictures of one recording; for ProtoECGNet its prototypes.
+    """Write prediction, pictures and, where the model has them, attention or prototypes of one recording.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        Trained model.
-    recording : Recording
-        At the model's rate and length.
-    folder : path-like
-        Gets ``prediction.json``, ``ecg.png`` and, for IMLE-Net, ``attention.npz``, ``channels.png`` and
-        ``channels.html``; for ProtoECGNet see `explain.prototypes.explain.explain_recording`.
-    prediction : dict, optional
-        From `predict_recording`, where it was made already.
-    data_dir : path-like, optional
-        PTB-XL folder with the ECGs of ProtoECGNet's prototypes; no other model needs it.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The files.
+    ``folder`` gets ``prediction.json`` and ``ecg.png``, with attention also ``attention.npz``,
+        ``channels.png``
+    and ``channels.html``; with prototypes see `explain.prototypes.explain.explain_recording`, which reads
+    their ECGs in ``data_dir``. ``prediction`` is that of `predict_recording`, where it was made already.
     """
     folder = Path(folder)
     prediction = prediction or predict_recording(predictor, recording)
-    if predictor.card["model"]["name"] in ("protoecgnet", "protoecgnet_fusion"):
+    if hasattr(predictor.model, "contributions"):
         from explain.prototypes.explain import explain_recording as explain_by_prototypes
 
         return explain_by_prototypes(predictor, recording, folder, prediction, data_dir)
@@ -123,45 +100,27 @@ def explain_recording(
     )
     title = f"{recording.name}: {prediction['checkpoint']} ({prediction['task']})"
     written = [folder / "prediction.json", folder / "ecg.png"]
-    if maps is None:
-        plot_ecg(recording.signal, recording.sampling_rate, written[1], title=title, subtitle=answer)
-    else:
-        prediction["strongest_attention"] = strongest(maps, recording.sampling_rate)
-        plot_ecg(
-            recording.signal,
-            recording.sampling_rate,
-            written[1],
-            title=title,
-            subtitle=answer,
-            heat=maps["heatmap"] * maps["heatmap"].size,
-            heat_label="attention, beat x rhythm x channel (1 = uniform over the record)",
-            channel=maps["channel"],
-        )
-        written += [folder / "channels.png", folder / "channels.html", folder / "attention.npz"]
-        plot_channels(maps["channel"], written[2], written[3], title=f"{title}: importance of each lead")
+    picture: dict[str, Any] = {"title": title, "subtitle": answer}
+    if maps is not None:
+        levels = [name for name in ("beat", "rhythm", "channel") if name in maps]
+        picture["heat"] = maps["heatmap"] * maps["heatmap"].size
+        picture["heat_label"] = f"attention, {' x '.join(levels)} (1 = uniform over the record)"
+        picture["channel"] = maps.get("channel")
+        if {"rhythm", "channel"} <= maps.keys():
+            prediction["strongest_attention"] = strongest(maps, recording.sampling_rate)
+        if "channel" in maps:
+            written += [folder / "channels.png", folder / "channels.html"]
+            plot_channels(maps["channel"], *written[2:4], title=f"{title}: importance of each lead")
+        written.append(folder / "attention.npz")
         arrays = {"heat" if name == "heatmap" else name: values for name, values in maps.items()}
-        write_npz(written[4], **arrays, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)
+        write_npz(written[-1], **arrays, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)
+    plot_ecg(recording.signal, recording.sampling_rate, written[1], **picture)
     write_json(written[0], prediction)
     return written
 
 
 def strongest(maps: dict[str, np.ndarray], sampling_rate: float, count: int = 5) -> list[dict[str, Any]]:
-    """The windows that got most attention.
-
-    Parameters
-    ----------
-    maps : dict of ndarray
-        From `attention`.
-    sampling_rate : float
-        In Hz.
-    count : int
-        How many.
-
-    Returns
-    -------
-    list of dict
-        ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's attention.
-    """
+    """Windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's."""
     share = maps["rhythm"] * maps["channel"][:, None]
     seconds = len(maps["heatmap"]) / sampling_rate / share.shape[1]
     order = np.argsort(-share, axis=None)[:count]
