@@ -24,13 +24,13 @@ def explain(
     classes: str | int | Sequence[str | int] | None = None,
     **settings: Any,
 ) -> np.ndarray:
-    """Explain predictions: how much each sample of each lead speaks for a class.
+    """Explain predictions: how much each sample of each lead contributes to the logit of a class.
 
     Parameters
     ----------
     predictor : Predictor or path-like
         Trained model of either framework, from `training.load_predictor`, or its name or checkpoint folder.
-        The model is set to evaluation mode, and its weights get no gradients any more.
+        The model is set to evaluation mode, and its weights no longer get gradients.
     signals_mv : array_like, shape (N, T, leads)
         Records in mV, as ``predictor.predict`` takes them.
     method : str
@@ -46,7 +46,7 @@ def explain(
     Returns
     -------
     ndarray of float32, shape (N, T, leads)
-        Maps of the logits: positive values speak for the class, negative ones against it.
+        Maps; positive values raise the logit of the class, negative ones lower it.
 
     Raises
     ------

@@ -30,19 +30,19 @@ def _conv(x, filters: int, kernel: int, stride: int = 1):
 
 
 def _applied(x):
-    """The tensor itself, or the normalised one where batch norm was deferred."""
+    """The tensor itself, or the normalized one where batch norm was deferred."""
     return ScaleAndShift()(x) if isinstance(x, tuple) else x
 
 
 def _residual_block(x, filters: int, stride: int, kernel: int, momentum: float):
     """Convolution - ReLU - batch norm - convolution, plus the shortcut, ReLU, batch norm (in that order)."""
 
-    def normalised_relu(y):
+    def normalized_relu(y):
         return BatchNormalization(deferred=True, momentum=momentum)(layers.ReLU()(y))
 
-    main = normalised_relu(_conv(x, filters, kernel, stride))
+    main = normalized_relu(_conv(x, filters, kernel, stride))
     shortcut = _applied(x) if stride == 1 else _conv(x, filters, 1, stride)
-    return normalised_relu(shortcut + _conv(main, filters, kernel))
+    return normalized_relu(shortcut + _conv(main, filters, kernel))
 
 
 @register_model(

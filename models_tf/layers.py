@@ -107,7 +107,7 @@ def _add_row(x, row):
 
 @keras.saving.register_keras_serializable("twelvelead")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation over the last axis, with a cheaper training step.
+    """Keras' batch normalization over the last axis, with a cheaper training step.
 
     Keras differentiates the mean and the variance operation by operation. Here their gradient is written out
     and the sums are matrix products. Weights, names, outputs and moving averages are those of Keras' layer.
@@ -179,7 +179,7 @@ class Conv1D(keras.layers.Layer):
 
     With zeros beyond both ends ("same"), ``conv(scale x + shift) = conv'(x) + conv(shift)``: conv' has the
     scale in its kernel, and conv(shift), the convolution of a constant, is one row for the whole batch. The
-    normalised signal itself is never made: that is a pass over memory less, and several in the backward pass,
+    normalized signal itself is never made: that is a pass over memory less, and several in the backward pass,
     where scale and shift get their gradients from small arrays.
 
     ``filters``: channels of the output.

@@ -17,7 +17,7 @@ def _conv(filters: int, kernel: int, stride: int = 1):
     return layers.Conv1D(filters, kernel, strides=stride, padding="same", kernel_initializer="he_normal")
 
 
-def _normalised_relu(x):
+def _normalized_relu(x):
     return layers.ReLU()(BatchNormalization()(x))
 
 
@@ -74,7 +74,7 @@ def rajpurkar(
     arXiv:1707.01836; Hannun et al., Nature Medicine 25 (2019), 65-69, doi:10.1038/s41591-018-0268-3.
     """
     signals = keras.Input((samples, leads), name="signals")
-    x = _normalised_relu(_conv(filters, kernel)(signals))
+    x = _normalized_relu(_conv(filters, kernel)(signals))
     stem, length = same(Grid(), samples, kernel)
     grid = stem
     infos: list[FeatureInfo] = []
@@ -82,8 +82,8 @@ def rajpurkar(
         width = filters * 2 ** (index // _DOUBLE_EVERY)
         stride = 1 + index % 2
         # the stem's batch norm and ReLU already stand before the first block
-        main = _normalised_relu(x) if index else x
-        main = _normalised_relu(_conv(width, kernel, stride)(main))
+        main = _normalized_relu(x) if index else x
+        main = _normalized_relu(_conv(width, kernel, stride)(main))
         main = _conv(width, kernel)(layers.Dropout(dropout)(main))
         x = _shortcut(x, width, stride) + main
         grid, length = same(grid, length, kernel, stride)
@@ -94,7 +94,7 @@ def rajpurkar(
         middle = (stem.middle + (grid.stride - 1) / 2 + grid.middle) / 2
         infos = infos if stride > 1 else infos[:-1]
         infos.append(grid.info(x._keras_history.operation.name, width, middle=middle))
-    x = layers.Flatten()(_normalised_relu(x))
+    x = layers.Flatten()(_normalized_relu(x))
     model = keras.Model(signals, probabilities(x, num_classes, activation), name="rajpurkar")
     model.feature_info = mark_explained(infos)
     return model

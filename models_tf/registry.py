@@ -1,4 +1,4 @@
-"""The registry of Keras models; what its functions do is told in `utils.model_registry.ModelRegistry`."""
+"""The registry of Keras models; see `utils.model_registry.ModelRegistry` for its functions."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ def _conv(channels_in: int, channels_out: int, kernel: int, stride: int) -> nn.C
 
 
 class BasicBlock(nn.Module):
-    """Twice convolution - batch norm, beside a shortcut; each ReLU is a module of its own."""
+    """Twice convolution - batch norm, beside a shortcut; each ReLU is a separate module."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where the columns of a feature map lie in the signal: what a model tells about its inner layers."""
+"""Where the columns of a feature map lie in the signal: a model's description of its inner layers."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Grid(NamedTuple):
 
 
 def mark_explained(infos: Sequence[FeatureInfo]) -> tuple[FeatureInfo, ...]:
-    """Let Grad-CAM read the deepest map of the coarsest stride that still tells where: 32 samples."""
+    """Let Grad-CAM read the deepest map of the coarsest stride that is still precise: 32 samples."""
     fine = [index for index, info in enumerate(infos) if info.stride <= EXPLAINED_STRIDE]
     return tuple(
         dataclasses.replace(info, explained=index == fine[-1]) if fine else info

@@ -293,15 +293,15 @@ class ModelRegistry:
 
 def _registrations(tree: ast.Module) -> list[tuple[Any, dict[str, Any]]]:
     """Functions and classes of a module that are decorated with `register_model`, and its arguments."""
-    found = []
+    registrations = []
     for node in tree.body:
         for decorator in getattr(node, "decorator_list", ()):
             call = decorator if isinstance(decorator, ast.Call) else None
             function = call.func if call else decorator
             if isinstance(function, ast.Name) and function.id == "register_model":
                 keywords = call.keywords if call else []
-                found.append((node, {str(word.arg): _value(word.value) for word in keywords}))
-    return found
+                registrations.append((node, {str(word.arg): _value(word.value) for word in keywords}))
+    return registrations
 
 
 def _value(node: ast.expr) -> Any:

@@ -52,7 +52,7 @@ class Registry(Generic[Item]):
         return self._modules[name]
 
     def remove(self, name: str) -> None:
-        """Forget a name, if it is there (for tests that register things)."""
+        """Remove a name if it is registered (for tests that register things)."""
         self._items.pop(name, None)
         self._modules.pop(name, None)
 

@@ -1,6 +1,6 @@
 """A copy of a PyTorch classifier made for thousands of forward passes on perturbed inputs.
 
-Batch normalisation is folded into the convolution before it, and nothing is recorded for gradients. On the
+Batch normalization is folded into the convolution before it, and nothing is recorded for gradients. On the
 CPU convolutions along time keep the channels innermost in memory, and wide ones go through the frequency
 domain.
 """
@@ -35,7 +35,7 @@ class FastCopy(nn.Module):
         self.model = model
 
     def forward(self, signals: Tensor) -> Tensor:
-        """Logits (B, C) of standardised signals (B, T, leads), for use without gradients."""
+        """Logits (B, C) of standardized signals (B, T, leads), for use without gradients."""
         with torch.inference_mode():
             return self.model(signals)
 
@@ -94,14 +94,14 @@ def fast_copy(module: nn.Module, probe: Tensor) -> nn.Module:
 
 
 class _Run:
-    """What one forward pass tells: which batch norm follows a convolution, and the lengths of outputs."""
+    """Which batch norm follows a convolution, and the lengths of outputs, observed in a forward pass."""
 
     def __init__(self, module: nn.Module, probe: Tensor):
         self.lengths: dict[str, int] = {}
         self.followers: dict[str, str] = {}  # convolution -> batch norm
         outputs: dict[
             int, tuple[str, Tensor]
-        ] = {}  # by identity; the tensor is kept so that it stays its own
+        ] = {}  # by identity; the tensor is kept so that no other gets its identity
 
         def after_convolution(name: str, output: Tensor) -> None:
             self.lengths[name] = output.shape[-1]
@@ -125,7 +125,7 @@ class _Run:
 
 
 def _rebuilt(module: nn.Module, run: _Run, on_cpu: bool) -> nn.Module | None:
-    """A copy with layers replaced; None where there is none to replace."""
+    """A copy with layers replaced; None where nothing can be replaced."""
     new: dict[str, nn.Module] = {}
     for name, length in run.lengths.items():
         convolution: Any = module.get_submodule(name)

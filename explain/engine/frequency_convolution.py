@@ -127,11 +127,11 @@ class FrequencyConvolution(nn.Module):
     def _tiles(self, rows: Tensor, pieces: int) -> Tensor:
         """Overlapping pieces (rows, pieces, samples, channels) of signals (rows, T, channels)."""
         count, time, channels = rows.shape
-        own, left = self.outputs * self.stride, self.padding
+        step, left = self.outputs * self.stride, self.padding
         size = (self.outputs + self.kernel - 1) * self.stride
         tiles = rows.new_empty(count, pieces, size, channels)
         for piece in range(pieces):
-            first = piece * own - left
+            first = piece * step - left
             start, stop = (min(max(edge - first, 0), size) for edge in (0, time))  # of the signal in it
             tiles[:, piece, :start] = 0
             tiles[:, piece, start:stop] = rows[:, first + start : first + stop]

@@ -1,5 +1,4 @@
-"""Maps of a Keras model from a process of its own, for a session whose Keras runs on another backend than
-PyTorch.
+"""Maps of a Keras model from a separate process, for a session whose Keras does not run on PyTorch.
 
 ``python -m explain.engine.worker FOLDER`` reads the request in a folder and writes the maps, or the error.
 """
@@ -35,7 +34,7 @@ def explain_in_process(
 
     Shapes: x (N, T, leads), targets (N,) -> (N, T, leads).
     """
-    _LOGGER.info("explaining in a process of its own: Keras runs on another backend than PyTorch here")
+    _LOGGER.info("Keras does not run on PyTorch here: explaining in a separate process")
     values = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
     plain = {name: value for name, value in values.items() if name not in arrays}
@@ -56,11 +55,11 @@ def explain_in_process(
         raise TwelveLeadError(f"the process that explains Keras models ended: {done.stderr.strip()[-500:]}")
 
 
-def _error(told: dict[str, Any]) -> TwelveLeadError:
+def _error(answer: dict[str, Any]) -> TwelveLeadError:
     from explain.methods import CannotExplain
 
     kinds = {kind.__name__: kind for kind in (CannotExplain, DataError, UsageError)}
-    return kinds.get(told["kind"], TwelveLeadError)(told["message"])
+    return kinds.get(answer["kind"], TwelveLeadError)(answer["message"])
 
 
 def main(folder: Path) -> None:

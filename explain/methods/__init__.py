@@ -1,4 +1,4 @@
-"""Attribution methods: which samples of which lead speak for a class."""
+"""Attribution methods: how much each sample of each lead contributes to the logit of a class."""
 
 from explain.methods import attention as _attention  # noqa: F401  (the methods register themselves)
 from explain.methods import baselines as _baselines  # noqa: F401

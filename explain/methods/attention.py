@@ -1,4 +1,4 @@
-"""IMLE-Net's own attention as an attribution map."""
+"""The attention of a model such as IMLE-Net as an attribution map."""
 
 from __future__ import annotations
 

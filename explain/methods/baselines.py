@@ -1,4 +1,4 @@
-"""What a method has to beat: a map that knows nothing of the model."""
+"""The baseline of every comparison: a map that does not depend on the model."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from torch.nn import functional
 from torch.overrides import resolve_name
 
 _KINDS = {
-    # tells about a tensor without its values
+    # properties of a tensor without its values
     "read": "shape dtype device ndim layout requires_grad is_meta is_cuda is_sparse is_leaf size dim numel"
     " nelement stride is_contiguous is_floating_point is_complex element_size get_device data_ptr __len__",
-    # each number goes to one place
+    # each number goes to one position
     "move": "reshape view permute transpose movedim moveaxis swapaxes swapdims t T mT flatten unflatten"
     " squeeze unsqueeze contiguous clone to float flip narrow select as_tensor __getitem__",
-    # so do those of several tensors, or of a padded one; or it goes to several places
+    # so do those of several tensors, or of a padded one; or it goes to several positions
     "join": "cat concat concatenate stack hstack vstack pad chunk split unbind tensor_split expand expand_as"
     " broadcast_to repeat tile",
     # a sum or difference, of activations or with constants
@@ -27,7 +27,7 @@ _KINDS = {
     "scale": "mul multiply div divide true_divide neg negative __mul__ __rmul__ __imul__ __truediv__"
     " __itruediv__ __neg__",
     # batch norm with its stored statistics
-    "normalise": "batch_norm",
+    "normalize": "batch_norm",
     # weighted sums with constant weights
     "mix": "conv1d conv2d conv3d linear matmul __matmul__ __rmatmul__ mean sum avg_pool1d avg_pool2d"
     " avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",

@@ -28,8 +28,8 @@ class RescaleRule(Interceptor):
     A batch holds the baselines of P pairs, then W windows; a window may be in several pairs and goes through
     the model once. In the backward pass the pairs' rows carry the multipliers m, the windows' rows zeros.
     Linear operations hand m on as autograd does it. A function y of one number turns m into
-    m (y - y0) / (x - x0). In max-pooling the difference of a maximum goes to the place of the larger of the
-    two maxima; where that is the baseline's and shared by several places, to x's own.
+    m (y - y0) / (x - x0). In max-pooling the difference of a maximum goes to the position of the larger of
+    the two maxima; where that is the baseline's and shared by several positions, to that of x.
 
     ``method``: name of the attribution method, for messages.
     ``classifier``: the model to explain.
@@ -128,7 +128,7 @@ def _contributions(
 
 @register_method("deep_lift", promised=rise)
 def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
-    """DeepLIFT with the rescale rule against the zero signal (the mean, for standardised windows).
+    """DeepLIFT with the rescale rule against the zero signal (the mean, for standardized windows).
 
     A map sums to f(x) - f(0). One forward and one backward pass over the windows and as many zero signals.
 
@@ -137,8 +137,8 @@ def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, ICML 2017,
     arXiv:1704.02685; the rescale rule as in Ancona et al., ICLR 2018, arXiv:1711.06104.
     """
-    maps, wanted = _contributions("deep_lift", classifier, x, np.zeros_like(x), np.arange(len(x)), targets)
-    return check_sums("deep_lift", classifier, maps, wanted)
+    maps, promised = _contributions("deep_lift", classifier, x, np.zeros_like(x), np.arange(len(x)), targets)
+    return check_sums("deep_lift", classifier, maps, promised)
 
 
 def _rise_above_baselines(
@@ -168,7 +168,7 @@ def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     drawn = [_draw(settings, index, x.shape[1:]) for index in range(len(x))]
     counts = np.array([len(baselines) for baselines in drawn])
     owners, baselines = np.repeat(np.arange(len(x)), counts), np.concatenate(drawn)
-    maps, wanted = np.zeros(x.shape), np.zeros(len(x))
+    maps, promised = np.zeros(x.shape), np.zeros(len(x))
     for start in range(0, len(owners), settings.batch_size):
         part = slice(start, start + settings.batch_size)
         first, last = owners[part][[0, -1]]
@@ -177,8 +177,8 @@ def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
             "deep_shap", classifier, x[rows], baselines[part], owners[part] - first, targets[rows]
         )
         np.add.at(maps, owners[part], values)
-        np.add.at(wanted, owners[part], differences)
-    return check_sums("deep_shap", classifier, maps / counts[:, None, None], wanted / counts)
+        np.add.at(promised, owners[part], differences)
+    return check_sums("deep_shap", classifier, maps / counts[:, None, None], promised / counts)
 
 
 def _draw(settings: Settings, index: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -35,7 +35,7 @@ def coarse_maps(classifier: Classifier, x: np.ndarray, targets: np.ndarray) -> l
 def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Grad-CAM with its sign, brought to the samples.
 
-    Which layer is read, and where its columns lie, the model's ``feature_info`` tells.
+    The model's ``feature_info`` says which layer is read and where its columns lie.
 
     References
     ----------
@@ -53,11 +53,11 @@ def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings
 def guided_gradcam(
     classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """Guided backpropagation where Grad-CAM is positive: its detail, limited to the right place.
+    """Guided backpropagation where Grad-CAM is positive: its detail, limited to the relevant part.
 
     References
     ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, doi:10.1109/ICCV.2017.74.
     """
-    place = np.maximum(gradcam(classifier, x, targets, settings), 0)
-    return guided_backprop(classifier, x, targets, settings) * place
+    positive = np.maximum(gradcam(classifier, x, targets, settings), 0)
+    return guided_backprop(classifier, x, targets, settings) * positive

@@ -72,10 +72,10 @@ def _shares(arriving: Tensor, value: Tensor, p: Tensor, n: Tensor, gamma: float)
     """Relevance for each positive and each negative contribution of 1; see `lrp` for the rule."""
     bias = value - (p - n)
     rising = value >= 0
-    favoured, against = torch.where(rising, p, n), torch.where(rising, n, p)
+    favored, against = torch.where(rising, p, n), torch.where(rising, n, p)
     helping = torch.where(rising, bias, -bias).clamp(min=0)
-    each = _ratio(arriving, value.abs() + gamma * (favoured + helping))
-    left = _ratio(arriving - each * ((1 + gamma) * favoured - against), p + n)  # the bias's part, by size
+    each = _ratio(arriving, value.abs() + gamma * (favored + helping))
+    left = _ratio(arriving - each * ((1 + gamma) * favored - against), p + n)  # the bias's part, by size
     with_value, against_value = (1 + gamma) * each + left, left - each
     return torch.where(rising, with_value, against_value), torch.where(rising, against_value, with_value)
 
@@ -140,7 +140,7 @@ class RelevanceRule(Interceptor):
 
         return self._then(x, func, args, kwargs, step)
 
-    def _normalise(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
+    def _normalize(self, func: Callable, args: tuple, kwargs: dict) -> Tensor:
         x = args[0]
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
         given = dict(zip(names, args, strict=False)) | kwargs
@@ -199,7 +199,7 @@ class RelevanceRule(Interceptor):
         return [value for value in (*args, *kwargs.values()) if self.follows(value)]
 
     def _then(self, x: Tensor, func: Callable, args: tuple, kwargs: dict, step: Step) -> Tensor:
-        """Merge a step with the unit that it follows; where there is none, it is a unit of one input."""
+        """Merge a step with the unit that it follows; else it is a unit of one input."""
         unit = getattr(x, "_unit", None) or _Unit((x,), lambda inputs, absolute: inputs[0])
         return self._joined(func, args, kwargs, dataclasses.replace(unit, steps=(*unit.steps, step)))
 
@@ -250,11 +250,11 @@ def lrp(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Se
     concatenation, layout  pass it to where the number came from
     =====================  ===================================================================================
 
-    D is never smaller than what the unit's value and gamma times its favourable part make it, so relevance
+    D is never smaller than what the unit's value and gamma times its favorable part make it, so relevance
     does not blow up where contributions cancel (the reference's 1e-9 rule does), and nothing is copied at
-    sums. Relevance is signed: negative where an input speaks against the class, by a negative weight in the
+    sums. Relevance is signed: negative where an input lowers the logit, by a negative weight in the
     head or by a contribution against its unit. A smaller gamma comes nearer to gradient x input, a larger one
-    silences what speaks against.
+    silences what lowers it.
 
     References
     ----------

@@ -1,6 +1,6 @@
 """LIME and KernelSHAP: what happens to the logit when stretches of a lead are silenced.
 
-Both switch segments of every lead off (to zero, the mean of a standardised signal), read the logit of the
+Both switch segments of every lead off (to zero, the mean of a standardized signal), read the logit of the
 target for several hundred such inputs and fit a linear model to which segments were on. A coefficient stands
 for all samples of its segment; it is not divided by their number.
 """
@@ -106,7 +106,7 @@ def fit_kernel_shap(masks: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     weights[:2] = ANCHOR_WEIGHT
     root = np.sqrt(weights)
     outputs = outputs.astype(np.float64)
-    # centred, so that the intercept does not count where the solution of least norm is wanted
+    # centered, so that the intercept does not count where the solution of least norm is sought
     design = (masks - np.average(masks, axis=0, weights=weights)) * root[:, None]
     # below the cut-off nothing is left of a direction but what the large weights rounded away
     return lstsq(design, (outputs - np.average(outputs, weights=weights)) * root, cond=_CUT_OFF)[0]
@@ -116,7 +116,7 @@ _SHARED: weakref.WeakKeyDictionary[nn.Module, dict[tuple, SharedLayers | None]] 
 
 
 def _shared_layers(classifier: Classifier, ids: Tensor, count: int) -> SharedLayers | None:
-    """Where to cut the fast copy of a model: found once for each copy, segments and number of masks."""
+    """Cut of the fast copy of a model, determined once for each copy, segments and number of masks."""
     copy = classifier.fast
     if not isinstance(copy, FastCopy):
         return None
@@ -131,16 +131,16 @@ def _outputs(
     classifier: Classifier, x: np.ndarray, target: int, masks: np.ndarray, ids: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Logit of the target for each perturbed input."""
-    signal, places = classifier.tensor(x), torch.from_numpy(ids).to(classifier.device)
-    shared = _shared_layers(classifier, places, len(masks))
+    signal, segment_ids = classifier.tensor(x), torch.from_numpy(ids).to(classifier.device)
+    shared = _shared_layers(classifier, segment_ids, len(masks))
     rows = []
     with torch.inference_mode():
-        table = shared.table(signal, places, batch_size) if shared else None
-        for kept in torch.from_numpy(masks).to(signal.device).split(batch_size):
+        table = shared.table(signal, segment_ids, batch_size) if shared else None
+        for part in torch.from_numpy(masks).to(signal.device).split(batch_size):
             if shared and table is not None:
-                logits = shared.logits(table, signal[None], kept)
+                logits = shared.logits(table, signal[None], part)
             else:
-                logits = classifier.fast(signal * kept[:, places])
+                logits = classifier.fast(signal * part[:, segment_ids])
             rows.append(logits[:, target].float().cpu().numpy())
     return np.concatenate(rows)
 

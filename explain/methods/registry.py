@@ -115,7 +115,7 @@ class Attribution(Protocol):
     Returns
     -------
     ndarray, shape (B, T, leads)
-        How much each sample speaks for the target class; negative values speak against it.
+        How much each sample contributes to the target's logit.
     """
 
     def __call__(
@@ -136,7 +136,7 @@ class Method:
     title : str
         Its name in tables.
     signed : bool
-        Whether a negative value speaks against the class; otherwise maps are never negative.
+        Whether maps may be negative, where a sample lowers the logit.
     uses : tuple of str
         Names of the `Settings` that change the maps.
     promised : callable, optional
@@ -181,7 +181,7 @@ def register_method(
     title : str
         Name in tables; the name if empty.
     signed : bool
-        Whether a negative value speaks against the class.
+        Whether maps may be negative, where a sample lowers the logit.
     uses : sequence of str
         Names of the `Settings` that change the maps.
     promised : callable, optional
@@ -207,8 +207,8 @@ def register_method(
             raise UsageError(f"method '{name}' uses unknown setting '{setting}': {nearest(setting, known)}")
 
     def decorate(function: Attribution) -> Attribution:
-        shown = title or TITLES.get(name, name)
-        method = Method(name, function, shown, signed, tuple(uses), promised, sums, native)
+        row_title = title or TITLES.get(name, name)
+        method = Method(name, function, row_title, signed, tuple(uses), promised, sums, native)
         METHODS.register(name, method, module=function.__module__)
         return function
 
@@ -250,7 +250,7 @@ def get_method(name: str) -> Method:
 def explain(
     classifier: Classifier, name: str, x: np.ndarray, targets: np.ndarray, settings: Settings | None = None
 ) -> np.ndarray:
-    """Maps of a classifier's logits: how much every sample of every lead speaks for the target class.
+    """Maps of a classifier's logits: how much every sample of every lead contributes to the target's logit.
 
     Parameters
     ----------
@@ -277,9 +277,9 @@ def explain(
     DataError
         x has another shape than the model takes, or values that are not finite.
     UsageError
-        Unknown method, targets that are no classes of the model, or seeds that do not fit.
+        Unknown method, targets outside the model's classes, or seeds that do not fit.
     TwelveLeadError
-        The method gave something that is no map: a finite number for each sample.
+        The method did not return a finite number for each sample.
     """
     method = get_method(name)
     settings = settings or Settings()

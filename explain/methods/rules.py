@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from explain.engine.classifier import Classifier
 
 # kinds of call that take one activation, not several
-_ONE_ACTIVATION = ("scale", "mix", "normalise", "ramp", "curve", "peak")
+_ONE_ACTIVATION = ("scale", "mix", "normalize", "ramp", "curve", "peak")
 
 
 class Interceptor(TorchFunctionMode):
@@ -102,7 +102,7 @@ class Interceptor(TorchFunctionMode):
                 return calls.DIVISION
             if kind != "scale" and "matmul" not in name:
                 return calls.WEIGHTS
-        trains = {"normalise": (5, False), "drop": (2, True)}
+        trains = {"normalize": (5, False), "drop": (2, True)}
         if kind in trains:
             place, default = trains[kind]
             if args[place] if len(args) > place else kwargs.get("training", default):
@@ -135,12 +135,12 @@ class Interceptor(TorchFunctionMode):
         """Pass a call on to autograd."""
         return func(*args, **kwargs)
 
-    _join = _add = _scale = _normalise = _mix = _drop = _move
+    _join = _add = _scale = _normalize = _mix = _drop = _move
 
     def _passed(
         self, x: Tensor, value: Tensor, rule: Callable[..., tuple[Tensor, ...]], in_place: bool
     ) -> Tensor:
-        """Finish a call that may have been told to work in place, as ``relu(x, inplace=True)``."""
+        """Finish a call that may work in place, as ``relu(x, inplace=True)``."""
         if not in_place:
             return replaced(value, rule, x)
         copy = self.follow(self._move(Tensor.clone, (x,), {}))
@@ -166,24 +166,24 @@ class _Replaced(torch.autograd.Function):
 
 
 def replaced(value: Tensor, rule: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> Tensor:
-    """Give a value a backward pass of its own."""
+    """Give a value another backward pass."""
     value = value.detach()
     return _Replaced.apply(lambda: value.clone() if value._is_view() else value, rule, *inputs)
 
 
-def check_sums(method: str, classifier: Classifier, maps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def check_sums(method: str, classifier: Classifier, maps: np.ndarray, promised: np.ndarray) -> np.ndarray:
     """Refuse maps that do not add up: the last guard, where a model has kept something from the interceptor.
 
-    Shapes: maps (B, T, leads), wanted (B,) -> (B, T, leads).
+    Shapes: maps (B, T, leads), promised (B,) -> (B, T, leads).
     """
     sums = maps.sum(axis=(1, 2), dtype=np.float64)
-    allowed = 0.01 * np.abs(wanted) + 1e-4 * np.abs(maps).sum(axis=(1, 2), dtype=np.float64) + 1e-6
-    bad = np.flatnonzero(~(np.abs(sums - wanted) <= allowed))
+    allowed = 0.01 * np.abs(promised) + 1e-4 * np.abs(maps).sum(axis=(1, 2), dtype=np.float64) + 1e-6
+    bad = np.flatnonzero(~(np.abs(sums - promised) <= allowed))
     if len(bad):
         raise CannotExplain(
             f"{method} cannot explain {classifier.name}: the map of window {bad[0]} sums to "
-            f"{sums[bad[0]]:.4g}, not to {wanted[bad[0]]:.4g}; a layer must be working across windows, have "
-            "a gradient of its own or leave the range of float32; take integrated_gradients, lime or "
+            f"{sums[bad[0]]:.4g}, not to {promised[bad[0]]:.4g}; a layer must be working across windows, "
+            "have a gradient of its own or leave the range of float32; take integrated_gradients, lime or "
             "kernel_shap"
         )
     return maps.astype(np.float32)

@@ -215,7 +215,7 @@ def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     model.eval()
     with torch.inference_mode():
         scores, windows = model.scores(torch.from_numpy(batch).to(model.head.weight.device))
-        inputs = model.standardised(scores)
+        inputs = model.standardized(scores)
         logits = model.logits_of(scores).float()
         multilabel = predictor.card.get("multilabel", True)
         probabilities = torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)

@@ -30,6 +30,6 @@ BRANCHES = {
 
 def list_prototypes(num_classes: int, single: int, joint: int) -> list[list[int]]:
     """List the classes of each prototype: first `single` of each class, then `joint` of each pair."""
-    own = [[c] for c in range(num_classes) for _ in range(single)]
+    singles = [[c] for c in range(num_classes) for _ in range(single)]
     pairs = [[a, b] for a in range(num_classes) for b in range(a + 1, num_classes) for _ in range(joint)]
-    return own + pairs
+    return singles + pairs

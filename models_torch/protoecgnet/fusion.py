@@ -117,6 +117,6 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
         parts = zip(self.branch_models, windows.split(self.prototypes, dim=1), strict=True)
         return torch.cat([network.window_samples(part) for network, part in parts], dim=1)
 
-    def standardised(self, scores: Tensor) -> Tensor:
+    def standardized(self, scores: Tensor) -> Tensor:
         """Scores in units of their spread over the training records: (B, P) -> (B, P)."""
         return (scores - self.centre) / self.spread

@@ -8,15 +8,15 @@ from torch.nn import functional
 from models_torch.protoecgnet.resnet import ResNet
 from utils.errors import DataError
 
-_FIRST_KERNEL = (3, 7, 7)  # colours, rows, columns
+_FIRST_KERNEL = (3, 7, 7)  # colors, rows, columns
 
 
 def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor]:
     """Turn the weights of an image network into those of a trunk.
 
     The trunk convolves over time alone. Of each square kernel it gets the middle row, the only one that meets
-    a signal on a map of height 1. The first kernel is summed over colours and rows and spread evenly over the
-    leads: leads that are all alike give what an image with equal colours and rows would. (The reference
+    a signal on a map of height 1. The first kernel is summed over colors and rows and spread evenly over the
+    leads: leads that are all alike give what an image with equal colors and rows would. (The reference
     averages its new, random layer instead, so that nothing of ImageNet's first kernel is left.)
 
     References
@@ -25,24 +25,24 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
     """
     result = trunk.state_dict()
     left = {key for key in weights if _used(key)}
-    for own, there in result.items():
-        if not _used(own):
+    for key, target in result.items():
+        if not _used(key):
             continue
-        name = _image_name(own)
+        name = _image_name(key)
         if name not in weights:
             raise DataError(
                 f"the file has no '{name}': take a ResNet of the same depth, with torchvision's names"
             )
         tensor = weights[name]
-        if own == "conv1.weight" and tensor.shape == (len(there), *_FIRST_KERNEL):
-            tensor = _first_kernel(tensor, there)
-        elif there.ndim == 3 and tensor.ndim == 4:
+        if key == "conv1.weight" and tensor.shape == (len(target), *_FIRST_KERNEL):
+            tensor = _first_kernel(tensor, target)
+        elif target.ndim == 3 and tensor.ndim == 4:
             tensor = tensor[:, :, tensor.shape[2] // 2]
-        if tensor.shape != there.shape:
+        if tensor.shape != target.shape:
             raise DataError(
-                f"'{name}' is {tuple(weights[name].shape)}, which does not fit {tuple(there.shape)}"
+                f"'{name}' is {tuple(weights[name].shape)}, which does not fit {tuple(target.shape)}"
             )
-        result[own] = tensor.to(there.dtype)
+        result[key] = tensor.to(target.dtype)
         left.discard(name)
     if left:
         raise DataError(f"the file has '{sorted(left)[0]}', which this depth does not have")
@@ -54,11 +54,11 @@ def _used(key: str) -> bool:
     return not key.startswith("fc.") and not key.endswith("num_batches_tracked")
 
 
-def _image_name(own: str) -> str:
+def _image_name(key: str) -> str:
     """``stages.0.1.convs.0.weight`` is ``layer1.1.conv1.weight`` in an image network."""
-    words = own.split(".")
+    words = key.split(".")
     if words[0] != "stages":
-        return own
+        return key
     stage, block, kind, index, *rest = words[1:]
     if kind == "downsample":
         return ".".join([f"layer{int(stage) + 1}", block, kind, index, *rest])
@@ -66,9 +66,9 @@ def _image_name(own: str) -> str:
     return ".".join([f"layer{int(stage) + 1}", block, f"{layer}{int(index) + 1}", *rest])
 
 
-def _first_kernel(kernel: Tensor, there: Tensor) -> Tensor:
-    flat = there.ndim == 3
-    leads, size = (there.shape[1] if flat else there.shape[2]), there.shape[-1]
+def _first_kernel(kernel: Tensor, target: Tensor) -> Tensor:
+    flat = target.ndim == 3
+    leads, size = (target.shape[1] if flat else target.shape[2]), target.shape[-1]
     one = kernel.sum(dim=(1, 2))[:, None, :] / leads
     if size != kernel.shape[3]:  # a wider kernel for 500 Hz, which sees the same stretch of time
         one = functional.interpolate(one, size=size, mode="linear") * kernel.shape[3] / size

@@ -93,9 +93,9 @@ def _best_of_classes(scores: Tensor, identity: Tensor) -> Tensor:
     return best.scatter_reduce(1, classes.expand(len(scores), -1), scores[:, prototypes], "amax")
 
 
-def _mean_over(values: Tensor, chosen: Tensor) -> Tensor:
-    """Mean of the chosen values; 0, with a gradient of 0, where there is none."""
-    return values.masked_fill(~chosen, 0.0).sum() / chosen.sum().clamp(min=1)
+def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of the masked-in values; 0, with a gradient of 0, if there are none."""
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def cluster_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bool = False) -> Tensor:
@@ -104,8 +104,8 @@ def cluster_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference: bo
     Shapes: scores (N, P), labels (N, C), identity (P, C).
     """
     if reference:
-        own = identity.to(scores.dtype) * labels[:, None, :]
-        return -(scores[:, :, None] * own).max(dim=1).values.mean()
+        same_class = identity.to(scores.dtype) * labels[:, None, :]
+        return -(scores[:, :, None] * same_class).max(dim=1).values.mean()
     best = _best_of_classes(scores, identity)
     return -_mean_over(best, (labels > 0.5) & (best != -torch.inf))
 
@@ -116,8 +116,8 @@ def separation_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference:
     Shapes: scores (N, P), labels (N, C), identity (P, C).
     """
     if reference:
-        own = identity.to(scores.dtype) * labels[:, None, :]
-        return (scores[:, :, None] * (1 - own)).max(dim=1).values.mean()
+        same_class = identity.to(scores.dtype) * labels[:, None, :]
+        return (scores[:, :, None] * (1 - same_class)).max(dim=1).values.mean()
     right = (labels > 0.5).to(scores.dtype) @ identity.to(scores.dtype).T > 0
     best = _best_of_classes(scores.masked_fill(right, -torch.inf), identity)
     return _mean_over(best, best != -torch.inf)

@@ -146,18 +146,18 @@ class ProtoECGNet(PrototypeClassifier):
         self.windows = self.columns - length + 1
         self.add_on, depth = _add_on(add_on_layers_type, self.trunk.channels, proto_dim, sigmoid)
         per_class = single_class_prototype_per_class or paper.prototypes_per_class
-        listed = prototype_classes or list_prototypes(num_classes, per_class, joint_prototypes_per_border)
-        identity = torch.zeros(len(listed), num_classes)
-        for index, classes in enumerate(listed):
+        classes_of = prototype_classes or list_prototypes(num_classes, per_class, joint_prototypes_per_border)
+        identity = torch.zeros(len(classes_of), num_classes)
+        for index, classes in enumerate(classes_of):
             identity[index, list(classes)] = 1
         self.register_buffer("identity", identity, persistent=False)
-        self.prototype_vectors = nn.Parameter(torch.randn(len(listed), depth, length))
+        self.prototype_vectors = nn.Parameter(torch.randn(len(classes_of), depth, length))
         scaled = similarity_scale == "reference" and not self.averaged
         self.scale = int((depth * length) ** 0.5) / length if scaled else 1.0
-        self.head = nn.Linear(len(listed), num_classes, bias=bias)
-        own = last_layer_connection_weight or 10 / per_class
+        self.head = nn.Linear(len(classes_of), num_classes, bias=bias)
+        own_class_weight = last_layer_connection_weight or 10 / per_class
         with torch.no_grad():
-            self.head.weight.copy_(torch.where(identity.T > 0, own, off_class_weight))
+            self.head.weight.copy_(torch.where(identity.T > 0, own_class_weight, off_class_weight))
             if bias:
                 self.head.bias.zero_()
         if reference_layers:  # never used: the reference keeps such a copy, and counts it

@@ -19,7 +19,7 @@ class PrototypeClassifier(nn.Module):
     scores: Callable[[Tensor], tuple[Tensor, Tensor]]
     window_samples: Callable[[Tensor], Tensor]
 
-    def standardised(self, scores: Tensor) -> Tensor:
+    def standardized(self, scores: Tensor) -> Tensor:
         """Scores as the linear layer takes them; the fusion brings those of its branches to one scale.
 
         Shapes: scores (B, P) -> (B, P).
@@ -31,14 +31,14 @@ class PrototypeClassifier(nn.Module):
 
         Shapes: scores (B, P) -> (B, num_classes).
         """
-        return self.head(self.standardised(scores))
+        return self.head(self.standardized(scores))
 
     def contributions(self, scores: Tensor) -> Tensor:
         """What each prototype adds to each logit; with the bias they sum to it.
 
         Shapes: scores (B, P) -> (B, num_classes, P).
         """
-        return self.standardised(scores)[:, None, :] * self.head.weight
+        return self.standardized(scores)[:, None, :] * self.head.weight
 
     def forward(self, signals: Tensor, details: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         scores, _ = self.scores(signals)

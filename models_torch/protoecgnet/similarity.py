@@ -28,6 +28,6 @@ def window_distances(features: Tensor, prototypes: Tensor) -> Tensor:
     columns, kind = prototypes.shape[2], features.dtype
     features, prototypes = features.double(), prototypes.double()  # small differences of large sums
     energy = functional.avg_pool1d(features.square().sum(1, keepdim=True), columns, 1) * columns
-    own = prototypes.square().sum((1, 2))[:, None]
-    square = energy - 2 * functional.conv1d(features, prototypes) + own
+    prototype_energy = prototypes.square().sum((1, 2))[:, None]
+    square = energy - 2 * functional.conv1d(features, prototypes) + prototype_energy
     return square.clamp(min=1e-12).sqrt().to(kind)

@@ -33,7 +33,7 @@ def toy():
     METHODS.remove("toy")
 
 
-def test_import_of_explain_is_light():
+def test_explain_import_needs_no_framework():
     code = (
         "import sys, explain; assert not {'torch', 'keras', 'sklearn'} & set(sys.modules); explain.Settings"
     )
@@ -76,7 +76,7 @@ def test_explain_gives_maps_of_the_most_probable_or_named_classes():
         ({"method": "prototypes"}, explain.CannotExplain, "'ecgnet' has none"),
     ],
 )
-def test_explain_names_what_is_wrong(change, error, message):
+def test_explain_errors_name_the_problem(change, error, message):
     with pytest.raises(error, match=message):
         explain.explain(**{"predictor": "ecgnet", "signals_mv": NOISE, "method": "saliency", **change})
 
@@ -127,7 +127,7 @@ def test_prototypes_map_adds_up_to_the_logit(name):
 
 
 @pytest.mark.torch
-def test_shipped_prototypes_by_the_same_call():
+def test_explain_by_prototypes_of_shipped_weights():
     predictor = load_predictor("protoecgnet_rhythm")
     maps = explain.explain(predictor, NOISE[:1], "prototypes")
     assert maps.shape == (1, 1000, 12) and np.isfinite(maps).all()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.torch
 @pytest.mark.parametrize("name", TORCH)
-def test_every_method_on_every_pytorch_model(name):
+def test_methods_on_every_pytorch_model(name):
     check(name)
 
 
@@ -43,11 +43,11 @@ def keras_report():
 
 @pytest.mark.tf
 @pytest.mark.parametrize("name", ["checkpoint", *KERAS])
-def test_every_method_on_every_keras_model(name, keras_report):
+def test_methods_on_every_keras_model(name, keras_report):
     assert f"checked {name}\n" in keras_report, keras_report[-3000:]
 
 
-def test_every_model_is_here():
+def test_models_of_both_registries_are_checked():
     from models_tf import list_models as list_keras
     from models_torch import list_models
 
@@ -59,7 +59,7 @@ def test_every_model_is_here():
 
 
 @pytest.mark.torch
-def test_a_checkpoint_by_name():
+def test_load_classifier_by_name():
     subject = load_classifier("ecgnet")
     assert (subject.name, subject.model_name, subject.framework) == ("ecgnet", "ecgnet", "torch")
     assert subject.classes == ["CD", "HYP", "MI", "NORM", "STTC"] and len(subject.leads) == 12
@@ -73,7 +73,7 @@ def test_a_checkpoint_by_name():
         subject.standardize(np.where(np.arange(24).reshape(2, 1, 12) == 18, np.nan, signals))
 
 
-def test_keras_on_another_backend_is_refused(monkeypatch):
+def test_load_classifier_keras_on_another_backend_raises(monkeypatch):
     monkeypatch.setitem(
         sys.modules, "keras", SimpleNamespace(backend=SimpleNamespace(backend=lambda: "tensorflow"))
     )
@@ -88,7 +88,7 @@ def test_keras_on_another_backend_is_refused(monkeypatch):
     assert os.environ["KERAS_BACKEND"] == "torch"
 
 
-def test_no_such_checkpoint():
+def test_load_classifier_unknown_name_raises():
     with pytest.raises(UsageError, match="no trained model 'ecgnett': did you mean 'ecgnet'"):
         load_classifier("ecgnett")
 
@@ -97,7 +97,7 @@ def test_no_such_checkpoint():
 
 
 @pytest.mark.torch
-def test_logits_are_those_of_the_reference():
+def test_logits_equal_the_reference():
     subject = classifier(narrow_model())
     logits = subject.logits(ours(arrays()["x"]), batch_size=4)
     np.testing.assert_allclose(logits, arrays()["logits"], rtol=0, atol=1e-5)
@@ -110,7 +110,7 @@ def test_logits_are_those_of_the_reference():
 
 
 @pytest.mark.torch
-def test_a_model_of_crops_gives_the_mean_of_its_windows():
+def test_classifier_of_crops_averages_the_logits_of_windows():
     torch.manual_seed(0)
     model = create_model("resnet18", num_classes=2, samples=64, leads=3, widths=(4, 4, 4, 4)).eval()
     subject = classifier(model, samples=160, crop=64, multilabel=True)
@@ -131,7 +131,7 @@ def test_a_model_of_crops_gives_the_mean_of_its_windows():
 
 
 @pytest.mark.torch
-def test_columns_stand_at_the_middle_of_what_they_see():
+def test_feature_columns_are_placed_at_the_middle_of_their_receptive_field():
     """Flat kernels see evenly, so the centroid of a column's gradient is its centre.
 
     Max-pooling takes the last samples of a rising signal and the first of a falling one: both are read.
@@ -166,7 +166,7 @@ def test_columns_stand_at_the_middle_of_what_they_see():
 
 
 @pytest.mark.torch
-def test_upsampling():
+def test_upsampling_centered_and_nearest():
     info = small_classifier("resnet18").feature_layers[0].info
     values = torch.tensor([[[[0.0, 4.0, 2.0]]]])
     centered = FeatureLayer(info, 96, 2, channels_last=False).lay_out(values, "centered")[0]
@@ -178,7 +178,7 @@ def test_upsampling():
 
 
 @pytest.mark.torch
-def test_gradcam_of_a_model_without_feature_info_says_what_it_lacks():
+def test_gradcam_without_feature_info_raises():
     model = create_model("resnet18", num_classes=2, samples=160, leads=3, widths=(4, 4, 4, 4))
     model.feature_info = ()
     subject = classifier(model)

@@ -12,7 +12,7 @@ from explain.methods import CannotExplain, Settings, deep_lift, explain, lrp
 from explain.methods.calls import call_name
 from explain.methods.rules import replaced
 from tests.helpers.attribution_golden import arrays, classifier, full_model, narrow_model, ours
-from tests.helpers.attribution_sums import METHODS, assert_complete, error, noise, plain, wanted_sums
+from tests.helpers.attribution_sums import METHODS, assert_complete, error, noise, plain, promised_sums
 from utils.errors import UsageError
 
 pytestmark = pytest.mark.torch
@@ -26,26 +26,26 @@ def narrow():
     return classifier(narrow_model())
 
 
-def test_the_references_deep_lift(narrow):
+def test_deep_lift_equals_the_reference(narrow):
     golden = arrays()
     maps = explain(narrow, "deep_lift", ours(golden["x"]), golden["y"])
     assert error(maps, ours(golden["a/deep_lift"])) < 1e-5
 
 
-def test_deep_lift_of_the_full_network_and_relevance_that_adds_up():
+def test_deep_lift_of_the_full_network_equals_the_reference():
     golden = arrays()
     full, x, y = classifier(full_model(4, 2880, 1, seed=0)), ours(golden["x"])[:1], golden["y"][:1]
     assert error(explain(full, "deep_lift", x, y), ours(golden["full/deep_lift"])) < 1e-4
     assert_complete(full, "lrp", x, y, x, relative=0.01)
 
 
-def test_deep_shap_adds_up_where_the_references_does_not(narrow, monkeypatch):
+def test_deep_shap_is_complete_where_the_reference_is_not(narrow, monkeypatch):
     golden = arrays()
     x, y = ours(golden["x"])[:1], golden["y"][:1]
     baselines, reference = ours(golden["deep_shap_baselines_sample0"]), ours(golden["a/deep_shap"])[:1]
     assert_complete(narrow, "deep_shap", x, y, baselines)
-    wanted = wanted_sums(narrow, "deep_shap", x, y, baselines)
-    assert abs(reference.sum() - wanted[0]) > 5  # 9.18 instead of 2.91
+    expected = promised_sums(narrow, "deep_shap", x, y, baselines)
+    assert abs(reference.sum() - expected[0]) > 5  # 9.18 instead of 2.91
 
     # Captum drops its own rule for a max-pooling that stands right behind a ReLU, and takes the gradient
     def gradient(self, func, args, kwargs):
@@ -66,11 +66,11 @@ def test_deep_shap_adds_up_where_the_references_does_not(narrow, monkeypatch):
     monkeypatch.setattr(deep_lift.RescaleRule, "_peak", gradient)
     with pytest.raises(CannotExplain, match=r"sums to 9\.179, not to 2\.909"):
         explain(narrow, "deep_shap", x, y, Settings(baselines=baselines))
-    monkeypatch.setattr(deep_lift, "check_sums", lambda method, subject, maps, wanted: maps)
+    monkeypatch.setattr(deep_lift, "check_sums", lambda method, subject, maps, expected: maps)
     assert error(explain(narrow, "deep_shap", x, y, Settings(baselines=baselines)), reference) < 1e-5
 
 
-def test_relevance_is_conserved_and_stays_small_where_the_references_explodes(narrow):
+def test_lrp_conserves_relevance_where_the_reference_explodes(narrow):
     golden = arrays()
     x, y = ours(golden["x"]), golden["y"]
     maps = assert_complete(narrow, "lrp", x, y, x, relative=0.01)
@@ -101,7 +101,7 @@ def modules(*first):
 
 
 @pytest.mark.filterwarnings("ignore:Setting forward, backward hooks")
-def test_captum_gives_the_same_deep_lift_and_deep_shap():
+def test_deep_lift_and_deep_shap_equal_captum():
     x, baselines, targets = noise(4, 16, 2), noise(5, 16, 2, seed=1), np.array([0, 1, 2, 2])
     signals, classes = torch.from_numpy(x), torch.from_numpy(targets)
     net = modules()
@@ -121,7 +121,7 @@ class Flat(nn.Sequential):
         return super().forward(signals.flatten(1))
 
 
-def test_captums_gamma_rule_gives_the_same_where_activations_are_positive_and_biases_zero():
+def test_lrp_equals_captums_gamma_rule_for_positive_activations_without_bias():
     torch.manual_seed(0)
     layers = [nn.Linear(8, 12, bias=False), nn.Linear(12, 6, bias=False), nn.Linear(6, 3, bias=False)]
     net = Flat(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]).requires_grad_(False)
@@ -138,7 +138,7 @@ def test_captums_gamma_rule_gives_the_same_where_activations_are_positive_and_bi
 # ---- baselines of deep_shap ------------------------------------------------------------------------
 
 
-def test_baselines_are_drawn_for_each_window_and_are_ecgs_where_there_are_some():
+def test_baselines_are_drawn_for_each_window():
     pool = noise(6, 16, 2, seed=9)
     few = Settings(seed=1, seeds=np.array([3, 8]), baselines=pool, n_baselines=4)
     drawn = [deep_lift._draw(few, index, (16, 2)) for index in range(2)]
@@ -162,7 +162,7 @@ def test_baselines_of_another_shape_are_refused(shape):
         explain(plain(modules()), "deep_shap", noise(1, 16, 2), [0], Settings(baselines=np.zeros(shape)))
 
 
-def test_a_window_equal_to_its_baseline_has_nothing_to_explain():
+def test_deep_lift_of_the_baseline_is_zero():
     x = noise(2, 16, 2)
     maps = explain(plain(modules()), "deep_shap", x[:1], [0], Settings(baselines=x[:1]))
     assert not maps.any()
@@ -215,7 +215,7 @@ def detector():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_planted_bump_is_found(detector, method):
+def test_deep_lift_methods_find_an_injected_bump(detector, method):
     x, classes, mask = bumps(30, seed=1000)
     assert (detector.logits(x).argmax(axis=1) == classes).all()
     train = Settings(baselines=bumps(8, seed=2000)[0])

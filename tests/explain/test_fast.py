@@ -17,9 +17,9 @@ from tests.helpers.attribution_models import TORCH, small_classifier, small_sign
 pytestmark = pytest.mark.torch
 
 
-def largest_error(given_, wanted):
-    """Relative to the largest of the wanted values."""
-    return float((given_ - wanted).abs().max() / wanted.abs().max())
+def largest_error(outputs, expected):
+    """Relative to the largest of the expected values."""
+    return float((outputs - expected).abs().max() / expected.abs().max())
 
 
 # ---- convolutions in the frequency domain --------------------------------------------------------
@@ -50,13 +50,13 @@ def test_frequency_convolution_is_a_convolution(
         )
     assert along_time(layer)
     with torch.no_grad():
-        wanted = layer(x)
-        given_ = FrequencyConvolution(layer, planned)(x)
-    assert given_.shape == wanted.shape
-    assert largest_error(given_, wanted) < 1e-5
+        expected = layer(x)
+        outputs = FrequencyConvolution(layer, planned)(x)
+    assert outputs.shape == expected.shape
+    assert largest_error(outputs, expected) < 1e-5
 
 
-def test_only_plain_convolutions_along_time_qualify():
+def test_frequency_convolution_takes_only_plain_convolutions_along_time():
     for layer in (
         nn.Conv1d(4, 4, 3, dilation=2),
         nn.Conv1d(4, 4, 3, groups=2),
@@ -76,26 +76,26 @@ def test_only_plain_convolutions_along_time_qualify():
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_a_copy_answers_like_its_model(name):
+def test_fast_copy_equals_its_model(name):
     subject, x = small_classifier(name), torch.from_numpy(small_signals(5))
     before = {key: value.clone() for key, value in subject.module.state_dict().items()}
-    wanted = subject.module(x)
+    expected = subject.module(x)
     speed_up(subject)
-    given_ = subject.fast(x)
-    assert largest_error(given_, wanted) < TOLERANCE
-    assert largest_error(subject.fast(x[:1]), wanted[:1]) < TOLERANCE
+    outputs = subject.fast(x)
+    assert largest_error(outputs, expected) < TOLERANCE
+    assert largest_error(subject.fast(x[:1]), expected[:1]) < TOLERANCE
     if isinstance(subject.fast, FastCopy):
-        assert given_.is_inference()
+        assert outputs.is_inference()
         folded = [m for m in subject.fast.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
         assert len(folded) < sum(
             isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) for m in subject.module.modules()
         )
-    assert torch.equal(subject.module(x), wanted)  # the model itself is as it was
+    assert torch.equal(subject.module(x), expected)  # the model itself is as it was
     assert all(torch.equal(value, before[key]) for key, value in subject.module.state_dict().items())
     assert not any(m.inplace for m in subject.module.modules() if isinstance(m, nn.ReLU))
 
 
-def test_the_studys_network():
+def test_fast_copy_of_the_full_network():
     golden = arrays()
     subject, x = classifier(full_model(4, 2880, 1, seed=0)), ours(golden["x"])[:2]
     speed_up(subject)
@@ -106,19 +106,19 @@ def test_the_studys_network():
     assert kinds.count(FrequencyConvolution) == 11 and not kinds.count(nn.BatchNorm2d)
 
 
-def test_a_crop_model_is_copied_too():
+def test_fast_copy_of_a_crop_model():
     from models_torch import create_model
 
     torch.manual_seed(0)
     model = create_model("resnet18", num_classes=3, samples=80, leads=2, widths=(4, 4, 8, 8)).eval()
     subject = classifier(model, crop=80, samples=200)
     x = torch.randn(3, 200, 2)
-    wanted = subject.module(x)
+    expected = subject.module(x)
     speed_up(subject)
-    assert isinstance(subject.fast, FastCopy) and largest_error(subject.fast(x), wanted) < TOLERANCE
+    assert isinstance(subject.fast, FastCopy) and largest_error(subject.fast(x), expected) < TOLERANCE
 
 
-def test_nothing_to_fold_is_the_module_itself():
+def test_fast_copy_without_layers_to_fold_is_the_module():
     module = nn.Sequential(nn.Flatten(), nn.Linear(20, 2)).eval()
     assert fast_copy(module, torch.randn(2, 10, 2)) is module
 
@@ -136,15 +136,15 @@ class Forked(nn.Module):
         return (self.relu(self.bn(y)) + y).mean(dim=2)
 
 
-def test_what_cannot_be_folded_is_left_alone():
+def test_fast_copy_leaves_unfoldable_layers():
     torch.manual_seed(0)
     module, x = Forked().eval(), torch.randn(4, 30, 2)
     with torch.no_grad():
-        wanted = module(x)
-        assert largest_error(fast_copy(module, x)(x), wanted) < TOLERANCE
+        expected = module(x)
+        assert largest_error(fast_copy(module, x)(x), expected) < TOLERANCE
 
 
-def test_new_weights_need_a_new_copy():
+def test_fast_copy_is_renewed_for_new_weights():
     subject, x = small_classifier("resnet18"), torch.from_numpy(small_signals())
     speed_up(subject)
     with torch.no_grad():
@@ -167,33 +167,33 @@ def rows_seen(layer, job):
         hook.remove()
 
 
-def test_masked_windows_share_their_early_layers():
+def test_shared_layers_equal_the_whole_model():
     golden, subject = arrays(), classifier(narrow_model())
     x, target, ids = ours(golden["x"])[3], int(golden["y"][3]), segments(2880, 1, 24)
     masks = lime_masks(500, 120, np.random.default_rng(0))
-    wanted = _outputs(subject, x, target, masks, ids, 32)
+    expected = _outputs(subject, x, target, masks, ids, 32)
     speed_up(subject)
     _outputs(subject, x, target, masks, ids, 32)  # looks for the cut
     early = subject.fast.model.backbone.layer1[0].conv1
     late = subject.fast.model.backbone.layer2[0].conv1
-    given_, asked = rows_seen(early, lambda: _outputs(subject, x, target, masks, ids, 32))
+    outputs, asked = rows_seen(early, lambda: _outputs(subject, x, target, masks, ids, 32))
     assert asked <= 64 + 16  # 64 versions, and one dummy for each of 16 batches, instead of 500
     assert rows_seen(late, lambda: _outputs(subject, x, target, masks, ids, 32))[1] == 500
-    np.testing.assert_allclose(given_, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     shared = share_layers(subject.module, subject.fast.model, torch.from_numpy(ids), 500)
     assert shared.layer is subject.fast.model.backbone.layer1 and shared.width == 6
 
 
 @pytest.mark.parametrize("length", [5, 40])
 @pytest.mark.parametrize("name", TORCH)
-def test_sharing_changes_no_answer(name, length):
+def test_shared_layers_keep_the_outputs(name, length):
     subject, x = small_classifier(name), small_signals(1)[0]
     ids = segments(160, 3, length)
     masks = lime_masks(90, int(ids.max()) + 1, np.random.default_rng(0))
-    wanted = _outputs(subject, x, 1, masks, ids, 32)
+    expected = _outputs(subject, x, 1, masks, ids, 32)
     speed_up(subject)
-    given_ = _outputs(subject, x, 1, masks, ids, 32)
-    np.testing.assert_allclose(given_, wanted, rtol=0, atol=2e-5 * max(np.abs(wanted).max(), 1))
+    outputs = _outputs(subject, x, 1, masks, ids, 32)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=2e-5 * max(np.abs(expected).max(), 1))
 
 
 class Skipping(nn.Module):
@@ -209,14 +209,14 @@ class Skipping(nn.Module):
         return self.head(early) * (1 + x.abs().mean(dim=(1, 2)))[:, None]
 
 
-def test_a_cut_that_would_miss_something_is_not_made():
+def test_shared_layers_refuse_a_cut_with_a_bypass():
     torch.manual_seed(0)
     module, ids = Skipping().eval(), torch.from_numpy(segments(200, 1, 20))
     with torch.inference_mode():
         assert share_layers(module, module, ids, 500) is None
 
 
-def test_few_masks_short_signals_and_mixed_leads_share_nothing():
+def test_shared_layers_none_for_few_masks_short_signals_and_mixed_leads():
     subject = classifier(narrow_model())
     speed_up(subject)
     arguments = subject.module, subject.fast.model

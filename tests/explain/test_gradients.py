@@ -45,13 +45,13 @@ def assert_same(map_, golden, method, limit=1e-5):
 @pytest.mark.parametrize(
     "method", ["saliency", "input_gradient", "guided_backprop", "gradcam", "guided_gradcam"]
 )
-def test_the_references_maps(narrow, method):
+def test_gradient_maps_equal_the_reference(narrow, method):
     golden = arrays()
     maps = explain(narrow, method, ours(golden["x"]), golden["y"], REFERENCE)
     assert_same(maps, golden[f"a/{method}"], method)
 
 
-def test_the_references_integrated_gradients(narrow):
+def test_integrated_gradients_equal_the_reference(narrow):
     golden = arrays()
     maps = explain(narrow, "integrated_gradients", ours(golden["x"])[3:5], golden["y"][3:5], REFERENCE)
     assert_same(maps, golden["a/integrated_gradients"][3:5], "integrated_gradients")
@@ -70,7 +70,7 @@ def test_gradcam_before_upsampling(narrow):
     )
 
 
-def test_the_full_network():
+def test_gradient_maps_of_the_full_network_equal_the_reference():
     golden = arrays()
     subject, x = classifier(full_model(4, 2880, 1, seed=0)), ours(golden["x"])
     np.testing.assert_allclose(subject.logits(x[:2]), golden["full/logits"], rtol=1e-5)
@@ -79,7 +79,7 @@ def test_the_full_network():
         assert_same(maps, golden[f"full/{method}"], method)
 
 
-def test_twelve_leads():
+def test_gradient_maps_of_twelve_leads_equal_the_reference():
     golden = arrays()
     subject, x = classifier(full_model(22, 1000, 12, seed=1), sampling_rate=100), ours(golden["l12/x"])
     np.testing.assert_allclose(subject.logits(x), golden["l12/logits"], rtol=0, atol=1e-4)
@@ -92,7 +92,7 @@ def test_twelve_leads():
 # ---- Captum --------------------------------------------------------------------------------------
 
 
-def test_captum_gives_the_same_where_relus_are_layers():
+def test_gradient_maps_equal_captum_where_relus_are_layers():
     subject, x = small_classifier("resnet18"), small_signals()
     targets, signals = torch.tensor([2, 0, 1]), torch.from_numpy(small_signals()).requires_grad_(True)
     with pytest.warns(UserWarning, match="hooks"):
@@ -147,7 +147,7 @@ def test_guided_backprop_sees_every_spelling_of_relu():
         explain(subject, "gradcam", small_signals(), targets)
 
 
-def test_guided_backprop_needs_a_relu():
+def test_guided_backprop_without_relu_raises():
     subject = classifier(Functions([torch.tanh]).eval())
     with pytest.raises(CannotExplain, match="'functions' has none: take saliency"):
         explain(subject, "guided_backprop", small_signals(), np.array([0, 1, 2]))
@@ -157,7 +157,7 @@ def test_guided_backprop_needs_a_relu():
 
 
 @given(seed=st.integers(0, 2**32), keys=st.lists(st.integers(0, 10**6), min_size=3, max_size=3, unique=True))
-def test_noise_belongs_to_the_window(seed, keys):
+def test_random_baseline_depends_on_the_window_only(seed, keys):
     subject, x, targets = CLASSIFIER, small_signals(), np.array([0, 1, 2])
     together = explain(subject, "random_baseline", x, targets, Settings(seed=seed, seeds=np.array(keys)))
     assert len(np.unique(together)) > 0.99 * together.size
@@ -170,7 +170,7 @@ def test_noise_belongs_to_the_window(seed, keys):
     assert np.abs(other - together).max() > 0.1
 
 
-def test_noise_is_standard_normal():
+def test_random_baseline_is_standard_normal():
     noise = explain(CLASSIFIER, "random_baseline", np.zeros((50, 160, 3)), np.zeros(50, int))
     assert abs(noise.mean()) < 0.03 and abs(noise.std() - 1) < 0.03
 
@@ -197,7 +197,7 @@ CLASSIFIER = small_classifier("resnet18")
         ({"name": "attention"}, CannotExplain, "attention is what a model such as IMLE-Net"),
     ],
 )
-def test_wrong_input_is_refused(change, kind, message):
+def test_compute_maps_wrong_input_raises(change, kind, message):
     given = {"name": "saliency", "x": small_signals(), "targets": np.array([0, 1, 2]), "seeds": None} | change
     with pytest.raises(kind, match=message):
         explain(
@@ -223,12 +223,12 @@ def test_wrong_input_is_refused(change, kind, message):
         ({"upsampling": "centred"}, "did you mean 'centered'"),
     ],
 )
-def test_wrong_settings_are_refused(options, message):
+def test_settings_wrong_values_raise(options, message):
     with pytest.raises(UsageError, match=message):
         Settings(**options)
 
 
-def test_no_window_gives_no_map():
+def test_compute_maps_of_no_windows():
     maps = explain(CLASSIFIER, "saliency", np.zeros((0, 160, 3)), np.zeros(0, int))
     assert maps.shape == (0, 160, 3)
 
@@ -242,7 +242,7 @@ def registry():
         METHODS.remove(name)
 
 
-def test_a_method_that_gives_no_map_is_caught(registry):
+def test_method_output_is_checked(registry):
     for name, values in (("short", np.zeros((3, 5, 3))), ("broken", np.full((3, 160, 3), np.nan))):
         register_method(name)(lambda *_, values=values: values)
     x, targets = small_signals(), np.array([0, 1, 2])
@@ -252,7 +252,7 @@ def test_a_method_that_gives_no_map_is_caught(registry):
         explain(CLASSIFIER, "broken", x, targets, Settings(seeds=np.array([40, 41, 42])))
 
 
-def test_a_method_cannot_change_the_callers_signals(registry):
+def test_method_input_is_a_copy(registry):
     def greedy(classifier, x, targets, settings):
         x += 1
         return x
@@ -269,7 +269,7 @@ def test_methods_are_registered_with_what_is_known_of_them():
     assert get_method("integrated_gradients").uses == ("ig_steps",)
 
 
-def test_gradients_of_rows_do_not_mix():
+def test_input_gradients_of_rows_are_independent():
     x = torch.from_numpy(small_signals())
     together = input_gradients(CLASSIFIER, x, torch.tensor([0, 1, 2]))
     alone = input_gradients(CLASSIFIER, x[1:2], torch.tensor([1]))

@@ -70,21 +70,21 @@ def linear_classifier(samples=100, leads=2, scale=1.0):
 # ---- the reference's numbers ---------------------------------------------------------------------
 
 
-def test_segments_are_the_references():
+def test_segments_equal_the_reference():
     mask = arrays()["l12/feature_mask"]  # 12 leads of 1000 samples, segments of 32
     np.testing.assert_array_equal(segments(1000, 12, 32), mask[0, 0].T)
     assert segments(2880, 1, 24).max() + 1 == 120 and segments(5000, 12, 32).max() + 1 == 1884
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
-def test_the_references_masks_give_its_outputs(narrow, first, method):
+def test_perturbed_outputs_equal_the_reference(narrow, first, method):
     x, target, ids = first
     given_ = internals(method)
     outputs = _outputs(narrow, x, target, given_["masks"], ids, batch_size=32)
     np.testing.assert_allclose(outputs, given_["outputs"], rtol=0, atol=1e-5)
 
 
-def test_the_references_lime(first):
+def test_lime_equals_the_reference(first):
     x, _, ids = first
     given_ = internals("lime")
     weights = similarity_weights(x, given_["masks"], ids)
@@ -94,7 +94,7 @@ def test_the_references_lime(first):
     np.testing.assert_allclose(coefficients[ids], ours(arrays()["a/lime"])[0], rtol=0, atol=1e-5)
 
 
-def test_the_references_kernel_shap(first):
+def test_kernel_shap_equals_the_reference(first):
     _, _, ids = first
     given_ = internals("kernel_shap")
     masks, outputs, weights = given_["masks"], given_["outputs"].astype(float), given_["weights"]
@@ -129,7 +129,7 @@ class DoubleLeastSquares:
         return torch.from_numpy(self.coefficients)
 
 
-def test_captum_given_the_same_masks(narrow, first):
+def test_lime_and_kernel_shap_equal_captum_for_equal_masks(narrow, first):
     x, target, ids = first
     arguments = {"target": target, "feature_mask": torch.from_numpy(ids)[None], "n_samples": 200}
     arguments["perturbations_per_eval"] = 50
@@ -157,14 +157,14 @@ def test_captum_given_the_same_masks(narrow, first):
 # ---- what theory says ----------------------------------------------------------------------------
 
 
-def test_coin_masks_are_fair():
+def test_lime_masks_are_fair_coins():
     masks = lime_masks(4000, 50, np.random.default_rng(0))
     assert masks.dtype == bool
     assert np.abs(masks.mean(axis=0) - 0.5).max() < 0.04  # five standard errors
     assert np.abs(np.corrcoef(masks.T.astype(float)) - np.eye(50)).max() < 0.1
 
 
-def test_coalitions_follow_the_shapley_kernel():
+def test_kernel_shap_masks_follow_the_shapley_kernel():
     count, number = 20_000, 12
     masks = kernel_shap_masks(count, number, np.random.default_rng(0))
     assert masks[0].all() and not masks[1].any()
@@ -180,7 +180,7 @@ def test_coalitions_follow_the_shapley_kernel():
 
 
 @given(st.integers(2, 40), st.integers(1, 60), st.integers(0, 5))
-def test_coalitions_of_any_number(number, count, seed):
+def test_kernel_shap_masks_of_any_number(number, count, seed):
     masks = kernel_shap_masks(count, number, np.random.default_rng(seed))
     assert masks.shape == (count, number) and masks[0].all()
     assert not masks[1:2].any()
@@ -226,7 +226,7 @@ STUDY_OF_TEN = Settings(segment_samples=10, n_samples=200)
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
-def test_a_model_that_does_not_care_has_an_empty_map(method):
+def test_perturbation_map_of_a_constant_model_is_zero(method):
     subject, _ = linear_classifier(scale=0.0)
     x = np.random.default_rng(1).standard_normal((2, 100, 2)).astype(np.float32)
     with warnings.catch_warnings():
@@ -236,7 +236,7 @@ def test_a_model_that_does_not_care_has_an_empty_map(method):
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
-def test_a_silent_window_and_a_window_of_one_segment(method):
+def test_perturbation_map_of_a_zero_window_and_of_one_segment(method):
     subject, _ = linear_classifier()
     x = np.zeros((1, 100, 2), np.float32)
     assert not explain(subject, method, x, np.array([0]), STUDY_OF_TEN).any()
@@ -250,7 +250,7 @@ def test_a_silent_window_and_a_window_of_one_segment(method):
         assert map_[0, 0, 0] == pytest.approx(total, rel=1e-3)
 
 
-def test_a_lasso_that_needs_many_steps_is_quiet():
+def test_lime_lasso_without_convergence_warns_nobody():
     rng = np.random.default_rng(0)
     masks = lime_masks(30, 60, rng)
     outputs = 1e9 * (masks @ rng.standard_normal(60)) + 1e9 * rng.standard_normal(30)
@@ -263,7 +263,7 @@ def test_a_lasso_that_needs_many_steps_is_quiet():
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
-def test_maps_depend_on_seed_and_key_but_not_on_the_batch(narrow, method):
+def test_perturbation_maps_depend_on_seeds_and_not_on_the_batch(narrow, method):
     x, targets = ours(arrays()["x"])[:3], arrays()["y"][:3]
     settings = {"n_samples": 30, "segment_samples": 96, "seeds": np.array([5, 6, 7])}
     maps = explain(narrow, method, x, targets, Settings(**settings))
@@ -277,7 +277,7 @@ def test_maps_depend_on_seed_and_key_but_not_on_the_batch(narrow, method):
         assert np.abs(explain(narrow, method, x, targets, Settings(**settings | other)) - maps).max() > 0
 
 
-def test_milliseconds_and_samples_name_the_same_segments():
+def test_segment_length_in_milliseconds_or_samples():
     subject, _ = linear_classifier()  # 100 Hz
     x = np.random.default_rng(1).standard_normal((1, 100, 2)).astype(np.float32)
     in_ms, in_samples = (
@@ -290,7 +290,7 @@ def test_milliseconds_and_samples_name_the_same_segments():
 
 
 @pytest.mark.parametrize("method", ["lime", "kernel_shap"])
-def test_twelve_leads_with_1884_segments(method):
+def test_perturbation_of_twelve_leads_with_1884_segments(method):
     from models_torch import create_model
 
     torch.manual_seed(0)
@@ -309,7 +309,7 @@ def test_twelve_leads_with_1884_segments(method):
         )
 
 
-def test_stubs_need_no_more_than_the_seam():
+def test_perturbation_of_a_stub_classifier():
     """What the methods ask of a classifier, and nothing else: metrics and sanity checks rely on it."""
     module = Linear(np.ones((40, 1, 2)))
     subject = SimpleNamespace(

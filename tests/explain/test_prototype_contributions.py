@@ -36,7 +36,7 @@ def predictors(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["rhythm", "morphology", "global", "fusion"])
-def test_bias_evidence_and_rest_are_the_logit(predictors, data, name):
+def test_evidence_bias_and_rest_add_up_to_the_logit(predictors, data, name):
     predictor = predictors[name]
     signals = data.signals[:7]
     explanations = explain_records(predictor, signals, top=3, classes=predictor.classes, batch_size=3)
@@ -94,7 +94,7 @@ def test_explanations_of_any_record_add_up(predictors, seed, top, size):
             assert total == pytest.approx(part.logit, abs=1e-4 + 1e-6 * abs(part.contributions).sum())
 
 
-def test_windows_are_those_of_the_branch_that_owns_the_prototype(predictors, data):
+def test_evidence_window_belongs_to_the_branch_of_the_prototype(predictors, data):
     predictor = predictors["fusion"]
     networks = list(predictor.model.branch_models)
     owner = [network for network in networks for _ in network.prototype_vectors]
@@ -116,7 +116,7 @@ def test_windows_are_those_of_the_branch_that_owns_the_prototype(predictors, dat
             assert e.end_ms - e.start_ms <= 960
 
 
-def test_the_source_of_a_prototype_is_itself_where_the_card_says(predictors, database):
+def test_evidence_source_is_the_record_on_the_card(predictors, database):
     """The training record of a prototype looks like it exactly, in the window that the card names."""
     predictor, read = predictors["fusion"], source_reader(database, 100)
     for entry in predictor.card["prototypes"]:
@@ -125,7 +125,7 @@ def test_the_source_of_a_prototype_is_itself_where_the_card_says(predictors, dat
         assert explanation.windows[entry["index"]] == entry["window"]
 
 
-def test_only_what_reaches_its_threshold_is_explained(predictors, data):
+def test_explanations_cover_classes_above_their_threshold(predictors, data):
     predictor = predictors["fusion"]
     probabilities = predictor.predict(data.signals[:4])
     for explanation, row in zip(explain_records(predictor, data.signals[:4]), probabilities, strict=True):
@@ -134,7 +134,7 @@ def test_only_what_reaches_its_threshold_is_explained(predictors, data):
         assert sorted(p.name for p in explanation.classes) == sorted(expected)
 
 
-def test_without_a_predicted_class_the_most_probable_one_is_explained(data, tmp_path):
+def test_explanations_of_the_most_probable_class_without_a_predicted_one(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "morphology", thresholds=[1.0] * 9))
     (explanation,) = explain_records(predictor, data.signals[:1])
     (part,) = explanation.classes
@@ -142,20 +142,20 @@ def test_without_a_predicted_class_the_most_probable_one_is_explained(data, tmp_
     assert part.probability == explanation.probabilities.max()
 
 
-def test_of_exclusive_classes_one_is_explained(data, tmp_path):
+def test_explanations_of_one_exclusive_class(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "morphology", multilabel=False))
     (explanation,) = explain_records(predictor, data.signals[:1])
     assert explanation.probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert explanation.predicted == (explanation.classes[0].name,) and len(explanation.classes) == 1
 
 
-def test_a_model_without_bias(data, tmp_path):
+def test_explanations_of_a_model_without_bias(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "morphology", model={"bias": False}))
     (explanation,) = explain_records(predictor, data.signals[:1])
     assert all(part.bias == 0 for part in explanation.classes)
 
 
-def test_what_does_not_add_up_is_an_error(data, tmp_path, monkeypatch):
+def test_explanations_that_do_not_add_up_raise(data, tmp_path, monkeypatch):
     predictor = load_predictor(write_prototypes(tmp_path, data, "rhythm"))
     honest = predictor.model.logits_of
     monkeypatch.setattr(predictor.model, "logits_of", lambda scores: honest(scores) + 0.001)
@@ -163,20 +163,20 @@ def test_what_does_not_add_up_is_an_error(data, tmp_path, monkeypatch):
         explain_records(predictor, data.signals[:1])
 
 
-def test_prototypes_that_were_never_projected(data, tmp_path):
+def test_explanations_of_unprojected_prototypes_raise(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "morphology", prototypes=[]))
     with pytest.raises(UsageError, match="--branch morphology --training_stage projection"):
         explain_records(predictor, data.signals[:1])
 
 
-def test_a_list_of_other_prototypes(data, tmp_path):
+def test_explanations_with_a_list_of_other_prototypes_raise(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "rhythm"))
     predictor.card["prototypes"] = predictor.card["prototypes"][:-1]
     with pytest.raises(DataError, match="lists 3 prototypes, the model has 4"):
         explain_records(predictor, data.signals[:1])
 
 
-def test_models_and_questions_that_have_no_explanation(predictors, data, tmp_path):
+def test_explanations_of_wrong_models_and_arguments_raise(predictors, data, tmp_path):
     other = load_predictor(write_untrained(tmp_path, "ecgnet"))
     with pytest.raises(UsageError, match="'ecgnet', which has no prototypes"):
         explain_records(other, data.signals[:1])
@@ -188,7 +188,7 @@ def test_models_and_questions_that_have_no_explanation(predictors, data, tmp_pat
         explain_records(predictors["fusion"], data.signals[:1, :400])
 
 
-def test_sources(database, data, tmp_path):
+def test_source_reader_reads_the_records_of_prototypes(database, data, tmp_path):
     read = source_reader(database, 100)
     row = 5
     np.testing.assert_allclose(read(int(data.ecg_ids[row])), data.signals[row], atol=1e-6)

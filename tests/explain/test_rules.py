@@ -23,7 +23,7 @@ pytestmark = pytest.mark.torch
 # ---- rules by hand ---------------------------------------------------------------------------------
 
 
-def test_a_linear_layer_gives_contributions_and_spreads_its_bias_by_their_size():
+def test_lrp_of_a_linear_layer_spreads_its_bias_by_size():
     linear = nn.Linear(2, 1)
     with torch.no_grad():
         linear.weight.copy_(torch.tensor([[2.0, -1.0]]))
@@ -34,7 +34,7 @@ def test_a_linear_layer_gives_contributions_and_spreads_its_bias_by_their_size()
     np.testing.assert_allclose(explain(subject, "deep_lift", x, [0])[0, :, 0], [4, -4], rtol=1e-5)
 
 
-def test_a_hidden_unit_favours_what_agrees_with_it():
+def test_lrp_of_a_hidden_unit_favors_agreeing_inputs():
     hidden, head = nn.Linear(2, 1), nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         hidden.weight.copy_(torch.tensor([[3.0, -1.0]]))
@@ -88,7 +88,7 @@ def test_batch_norm_merges_with_its_convolution(method):
     assert error(explain(block, method, x, targets), expected) < 1e-4
 
 
-def test_a_sum_splits_relevance_and_does_not_copy_it():
+def test_lrp_of_a_sum_splits_relevance():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -186,7 +186,7 @@ class Drawn(nn.Module):
 
 @settings(max_examples=40, deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(MORE_STEPS)), max_size=9), seed=st.integers(0, 99))
-def test_differences_add_up_whatever_the_network(names, seed):
+def test_deep_lift_is_complete_for_any_network(names, seed):
     subject = plain(Drawn(names, seed), samples=8)
     x, baselines, targets = noise(3, 8, 2, seed=seed), noise(3, 8, 2, seed=seed + 1), np.array([2, 0, 1])
     for method in ("deep_lift", "deep_shap"):
@@ -195,14 +195,14 @@ def test_differences_add_up_whatever_the_network(names, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(names=st.lists(st.sampled_from(sorted(STEPS)), max_size=9), seed=st.integers(0, 99))
-def test_relevance_adds_up_whatever_the_network(names, seed):
+def test_lrp_is_complete_for_any_network(names, seed):
     subject = plain(Drawn(names, seed), samples=8)
     x = noise(3, 8, 2, seed=seed)
     assert_complete(subject, "lrp", x, np.array([2, 0, 1]), x, relative=0.01)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_all_steps_at_once_window_by_window(method):
+def test_rules_of_all_layers_do_not_depend_on_the_batch(method):
     names = [name for pair in zip(sorted(STEPS), ["conv"] * len(STEPS), strict=True) for name in pair]
     subject, x, targets = plain(Drawn(names, 5)), noise(4, 16, 2), np.array([0, 2, 1, 1])
     keys = np.array([4, 5, 6, 7])
@@ -218,7 +218,7 @@ def test_all_steps_at_once_window_by_window(method):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet18 lead-aware", "resnet101", "protoecgnet_trunk"])
 @pytest.mark.parametrize("method", METHODS)
-def test_residual_networks_add_up(name, method):
+def test_rules_are_complete_for_residual_networks(name, method):
     subject, x = small_classifier(name), small_signals()
     weights = {key: value.clone() for key, value in subject.module.state_dict().items()}
     assert_complete(subject, method, x, TARGETS, small_signals(5)[3:])
@@ -233,7 +233,7 @@ def test_residual_networks_add_up(name, method):
         ("protoecgnet", "quotient of two activations|relevance can only pass curves that rise through zero"),
     ],
 )
-def test_what_has_no_rule_is_named(method, name, reason):
+def test_rules_name_the_layer_without_a_rule(method, name, reason):
     with pytest.raises(
         CannotExplain, match=f"{method} cannot explain {name}: it .*({reason}).*integrated_grad"
     ):
@@ -259,7 +259,7 @@ def check_keras() -> None:
 
 
 @pytest.mark.tf
-def test_keras_models_on_the_torch_backend():
+def test_rules_on_keras_models():
     command = [sys.executable, "-c", "import tests.explain.test_rules as t; t.check_keras()"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -311,7 +311,7 @@ WITHOUT_RULE = {
 
 @pytest.mark.parametrize("method", ["deep_lift", "lrp"])
 @pytest.mark.parametrize("name", WITHOUT_RULE)
-def test_a_call_without_a_rule_is_refused(method, name):
+def test_rules_refuse_unknown_calls(method, name):
     call, reason = WITHOUT_RULE[name]
 
     class Net(nn.Module):

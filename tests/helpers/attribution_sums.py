@@ -20,7 +20,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def wanted_sums(subject, method, x, targets, baselines):
+def promised_sums(subject, method, x, targets, baselines):
     """What each map must sum to."""
     rows = np.arange(len(x))
     logits = subject.logits(x)[rows, targets].astype(np.float64)
@@ -34,9 +34,9 @@ def wanted_sums(subject, method, x, targets, baselines):
 def assert_complete(subject, method, x, targets, baselines, relative=1e-4):
     options = Settings(baselines=baselines, n_baselines=len(baselines), batch_size=4)
     maps = explain(subject, method, x, targets, options)
-    wanted = wanted_sums(subject, method, x, targets, baselines)
+    expected = promised_sums(subject, method, x, targets, baselines)
     rounding = 1e-6 * np.abs(maps).sum(axis=(1, 2)) + 1e-6
-    assert (np.abs(maps.sum(axis=(1, 2)) - wanted) <= relative * np.abs(wanted) + rounding).all()
+    assert (np.abs(maps.sum(axis=(1, 2)) - expected) <= relative * np.abs(expected) + rounding).all()
     return maps
 
 

@@ -40,7 +40,7 @@ def test_attention_heatmap_puts_positions_on_their_samples():
     np.testing.assert_allclose(uniform * uniform.size, 1, atol=1e-12)
 
 
-def test_attention_heatmap_refuses_what_is_no_attention():
+def test_attention_heatmap_wrong_levels_raise():
     beat, rhythm, channel = softmaxes()
     with pytest.raises(DataError, match="rhythm attention"):
         attention_heatmap(beat, rhythm * 2, channel, 1000)

@@ -68,26 +68,26 @@ def reference_models():
     ("name", "total", "fixed"),
     [("imle_net", 748_517, 1_792), ("mousavi", 2_382_565, 0), ("rajpurkar", 10_483_621, 7_744)],
 )
-def test_parameter_counts(reference_models, name, total, fixed):
+def test_model_parameter_counts(reference_models, name, total, fixed):
     model = reference_models[name]
     assert model.count_params() == total
     assert sum(int(np.prod(w.shape)) for w in model.non_trainable_weights) == fixed
 
 
-def test_parameter_count_of_the_infarction_head():
+def test_imle_net_with_the_infarction_head():
     model = create_model("imle_net", num_classes=3, activation="softmax")
     assert model.count_params() == 748_259
     np.testing.assert_allclose(outputs(model, noise_signals()).sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_outputs_are_the_references(reference_models, name):
+def test_model_outputs_equal_the_reference(reference_models, name):
     np.testing.assert_allclose(
         outputs(reference_models[name], noise_signals()), REFERENCE_OUTPUTS[name], rtol=0, atol=1e-5
     )
 
 
-def test_attention_of_a_real_record_is_the_references(reference_models, shared_data):
+def test_attention_maps_of_a_real_record_equal_the_reference(reference_models, shared_data):
     raw = np.fromfile(shared_data / "sample" / "04827_lr.dat", dtype="<i2").reshape(1, 1000, 12)
     signals = ((raw / 1000 - -0.000825140242832062) / 0.23221818381812617).astype("float32")
     beat, rhythm, channel = attention_maps(reference_models["imle_net"], signals)
@@ -116,7 +116,7 @@ def test_attention_of_a_real_record_is_the_references(reference_models, shared_d
     )
 
 
-def test_attention_shapes_and_sums(reference_models):
+def test_attention_maps_shapes_and_sums(reference_models):
     signals = np.repeat(noise_signals(), 2, axis=0)[:3]
     beat, rhythm, channel = attention_maps(reference_models["imle_net"], signals, batch_size=2)
     assert (beat.shape, rhythm.shape, channel.shape) == ((3, 12, 20, 13), (3, 12, 20), (3, 12))
@@ -128,12 +128,12 @@ def test_attention_shapes_and_sums(reference_models):
     assert np.abs(channel[0] - channel[2]).max() > 1e-6
 
 
-def test_attention_maps_of_another_model_are_refused():
+def test_attention_maps_of_another_model_raise():
     with pytest.raises(UsageError, match="only imle_net"):
         attention_maps(small_mousavi(), small_signals(1))
 
 
-def test_the_other_backend_gives_the_same_outputs(reference_models, tmp_path):
+def test_model_outputs_equal_on_the_other_backend(reference_models, tmp_path):
     other = {"tensorflow": "torch", "torch": "tensorflow", "jax": "tensorflow"}[keras.backend.backend()]
     for name, model in reference_models.items():
         model.save_weights(tmp_path / f"{name}.weights.h5")
@@ -181,7 +181,7 @@ print(keras.backend.backend())
             np.testing.assert_allclose(there[key], level, rtol=0, atol=1e-5)
 
 
-def test_a_window_of_mousavi_is_half_a_second_of_all_leads():
+def test_mousavi_window_is_half_a_second_of_all_leads():
     """A change in one window reaches only that window; the reference layout mixes leads and times."""
     signals = small_signals(1)
     changed = signals.copy()
@@ -230,7 +230,7 @@ def with_ours_deferred(trainable, strides):
 
 @pytest.mark.parametrize("ours", [with_ours, with_ours_deferred])
 @pytest.mark.parametrize(("trainable", "strides"), [(True, 1), (True, 2), (False, 1)])
-def test_batch_normalisation_trains_like_keras(ours, trainable, strides):
+def test_batch_normalization_trains_like_keras(ours, trainable, strides):
     """Outputs, and weights before it (its input gradient), in it (and its averages) and behind it."""
     signals = np.random.RandomState(0).standard_normal((6, 9, 3)).astype("float32") + 1
     start, expected, outputs_before = trained(lambda: with_keras(trainable, strides), signals, None)
@@ -241,7 +241,7 @@ def test_batch_normalisation_trains_like_keras(ours, trainable, strides):
     assert moved == [True, *[trainable] * 4, True, True]  # dense; gamma, beta, mean, variance; convolution
 
 
-def test_long_records():
+def test_imle_net_on_long_records():
     model = create_model("imle_net", samples=5000, window=250, filters=2, blocks=(1,), lstm_units=2)
     beat, rhythm, channel = attention_maps(model, np.zeros((1, 5000, 12), "float32"))
     assert (beat.shape, rhythm.shape, channel.shape) == ((1, 12, 20, 250), (1, 12, 20), (1, 12))
@@ -260,6 +260,6 @@ def test_long_records():
         ("rajpurkar", {"samples": "1000"}, "samples must be a positive whole number, not '1000'"),
     ],
 )
-def test_wrong_names_and_options(name, options, message):
+def test_create_model_wrong_names_and_options_raise(name, options, message):
     with pytest.raises(UsageError, match=message):
         create_model(name, **options)

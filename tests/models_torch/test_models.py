@@ -40,12 +40,12 @@ def check_against_reference(name, parameters, buffers):
     np.testing.assert_allclose(logits, REFERENCE_OUTPUTS[name], rtol=0, atol=1e-5)
 
 
-def test_ecgnet_is_the_references():
+def test_ecgnet_equals_the_reference():
     check_against_reference("ecgnet", 1_031_949, 2_560)
 
 
 @pytest.mark.slow  # 157 million parameters, 1.2 GB while it runs
-def test_resnet101_is_the_references():
+def test_resnet101_equals_the_reference():
     check_against_reference("resnet101", 156_889_221, 105_344)
 
 
@@ -55,7 +55,7 @@ def test_resnet18_has_the_references_size(classes, parameters):
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-def test_resnet18_is_the_references():
+def test_resnet18_equals_the_reference():
     golden = attribution_golden.arrays()
     with torch.no_grad():
         narrow = attribution_golden.narrow_model()(torch.from_numpy(attribution_golden.ours(golden["x"])))
@@ -79,7 +79,7 @@ def test_resnet18_sees_which_lead_is_which_only_where_asked():
         assert (aware(swapped) - aware(signals)).abs().max() > 1e-3
 
 
-def test_a_narrow_resnet18_of_twelve_leads_keeps_to_its_memory():
+def test_resnet18_narrow_gradients_stay_inside_memory():
     code = """
 import torch
 from models_torch import create_model
@@ -131,6 +131,6 @@ def test_ecgnet_takes_records_of_any_length(samples, leads, blocks):
         ("resnet101", {"num_classes": True}, "num_classes must be a positive whole number"),
     ],
 )
-def test_wrong_names_and_options(name, options, message):
+def test_create_model_wrong_names_and_options_raise(name, options, message):
     with pytest.raises(UsageError, match=message):
         create_model(name, **options)

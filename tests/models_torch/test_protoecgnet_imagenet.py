@@ -81,7 +81,7 @@ def image_features(state, depth, image):
 
 
 @pytest.mark.parametrize(("depth", "reference_layers"), [(18, False), (18, True), (50, False)])
-def test_equal_leads_give_what_an_image_with_equal_rows_and_colours_gives(depth, reference_layers):
+def test_imagenet_weights_of_equal_leads_equal_an_image_of_equal_rows_and_colors(depth, reference_layers):
     state = {name: tensor.double() for name, tensor in image_weights(depth).items()}
     trunk = ResNet(f"resnet{depth}", reference_layers=reference_layers).double().eval()
     trunk.load_state_dict(trunk_weights(state, trunk))
@@ -93,7 +93,7 @@ def test_equal_leads_give_what_an_image_with_equal_rows_and_colours_gives(depth,
     torch.testing.assert_close(ours, theirs[:, :, 0])
 
 
-def test_a_wider_kernel_at_500_hz_keeps_the_sum():
+def test_imagenet_weights_of_a_wider_kernel_keep_the_sum():
     state = image_weights(18)
     trunk = ResNet("resnet18", decimation=5)
     first = trunk_weights(state, trunk)["conv1.weight"]
@@ -103,7 +103,7 @@ def test_a_wider_kernel_at_500_hz_keeps_the_sum():
     )  # the same gain for a constant
 
 
-def test_weights_of_other_networks_are_refused():
+def test_imagenet_weights_of_other_networks_raise():
     with pytest.raises(DataError, match=r"layer\d.*same depth"):
         trunk_weights(image_weights(18), ResNet("resnet34"))
     with pytest.raises(DataError, match="this depth does not have"):
@@ -118,7 +118,7 @@ def test_weights_of_other_networks_are_refused():
         trunk_weights(small, ResNet("resnet18"))
 
 
-def test_training_begins_with_them(tmp_path, capsys):
+def test_imagenet_weights_start_the_training(tmp_path, capsys):
     database, path = small_database(tmp_path / "ptbxl", codes=CODES), tmp_path / "model.safetensors"
     save_file(image_weights(18), path)
     words = ["--model", "protoecgnet", "--data_dir", database, "--output_dir", tmp_path, "--epochs", 1]

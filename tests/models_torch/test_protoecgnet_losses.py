@@ -58,18 +58,18 @@ def reference_terms(case, scores, prototypes):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("term", ["clst", "sep", "spars", "div", "cnrst"])
-def test_reference_terms_and_their_gradients(case, term):
+def test_loss_terms_and_gradients_equal_the_reference(case, term):
     scores, prototypes = golden(case, "scores").requires_grad_(), golden(case, "prototypes").requires_grad_()
     value = reference_terms(case, scores, prototypes)[term]()
     assert value.item() == pytest.approx(expected(case)[term], rel=2e-5)
     value.backward()
     source = prototypes if term in ("div", "cnrst") else scores
-    wanted = golden(case, f"grad_{term}")
-    torch.testing.assert_close(source.grad, wanted, rtol=2e-5, atol=2e-5 * wanted.abs().max().item())
+    gradient = golden(case, f"grad_{term}")
+    torch.testing.assert_close(source.grad, gradient, rtol=2e-5, atol=2e-5 * gradient.abs().max().item())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_reference_totals(case):
+def test_loss_totals_equal_the_reference(case):
     labels, logits = GOLDENS["loss_y"], GOLDENS["loss_logits"]
     scores, prototypes, identity = (golden(case, name) for name in ("scores", "prototypes", "identity"))
     numbers = expected(case)
@@ -84,12 +84,12 @@ def test_reference_totals(case):
         assert parts["bce"].item() == pytest.approx(numbers[bce], rel=2e-5)
 
 
-def test_reference_weights():
+def test_loss_weights_of_the_reference():
     assert LossWeights.reference() == LossWeights(clst=0.004, sep=0.0004, spars=0, div=250, cnrst=300)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, lambda y: np.asarray(y, dtype=np.uint8)])
-def test_label_statistics_of_the_reference(kind):
+def test_label_statistics_equal_the_reference(kind):
     labels = kind(GOLDENS["Ybig"])
     for ours, golden_name in [
         (label_cooccurrence(labels), "jaccard"),
@@ -99,7 +99,7 @@ def test_label_statistics_of_the_reference(kind):
         torch.testing.assert_close(ours, GOLDENS[golden_name], rtol=1e-6, atol=0)
 
 
-def test_l1_of_the_reference():
+def test_l1_terms_equal_the_reference():
     weight, identity = GOLDENS["cls_W"], golden("1d", "identity")
     assert off_class_l1(weight, identity).item() == pytest.approx(47.08424758911133, rel=1e-6)
     assert off_class_l1(weight, identity.bool()) == off_class_l1(weight, identity.float())
@@ -125,7 +125,7 @@ def test_cooccurrence_of_a_class_that_never_occurs():
     np.testing.assert_array_equal(label_cooccurrence(labels), [[1, 0, 0.5], [0, 0, 0], [0.5, 0, 1]])
 
 
-def test_label_statistics_that_cannot_be():
+def test_label_statistics_of_wrong_labels_raise():
     with pytest.raises(UsageError, match="did you mean 'records'"):
         class_weights(np.ones((2, 2)), "record")
     for limit in (0, -1, float("nan")):
@@ -180,7 +180,7 @@ def plain_loops(scores, labels, identity):
 
 
 @given(batches())
-def test_corrected_terms_are_their_definition(batch):
+def test_loss_terms_equal_their_definition(batch):
     clustering, separation = plain_loops(*batch)
     assert cluster_loss(*batch).item() == pytest.approx(clustering, rel=1e-5, abs=1e-6)
     assert separation_loss(*batch).item() == pytest.approx(separation, rel=1e-5, abs=1e-6)
@@ -193,7 +193,7 @@ def gradient(term, scores, labels, identity):
 
 
 @given(batches())
-def test_clustering_pulls_and_separation_pushes_the_right_prototypes_only(batch):
+def test_loss_clustering_and_separation_move_the_right_prototypes(batch):
     _, labels, identity = batch
     right = labels @ identity.float().T > 0
     pull, push = gradient(cluster_loss, *batch), gradient(separation_loss, *batch)
@@ -212,7 +212,7 @@ def test_clustering_pulls_and_separation_pushes_the_right_prototypes_only(batch)
     assert push.sum().item() == pytest.approx(1.0 * bool((~labels.bool() & wrong_of_class).any()), abs=1e-5)
 
 
-def test_the_reference_pushes_right_prototypes():
+def test_loss_of_the_reference_pushes_right_prototypes():
     """The defect that the corrected separation does away with: 4 classes, 1 label."""
     labels, identity = torch.eye(4), identity_of(4, 2, 0)
     scores = torch.rand(4, 8) + labels @ identity.float().T * 2  # a good model: right prototypes are near
@@ -224,7 +224,7 @@ def test_the_reference_pushes_right_prototypes():
 
 @settings(max_examples=50)
 @given(batches(), st.booleans(), st.randoms(use_true_random=False))
-def test_order_of_records_does_not_matter(batch, reference, random):
+def test_loss_does_not_depend_on_the_order_of_records(batch, reference, random):
     scores, labels, identity = batch
     order = list(range(len(scores)))
     random.shuffle(order)
@@ -238,7 +238,7 @@ def test_order_of_records_does_not_matter(batch, reference, random):
 @pytest.mark.parametrize("fill", [0.0, 1.0])
 @pytest.mark.parametrize("joints", [0, 1])
 @pytest.mark.parametrize("reference", [False, True])
-def test_no_label_and_every_label(fill, joints, reference):
+def test_loss_of_no_label_and_of_every_label(fill, joints, reference):
     identity = identity_of(4, 2, joints)
     inputs = [
         torch.randn(shape).requires_grad_() for shape in ((3, 4), (3, len(identity)), (len(identity), 6, 2))
@@ -253,7 +253,7 @@ def test_no_label_and_every_label(fill, joints, reference):
         assert (parts["sep"] if fill else parts["clst"]) == 0
 
 
-def test_nan_scores_are_not_hidden():
+def test_loss_of_nan_scores_is_nan():
     labels, identity = torch.eye(2), identity_of(2, 1, 0)
     scores = torch.full((2, 2), float("nan"))
     assert (
@@ -261,7 +261,7 @@ def test_nan_scores_are_not_hidden():
     )
 
 
-def test_joint_prototypes_attract_at_most_fully():
+def test_contrast_of_joint_prototypes_is_limited():
     identity = identity_of(3, 0, 1)
     alike = torch.full((3, 3), 0.8).fill_diagonal_(1)  # any two joint prototypes share more than 1 in sum
     prototypes = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
@@ -274,12 +274,12 @@ def test_joint_prototypes_attract_at_most_fully():
     assert abs(reference.item() - loss.item()) > 1e-3
 
 
-def test_single_prototypes_contrast_as_in_the_reference():
+def test_contrast_of_single_prototypes_equals_the_reference():
     arguments = golden("1d", "prototypes"), golden("1d", "identity"), COOCCURRENCE
     assert contrastive_loss(*arguments) == contrastive_loss(*arguments, reference=True)
 
 
-def test_contrast_brings_classes_that_occur_together_closer():
+def test_contrast_attracts_classes_that_occur_together():
     identity, cooccurrence = torch.eye(3), torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
     prototypes = torch.eye(3, requires_grad=True)
     (step,) = torch.autograd.grad(-contrastive_loss(prototypes, identity, cooccurrence), prototypes)
@@ -288,7 +288,7 @@ def test_contrast_brings_classes_that_occur_together_closer():
     assert cosines[0, 1] > 0.01 and cosines[0, 2] < -0.01
 
 
-def test_a_prototype_of_length_zero():
+def test_loss_of_a_zero_prototype_is_finite():
     prototypes = torch.cat([torch.zeros(1, 4), torch.eye(4)]).requires_grad_()
     identity = identity_of(5, 1, 0)
     (diversity_loss(prototypes) + contrastive_loss(prototypes, identity, torch.eye(5))).backward()
@@ -296,7 +296,7 @@ def test_a_prototype_of_length_zero():
 
 
 @pytest.mark.parametrize("shape", [(10, 24), (10, 8, 3), (10, 8, 1, 3)])
-def test_shape_and_length_of_prototypes_do_not_matter(shape):
+def test_loss_does_not_depend_on_shape_and_length_of_prototypes(shape):
     flat = torch.randn(10, 24, generator=torch.Generator().manual_seed(1))
     identity = identity_of(5, 2, 0)
     for term in (diversity_loss, lambda p: contrastive_loss(p, identity, COOCCURRENCE)):
@@ -306,7 +306,7 @@ def test_shape_and_length_of_prototypes_do_not_matter(shape):
 # ---------------------------------------------------------------- the sum
 
 
-def test_only_wanted_terms_are_computed(monkeypatch):
+def test_loss_computes_only_terms_with_a_weight(monkeypatch):
     from models_torch.protoecgnet import losses
 
     def never(*_):
@@ -324,7 +324,7 @@ def test_only_wanted_terms_are_computed(monkeypatch):
         loss(torch.zeros(3, 5), torch.zeros(3, 10), torch.ones(10, 4), torch.ones(3, 5))
 
 
-def test_total_is_the_weighted_sum_of_the_parts():
+def test_loss_total_is_the_weighted_sum_of_its_terms():
     identity, labels = identity_of(5, 2, 1), GOLDENS["loss_y"]
     weights = LossWeights(0.5, 0.25, 0.125, 2, 3)
     scores, prototypes = torch.randn(8, 20), torch.randn(20, 6, requires_grad=True)
@@ -345,7 +345,7 @@ def test_total_is_the_weighted_sum_of_the_parts():
 
 
 @pytest.mark.parametrize(("cooccurring", "weighted"), [(71, 5), (5, 71), (71, None)])
-def test_statistics_of_another_label_set_are_refused(cooccurring, weighted):
+def test_loss_statistics_of_another_label_set_raise(cooccurring, weighted):
     pos_weight = torch.ones(weighted) if weighted else None
     with pytest.raises(UsageError, match="5 classes"):
         PrototypeLoss(identity_of(5, 2, 0), torch.eye(cooccurring), pos_weight)

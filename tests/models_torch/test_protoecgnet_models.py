@@ -85,7 +85,7 @@ def set_reference_weights(model):
 
 
 @pytest.mark.parametrize("branch", CASES)
-def test_networks_are_the_references(branch):
+def test_protoecgnet_equals_the_reference(branch):
     name, classes, parameters = CASES[branch]
     options = {"num_classes": classes, "branch": branch, **REFERENCE}
     model = create_model("protoecgnet", reference_layers=True, **options).eval()
@@ -118,7 +118,7 @@ def test_networks_are_the_references(branch):
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_trunks_have_the_references_sizes(backbone):
+def test_trunk_sizes_equal_the_reference(backbone):
     flat = backbone.startswith("resnet1d")
     with torch.device("meta"):
         model = create_model(
@@ -141,7 +141,7 @@ def test_fusion_has_the_references_prototypes():
     assert sum(p.numel() for p in model.parameters()) == 32_564_881
 
 
-def test_similarities_are_the_references():
+def test_similarities_equal_the_reference():
     def tensor(key):
         return torch.from_numpy(GOLDENS[key])
 
@@ -173,7 +173,7 @@ def test_similarities_are_the_references():
         ("top", "l2", "linear", "l2_2d_linear_top5"),
     ],
 )
-def test_pooled_scores_are_the_references(pooling, latent, activation, key):
+def test_pooled_scores_equal_the_reference(pooling, latent, activation, key):
     vectors = torch.from_numpy(GOLDENS["proto2d"])[:, :, 0]
     model = create_model(
         "protoecgnet", num_classes=5, samples=320, width=2, proto_dim=16, single_class_prototype_per_class=3,
@@ -195,7 +195,7 @@ def influence(trunk, samples, column):
     return int(reached.min()), int(reached.max()) + 1
 
 
-def test_a_window_equal_to_an_l2_prototype_has_distance_zero():
+def test_distance_of_a_window_to_an_equal_prototype_is_zero():
     torch.manual_seed(0)
     features = 3 * torch.randn(2, 512, 32)  # large numbers, whose float32 squares would not cancel
     prototypes = torch.stack([features[0, :, 4:7], features[1, :, 20:23]])
@@ -204,7 +204,7 @@ def test_a_window_equal_to_an_l2_prototype_has_distance_zero():
 
 
 @pytest.mark.parametrize(("bounded", "field"), [(False, 435), (True, 75)])
-def test_receptive_field_is_what_the_gradients_say(bounded, field):
+def test_trunk_receptive_field_equals_the_gradients(bounded, field):
     torch.manual_seed(0)
     trunk = ResNet("resnet18", leads=2, width=16, bounded=bounded)
     info = trunk.feature_info[-1]
@@ -216,7 +216,7 @@ def test_receptive_field_is_what_the_gradients_say(bounded, field):
     assert expected <= start <= expected + 8 and expected + field - 8 <= stop <= expected + field
 
 
-def test_windows_say_what_they_show_and_what_they_see():
+def test_window_span_and_receptive_field():
     model = create_model("protoecgnet", num_classes=2, width=2, proto_dim=4)
     assert (model.windows, model.columns) == (30, 32)
     assert model.window_span(0) == (0, 80) and model.window_span(29) == (912, 1000)
@@ -231,7 +231,7 @@ def test_windows_say_what_they_show_and_what_they_see():
     assert whole.window_span(0) == whole.window_receptive_field(0) == (0, 1000)
 
 
-def test_500_hz_looks_like_100_hz():
+def test_decimation_gives_windows_of_equal_duration():
     at_100, at_500 = (
         create_model("protoecgnet", num_classes=2, samples=s, decimation=d, width=2, proto_dim=4)
         for s, d in ((1000, 1), (5000, 5))
@@ -242,7 +242,7 @@ def test_500_hz_looks_like_100_hz():
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_frozen_means_frozen(branch):
+def test_freeze_keeps_weights_and_statistics(branch):
     model = small_branch(branch, dropout=0.5)
     model.freeze("trunk", "add_on", "prototypes")
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
@@ -265,7 +265,7 @@ def test_frozen_means_frozen(branch):
 
 @given(seed=st.integers(0, 1000), branch=st.sampled_from(list(BRANCHES)))
 @settings(max_examples=15, deadline=None)
-def test_the_best_window_scores_and_contributions_add_up(seed, branch):
+def test_protoecgnet_contributions_add_up_to_the_logits(seed, branch):
     model = small_branch(branch)
     torch.manual_seed(seed)
     signals = torch.randn(2, 320, 3)
@@ -280,7 +280,7 @@ def test_the_best_window_scores_and_contributions_add_up(seed, branch):
         torch.testing.assert_close(total, model(signals), rtol=1e-4, atol=1e-5)
 
 
-def test_a_prototype_equal_to_a_window_has_similarity_one():
+def test_similarity_of_an_equal_window_is_one():
     model, signals = small_branch(), small_signals()
     with torch.no_grad():
         features = model.features(signals)
@@ -289,7 +289,7 @@ def test_a_prototype_equal_to_a_window_has_similarity_one():
     assert scores[2, 1] == pytest.approx(1, abs=1e-4) and window[2, 1] == 4
 
 
-def test_fusion_adds_up_and_leaves_the_branches_alone():
+def test_fusion_contributions_add_up_and_branches_stay_frozen():
     branches = [small_branch(b) for b in BRANCHES]
     model = create_model(
         "protoecgnet_fusion", num_classes=4, samples=320, leads=3, branches=[b.config for b in branches]
@@ -311,7 +311,7 @@ def test_fusion_adds_up_and_leaves_the_branches_alone():
     assert all(not p.requires_grad for p in model.branch_models.parameters())
 
 
-def test_list_of_prototypes():
+def test_list_prototypes():
     assert list_prototypes(3, 2, 1) == [[0], [0], [1], [1], [2], [2], [0, 1], [0, 2], [1, 2]]
     model = small_branch(joint_prototypes_per_border=1)
     assert model.identity.sum(1).tolist() == [1] * 6 + [2] * 3
@@ -330,12 +330,12 @@ def test_list_of_prototypes():
         ({"bounded": True, "reference_layers": True}, "exclude each other"),
     ],
 )
-def test_impossible_options_are_named(options, message):
+def test_protoecgnet_wrong_options_raise(options, message):
     with pytest.raises(UsageError, match=message):
         small_branch(**options)
 
 
-def test_fusion_refuses_branches_of_other_records():
+def test_fusion_branches_of_other_records_raise():
     with pytest.raises(UsageError, match="must list"):
         create_model("protoecgnet_fusion")
     with pytest.raises(UsageError, match="another shape"):
