@@ -86,6 +86,20 @@ def test_recordings_beyond_int16_are_stored_as_float32(toy):
     assert scale.std == pytest.approx(train.std(), rel=1e-12)
 
 
+@pytest.mark.parametrize("largest", [1.0, 40.0])
+def test_records_without_files_are_read_into_memory(toy, tmp_path, monkeypatch, largest):
+    """Nothing would tell whether a cache of them is out of date."""
+    folder = toy(largest=largest)
+    cached = load_dataset("toy", folder, "speed")
+    table_of = ToyDatabase._read_records
+    monkeypatch.setattr(ToyDatabase, "_read_records", lambda self: table_of(self).assign(path="nowhere"))
+    monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "other"))
+    dataset = load_dataset("toy", folder, "speed")
+    np.testing.assert_array_equal(dataset.signals[:], cached.signals[:])
+    assert dataset.fingerprint == cached.fingerprint
+    assert not list(tmp_path.glob("other/**/*.npy"))
+
+
 def test_kfold_serves_a_database_without_splits(toy):
     folder = toy(split=False)
     with pytest.raises(
