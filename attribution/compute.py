@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from explain.engine.classifier import Classifier, load_classifier
 from explain.engine.fast import speed_up
 from explain.methods import CannotExplain, completeness, explain, get_method, list_methods
 from preprocessing.windows import Windows, load_windows
-from utils.config import Options, option, parse
+from utils.config import Options, names_of, option, parse, write_settings
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import write_json, write_npz
 from utils.provenance import command, git_commit, versions
@@ -41,8 +41,7 @@ from utils.provenance import command, git_commit, versions
 _CHUNK = 8  # windows explained together; where each needs hundreds of forward passes: one
 _CHECKED = 64  # windows whose maps are checked to add up
 _PASSES_EACH = {"n_samples", "n_baselines", "ig_steps"}
-_COMPARED = ["dataset", "fingerprint", "model", "model_fingerprint"]
-_COMPARED += ["prob_threshold", "target_label", "limit", "reference"]
+_IDENTITY = ("fingerprint", "model", "model_fingerprint")
 
 
 @dataclass
@@ -96,6 +95,12 @@ class ComputeOptions(Options):
     threads: int = option(0, "CPU threads (0: PyTorch's choice)", scope="machine", min=0)
     result_dir: str = option("", "default: results/attribution/DATASET_MODEL", scope="run")
     overwrite: bool = option(False, "replace what the folder holds", scope="run")
+
+
+# what the flags decide besides the settings of the methods, where feature_mask_size is segment_samples
+RECORDED = sorted(
+    names_of(ComputeOptions, "result") - {"feature_mask_size", *(f.name for f in fields(MapSettings))}
+)
 
 
 def parse_options(args: Sequence[str] | None = None) -> ComputeOptions:
@@ -174,7 +179,7 @@ def prepare(options: ComputeOptions) -> Workspace:
 def _describe(options: ComputeOptions, windows: Windows, model: Classifier) -> dict[str, Any]:
     """Record of a folder: its windows, its model, its settings and where they come from."""
     return {
-        "dataset": windows.name,
+        **{name: getattr(options, name) for name in RECORDED},
         "dataset_path": options.dataset_path,
         "fingerprint": windows.fingerprint,
         "model": model_label(model),
@@ -182,10 +187,6 @@ def _describe(options: ComputeOptions, windows: Windows, model: Classifier) -> d
         "model_fingerprint": weights_fingerprint(model),
         "seed": int(model.card.get("seed", 0)),
         "settings": asdict(make_settings(options, len(windows.leads))),
-        "prob_threshold": options.prob_threshold,
-        "target_label": options.target_label,
-        "limit": options.limit,
-        "reference": options.reference,
         "methods": options.attr_method,
         "not_possible": {},
         "command": command(),
@@ -198,7 +199,8 @@ def _resumed(folder: Path, args: dict[str, Any]) -> dict[str, Any]:
     """The record of a folder with the methods of this command added; other settings are refused."""
     before = read_record(folder)
     old, new = (
-        {name: record.get(name) for name in _COMPARED} | {**record["settings"], "batch_size": None}
+        {name: record.get(name) for name in (*_IDENTITY, *RECORDED)}
+        | {**record["settings"], "batch_size": None}
         for record in (before, args)
     )
     is_current(folder, {"settings": old}, {}, new)
@@ -237,6 +239,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     workspace = prepare(options)
+    write_settings(workspace.folder / "compute.yaml", options)
     _print_selection(workspace)
     _warn_of_few_samples(workspace, options.attr_method)
     lines, refused = [], {}

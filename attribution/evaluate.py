@@ -26,7 +26,7 @@ from attribution.scores.compute import PerturbationScorer, Scores, add_localizat
 from attribution.scores.files import ScoreFiles
 from attribution.scores.plan import ALL_METRICS, LOCALIZATION, ScorePlan, resolve_metrics
 from attribution.scores.summary import read_score_file
-from utils.config import Options, option, parse
+from utils.config import Options, option, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
 
 _USUAL = PerturbationSettings()
@@ -210,6 +210,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print("the published study's settings: its patches, its ties, its random numbers")
     plan = make_plan(options, workspace.windows.ground_truths)
     files = evaluate(workspace, methods, plan, options.result_dir or workspace.folder, options.overwrite)
+    write_settings(files.folder / "evaluate.yaml", options)
     print(f"\n{summary(files, methods, plan)}\n\nwrote {files.folder / 'scores'}")
 
 

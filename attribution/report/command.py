@@ -18,6 +18,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from attribution.compute import RECORDED
 from attribution.engine.store import RECORD, read_record
 from attribution.engine.workspace import open_workspace
 from attribution.report.analysis import Study, analyse
@@ -29,7 +30,7 @@ from attribution.report.tables import study_markdown
 from attribution.sanity.files import cascade_similarity, flag
 from attribution.scores.summary import COLUMNS, read_scores
 from explain.names import RANDOM, method_title, metric
-from utils.config import Options, option, parse
+from utils.config import Options, option, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError
 from utils.files import write_bytes, write_json, write_text
@@ -37,7 +38,7 @@ from utils.provenance import command, git_commit, portable, versions
 from utils.report import write_page
 from utils.tables import write_csv
 
-_KEPT = ("seed", "command", "git_commit", "settings", "prob_threshold", "target_label", "limit", "reference")
+_KEPT = ("seed", "command", "git_commit", "settings", *RECORDED)
 
 
 def write_report(
@@ -194,5 +195,7 @@ def main(args: Sequence[str] | None = None) -> None:
     written = write_report(
         options.result_dir, options.output_dir, options.resamples, options.seed, options.maps, options.rated
     )
+    written.append(options.output_dir / "report.yaml")
+    write_settings(written[-1], options)
     print("wrote " + "\nwrote ".join(str(path) for path in written))
     print(NOT_A_DEVICE)

@@ -33,7 +33,7 @@ from attribution.sanity.model_stability import compare_models, models_file
 from attribution.sanity.randomization import Group, layer_groups
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up
-from utils.config import Options, option, parse
+from utils.config import Options, option, parse, write_settings
 from utils.errors import UsageError
 from utils.files import sha256
 from utils.tables import write_csv
@@ -205,6 +205,7 @@ def main(args: Sequence[str] | None = None) -> None:
         for path in compare_models(workspaces, shared):
             print(f"wrote {path}")
     for folder, names in zip(folders, methods, strict=True):
+        write_settings(folder / "sanity.yaml", options)
         table, remarks = summary(folder, names)
         # the groups alone are in the files: they would make the lines too long
         shown = table[[column for column in table if "_only_" not in column]]
