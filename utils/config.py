@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -94,6 +94,8 @@ def option(
 @dataclasses.dataclass
 class Options:
     """Base of the options of a command; fields are declared with `option`."""
+
+    ignored: ClassVar[Mapping[str, str]] = {}  # flags of published code without a meaning here, and why
 
     def to_json(self, scope: str | Collection[str] | None = None) -> dict[str, Any]:
         """Give the fields, or those of a scope, as JSON values."""
@@ -288,6 +290,7 @@ def parse(
     ``also``: classes of other commands whose files ``--config`` understands, and what is taken from them.
     """
     words = list(sys.argv[1:] if args is None else args)
+    ignored = {**kind.ignored, **(ignored or {})}
     plugins.load_named(words)
     config = first_words(words, "config")["config"]
     parser = Parser(prog=prog or program(), description=description, epilog=epilog)
@@ -297,7 +300,7 @@ def parse(
         hidden: dict[str, Any] = {"dest": new, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
         hidden |= {"type": action.type, "nargs": action.nargs, "const": action.const}
         parser.add_argument(f"--{old}", **hidden)
-    for name in ignored or {}:
+    for name in ignored:
         parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
     if {"-h", "--help"} & set(words):
         parser.parse_args(words)
@@ -305,7 +308,7 @@ def parse(
     if config:
         parser.set_defaults(**read_config(config, kind, renamed, also))
     values = vars(parser.parse_args(words))
-    _say_notes(words, kind, renamed or {}, ignored or {})
+    _say_notes(words, kind, renamed or {}, ignored)
     types = _types(kind)
     options = kind(**{name: _value(type_, values[name]) for name, type_ in types.items()})
     missing = [

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
 from preprocessing.targets import find_targets
@@ -28,15 +28,6 @@ STAGES = ("feature_extractor", "prototypes", "joint", "projection", "classifier"
 CHAIN = ("joint", "projection", "classifier")
 FUSION_TASK = "all"
 
-# flags of the reference's command line that say nothing here
-_IGNORED = {
-    **dict.fromkeys(("num_workers", "device"), "threads and devices are chosen by --threads and --devices"),
-    **dict.fromkeys(
-        ("save_top_k", "save_weights", "checkpoint_dir", "log_dir", "test_dir", "study_dir"),
-        "folders follow from --output_dir and --run",
-    ),
-    **dict.fromkeys(("class_specific", "m", "standardize"), "there is no such choice"),
-}
 _GROUPS = {"1": "rhythm", "3": "morphology", "4": "global"}  # of --label_set
 _WHOLE_RECORD = "32"  # the published prototype length of the global branch
 
@@ -44,6 +35,15 @@ _WHOLE_RECORD = "32"  # the published prototype length of the global branch
 @dataclass
 class ProtoConfig(TrainConfig):
     """Everything that decides what a run of ProtoECGNet does; the fields document themselves."""
+
+    ignored: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("num_workers", "device"), "--threads and --devices choose what computes"),
+        **dict.fromkeys(
+            ("save_top_k", "save_weights", "checkpoint_dir", "log_dir", "test_dir", "study_dir"),
+            "folders follow from --output_dir and --run",
+        ),
+        **dict.fromkeys(("class_specific", "m", "standardize"), "there is no such choice"),
+    }
 
     model: str = option_like(ModelOptions, "model", "protoecgnet")
     init: str = option_like(ModelOptions, "init", "", alias=("pretrained_weights",))
@@ -216,7 +216,6 @@ def parse_proto_config(description: str | None, args: Sequence[str]) -> ProtoCon
         translate(args),
         ProtoConfig,
         check_proto,
-        ignored=_IGNORED,
     )
 
 
