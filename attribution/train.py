@@ -135,9 +135,9 @@ def _splits(windows: Dataset, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def prepare_study(config: StudyConfig, data: TrainingData) -> Job:
-    """Model, optimiser and loss of a run of the study."""
-    card = {"task": config.dataset, "windows": Path(config.dataset_path).name}
-    return dataclasses.replace(prepare_classifier(config, data), card=card)
+    """Model, optimizer and loss of a run of the study."""
+    extra = {"task": config.dataset, "windows": Path(config.dataset_path).name}
+    return dataclasses.replace(prepare_classifier(config, data), extra=extra)
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def ablate(run: str, changes: dict[str, Any], options: AblateOptions) -> None:
 
 
 def _sha(folder: Path) -> str | None:
-    return read_card(folder)["weights_sha256"] if (folder / "card.json").exists() else None
+    return read_card(folder).weights_sha256 if (folder / "card.json").exists() else None
 
 
 def _check_options(folder: Path, expected: ProtoConfig) -> None:
@@ -103,7 +103,7 @@ def _check_options(folder: Path, expected: ProtoConfig) -> None:
             checkpoint = folder / branch / stage
             if not (checkpoint / "card.json").exists():
                 continue
-            stored = stored_settings(ProtoConfig, read_card(checkpoint)["config"])
+            stored = stored_settings(ProtoConfig, read_card(checkpoint).config)
             for name, value in stage_config(expected, branch, stage).to_json().items():
                 read_later = first_stage(ProtoConfig, [name], _STAGES) > number
                 if name not in fixed_names(ProtoConfig) and not read_later and stored[name] != value:
@@ -122,7 +122,7 @@ def _scored(folder: Path, output_dir: Path) -> bool:
         report = read_json(test)
         if report["limit"] or report["checkpoint"]["weights_sha256"] != _sha(folder / part):
             return False
-    made_from = read_card(folder / "fusion").get("made_from")
+    made_from = read_card(folder / "fusion").provenance.made_from
     return made_from == [_sha(folder / part) for part in LAST[:-1]]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import DATA, FROM_LOGS
 from models_torch.protoecgnet import BRANCHES
+from training.card import Card
 from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
 from training.protoecgnet.config import CHAIN
 from utils.errors import DataError, UsageError
@@ -52,9 +54,9 @@ def collect_run(run: str, row: str, output_dir: Path, data: Path = DATA) -> list
     return collect_row(run, row, output_dir, data=data)
 
 
-def _test_report(logs: Path, card: dict[str, Any], remedy: str) -> dict[str, Any]:
+def _test_report(logs: Path, card: Card, remedy: str) -> dict[str, Any]:
     test = read_json(logs / "test.json")
-    if test["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
+    if test["checkpoint"]["weights_sha256"] != card.weights_sha256:
         raise UsageError(f"{logs / 'test.json'} belongs to other weights: {remedy}")
     return test
 
@@ -67,18 +69,18 @@ def _copy(source: Path, target: Path) -> None:
 # ---- one run ---------------------------------------------------------------------------------------
 
 
-def count_parameters(card: dict[str, Any]) -> int:
+def count_parameters(card: Card) -> int:
     """Build the model of a card and count its weights."""
-    if card["framework"] == "keras":
+    if card.framework == "keras":
         import models_tf
 
-        return models_tf.create_model(**card["model"]).count_params()
+        return models_tf.create_model(**card.model).count_params()
     import torch
 
     import models_torch
 
     with torch.device("meta"):  # shapes without memory
-        return sum(p.numel() for p in models_torch.create_model(**card["model"]).parameters())
+        return sum(p.numel() for p in models_torch.create_model(**card.model).parameters())
 
 
 def collect_row(
@@ -88,8 +90,8 @@ def collect_row(
     checkpoint = find_checkpoint(run, output_dir)
     logs = output_dir / "logs" / run_name(checkpoint)
     card, name = read_card(checkpoint), row or checkpoint.name
-    script = "test.py" if card["framework"] == "keras" else "torch_test.py"
-    remedy = f"score it with python {script} --model {card['model']['name']} --run {run}"
+    script = "test.py" if card.framework == "keras" else "torch_test.py"
+    remedy = f"score it with python {script} --model {card.name} --run {run}"
     absent = [file for file in FROM_LOGS if not (logs / file).is_file()]
     if absent:
         raise UsageError(f"{logs} has no {', '.join(absent)}: train the run here, then {remedy}")
@@ -97,15 +99,13 @@ def collect_row(
         raise UsageError(f"--row '{name}' must be a plain folder name")
     test = _test_report(logs, card, remedy)
     if "macro_roc_auc" not in test["metrics"]:
-        raise UsageError(
-            f"run '{run}' has task {card['task']}, whose test has no macro ROC-AUC for the tables"
-        )
+        raise UsageError(f"run '{run}' has task {card.task}, whose test has no macro ROC-AUC for the tables")
 
-    small = card["data"]["records"]["train"] <= SMALL_SET
+    small = card.data.records["train"] <= SMALL_SET
     target = (folder or data / ("ptbxl_small" if small else "ptbxl")) / name
-    folders = machine_folders(card["config"], output_dir)
+    folders = machine_folders(card.config, output_dir)
     write_json(target / "test.json", portable(test, folders))
-    write_json(target / "card.json", portable(card, folders))
+    write_json(target / "card.json", portable(card.to_json(), folders))
     for file in FROM_LOGS[1:]:
         _copy(logs / file, target / file)
     write_json(target / "row.json", {"run": checkpoint.name, "parameters": count_parameters(card)})
@@ -129,7 +129,7 @@ def collect_chain(run: str, output_dir: Path, folder: Path = DATA / "protoecgnet
     for path in _stages(base):
         name = path.relative_to(base).as_posix()
         card = read_card(path)
-        folders |= machine_folders(card["config"], output_dir)
+        folders |= machine_folders(card.config, output_dir)
         stages[name] = _stage(card, output_dir / "logs" / run / name, f"score {run}/{name} again")
     if not stages:
         raise UsageError(f"there is no run '{run}' in {base.parent}: train it with torch_train.py")
@@ -142,9 +142,10 @@ def collect_chain(run: str, output_dir: Path, folder: Path = DATA / "protoecgnet
     return written
 
 
-def _stage(card: dict[str, Any], logs: Path, remedy: str) -> dict[str, Any]:
-    entry = {key: card[key] for key in _OF_A_CARD if key in card}
-    entry |= {"records": card["data"]["records"], "prototypes": len(card.get("prototypes", []))}
+def _stage(card: Card, logs: Path, remedy: str) -> dict[str, Any]:
+    values = {**asdict(card.provenance), **card.extra, "task": card.task, "metrics": card.metrics}
+    entry = {key: values[key] for key in _OF_A_CARD if values.get(key) is not None}
+    entry |= {"records": card.data.records, "prototypes": len(card.extra.get("prototypes", []))}
     if (logs / "metrics.csv").exists():
         with open(logs / "metrics.csv", encoding="utf-8", newline="") as file:
             seconds = [float(line["seconds"]) for line in csv.DictReader(file)]

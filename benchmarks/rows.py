@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models
+from training.card import Card
 from training.checkpoint import ROOT
 from training.config import TrainConfig
 from utils.config import names_of
@@ -34,7 +35,7 @@ class Row:
     """
 
     name: str
-    card: dict[str, Any]
+    card: Card
     test: dict[str, Any]
     epochs: int
     parameters: int
@@ -43,17 +44,17 @@ class Row:
     @property
     def model(self) -> str:
         """Registered name of the model."""
-        return self.card["model"]["name"]
+        return self.card.name
 
     @property
     def training_records(self) -> int:
         """Number of training records."""
-        return self.card["data"]["records"]["train"]
+        return self.card.data.records["train"]
 
     @property
     def published(self) -> dict[str, float]:
         """Published scores of the model for the row's task."""
-        return models.published(self.model, self.card["task"])
+        return models.published(self.model, self.card.task)
 
     def predictions(self) -> dict[str, Any]:
         """Fold-10 predictions."""
@@ -68,16 +69,17 @@ def read_rows(folder: Path) -> list[Row]:
         if absent:
             raise DataError(f"{path.parent} has no {', '.join(absent)}: {_REMEDY}")
         card, test = (read_json(path.parent / name) for name in ("card.json", "test.json"))
+        card = Card.from_json(card, path.parent / "card.json")
         with open(path.parent / "metrics.csv", encoding="utf-8", newline="") as file:
             epochs = sum(1 for _ in csv.DictReader(file))
         rows.append(Row(path.parent.name, card, test, epochs, read_json(path)["parameters"], path.parent))
     return sorted(rows, key=lambda row: (models.order(row.model), row.name))
 
 
-def recipe(card: dict[str, Any]) -> str:
+def recipe(card: Card) -> str:
     """Name of the configuration file of a run, and the flags that changed it."""
     config, changed, flag = "defaults", [], ""
-    for word in shlex.split(card["command"]):
+    for word in shlex.split(card.provenance.command):
         if word.startswith("--"):
             flag, _, word = word.partition("=")
             if flag not in _NOT_SHOWN:
@@ -91,7 +93,7 @@ def recipe(card: dict[str, Any]) -> str:
 
 def limits(row: Row) -> str:
     """What a row left out, empty where it is complete."""
-    training, testing = row.card["config"].get("limit", 0), row.test.get("limit", 0)
+    training, testing = row.card.config.get("limit", 0), row.test.get("limit", 0)
     parts = [f"trained with --limit {training} (records of each split)"] if training else []
     parts += [f"tested with --limit {testing} (records of fold 10)"] if testing else []
     return " and ".join(parts)

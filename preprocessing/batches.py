@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -22,9 +22,8 @@ class Batches:
     ``seed``: seed of order and augmentation.
     ``shuffle``: new order in every epoch.
     ``augmentation``: applied to every batch.
-    ``label_smoothing``: moves labels from 0 and 1 towards 0.5 (for `multilabel`) or the uniform
-        distribution.
-    ``multilabel``: false for exclusive classes.
+    ``encode``: turns the targets of a batch into what the loss takes; by default float32.
+    ``aligned``: dimension 1 of the targets is time.
     """
 
     def __init__(
@@ -35,8 +34,8 @@ class Batches:
         seed: int = 0,
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
-        label_smoothing: float = 0.0,
-        multilabel: bool = True,
+        encode: Callable[[np.ndarray], np.ndarray] | None = None,
+        aligned: bool = False,
     ):
         self.dataset = dataset
         self.standardizer = standardizer
@@ -44,8 +43,8 @@ class Batches:
         self.seed = seed
         self.shuffle = shuffle
         self.augmentation = augmentation
-        classes = 2 if multilabel else dataset.targets.shape[1]
-        self.labels = dataset.targets.astype(np.float32) * (1 - label_smoothing) + label_smoothing / classes
+        self.encode = encode or (lambda targets: targets.astype(np.float32))
+        self.aligned = aligned
 
     def __len__(self) -> int:
         return -(-len(self.dataset.targets) // self.batch_size)
@@ -53,15 +52,16 @@ class Batches:
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """One batch of one epoch.
 
-        Returns shape signals (B, T, leads), labels (B, C).
+        Returns shape signals (B, T, leads), targets (B, ...).
         """
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         rows = self._order(epoch)[chosen]
         signals = self.standardizer(self.dataset.signals[rows])
-        labels = self.labels[rows]
+        targets = self.encode(self.dataset.targets[rows])
         if self.augmentation is None:
-            return signals, labels
-        return self.augmentation(signals, labels, np.random.default_rng((self.seed, epoch, index)))
+            return signals, targets
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return self.augmentation(signals, targets, rng, self.aligned)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All batches of an epoch."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing import Dataset
+from training.card import Card
 from training.checkpoint import ROOT
 from utils.provenance import PUBLIC_DATA_DIR, SCORING_LOG, command, git_commit, portable
 
@@ -33,7 +34,7 @@ _DIGITS = 16  # of weights, data and commit
 
 def record_scoring(
     run: str,
-    card: dict[str, Any],
+    card: Card,
     test: Dataset,
     fingerprint: str,
     split: str,
@@ -56,12 +57,12 @@ def record_scoring(
         {
             "time_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "run": run,
-            "model": card["model"]["name"],
-            "task": card["task"],
+            "model": card.name,
+            "task": card.task,
             "split": split,
-            "records": len(test.labels),
+            "records": len(test.targets),
             "release": test.version,
-            "weights_sha256": card["weights_sha256"][:_DIGITS],
+            "weights_sha256": card.weights_sha256[:_DIGITS],
             "data_fingerprint": fingerprint[:_DIGITS],
             "git_commit": commit[:_DIGITS] + ("+changes" if changes else ""),
             "command": portable(command(), folders),

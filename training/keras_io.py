@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 import models_tf
+from training.card import Card
 from training.predictor import Forward
 from utils.errors import DataError
 
@@ -23,15 +25,21 @@ def keras_forward(model: keras.Model) -> Forward:
 def load_weights(model: keras.Model, path: Path) -> None:
     """Load HDF5 weights and say plainly when they do not fit."""
     try:
-        with warnings.catch_warnings():
-            # what Keras warns of here are layers that would keep their random weights
-            warnings.simplefilter("error", UserWarning)
+        # not raised at once: Keras would leave the file open, and HDF5 then gives its old content again
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
             model.load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"{path} does not hold the weights of '{model.name}' with its card's sizes: {reason}"
-        ) from error
+        # what Keras warns of here are layers that keep their random weights
+        reasons = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise _unfit(model, path, str(error)) from error
+    if reasons:
+        raise _unfit(model, path, reasons[0])
+
+
+def _unfit(model: keras.Model, path: Path, reason: str) -> DataError:
+    first = reason.strip().splitlines()[0]
+    return DataError(f"{path} does not hold the weights of '{model.name}' with its card's sizes: {first}")
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -50,9 +58,9 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(path)
 
 
-def load_keras(path: Path, card: dict[str, Any]) -> tuple[keras.Model, Forward]:
+def load_keras(path: Path, card: Card) -> tuple[keras.Model, Forward]:
     """Build the model of a card and load its weights."""
-    model = models_tf.create_model(**card["model"])
+    model = models_tf.create_model(**card.model)
     load_weights(model, path)
     return model, keras_forward(model)
 
@@ -86,15 +94,38 @@ def _state_variables(model: keras.Model) -> dict[str, Any]:
 
 
 def keras_state(model: keras.Model) -> dict[str, np.ndarray]:
-    """Weights, dropout seeds and optimiser state of a compiled model."""
+    """Weights, optimizer state and random state of a compiled model."""
     # keras.ops.convert_to_numpy makes NumPy 2 warn about TensorFlow's variables
-    return {key: np.array(np.asarray(v)) for key, v in _state_variables(model).items()}
+    arrays = {key: np.array(np.asarray(v)) for key, v in _state_variables(model).items()}
+    return arrays | {key: state().cpu().numpy() for key, (state, _) in _torch_generators().items()}
+
+
+def _torch_generators() -> dict[str, tuple[Callable[[], Any], Callable[[Any], None]]]:
+    """Readers and writers of the generators that Keras' dropout draws from on PyTorch, whatever its seed."""
+    if keras.backend.backend() != "torch":
+        return {}
+    import torch
+
+    generators = {"random/cpu": (torch.get_rng_state, torch.set_rng_state)}
+    if torch.cuda.is_available():
+        generators["random/cuda"] = (torch.cuda.get_rng_state, torch.cuda.set_rng_state)
+    return generators
 
 
 def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     """Put back what `keras_state` read."""
     variables = _state_variables(model)
-    if set(variables) != set(arrays) or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
-        raise DataError(f"the saved state is not one of '{model.name}' with this optimiser: use --overwrite")
+    kept = {key for key in arrays if not key.startswith("random/")}
+    if set(variables) != kept or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
+        raise DataError(f"the saved state is not one of '{model.name}' with this optimizer: use --overwrite")
     for key, variable in variables.items():
         variable.assign(arrays[key])
+    for key, (_, write) in _torch_generators().items():
+        if key in arrays:
+            import torch
+
+            write(torch.from_numpy(arrays[key]))
+        else:
+            print(
+                f"note: the saved state has no '{key}' generator: dropout differs from an uninterrupted run"
+            )

@@ -1,16 +1,19 @@
-"""One way to use any trained model: millivolts in, probabilities out."""
+"""One way to use any trained model: millivolts in, predictions out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from preprocessing.transforms.standardize import Standardizer
-from training.checkpoint import WEIGHTS, find_checkpoint, read_card
+from training.card import WEIGHTS, Card
+from training.checkpoint import find_checkpoint, read_card
+from training.tasks import create_task
+from training.tasks.classification import calibrator_of, thresholds_of
 from utils.calibration import Calibrator
 from utils.errors import DataError
 
@@ -24,12 +27,24 @@ def crop_starts(samples: int, crop: int) -> list[int]:
     return [*range(0, samples - crop, max(1, crop // 2)), samples - crop]
 
 
-def forward_in_batches(
-    forward: Forward, signals: np.ndarray, crop: int = 0, batch_size: int = 32
-) -> np.ndarray:
-    """Probabilities of standardised records, averaged over the windows of a model trained on crops.
+def mean_over_windows(windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
+    """Mean of the predictions for the windows of each record.
 
-    Shapes: signals (N, T, leads) -> (N, C).
+    Shapes: each window (B, ..., C) -> (B, ..., C).
+    """
+    return np.mean(windows, axis=0, dtype=np.float64)
+
+
+def forward_in_batches(
+    forward: Forward,
+    signals: np.ndarray,
+    crop: int = 0,
+    batch_size: int = 32,
+    join: Callable[[Sequence[np.ndarray], Sequence[int], int], np.ndarray] = mean_over_windows,
+) -> np.ndarray:
+    """Predictions for standardized records, joined over the windows of a model trained on crops.
+
+    Shapes: signals (N, T, leads) -> (N, ..., C).
     """
     starts = crop_starts(signals.shape[1], crop)
     length = crop or signals.shape[1]
@@ -37,7 +52,7 @@ def forward_in_batches(
     for first in range(0, len(signals), batch_size):
         batch = signals[first : first + batch_size]
         windows = [forward(np.ascontiguousarray(batch[:, s : s + length])) for s in starts]
-        rows.append(np.mean(windows, axis=0, dtype=np.float64))
+        rows.append(join(windows, starts, signals.shape[1]))
     return np.concatenate(rows).astype(np.float32)
 
 
@@ -48,33 +63,40 @@ class Predictor:
     ----------
     folder : pathlib.Path
         Checkpoint folder.
-    card : dict
+    card : Card
         Its card.
     model : keras.Model or torch.nn.Module
         The model with its weights.
     forward : callable
-        Standardised (B, T, leads) -> (B, C) probabilities.
+        Standardized (B, T, leads) -> (B, ..., C) predictions.
     """
 
-    def __init__(self, folder: Path, card: dict[str, Any], model: Any, forward: Forward):
+    def __init__(self, folder: Path, card: Card, model: Any, forward: Forward):
         self.folder = folder
         self.card = card
         self.model = model
-        self.classes: list[str] = list(card["classes"])
-        self.leads: list[str] = list(card["leads"])
-        self.sampling_rate: int = card["sampling_rate"]
-        self.samples: int = card["samples"]
-        self.crop: int = card.get("crop", 0)
-        self.standardizer = Standardizer.from_json(card["standardization"])
-        self.thresholds = (
-            np.array(card["thresholds"]) if card.get("thresholds") else np.full(len(self.classes), 0.5)
-        )
-        calibrator = Calibrator.from_json(card["calibration"]) if card.get("calibration") else None
-        self.calibrator = None if calibrator is None or calibrator.is_identity else calibrator
+        self.classes: list[str] = card.classes
+        self.leads: list[str] = list(card.inputs.leads)
+        self.sampling_rate: int = card.inputs.sampling_rate
+        self.samples: int = card.inputs.samples
+        self.crop: int = card.inputs.crop
+        self.standardizer = Standardizer.from_json(card.inputs.standardization)
+        self.task = create_task(card.kind, card.classes)
+        self.decision = card.outputs.decision
         self._forward = forward
 
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Threshold of each class, shape (C,); 0.5 where the card has none."""
+        return thresholds_of(self.decision, len(self.classes))
+
+    @property
+    def calibrator(self) -> Calibrator | None:
+        """Calibrator fitted on the validation records, None where the card has none."""
+        return calibrator_of(self.decision)
+
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
-        """Check records and standardise them with the card's own numbers.
+        """Check records and standardize them with the card's own numbers.
 
         Parameters
         ----------
@@ -111,13 +133,13 @@ class Predictor:
         if len(shape) != 3 or shape[1:] != wanted:
             seconds = self.samples / self.sampling_rate
             raise DataError(
-                f"signals of shape {shape} do not fit '{self.card['model']['name']}': it reads (N, "
+                f"signals of shape {shape} do not fit '{self.card.name}': it reads (N, "
                 f"{wanted[0]}, {wanted[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
                 f"{' '.join(self.leads)}, in mV"
             )
 
     def predict(self, signals_mv: np.ndarray, batch_size: int = 32, calibrated: bool = False) -> np.ndarray:
-        """Class probabilities of records in millivolts.
+        """Predictions for records in millivolts.
 
         Parameters
         ----------
@@ -126,27 +148,36 @@ class Predictor:
         batch_size : int
             Records of one forward pass; the result does not depend on it.
         calibrated : bool
-            Pass them through the calibrator that was fitted on fold 9.
+            Pass probabilities through the calibrator that was fitted on the validation records.
 
         Returns
         -------
-        ndarray, shape (N, C), float32
-            Probabilities in the order of ``classes``.
+        ndarray, shape (N, C) or (N, ..., C), float32
+            Probabilities in the order of ``classes``; tasks other than classification give another shape.
 
         Raises
         ------
         DataError
-            See `standardize`.
+            See `standardize`; the model gives NaN or infinite values; or calibrated probabilities are asked
+            of a model without calibration.
         """
         rows = []
         self._check_shape(signals_mv.shape if hasattr(signals_mv, "shape") else np.shape(signals_mv))
         for first in range(0, len(signals_mv), batch_size):
             batch = self._standardize(signals_mv[first : first + batch_size], first)
-            rows.append(forward_in_batches(self._forward, batch, self.crop, batch_size))
-        probabilities = np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
-        if calibrated and self.calibrator is not None:
-            return self.calibrator(probabilities).astype(np.float32)
-        return probabilities
+            rows.append(forward_in_batches(self._forward, batch, self.crop, batch_size, self.task.join))
+            bad = ~np.isfinite(rows[-1]).reshape(len(batch), -1).all(axis=1)
+            if bad.any():
+                raise DataError(
+                    f"'{self.card.name}' gives NaN or infinite values for record {first + bad.argmax()}: its "
+                    f"weights in {self.folder} are damaged, or the samples are far outside physiology"
+                )
+        predictions = np.concatenate(rows) if rows else np.zeros((0, len(self.classes)), np.float32)
+        if not calibrated:
+            return predictions
+        if self.calibrator is None:
+            raise DataError(f"the card in {self.folder} has no calibration: use uncalibrated probabilities")
+        return self.calibrator(predictions).astype(np.float32)
 
 
 def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Predictor:
@@ -173,10 +204,10 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
     """
     folder = find_checkpoint(path, output_dir)
     card = read_card(folder)
-    if card["framework"] == "keras":
+    if card.framework == "keras":
         import models_tf.backend  # noqa: F401  (first: it imports Keras without the native noise)
         from training.keras_io import load_keras as load
     else:
         from training.torch_io import load_torch as load
-    model, forward = load(folder / WEIGHTS[card["framework"]], card)
+    model, forward = load(folder / WEIGHTS[card.framework], card)
     return Predictor(folder, card, model, forward)

@@ -6,13 +6,15 @@ python -m training.publish --run imle_net_crops --name imle_net
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import ROOT, WEIGHTS, find_checkpoint, read_card, run_name, write_checkpoint
+from training.card import WEIGHTS, Card, Provenance
+from training.checkpoint import ROOT, find_checkpoint, read_card, run_name, write_checkpoint
 from training.predictor import load_predictor
+from training.tasks import create_task
 from utils.config import Options, option, parse
 from utils.errors import UsageError, run_cli
 from utils.files import read_json, write_text
@@ -24,7 +26,7 @@ PRETRAINED = ROOT / "checkpoints" / "pretrained"
 def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETRAINED) -> Path:
     """Copy weights and card of a scored run to ``checkpoints/pretrained/<name>``.
 
-    The card gains the scores on fold 10; folders of the machine it was trained on become ``data/ptb``.
+    The card gains the scores of the test records; folders of the machine become ``data/ptb``.
     """
     folder = find_checkpoint(run, output_dir)
     card = read_card(folder)
@@ -34,32 +36,45 @@ def publish(run: str, name: str, output_dir: str = ".", pretrained: Path = PRETR
             f"{folder} was not scored: run test.py or torch_test.py --run {run_name(folder)} first"
         )
     report = read_json(report_path)
-    if report["checkpoint"]["weights_sha256"] != card["weights_sha256"]:
+    if report["checkpoint"]["weights_sha256"] != card.weights_sha256:
         raise UsageError(f"{report_path} scores other weights than {folder} holds: score the run again")
-    if report["limit"] or card["config"]["limit"]:
+    if report["limit"] or card.config.get("limit"):
         raise UsageError(f"{folder} was trained or scored with --limit: weights of a part are not published")
-    interval = report["bootstrap"]["intervals"].get("macro_roc_auc")
-    if interval is None:
-        raise UsageError(f"{report_path} has no confidence interval: too few records of a class to publish")
-    folders = machine_folders(card["config"], output_dir)
-    folders[card["config"]["data_dir"]] = PUBLIC_DATA_DIR  # a relative one, too
-    card = portable(card, folders)
-    card["metrics"]["fold_10"] = {
-        "records": report["records"],
-        "macro_roc_auc": report["metrics"]["macro_roc_auc"],
-        "macro_roc_auc_95": [interval["low"], interval["high"]],
-        "mean_accuracy": report["metrics"]["mean_accuracy"],
-    }
     target = pretrained / name
-    write_checkpoint(target, card, partial(_write_weights, folder, card["framework"]))
+    public = _public(card, output_dir, _test_scores(card, report, report_path))
+    write_checkpoint(target, public, partial(_write_weights, folder, card.framework))
     write_text(pretrained / "README.md", overview(pretrained))
     return target
+
+
+def _test_scores(card: Card, report: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Scores of the test records for the card: the selection score with its interval, and the logged ones."""
+    task = create_task(card.kind, card.classes)
+    interval = report.get("bootstrap", {}).get("intervals", {}).get(task.select_on)
+    if interval is None:
+        raise UsageError(f"{path} has no confidence interval: too few records of a class to publish")
+    return {
+        "split": report["split"],
+        "records": report["records"],
+        task.select_on: report["metrics"][task.select_on],
+        f"{task.select_on}_95": [interval["low"], interval["high"]],
+        **{key: report["metrics"][key] for key in task.logged},
+    }
+
+
+def _public(card: Card, output_dir: str, scores: dict[str, Any]) -> Card:
+    """The card without folders of the machine it was trained on, and with the scores of the test records."""
+    folders = machine_folders(card.config, output_dir)
+    folders[card.config["data_dir"]] = PUBLIC_DATA_DIR  # a relative one, too
+    provenance = Provenance(**portable(asdict(card.provenance), folders))
+    metrics = {**card.metrics, "test": scores}
+    return replace(card, provenance=provenance, metrics=metrics, extra=portable(card.extra, folders))
 
 
 def _write_weights(folder: Path, framework: str, path: Path) -> None:
     if framework == "torch":
         shutil.copyfile(folder / WEIGHTS["torch"], path)
-    else:  # through a model that is not compiled: without the optimiser's state, two thirds of the file
+    else:  # through a model that is not compiled: without the optimizer's state, two thirds of the file
         load_predictor(folder).model.save_weights(path)
 
 
@@ -71,23 +86,24 @@ def overview(pretrained: Path) -> str:
         "Made by `python -m training.publish` from runs on part of PTB-XL (CC BY 4.0, Wagner et al. 2020);",
         "each `card.json` says everything about its model. **Not a medical device.**",
         "",
-        "| name | model | classes | trained on | fold 9 | fold 10 (95 %) | size |",
+        "| name | model | classes | trained on | validation | test (95 %) | size |",
         "|---|---|---|---|---|---|---|",
     ]
     for path in sorted(pretrained.glob("*/card.json")):
-        card: dict[str, Any] = read_json(path)
-        test = card["metrics"]["fold_10"]
-        low, high = test["macro_roc_auc_95"]
-        size = (path.parent / card["weights"]).stat().st_size / 1e6
+        card = Card.from_json(read_json(path), path)
+        score = create_task(card.kind, card.classes).select_on
+        test = card.metrics.get("test") or card.metrics["fold_10"]  # its name in cards of version 1
+        low, high = test[f"{score}_95"]
+        size = (path.parent / card.weights).stat().st_size / 1e6
         lines.append(
-            f"| `{path.parent.name}` | {card['model']['name']} | {', '.join(card['classes'])} | "
-            f"{card['data']['records']['train']} records | {card['metrics']['val_macro_roc_auc']:.3f} | "
-            f"{test['macro_roc_auc']:.3f} ({low:.3f} - {high:.3f}) | {size:.1f} MB |"
+            f"| `{path.parent.name}` | {card.name} | {', '.join(card.classes)} | "
+            f"{card.data.records['train']} records | {card.metrics[f'val_{score}']:.3f} | "
+            f"{test[score]:.3f} ({low:.3f} - {high:.3f}) | {size:.1f} MB |"
         )
     lines += [
         "",
-        "Fold 9 and fold 10: macro ROC-AUC; fold 9 chose the epoch, fold 10 was only scored.",
-        "Input: 10 s, 100 Hz, mV, leads I II III aVR aVL aVF V1-V6; the card's own numbers standardise it.",
+        "Macro ROC-AUC: fold 9 (validation) chose the epoch, fold 10 (test) was only scored.",
+        "Input: 10 s, 100 Hz, mV, leads I II III aVR aVL aVF V1-V6; the card's own numbers standardize it.",
         "Known limits: trained on few records of one country and one kind of device, infarctions",
         "over-represented; hardly any ECGs of children; probabilities are for research, not for decisions.",
     ]

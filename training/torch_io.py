@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,19 +12,28 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import models_torch
+from training.card import Card
 from training.predictor import Forward
+from training.tasks import create_task
 from utils.errors import DataError
 
+_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda logits: torch.softmax(logits, dim=-1),
+    "linear": lambda logits: logits,
+}
 
-def torch_forward(model: torch.nn.Module, multilabel: bool, device: torch.device | str = "cpu") -> Forward:
-    """Give the model as a plain function from signals to probabilities, in inference mode."""
+
+def torch_forward(model: torch.nn.Module, activation: str, device: torch.device | str = "cpu") -> Forward:
+    """Give the model as a plain function from signals to predictions, in inference mode."""
+    activate = _ACTIVATIONS[activation]
 
     def forward(batch: np.ndarray) -> np.ndarray:
         was_training = model.training
         model.eval()
         with torch.inference_mode():
             logits = model(torch.from_numpy(batch).to(device)).float()
-            result = (torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)).cpu().numpy()
+            result = activate(logits).cpu().numpy()
         model.train(was_training)
         return result
 
@@ -39,17 +48,17 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise DataError(f"{path} is not a readable safetensors file ({error})") from error
 
 
-def load_torch(path: Path, card: dict[str, Any]) -> tuple[torch.nn.Module, Forward]:
+def load_torch(path: Path, card: Card) -> tuple[torch.nn.Module, Forward]:
     """Build the model of a card and load its weights, on the GPU where there is one."""
-    model = models_torch.create_model(**card["model"])
+    model = models_torch.create_model(**card.model)
     try:
         model.load_state_dict(read_weights(path))
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise DataError(f"{path} does not hold the weights of '{card['model']['name']}': {reason}") from error
+        raise DataError(f"{path} does not hold the weights of '{card.name}': {reason}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()
-    return model, torch_forward(model, card.get("multilabel", True), device)
+    return model, torch_forward(model, create_task(card.kind, card.classes).activation, device)
 
 
 def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> list[str]:

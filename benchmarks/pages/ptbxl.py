@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks import models
 from benchmarks.rows import Row, limits, recipe
-from training.evaluate import CALIBRATION
+from training.tasks.classification import CALIBRATION
 from utils.bootstrap import paired_difference
 from utils.calibration import Calibrator
 from utils.report.markdown import markdown
@@ -48,7 +48,7 @@ def _auc(row: Row) -> str:
 
 
 def _records(row: Row) -> str:
-    counts = row.card["data"]["records"]
+    counts = row.card.data.records
     return f"{counts['train']:,} / {counts['val']:,} / {row.test['records']:,}"
 
 
@@ -73,8 +73,8 @@ _START: list[Column] = [
     ("recipe", lambda row: f"`{recipe(row.card)}`"),
     ("parameters", lambda row: f"{row.parameters:,}"),
     ("records train / val / test", _records),
-    ("epochs (best)", lambda row: f"{row.epochs} ({row.card['metrics']['epoch']})"),
-    ("fold 9 ROC-AUC", lambda row: number(row.card["metrics"]["val_macro_roc_auc"])),
+    ("epochs (best)", lambda row: f"{row.epochs} ({row.card.metrics['epoch']})"),
+    ("fold 9 ROC-AUC", lambda row: number(row.card.metrics["val_macro_roc_auc"])),
     ("fold 10 ROC-AUC (95 % CI)", _auc),
 ]
 _END: list[Column] = [("macro F1", _metric("macro_f1_at_thresholds")), ("ECE → calibrated", _ece)]
@@ -161,9 +161,9 @@ def seed_table(rows: Rows) -> str:
         groups.setdefault((row.model, re.sub(r", --seed \d+", "", recipe(row.card))), []).append(row)
     lines = []
     for (model, name), group in groups.items():
-        if len({row.card["seed"] for row in group}) > 1:
+        if len({row.card.provenance.seed for row in group}) > 1:
             aucs = [row.test["metrics"]["macro_roc_auc"] for row in group]
-            seeds = ", ".join(str(row.card["seed"]) for row in group)
+            seeds = ", ".join(str(row.card.provenance.seed) for row in group)
             spread = f"{statistics.mean(aucs):.3f} ({min(aucs):.3f} – {max(aucs):.3f})"
             lines.append([models.title(model), f"`{name}`", seeds, spread])
     header = ["model", "recipe", "seeds", "fold 10 ROC-AUC, mean (smallest – largest)"]
@@ -176,7 +176,7 @@ def calibration_changes(row: Row) -> dict[str, Any]:
         return row.test["calibrated"].get("differences", {})
     if not row.card.get("calibration") or "impossible" in row.test["bootstrap"]:
         return {}
-    saved, calibrator = row.predictions(), Calibrator.from_json(row.card["calibration"])
+    saved, calibrator = row.predictions(), Calibrator.from_json(row.card.outputs.decision["calibration"])
     if calibrator.is_identity:
         return {}
     raw = saved["probability"]
@@ -218,7 +218,7 @@ def class_table(rows: Rows) -> str:
             ),
         )
 
-    classes = dict.fromkeys(name for row in rows for name in row.card["classes"])
+    classes = dict.fromkeys(name for row in rows for name in row.card.classes)
     columns: list[Column] = [("row", lambda row: f"`{row.name}`"), *map(column, classes)]
     return "ROC-AUC of each class on fold 10 (95 % CI):\n\n" + table(rows, columns)
 
@@ -250,10 +250,10 @@ def efficiency_table(full: Rows, small: Rows) -> str:
 
 
 def _sections(rows: Rows) -> list[str]:
-    tasks = {row.card["task"]: None for row in rows}
+    tasks = {row.card.task: None for row in rows}
     ordered = [task for task in _TASKS if task in tasks] + sorted(tasks.keys() - _TASKS)
     return [
-        part for task in ordered for part in _task_section([r for r in rows if r.card["task"] == task], task)
+        part for task in ordered for part in _task_section([r for r in rows if r.card.task == task], task)
     ]
 
 
@@ -295,15 +295,15 @@ def _commit(source: dict[str, Any]) -> str:
 def _provenance(row: Row, addition: str) -> str:
     tested, bootstrap = row.test.get("times_scored", 1), row.test["bootstrap"]
     packages = row.card.get("packages", {})
-    framework = "tensorflow" if row.card["framework"] == "keras" else "torch"
+    framework = "tensorflow" if row.card.framework == "keras" else "torch"
     elsewhere = "" if row.test.get("trained_on_this_data") else ", tested on another copy of the data"
     return (
-        f"### {row.name}{addition}\n\n```\n{row.card['command']}\n{row.test['command']}\n```\n\nSeed "
-        f"{row.card['seed']}; {bootstrap['resamples']} resamples with seed {bootstrap['seed']} "
+        f"### {row.name}{addition}\n\n```\n{row.card.provenance.command}\n{row.test['command']}\n```\n\nSeed "
+        f"{row.card.provenance.seed}; {bootstrap['resamples']} resamples with seed {bootstrap['seed']} "
         f"({bootstrap['rejected']} rejected); commit {_commit(row.card)} (training), {_commit(row.test)} "
         f"(test); {framework} {packages.get(framework, '?')}, Python {packages.get('python', '?')}; fold 10 "
         f"was scored {tested} time{'s' if tested > 1 else ''}; data fingerprint "
-        f"`{row.card['data']['fingerprint'][:12]}`{elsewhere}."
+        f"`{row.card.data.fingerprint[:12]}`{elsewhere}."
     )
 
 
@@ -314,7 +314,7 @@ def short_table(full: Rows, small: Rows) -> str:
     """The table of README.md: each recipe once, with all records where it was trained on them."""
     rows: dict[str, Row] = {}
     for row in [*full, *small]:
-        if row.card["task"] == "superdiagnostic" and "--seed" not in recipe(row.card):
+        if row.card.task == "superdiagnostic" and "--seed" not in recipe(row.card):
             rows.setdefault(row.name, row)
     if not rows:
         return "No row has been collected yet."
@@ -356,16 +356,16 @@ def _csv_line(folder: str, row: Row) -> dict[str, Any]:
     return {
         "row": row.name,
         "model": row.model,
-        "task": card["task"],
+        "task": card.task,
         "recipe": recipe(card),
         "parameters": row.parameters,
         "train_records": row.training_records,
-        "val_records": card["data"]["records"]["val"],
+        "val_records": card.data.records["val"],
         "test_records": row.test["records"],
         "limit": limits(row),
         "epochs": row.epochs,
-        "best_epoch": card["metrics"]["epoch"],
-        "val_macro_roc_auc": card["metrics"]["val_macro_roc_auc"],
+        "best_epoch": card.metrics["epoch"],
+        "val_macro_roc_auc": card.metrics["val_macro_roc_auc"],
         "test_macro_roc_auc": metrics["macro_roc_auc"],
         "test_macro_roc_auc_low": interval.get("low"),
         "test_macro_roc_auc_high": interval.get("high"),
@@ -378,7 +378,7 @@ def _csv_line(folder: str, row: Row) -> dict[str, Any]:
         "top1_accuracy": metrics.get("top1_accuracy"),
         "ece": metrics.get("ece"),
         "ece_calibrated": row.test.get("ece_calibrated"),
-        "seed": card["seed"],
+        "seed": card.provenance.seed,
         "git_commit": card.get("git_commit"),
         "folder": folder,
     }

@@ -157,6 +157,7 @@ def _predictor(fusion: Any) -> Any:
     """A predictor around a network that was not trained, with made-up sources of its prototypes."""
     from pathlib import Path
 
+    from training.card import Card
     from training.predictor import Predictor
     from training.torch_io import torch_forward
     from utils.ecg import LEADS
@@ -183,8 +184,10 @@ def _predictor(fusion: Any) -> Any:
                 }
             )
     card = {
+        "framework": "torch",
         "model": fusion.config,
         "task": "all",
+        "unit": "mV",
         "classes": classes,
         "leads": list(LEADS),
         "sampling_rate": 100,
@@ -193,7 +196,7 @@ def _predictor(fusion: Any) -> Any:
         "thresholds": [0.3] * len(classes),
         "prototypes": sources,
     }
-    return Predictor(Path("untrained"), card, fusion, torch_forward(fusion, True))
+    return Predictor(Path("untrained"), Card.from_json(card), fusion, torch_forward(fusion, "sigmoid"))
 
 
 def measure(records: int = 500, batch_size: int = 32, repetitions: int = 3) -> dict[str, Any]:

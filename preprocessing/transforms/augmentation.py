@@ -36,19 +36,21 @@ class Augmentation:
     mixup: float = 0.0
 
     def __call__(
-        self, signals: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+        self, signals: np.ndarray, targets: np.ndarray, rng: np.random.Generator, aligned: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Augment one batch.
+        """Augment one batch; crops and shifts move the targets with the signals where they are ``aligned``.
 
-        Shapes: signals (B, T, leads), labels (B, C) -> signals (B, crop or T, leads), labels (B, C).
+        Shapes: signals (B, T, leads), targets (B, ...) -> signals (B, crop or T, leads), targets (B, ...).
         """
         records, samples, leads = signals.shape
         if self.crop:
             starts = rng.integers(0, samples - self.crop + 1, records)
-            signals = np.stack([x[s : s + self.crop] for x, s in zip(signals, starts, strict=True)])
+            signals = _cropped(signals, starts, self.crop)
+            targets = _cropped(targets, starts, self.crop) if aligned else targets
         elif self.shift:
             steps = rng.integers(0, max(1, round(self.shift * samples)), records)
-            signals = np.stack([np.roll(x, s, axis=0) for x, s in zip(signals, steps, strict=True)])
+            signals = _rolled(signals, steps)
+            targets = _rolled(targets, steps) if aligned else targets
         if self.scale:
             signals = signals * rng.uniform(1 - self.scale, 1 + self.scale, (records, 1, 1))
         if self.noise:
@@ -60,5 +62,13 @@ class Augmentation:
             weight = rng.beta(self.mixup, self.mixup)
             partner = rng.permutation(records)
             signals = weight * signals + (1 - weight) * signals[partner]
-            labels = weight * labels + (1 - weight) * labels[partner]
-        return signals.astype(np.float32, copy=False), labels.astype(np.float32, copy=False)
+            targets = weight * targets + (1 - weight) * targets[partner]
+        return signals.astype(np.float32, copy=False), targets.astype(np.float32, copy=False)
+
+
+def _cropped(batch: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    return np.stack([x[s : s + length] for x, s in zip(batch, starts, strict=True)])
+
+
+def _rolled(batch: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    return np.stack([np.roll(x, s, axis=0) for x, s in zip(batch, steps, strict=True)])

@@ -34,9 +34,9 @@ def test_a_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsy
     told = capsys.readouterr().out
     assert "validation patients: 24 windows: N 12, VEB 12" in told and "on validation patients" in told
     card = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed3")
-    assert card["task"] == "mitdb" and card["leads"] == ["II"] and card["windows"] == "mitdb.npz"
-    assert not card["multilabel"] and card["standardization"]["per_record"]
-    assert "validation patients" in card["chosen_on"] and "fold" not in card["chosen_on"]
+    assert card.task == "mitdb" and card.inputs.leads == ("II",) and card.extra["windows"] == "mitdb.npz"
+    assert not card.multilabel and card.inputs.standardization["per_record"]
+    assert "validation patients" in card.outputs.chosen_on and "fold" not in card.outputs.chosen_on
     test = load_windows(path).split("test")
     predictor = load_predictor(tmp_path / "checkpoints" / "mitdb_resnet18_seed3")
     probabilities = predictor.predict(test.signals[:])
@@ -81,7 +81,7 @@ def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
 
 def test_dataset_level_standardisation_keeps_amplitudes(path, tmp_path):
     run(path, tmp_path, "--standardize", "dataset", "--epochs", 1)
-    numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42")["standardization"]
+    numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42").inputs.standardization
     train = load_windows(path).split("train").signals[:]
     assert numbers["std"] == pytest.approx(float(train.std()), rel=1e-5) and "per_record" not in numbers
 
@@ -128,9 +128,10 @@ def test_one_class_and_empty_splits_are_refused(tmp_path):
 def test_the_last_epoch_is_kept_unless_asked_otherwise(path, tmp_path, monkeypatch):
     aucs = iter([0.9, 0.8, 0.7] * 2)
     monkeypatch.setattr(
-        "training.loops.recorder.evaluate", lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5}
+        "training.tasks.classification.evaluate",
+        lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5},
     )
     run(path, tmp_path, "--run", "last")
     run(path, tmp_path, "--run", "best", "--keep", "best")
-    kept = {name: read_card(tmp_path / "checkpoints" / name)["metrics"]["epoch"] for name in ("last", "best")}
+    kept = {name: read_card(tmp_path / "checkpoints" / name).metrics["epoch"] for name in ("last", "best")}
     assert kept == {"last": 3, "best": 1}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from benchmarks.collect import collect_row
 from benchmarks.pages import ptbxl
 from benchmarks.rows import DATA, read_rows, recipe
 from tests.helpers.benchmark_files import FIVE, MACHINE_DIR, leave_run, readme_with_markers
+from training.card import Provenance
 from training.checkpoint import ROOT
 from utils.bootstrap import paired_difference
 from utils.calibration import Calibrator
@@ -34,7 +37,7 @@ def test_no_row_names_a_folder_of_one_machine(tmp_path, counted):
     (folder,) = collect_row("plain", "", tmp_path, data=tmp_path / "data")
     for path in folder.glob("*.json"):
         assert MACHINE_DIR not in path.read_text() and str(tmp_path) not in path.read_text(), path
-    assert read_json(folder / "card.json")["config"]["data_dir"] == "data/ptb"
+    assert read_json(folder / "card.json")["provenance"]["config"]["data_dir"] == "data/ptb"
 
 
 def test_rows_that_cannot_be_collected_are_refused(tmp_path, counted):
@@ -84,12 +87,16 @@ def test_rows_of_all_records_have_a_folder_of_their_own(tmp_path, counted):
     ],
 )
 def test_the_recipe_is_the_file_and_what_changed_it(words, expected):
-    assert recipe({"command": f"python train.py {words}"}) == expected
+    card = SimpleNamespace(provenance=Provenance(command=f"python train.py {words}"))
+    assert recipe(card) == expected
 
 
 def test_parameters_are_counted_as_published():
-    assert collect.count_parameters({"framework": "torch", "model": {"name": "ecgnet"}}) == 1_031_949
-    assert collect.count_parameters({"framework": "torch", "model": {"name": "resnet101"}}) == 156_889_221
+    ecgnet, resnet101 = (
+        SimpleNamespace(framework="torch", model={"name": name}) for name in ("ecgnet", "resnet101")
+    )
+    assert collect.count_parameters(ecgnet) == 1_031_949
+    assert collect.count_parameters(resnet101) == 156_889_221
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -172,7 +179,7 @@ def test_differences_are_paired_on_the_same_records(four_rows):
     base, better = (found[i].predictions() for i in (0, 1))
     arrays = (base["label"], better["probability"], base["probability"], base["patient_id"])
     d = paired_difference(*arrays)
-    five = [row for row in found if row.card["task"] == "superdiagnostic"]
+    five = [row for row in found if row.card.task == "superdiagnostic"]
     text = ptbxl.differences(five)
     assert f"| `imle_net_crops` | {d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}] | yes |" in text
     assert "| `resnet101` | +0.000 [+0.000, +0.000] | no |" in text
@@ -225,8 +232,10 @@ def test_calibration_of_a_row(tmp_path, counted):
     raw = f"| {row.test['metrics']['ece']:.3f} → – | – |"
     assert raw in ptbxl.calibration_table([row])  # a card without calibrator
     saved = row.predictions()
-    row.card["calibration"] = {"method": "platt", "slope": [0.5] * 5, "intercept": [0.1] * 5}
-    calibrated = Calibrator.from_json(row.card["calibration"])(saved["probability"])
+    calibration = {"method": "platt", "slope": [0.5] * 5, "intercept": [0.1] * 5}
+    outputs = replace(row.card.outputs, decision={"calibration": calibration})
+    row = replace(row, card=replace(row.card, outputs=outputs))
+    calibrated = Calibrator.from_json(calibration)(saved["probability"])
     arguments = saved["label"], calibrated, saved["probability"], saved["patient_id"]
     d = paired_difference(*arguments, "ece")
     assert d["difference"] == pytest.approx(

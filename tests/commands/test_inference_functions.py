@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from scipy.special import expit, logit
 from preprocessing.signals import ScaledSignals
 from tests.helpers.training_files import CLASSES, SAMPLES, write_untrained
 from training import load_predictor
+from training.card import Card
 from training.predictor import crop_starts, forward_in_batches
 from utils.errors import DataError, UsageError
 from utils.files import sha256
@@ -36,7 +38,7 @@ def keras_folder(tmp_path_factory):
 def test_what_a_predictor_tells(predictor):
     assert predictor.classes == CLASSES and predictor.leads[3] == "AVR"
     assert (predictor.sampling_rate, predictor.samples) == (100, SAMPLES)
-    assert predictor.card["unit"] == "mV"
+    assert predictor.card.inputs.unit == "mV"
 
 
 def test_the_result_does_not_depend_on_the_batch_size(predictor, keras_folder):
@@ -121,8 +123,10 @@ def test_batches_keep_the_order_of_the_records(records, batch_size, crop):
 def with_weights(folder, content: bytes, name: str):
     """Replace the weights and forge the card, as somebody who wants them read would."""
     (folder / name).write_bytes(content)
-    card = json.loads((folder / "card.json").read_text()) | {"weights_sha256": sha256(folder / name)}
-    (folder / "card.json").write_text(json.dumps(card))
+    card = Card.from_json(json.loads((folder / "card.json").read_text()))
+    (folder / "card.json").write_text(
+        json.dumps(replace(card, weights_sha256=sha256(folder / name)).to_json())
+    )
 
 
 class Mischief:
@@ -154,10 +158,11 @@ def test_malicious_truncated_and_foreign_weights_are_refused_and_run_nothing(tmp
 @pytest.mark.parametrize("model", ["ecgnet", "mousavi"])
 def test_a_card_that_was_edited(tmp_path, model):
     folder = write_untrained(tmp_path, model)
-    original = json.loads((folder / "card.json").read_text())
+    original = Card.from_json(json.loads((folder / "card.json").read_text()))
 
     def edited(**changes):
-        (folder / "card.json").write_text(json.dumps(original | {"model": original["model"] | changes}))
+        card = replace(original, model=original.model | changes)
+        (folder / "card.json").write_text(json.dumps(card.to_json()))
         return load_predictor(folder)
 
     with pytest.raises(DataError, match="does not hold the weights of"):

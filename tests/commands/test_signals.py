@@ -91,9 +91,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(script, model, database, tmp_path):
     if progress["batch"]:
         place += f", batch {progress['batch']}"
     assert progress["epoch"] >= 1 and f"interrupted at {place}" in out
-    (line,) = [line for line in out.splitlines() if line.startswith("go on with: ")]
+    (line,) = [line for line in out.splitlines() if line.startswith("resume with: ")]
     expected = ["python", script, *words, "--run", "long", "--epochs", "100000", "--resume"]
-    assert shlex.split(line.removeprefix("go on with: ")) == expected
+    assert shlex.split(line.removeprefix("resume with: ")) == expected
     check_it_goes_on_as_if_never_stopped(script, words, tmp_path, "long")
 
 

@@ -105,7 +105,7 @@ def test_evidence_window_belongs_to_the_branch_of_the_prototype(predictors, data
     for e in evidence:
         network = owner[e.prototype]
         assert e.branch == network.branch
-        assert e.source is predictor.card["prototypes"][e.prototype]
+        assert e.source is predictor.card.extra["prototypes"][e.prototype]
         assert e.source["branch"] == e.branch and e.classes == tuple(e.source["classes"])
         assert (e.start_ms, e.end_ms) == tuple(10.0 * s for s in network.window_span(e.window))
         assert e.receptive_field_ms == tuple(10.0 * s for s in network.window_receptive_field(e.window))
@@ -119,7 +119,7 @@ def test_evidence_window_belongs_to_the_branch_of_the_prototype(predictors, data
 def test_evidence_source_is_the_record_on_the_card(predictors, database):
     """The training record of a prototype looks like it exactly, in the window that the card names."""
     predictor, read = predictors["fusion"], source_reader(database, 100)
-    for entry in predictor.card["prototypes"]:
+    for entry in predictor.card.extra["prototypes"]:
         (explanation,) = explain_records(predictor, read(entry["ecg_id"])[None])
         assert explanation.similarities[entry["index"]] == pytest.approx(1, abs=1e-4)
         assert explanation.windows[entry["index"]] == entry["window"]
@@ -171,7 +171,7 @@ def test_explanations_of_unprojected_prototypes_raise(data, tmp_path):
 
 def test_explanations_with_a_list_of_other_prototypes_raise(data, tmp_path):
     predictor = load_predictor(write_prototypes(tmp_path, data, "rhythm"))
-    predictor.card["prototypes"] = predictor.card["prototypes"][:-1]
+    predictor.card.extra["prototypes"] = predictor.card.extra["prototypes"][:-1]
     with pytest.raises(DataError, match="lists 3 prototypes, the model has 4"):
         explain_records(predictor, data.signals[:1])
 

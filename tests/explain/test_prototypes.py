@@ -116,7 +116,7 @@ def test_pages_escape_labels(out, data, database, tmp_path):
     evil = '<script>alert("x")</script>&'
     predictor = load_predictor("proto", out)
     predictor.classes[0] = evil
-    for entry in predictor.card["prototypes"]:
+    for entry in predictor.card.extra["prototypes"]:
         entry["true_labels"], entry["classes"] = [evil], [evil]
     read = source_reader(database, 100)
     (explanation,) = explain_records(predictor, data.signals[:1], top=1, classes=[evil])
@@ -133,7 +133,7 @@ def test_pages_escape_labels(out, data, database, tmp_path):
 def test_pages_of_a_prototype_without_a_source(out, data, tmp_path):
     predictor = load_predictor("proto/morphology/classifier", out)
     empty = {"ecg_id": None, "window": None, "start_ms": None, "end_ms": None, "receptive_field_ms": None}
-    for entry in predictor.card["prototypes"]:
+    for entry in predictor.card.extra["prototypes"]:
         entry |= empty | {"similarity": None, "true_labels": []}
     (explanation,) = explain_records(predictor, data.signals[:1], top=1)
     page = write_report(predictor, explanation, data.signals[0], tmp_path, "x")[0].read_text()
@@ -204,7 +204,7 @@ def test_explain_split_writes_a_table_and_reports(fusion, data, database, tmp_pa
             best = row[f"top_protos_{column}"]
             assert len(best) == 2 and best[0]["similarity"] >= best[1]["similarity"]
             for entry in best:
-                source = fusion.card["prototypes"][entry["prototype_num"]]
+                source = fusion.card.extra["prototypes"][entry["prototype_num"]]
                 assert source["branch"] == branch and entry["ecg_id"] == source["ecg_id"]
                 assert entry["prototype_class"] == source["classes"][0]
                 assert entry["all_true_labels"] == source["true_labels"]
@@ -276,7 +276,7 @@ def test_gallery_shows_every_prototype(fusion, database, tmp_path):
     cards = re.findall(r'<div class="card" data-card="(\d+)">(.*?)</textarea>', page, re.S)
     assert [int(number) for number, _ in cards] == list(range(24))
     weights = fusion.model.head.weight.detach().numpy()
-    for (_, card), entry in zip(cards, fusion.card["prototypes"], strict=True):
+    for (_, card), entry in zip(cards, fusion.card.extra["prototypes"], strict=True):
         weight = weights[fusion.classes.index(entry["classes"][0]), entry["index"]]
         assert f"training ECG {entry['ecg_id']}, " in card and ", ".join(entry["true_labels"]) in card
         assert f"weight {entry['classes'][0]} {float(weight):+.3f}" in card
@@ -290,7 +290,7 @@ def test_gallery_shows_every_prototype(fusion, database, tmp_path):
     assert "localStorage.setItem(facts.key" in script
     assert not re.search(r"fetch|XMLHttpRequest|sendBeacon|WebSocket|innerHTML|eval", script)
     facts = json.loads(re.search(r'id="facts">(.*?)</script>', page, re.S)[1])
-    assert facts["key"].endswith(fusion.card["weights_sha256"]) and len(facts["cards"]) == 24
+    assert facts["key"].endswith(fusion.card.weights_sha256) and len(facts["cards"]) == 24
     assert facts["file"] == "prototype_ratings.csv"
 
 
@@ -321,9 +321,9 @@ def test_thumbnail_is_the_signal(data, span):
 
 
 def test_source_reader_finds_the_data(fusion, database, monkeypatch):
-    monkeypatch.setitem(fusion.card, "config", {"data_dir": "nowhere"})
+    monkeypatch.setitem(fusion.card.config, "data_dir", "nowhere")
     assert find_source_reader(fusion) is None
-    monkeypatch.setitem(fusion.card, "config", {"data_dir": str(database)})
+    monkeypatch.setitem(fusion.card.config, "data_dir", str(database))
     assert find_source_reader(fusion)(1).shape == (500, 12)
     with pytest.raises(DataError, match="nowhere does not exist"):
         find_source_reader(fusion, "nowhere")

@@ -84,6 +84,7 @@ def _load(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> torch.nn.
 def classifier(model, sampling_rate: int = 360, name: str = "golden", **card):
     """Any model of the registries as `attribution` sees it, without a checkpoint; `card` adds to its card."""
     from explain.engine.classifier import Classifier
+    from training.card import Card
     from training.predictor import Predictor
 
     config = model.config
@@ -96,6 +97,8 @@ def classifier(model, sampling_rate: int = 360, name: str = "golden", **card):
         "sampling_rate": sampling_rate,
         "standardization": {"mean": 0.0, "std": 1.0},
         "multilabel": False,
+        "task": name,
+        "unit": "mV",
         **card,
     }
-    return Classifier(Predictor(Path(name), card, model, forward=None), name)
+    return Classifier(Predictor(Path(name), Card.from_json(card), model, forward=None), name)

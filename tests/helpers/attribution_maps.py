@@ -51,8 +51,8 @@ def checkpoint(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = create_model("resnet18", num_classes=2, samples=SAMPLES, leads=1, widths=(4, 4, 8, 8)).eval()
     changes = {"samples": SAMPLES, "sampling_rate": RATE, "leads": ["II"], "classes": ["N", "VEB"]}
+    changes["standardization"] = {"mean": 0.0, "std": 1.0}
     card = card_of(model.config, "torch", **changes, multilabel=False)
-    card["standardization"] = {"mean": 0.0, "std": 1.0}
     write_checkpoint(folder, card, lambda path: save_file(model.state_dict(), path))
     return folder
 

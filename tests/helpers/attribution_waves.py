@@ -38,7 +38,7 @@ def trained_checkpoint(folder, seed=0, steps=60):
         torch.nn.functional.cross_entropy(model(x[part]), y[part]).backward()
         optimizer.step()
     changes = {"samples": SAMPLES, "sampling_rate": RATE, "leads": ["II"], "classes": ["N", "VEB"]}
+    changes["standardization"] = {"mean": 0.2, "std": 0.3}
     card = card_of(model.config, "torch", **changes, multilabel=False)
-    card["standardization"] = {"mean": 0.2, "std": 0.3}
     write_checkpoint(folder, card, lambda path: save_file(model.state_dict(), path))
     return folder

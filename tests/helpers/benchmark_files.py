@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import render
+from training.card import Card
 from training.checkpoint import write_checkpoint
 from utils.bootstrap import bootstrap
 from utils.files import read_json, write_json, write_npz
@@ -51,6 +52,7 @@ def leave_run(output: Path, run: str, model: str = "ecgnet", task: str = "superd
         "git_commit": "0123456789abcdef+changes",
         "packages": {"python": "3.11.7", "torch": "2.13.0"},
     }
+    card = Card.from_json(card)  # of version 1
     write_checkpoint(output / "checkpoints" / run, card, lambda path: path.write_bytes(run.encode()))
     card = read_json(output / "checkpoints" / run / "card.json")
     logs = output / "logs" / run

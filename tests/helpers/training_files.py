@@ -17,6 +17,7 @@ import pytest
 
 from preprocessing.batches import Batches
 from tests.helpers.ptbxl_files import write_small_ptbxl
+from training.card import Card
 from training.checkpoint import load_state, write_checkpoint
 from utils.ecg import LEADS
 
@@ -84,10 +85,10 @@ def metrics_rows(out: Path, run: str) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-def card_of(model_config: dict[str, Any], framework: str, **changes: Any) -> dict[str, Any]:
+def card_of(model_config: dict[str, Any], framework: str, **changes: Any) -> Card:
     """A card as `training.loops.recorder` writes it."""
     classes = changes.get("classes", CLASSES)
-    return {
+    card = {
         "framework": framework,
         "model": model_config,
         "task": "superdiagnostic",
@@ -103,6 +104,7 @@ def card_of(model_config: dict[str, Any], framework: str, **changes: Any) -> dic
         "calibration": {"method": "platt", "slope": [2.0] * len(classes), "intercept": [0.1] * len(classes)},
         **changes,
     }
+    return Card.from_json(card)  # of version 1
 
 
 def write_untrained(folder: Path, model: str, samples: int = SAMPLES, **changes: Any) -> Path:

@@ -1,6 +1,7 @@
 """Batches, augmentation and learning rate depend on (seed, epoch, batch) alone."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.transforms.augmentation import Augmentation
 from training.config import TrainConfig
-from training.loops.recorder import log_loss
 from training.loops.schedule import learning_rate
+from training.tasks import create_task
 
 EVERYTHING = Augmentation(shift=1.0, scale=0.2, noise=0.3, lead_dropout=0.2, mixup=0.4)
 
@@ -140,7 +141,8 @@ def test_each_augmentation_does_what_it_says():
 @pytest.mark.parametrize(("multilabel", "low", "high"), [(True, 0.05, 0.95), (False, 0.025, 0.925)])
 def test_label_smoothing(multilabel, low, high):
     data = dataset(classes=4)
-    made = Batches(data, Standardizer(0, 1), 99, label_smoothing=0.1, multilabel=multilabel)
+    task = create_task("multilabel" if multilabel else "multiclass", data.classes)
+    made = Batches(data, Standardizer(0, 1), 99, encode=partial(task.encode, smoothing=0.1))
     expected = np.where(data.targets, high, low)
     np.testing.assert_allclose(made.batch(0, 0)[1], expected, rtol=1e-6)
 
@@ -163,5 +165,7 @@ def test_learning_rate_cosine_with_warm_up():
 def test_log_loss():
     labels = np.array([[1, 0], [0, 1]])
     p = np.array([[0.8, 0.3], [0.25, 1.0]])
-    assert log_loss(labels, p, True) == pytest.approx(-np.log([0.8, 0.7, 0.75, 1 - 1e-7]).mean(), rel=1e-6)
-    assert log_loss(labels, p, False) == pytest.approx(-np.log(0.8) / 2, rel=1e-5)
+    multilabel, multiclass = (create_task(kind, ["a", "b"]) for kind in ("multilabel", "multiclass"))
+    binary = -np.log([0.8, 0.7, 0.75, 1 - 1e-7]).mean()
+    assert multilabel.validation_loss(labels, p) == pytest.approx(binary, rel=1e-6)
+    assert multiclass.validation_loss(labels, p) == pytest.approx(-np.log(0.8) / 2, rel=1e-5)

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from tests.helpers.training_files import SAMPLES, card_of
 from training.checkpoint import find_checkpoint, load_state, read_card, save_state, write_checkpoint
+from utils.ecg import LEADS
 from utils.errors import DataError, TwelveLeadError, UsageError
 
 MODEL = {"name": "ecgnet", "num_classes": 5, "samples": SAMPLES, "leads": 12}
@@ -27,9 +28,9 @@ def save(folder, version, size=8, framework="torch"):
 def loaded_version(folder):
     """The version of card and weights; they must be of one piece."""
     card = read_card(find_checkpoint(folder))
-    weights = load_file(folder / card["weights"])["w"]
-    assert set(weights) == {card["seed"]}
-    return card["seed"]
+    weights = load_file(folder / card.weights)["w"]
+    assert set(weights) == {card.provenance.seed}
+    return card.provenance.seed
 
 
 def test_round_trip_and_the_keys_a_card_must_have(tmp_path):
@@ -151,9 +152,29 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
         save(tmp_path / "checkpoints" / "run", 1)
 
 
-def edit_card(folder, **changes):
-    card = json.loads((folder / "card.json").read_text()) | changes
-    (folder / "card.json").write_text(json.dumps({k: v for k, v in card.items() if v != "removed"}))
+def edit_card(folder, changes, version=2):
+    """Change values of a card, named like inputs.samples; None removes one."""
+    card = json.loads((folder / "card.json").read_text())
+    card = version_1(card) if version == 1 else card
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        part = card
+        for parent in parents:
+            part = part[parent]
+        if value is None:
+            del part[key]
+        else:
+            part[key] = value
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def version_1(card):
+    """The same card as version 1 had it."""
+    flat = {key: card[key] for key in ("framework", "model", "weights", "weights_sha256")}
+    flat |= {"task": card["task"]["name"], "multilabel": card["task"]["kind"] == "multilabel"}
+    flat |= card["inputs"] | card["outputs"]["decision"] | card["provenance"] | card["extra"]
+    flat.pop("plugins")
+    return flat | {"classes": card["outputs"]["classes"], "chosen_on": "checkpoint: fold 9"}
 
 
 def flip_byte(path):
@@ -168,28 +189,93 @@ def flip_byte(path):
         (lambda f: flip_byte(f / "model.safetensors"), "SHA-256 differs"),
         (lambda f: os.truncate(f / "model.safetensors", 20), "SHA-256 differs"),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
-        (lambda f: edit_card(f, classes="removed"), "lacks classes"),
-        (lambda f: edit_card(f, framework="jax"), "unknown framework 'jax'"),
-        (lambda f: edit_card(f, framework="keras"), "model.weights.h5 is missing"),
-        (lambda f: edit_card(f, model="ecgnet"), "'model' must hold"),
-        (lambda f: edit_card(f, classes=["A"]), "'classes' must be a list with one entry for each of 5"),
-        (lambda f: edit_card(f, thresholds=[0.5]), "'thresholds' must be a list"),
-        (lambda f: edit_card(f, samples="1000"), "'samples' must be a whole number"),
-        (lambda f: edit_card(f, thresholds=[0.5, 0.5, 2, 0.5, 0.5]), "'thresholds' must be probabilities"),
-        (lambda f: edit_card(f, crop=100), "contradict each other"),
-        (lambda f: edit_card(f, leads=["I"]), "'leads' must be a list of 12 names"),
-        (lambda f: edit_card(f, sampling_rate=0), "'sampling_rate' must be a whole number"),
-        (lambda f: (f / "card.json").write_text("[1]"), "no card of a trained model"),
+        (lambda f: (f / "card.json").write_text("[1]"), "not a valid model card"),
         (lambda f: (f / "card.json").write_text("{"), "not valid JSON"),
         (lambda f: (f / "card.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
     ],
 )
-def test_a_damaged_checkpoint_is_named(tmp_path, damage, message):
+def test_damaged_checkpoint_is_named(tmp_path, damage, message):
     save(tmp_path, 1)
     damage(tmp_path)
     with pytest.raises(DataError) as caught:
         read_card(tmp_path)
     assert message in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("outputs.classes", None, "lacks {}: it is not a valid model card"),
+        ("inputs.unit", None, "lacks {}: it is not a valid model card"),
+        ("framework", "jax", "unknown framework 'jax'"),
+        ("model", "ecgnet", "'model' must hold"),
+        ("outputs.classes", ["A"], "'classes' must be a list with one entry for each of 5"),
+        (
+            "outputs.classes",
+            ["A", "A", "B", "C", "D"],
+            "'classes' must be a list with one entry for each of 5",
+        ),
+        ("outputs.decision.thresholds", [0.5], "'thresholds' must be a list"),
+        ("outputs.decision.thresholds", [0.5, 0.5, 2, 0.5, 0.5], "'thresholds' must be probabilities"),
+        ("outputs.decision.calibration", {"method": "platt"}, "'calibration': not a calibrator"),
+        ("inputs.samples", "1000", "'samples' must be a whole number"),
+        ("inputs.sampling_rate", 0, "'sampling_rate' must be a whole number"),
+        ("inputs.crop", 100, "contradict each other"),
+        ("inputs.leads", ["I"], "'leads' must be a list of 12 names"),
+        ("inputs.leads", [*LEADS[1::-1], *LEADS[2:]], "'leads' must be in the order I II III"),
+        ("inputs.unit", "uV", "'unit' must be mV, not 'uV'"),
+        ("inputs.standardization", [], "'standardization' must be a JSON object"),
+    ],
+)
+def test_card_with_impossible_values_names_them(tmp_path, version, path, value, message):
+    save(tmp_path, 1)
+    flat = path if path in ("framework", "model") else path.rpartition(".")[2]
+    edit_card(tmp_path, {path if version == 2 else flat: value}, version)
+    with pytest.raises(DataError) as caught:
+        read_card(tmp_path)
+    assert message.format(path if version == 2 else flat) in str(caught.value)
+    assert str(tmp_path / "card.json") in str(caught.value)
+
+
+def test_card_of_version_1_reads_like_the_new_one(tmp_path):
+    save(tmp_path, 1)
+    card = read_card(tmp_path)
+    edit_card(tmp_path, {"prototypes": [1]}, version=1)
+    old = read_card(tmp_path)
+    assert old.inputs == card.inputs and old.outputs.decision == card.outputs.decision
+    assert (old.task, old.kind, old.config) == (card.task, card.kind, card.config)
+    assert old.outputs.chosen_on == "fold 9" and old.extra == {"prototypes": [1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 3}, "written by a newer version of TwelveLead (card version 3; this one reads 1 to 2)"),
+        ({"version": "2"}, "'version' must be 1 or 2, not '2'"),
+        ({"version": True}, "'version' must be 1 or 2"),
+        ({"task.kind": "multilable"}, "unknown kind of task 'multilable': did you mean 'multilabel'"),
+        ({"task.kind": "multiclass"}, "'digest' differs"),
+        ({"inputs.standardization.mean": 0.02}, "'digest' differs"),
+        ({"outputs.decision.thresholds": [0.4] * 5}, "'digest' differs"),
+        ({"outputs.classes": ["HYP", "CD", "MI", "NORM", "STTC"]}, "'digest' differs"),
+        ({"model.filters": 3}, "'digest' differs"),
+        ({"digest": None}, "'digest' differs"),
+    ],
+)
+def test_card_that_was_changed_is_refused(tmp_path, changes, message):
+    save(tmp_path, 1)
+    edit_card(tmp_path, changes)
+    with pytest.raises(DataError) as caught:
+        read_card(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_card_names_the_plugins_of_an_unknown_kind(tmp_path):
+    save(tmp_path, 1)
+    edit_card(tmp_path, {"task.kind": "toy", "provenance.plugins": ["toy.py"]})
+    with pytest.raises(DataError, match=r"unknown kind of task 'toy'.*--plugins toy\.py"):
+        read_card(tmp_path)
 
 
 def test_the_card_of_another_model(tmp_path):
@@ -229,3 +315,25 @@ def test_a_truncated_state_is_named(tmp_path):
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(UsageError, match="nothing to resume"):
         load_state(tmp_path)
+
+
+def test_state_with_any_flipped_byte_is_refused(tmp_path):
+    save_state(tmp_path, {"w": np.ones(5, np.float32), "b": np.zeros(2, np.int64)}, {"epoch": 1, "best": 0.5})
+    path = tmp_path / "last" / "state.safetensors"
+    content = path.read_bytes()
+    text = content.rstrip(b" ")
+    for at in range(8, len(text)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(DataError, match="is damaged"):
+            load_state(tmp_path)
+    path.write_bytes(content)
+    assert load_state(tmp_path)[1] == {"epoch": 1, "best": 0.5}
+
+
+def test_state_without_a_digest_loads(tmp_path):
+    """As runs wrote it before states had one."""
+    path = tmp_path / "last" / "state.safetensors"
+    path.parent.mkdir()
+    save_file({"w": np.ones(3)}, path, metadata={"progress": '{"epoch": 4}'})
+    arrays, progress = load_state(tmp_path)
+    assert progress == {"epoch": 4} and arrays["w"].tolist() == [1, 1, 1]

@@ -56,7 +56,7 @@ def test_each_scoring_is_a_line(tmp_path, log, monkeypatch):
     assert first["time_utc"] <= second["time_utc"] and first["time_utc"].endswith("Z")
     assert (first["records"], second["records"]) == ("10", "7")
     assert first["release"] == "no official release (100 records)"
-    digest = read_card(out / "checkpoints" / "mine")["weights_sha256"]
+    digest = read_card(out / "checkpoints" / "mine").weights_sha256
     assert len(first["weights_sha256"]) >= 12 and digest.startswith(first["weights_sha256"])
     assert load_ptbxl(database).fingerprint.startswith(first["data_fingerprint"])
     assert first["command"] == (

@@ -66,7 +66,7 @@ def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, mon
             interrupt_at(patch, *moment)
             run(database, whole, *words, *(["--resume"] if moment[0] else []))
         text = capsys.readouterr().out
-        assert told in text and "go on with: python train.py --model mousavi" in text
+        assert told in text and "resume with: python train.py --model mousavi" in text
     run(database, whole, *words, "--resume")
     state = last_state(whole, "whole")
     assert any(key.startswith("optimizer/") for key in state)
@@ -99,15 +99,15 @@ def test_tensorboard_reads_the_curves(whole):
 
 def test_the_card_and_the_predictor(whole, database):
     card = read_card(whole / "checkpoints" / "whole")
-    assert card["framework"] == "keras" and card["weights"] == "model.weights.h5"
-    assert card["model"]["name"] == "mousavi" and card["model"]["samples"] == 200
-    assert card["packages"].keys() >= {"keras", "tensorflow"}
-    assert card["command"].startswith("python train.py --model mousavi")
+    assert card.framework == "keras" and card.weights == "model.weights.h5"
+    assert card.name == "mousavi" and card.model["samples"] == 200
+    assert card.provenance.packages.keys() >= {"keras", "tensorflow"}
+    assert card.provenance.command.startswith("python train.py --model mousavi")
     predictor = load_predictor("whole", whole)
     data = load_training_data(parse_config("", ["mousavi"], "mousavi", flags("mousavi", database, whole)))
     probabilities = predictor.predict(data.val.signals)
     assert probabilities.shape == (10, 5) and np.isfinite(probabilities).all()
-    by_card = card["metrics"]["val_loss"]
+    by_card = card.metrics["val_loss"]
     p, y = probabilities.astype(float), data.val.labels
     assert -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean() == pytest.approx(by_card, abs=1e-5)
 
@@ -121,7 +121,7 @@ def test_the_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
     assert len(paths) >= 10
     for old, new in zip(first.model.weights, second.model.weights, strict=True):
         assert old.path.startswith("head/") or np.array_equal(np.asarray(old), np.asarray(new))
-    assert second.classes == ["ASMI", "IMI", "NORM"] and second.card["model"]["activation"] == "softmax"
+    assert second.classes == ["ASMI", "IMI", "NORM"] and second.card.model["activation"] == "softmax"
     signals = np.random.default_rng(0).normal(size=(4, 200, 12))
     np.testing.assert_allclose(second.predict(signals).sum(axis=1), 1, rtol=1e-5)
     with pytest.raises(DataError, match=r"--init: .* has shape"):
@@ -177,7 +177,7 @@ def test_bf16_trains_saves_float32_and_is_over_with_the_run(database, tmp_path):
 def test_crops(database, tmp_path):
     run(database, tmp_path, "--crop", 100, "--epochs", 1, model="imle_net")
     predictor = load_predictor("imle_net", tmp_path)
-    assert predictor.card["model"]["samples"] == 100 and predictor.samples == 200
+    assert predictor.card.model["samples"] == 100 and predictor.samples == 200
 
 
 def test_500_hz(tmp_path):
@@ -187,7 +187,7 @@ def test_500_hz(tmp_path):
     run(fast, tmp_path, *words, model="imle_net")
     predictor = load_predictor("imle_net", tmp_path)
     assert (predictor.sampling_rate, predictor.samples) == (500, 1000)
-    assert predictor.card["model"]["window"] == 250
+    assert predictor.card.model["window"] == 250
     probabilities = predictor.predict(np.random.default_rng(0).normal(size=(3, 1000, 12)))
     assert probabilities.shape == (3, 5) and ((probabilities > 0) & (probabilities < 1)).all()
     with pytest.raises(UsageError, match="--sampling_rate was 500, is 100"):
@@ -216,5 +216,5 @@ train.main()
     there = np.load(tmp_path / "there.npy")
     np.testing.assert_allclose(there, load_predictor("whole", whole).predict(signals), atol=1e-5)
     trained = load_predictor("mousavi", tmp_path)  # weights from torch, read by the backend here
-    assert trained.card["model"]["filters"] == OPTIONS["mousavi"]["filters"]
+    assert trained.card.model["filters"] == OPTIONS["mousavi"]["filters"]
     assert trained.predict(signals).shape == (9, 5)

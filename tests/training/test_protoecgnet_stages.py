@@ -17,7 +17,7 @@ from preprocessing import Dataset, load_ptbxl
 from tests.helpers.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
 from training.checkpoint import load_state, read_card
-from training.evaluate import score
+from training.tasks import create_task
 from utils.errors import DataError, UsageError
 from utils.files import read_json, write_json
 
@@ -75,15 +75,17 @@ def test_the_chain_leaves_every_stage(chain, database):
             read_card(folder(chain, branch, stage)) for stage in ("joint", "projection", "classifier")
         )
         assert "prototypes" not in joint
-        assert projected["made_from"] == [joint["weights_sha256"]]
-        assert classified["made_from"] == [projected["weights_sha256"]]
-        assert classified["task"] == f"proto_{branch}"
-        report = projected["projection"]
+        assert projected.provenance.made_from == [joint.weights_sha256]
+        assert classified.provenance.made_from == [projected.weights_sha256]
+        assert classified.task == f"proto_{branch}"
+        report = projected.extra["projection"]
         assert 0 < report["distinct_records"] <= report["projected"] < report["prototypes"]
-        assert len(classified["prototypes"]) == classified["pruning"]["after"] > 0
+        assert len(classified.extra["prototypes"]) == classified.extra["pruning"]["after"] > 0
     card = read_card(folder(chain, "fusion"))
-    assert card["task"] == "all" and card["stage"] == "fusion"
-    assert [entry["index"] for entry in card["prototypes"]] == list(range(len(card["prototypes"])))
+    assert card.task == "all" and card.extra["stage"] == "fusion"
+    assert [entry["index"] for entry in card.extra["prototypes"]] == list(
+        range(len(card.extra["prototypes"]))
+    )
     assert load_predictor("protoecgnet", chain).folder == folder(chain, "fusion")
 
 
@@ -91,7 +93,7 @@ def test_prototypes_are_pieces_of_training_records_and_nothing_moved_since(chain
     predictor = load_predictor(folder(chain, "morphology", "classifier"))
     train = load_ptbxl(database, task="proto_morphology").split("train")
     rows = {ecg_id: row for row, ecg_id in enumerate(train.ecg_ids.tolist())}
-    for index, entry in enumerate(predictor.card["prototypes"]):
+    for index, entry in enumerate(predictor.card.extra["prototypes"]):
         row = rows[entry["ecg_id"]]  # a KeyError would mean a record of fold 9 or 10
         own = [name for name, label in zip(train.classes, train.labels[row], strict=True) if label]
         assert entry["true_labels"] == own and set(entry["classes"]) & set(own)
@@ -109,8 +111,8 @@ def test_the_chain_is_repeatable_and_resumes_without_doing_anything_again(chain,
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("model.safetensors")} == before
     assert capsys.readouterr().out.count("done before") == 3
     train(database, copied, "--overwrite")
-    again = read_card(folder(copied, "fusion"))["weights_sha256"]
-    assert again == read_card(folder(chain, "fusion"))["weights_sha256"]
+    again = read_card(folder(copied, "fusion")).weights_sha256
+    assert again == read_card(folder(chain, "fusion")).weights_sha256
 
 
 def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, capsys):
@@ -125,7 +127,7 @@ def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, ca
 
 
 def test_stages_that_follow_a_new_stage_are_made_anew(copied, database):
-    before = {p: read_card(folder(copied, *p))["weights_sha256"] for p in STAGES}
+    before = {p: read_card(folder(copied, *p)).weights_sha256 for p in STAGES}
     with pytest.raises(UsageError, match=r"--lr was 0\.001, is 0\.01"):
         train(database, copied, "--resume", "--lr", 0.01)
     more = ("--branch", "global", "--training_stage", "joint", "--overwrite", "--init")
@@ -133,7 +135,7 @@ def test_stages_that_follow_a_new_stage_are_made_anew(copied, database):
     for branch, stage in (("global", "projection"), ("global", "classifier"), ("", "fusion")):
         words = ("--branch", branch) if branch else ()
         train(database, copied, *words, "--training_stage", stage, "--overwrite")
-    changed = {p for p, sha in before.items() if read_card(folder(copied, *p))["weights_sha256"] != sha}
+    changed = {p for p, sha in before.items() if read_card(folder(copied, *p)).weights_sha256 != sha}
     assert changed == {("global", "joint"), ("global", "projection"), ("global", "classifier"), ("fusion",)}
 
 
@@ -217,7 +219,7 @@ def test_a_chain_from_given_weights_uses_what_it_trained(copied, database):
     joint, projected = (
         read_card(copied / "checkpoints" / "second" / "global" / stage) for stage in ("joint", "projection")
     )
-    assert projected["made_from"] == [joint["weights_sha256"]]
+    assert projected.provenance.made_from == [joint.weights_sha256]
     trunk = ("--branch", "global", "--training_stage", "feature_extractor")
     train(database, copied, *trunk)
     start = folder(copied, "global", "feature_extractor")
@@ -252,7 +254,7 @@ def test_an_interrupted_classifier_does_not_go_on_with_other_prototypes(copied, 
 
 
 def test_pruning_sees_the_weights_of_a_trained_layer(chain):
-    reports = [read_card(folder(chain, branch, "classifier"))["pruning"] for branch in BRANCHES]
+    reports = [read_card(folder(chain, branch, "classifier")).extra["pruning"] for branch in BRANCHES]
     assert all(set(r["dropped"]) == {"without_record", "low_weight", "duplicate", "unused"} for r in reports)
     assert all(r["before"] - sum(r["dropped"].values()) == r["after"] for r in reports)
 
@@ -263,7 +265,7 @@ def test_any_label_set_and_500_hz(database, tmp_path):
     train(fast, tmp_path, *more)
     predictor = load_predictor(folder(tmp_path, "morphology", "classifier"))
     assert predictor.sampling_rate == 500 and predictor.model.trunk.stride == 160
-    assert predictor.card["standardization"]["highpass"] == 0.5
+    assert predictor.card.inputs.standardization["highpass"] == 0.5
     assert predictor.predict(np.zeros((1, 1000, 12), np.float32)).shape == (1, 5)
 
 
@@ -302,7 +304,7 @@ def test_the_references_fusion_can_be_had(copied, database):
         train(database, copied, "--training_stage", "fusion", "--overwrite", "--classifier_lr", 1e-6, *flags)
         state = load_predictor("protoecgnet", copied).model.state_dict()
         card = read_card(folder(copied, "fusion"))
-        own = [(card["classes"].index(c), p["index"]) for p in card["prototypes"] for c in p["classes"]]
+        own = [(card.classes.index(c), p["index"]) for p in card.extra["prototypes"] for c in p["classes"]]
         return state, torch.stack([state["head.weight"][at] for at in own])
 
     state, own = fusion()
@@ -334,8 +336,7 @@ def test_runs_become_tables(copied, tmp_path):
         collect_run("protoecgnet", "", copied, data)
 
 
-def test_intervals_over_the_frequent_classes(chain):
-    predictor = load_predictor("protoecgnet", chain)
+def test_intervals_over_the_frequent_classes():
     records, classes = 120, 20
     rng = np.random.default_rng(0)
     labels = (rng.random((records, classes)) < 0.3).astype(np.uint8)
@@ -344,12 +345,12 @@ def test_intervals_over_the_frequent_classes(chain):
         np.arange(records), np.arange(records) // 2, np.full(records, "test"), 100,
     )  # fmt: skip
     p = 0.3 * labels + 0.7 * rng.random((records, classes))
-    predictor.thresholds, predictor.calibrator = np.full(classes, 0.5), None
-    assert "frequent" not in score(predictor, dataset, p, resamples=50)  # some resamples lose a class
+    task = create_task("multilabel", dataset.classes)
+    assert "frequent" not in task.report(dataset, p, resamples=50)  # some resamples lose a class
     labels = dataset.targets
     labels[:, 3:] = 0
     labels[np.arange(4, 38, 2), np.arange(3, 20)] = 1  # seventeen classes of one patient each: nearly all do
-    result = score(predictor, dataset, p, resamples=100)
+    result = task.report(dataset, p, resamples=100)
     assert "impossible" in result["bootstrap"]
     assert result["frequent"]["classes"] == ["c0", "c1", "c2"]
     bounds = result["frequent"]["bootstrap"]["intervals"]["macro_roc_auc"]

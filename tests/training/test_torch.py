@@ -25,8 +25,8 @@ from tests.helpers.training_files import (
 from training import load_predictor
 from training.checkpoint import load_state, read_card
 from training.config import TrainConfig
-from training.loops.recorder import Stopper
 from training.loops.schedule import learning_rate
+from training.loops.stopper import Stopper
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import sha256
 
@@ -59,7 +59,7 @@ def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, mon
             interrupt_at(patch, *moment)
             train(database, whole, *words, "--resume" if moment[0] else "--overwrite")
         text = capsys.readouterr().out
-        assert told in text and "go on with: python torch_train.py --model ecgnet" in text
+        assert told in text and "resume with: python torch_train.py --model ecgnet" in text
         assert text.count("--resume") == 1 and "--overwrite" not in text
     train(database, whole, *words, "--resume")
     assert "resumed at epoch 3" in capsys.readouterr().out
@@ -93,11 +93,12 @@ def test_the_best_epoch_is_kept_from_the_first_on(database, tmp_path, monkeypatc
     """Patience, best and last follow the fold-9 scores, whatever they are."""
     aucs = iter([0.6, 0.8, 0.7, 0.8, 0.9])
     monkeypatch.setattr(
-        "training.loops.recorder.evaluate", lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5}
+        "training.tasks.classification.evaluate",
+        lambda *_: {"macro_roc_auc": next(aucs), "mean_accuracy": 0.5},
     )
     seen = []
     monkeypatch.setattr(
-        "training.loops.recorder.write_checkpoint", lambda _, card, __: seen.append(card["metrics"])
+        "training.loops.recorder.write_checkpoint", lambda _, card, __: seen.append(card.metrics)
     )
     train(database, tmp_path, "--epochs", 9, "--patience", 2)
     assert [card["epoch"] for card in seen] == [1, 2]
@@ -108,24 +109,26 @@ def test_the_best_epoch_is_kept_from_the_first_on(database, tmp_path, monkeypatc
 def test_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(database, tmp_path):
     out = train(database, tmp_path, "--epochs", 1) or tmp_path / "checkpoints" / "ecgnet"
     card = read_card(out)
-    assert card["framework"] == "torch" and card["model"]["name"] == "ecgnet"
-    assert card["model"]["filters"] == 4 and card["task"] == "superdiagnostic" and card["unit"] == "mV"
-    assert card["classes"] == ["CD", "HYP", "MI", "NORM", "STTC"] and card["leads"][3] == "AVR"
-    assert (card["sampling_rate"], card["samples"], card["seed"]) == (100, 200, 42)
-    assert card["standardization"].keys() == {"mean", "std"} and card["calibration"]["method"] == "platt"
-    assert len(card["thresholds"]) == 5 and "fold 9" in card["chosen_on"]
-    assert len(card["data"]["fingerprint"]) == 64 and card["data"]["records"] == {"train": 80, "val": 10}
-    assert card["packages"].keys() >= {"python", "numpy", "torch"} and "git_commit" in card
-    assert card["command"].startswith("python torch_train.py --model ecgnet")
-    assert card["metrics"]["epoch"] == 1 and 0 <= card["metrics"]["val_macro_roc_auc"] <= 1
-    assert "Not a medical device" in card["notice"]
+    assert card.framework == "torch" and card.name == "ecgnet"
+    assert card.model["filters"] == 4 and card.task == "superdiagnostic" and card.inputs.unit == "mV"
+    assert card.classes == ["CD", "HYP", "MI", "NORM", "STTC"] and card.inputs.leads[3] == "AVR"
+    assert (card.inputs.sampling_rate, card.inputs.samples, card.provenance.seed) == (100, 200, 42)
+    decision = card.outputs.decision
+    assert card.inputs.standardization.keys() == {"mean", "std"}
+    assert decision["calibration"]["method"] in ("platt", "identity")
+    assert len(decision["thresholds"]) == 5 and "fold 9" in card.outputs.chosen_on
+    assert len(card.data.fingerprint) == 64 and card.data.records == {"train": 80, "val": 10}
+    assert card.provenance.packages.keys() >= {"python", "numpy", "torch"} and card.provenance.git_commit
+    assert card.provenance.command.startswith("python torch_train.py --model ecgnet")
+    assert card.metrics["epoch"] == 1 and 0 <= card.metrics["val_macro_roc_auc"] <= 1
+    assert "Not a medical device" in card.to_json()["notice"]
     assert load_predictor("ecgnet", tmp_path).predict(np.zeros((2, 200, 12))).shape == (2, 5)
 
 
 def test_a_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
     train(database, tmp_path, "--epochs", 1)
     before = weights(tmp_path, "ecgnet")
-    with pytest.raises(UsageError, match=r"exists in .* --resume goes on with it, --overwrite replaces it"):
+    with pytest.raises(UsageError, match=r"exists in .* --resume continues it, --overwrite replaces it"):
         train(database, tmp_path, "--epochs", 1)
     with pytest.raises(UsageError) as caught:
         train(database, tmp_path, "--epochs", 2, "--resume", "--lr", 0.5, "--noise", 0.1)
@@ -156,7 +159,7 @@ def test_a_database_that_changed_is_not_the_one_of_the_run(database, tmp_path):
 
 def test_an_output_folder_that_cannot_be_written_shows_before_training(database, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("training.loops.torch_loop._train_epoch", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("training.loops.loop._train_epoch", lambda *_: pytest.fail("trained"))
     with pytest.raises(TwelveLeadError, match="choose another output folder"):
         train(database, tmp_path / "file" / "out")
 
@@ -168,7 +171,7 @@ def test_divergence_is_said_and_not_kept(database, tmp_path):
 
 
 def test_a_split_that_cannot_be_scored_shows_before_training(database, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.loops.torch_loop._train_epoch", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("training.loops.loop._train_epoch", lambda *_: pytest.fail("trained"))
     with pytest.raises(DataError, match="no ROC-AUC can choose a checkpoint: use more records"):
         train(database, tmp_path, "--epochs", 1, "--limit", 1)
 
@@ -185,7 +188,7 @@ def test_the_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
     learned = [k for k in first if not k.startswith("head.") and k.split(".")[-1] not in STATISTICS]
     assert len(learned) > 10 and all(np.array_equal(first[k], second[k]) for k in learned)
     card = read_card(tmp_path / "checkpoints" / "ecgnet_mi")
-    assert (card["task"], card["classes"], card["multilabel"]) == ("mi", ["ASMI", "IMI", "NORM"], False)
+    assert (card.task, card.classes, card.multilabel) == ("mi", ["ASMI", "IMI", "NORM"], False)
     signals = np.random.default_rng(0).normal(size=(4, 200, 12))
     np.testing.assert_allclose(
         load_predictor("ecgnet_mi", tmp_path).predict(signals).sum(axis=1), 1, rtol=1e-5
@@ -216,9 +219,9 @@ def test_init_takes_only_the_same_architecture(database, tmp_path, monkeypatch):
 def test_label_sets(database, tmp_path, task):
     train(database, tmp_path, "--task", task, "--epochs", 1, "--limit", 40)
     card = read_card(tmp_path / "checkpoints" / "ecgnet")
-    assert card["task"] == task and card["model"]["num_classes"] == len(card["classes"]) >= 2
+    assert card.task == task and card.model["num_classes"] == len(card.classes) >= 2
     selected = {"form": {"train": 34, "val": 3}}  # records with a statement of the set
-    assert card["data"]["records"] == selected.get(task, {"train": 40, "val": 10})
+    assert card.data.records == selected.get(task, {"train": 40, "val": 10})
 
 
 def test_bf16_trains_and_saves_float32(database, tmp_path, monkeypatch):
@@ -241,7 +244,7 @@ def test_500_hz(tmp_path):
 def test_crops_train_and_whole_records_are_scored(database, tmp_path):
     train(database, tmp_path, "--crop", 120, "--epochs", 1)
     predictor = load_predictor("ecgnet", tmp_path)
-    assert predictor.card["model"]["samples"] == 120 and predictor.samples == 200
+    assert predictor.card.model["samples"] == 120 and predictor.samples == 200
     with pytest.raises(UsageError, match="--crop 201 is longer than the records"):
         train(database, tmp_path, "--crop", 201, "--run", "long")
 

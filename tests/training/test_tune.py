@@ -69,7 +69,7 @@ def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database,
     assert [p.parts[-2] for p in sorted(study.glob("trials/*/checkpoints"))] == [best["trial"]]
     assert len(list(study.glob("trials/*/logs/ecgnet/metrics.csv"))) == 3
     card = read_card(study / "trials" / best["trial"] / "checkpoints" / "ecgnet")
-    assert card["model"]["blocks"] == int(best["model_config.blocks"]) in (2, 3)
+    assert card.model["blocks"] == int(best["model_config.blocks"]) in (2, 3)
     # best.yaml is a configuration of the training script
     found = read_config(study / "best.yaml", TrainConfig)
     assert found["lr"] == float(best["lr"]) and found["run"] == "s_best" and found["model"] == "ecgnet"
@@ -126,7 +126,7 @@ def test_a_keras_model(database, tmp_path, space):
     assert [row["state"] for row in table] == ["complete"] * 2
     for row in table:
         folder = tmp_path / "tuning" / "s" / "trials" / row["trial"] / "checkpoints" / "mousavi"
-        assert read_card(folder)["model"]["filters"] == json.loads(row["model_config.filters"])
+        assert read_card(folder).model["filters"] == json.loads(row["model_config.filters"])
     assert read_config(tmp_path / "tuning" / "s" / "best.yaml", TrainConfig)["model_config"]["filters"] in (
         [2],
         [2, 3],

@@ -1,20 +1,20 @@
-"""Training of the Keras models: one plain loop, the twin of the one in `torch_loop`."""
+"""Training of the Keras models."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
-from functools import partial
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 import models_tf
-from preprocessing.batches import Batches
-from training.checkpoint import WEIGHTS, find_checkpoint, read_card
+from training.card import WEIGHTS
+from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig
 from training.keras_io import (
     copy_weights,
@@ -24,67 +24,37 @@ from training.keras_io import (
     restore_keras_state,
     save_weights,
 )
-from training.loops.recorder import OnEpoch, Recorder, Stopper
-from training.loops.schedule import learning_rate
-from training.predictor import forward_in_batches
-from training.setup import (
-    TrainingData,
-    claim_run,
-    clear_run,
-    follow_init,
-    load_training_data,
-    thread_count,
-)
+from training.loops.loop import LoadData, State, train_model
+from training.loops.recorder import OnEpoch, Recorder
+from training.loops.stopper import Stopper
+from training.predictor import Forward
+from training.setup import TrainingData, follow_init, load_training_data
+from training.tasks import Task
+from training.tasks.selection import check_output
 from utils.errors import DataError
-from utils.seeds import seed_everything
+from utils.threads import thread_count
 
 
-def _train_epoch(model: keras.Model, batches: Batches, recorder: Recorder, stopper: Stopper) -> bool:
-    """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it.
+class TaskLoss(keras.losses.Loss):
+    """The loss of a task as Keras takes it: a scalar for a batch."""
 
-    Batch by batch rather than `model.fit`: there TensorFlow pulls the batches through a generator of its own,
-    which can wait for Python for ever when a run is stopped or ends on few threads.
-    """
-    config, epoch = recorder.config, recorder.epoch
-    with recorder.bar(len(batches)) as bar:
-        for index in range(recorder.batch, len(batches)):
-            if config.schedule != "constant":
-                step = epoch * len(batches) + index
-                rate = learning_rate(config, step, len(batches), recorder.val_losses)
-                model.optimizer.learning_rate = rate
-            model.reset_metrics()  # so that the loss is that of this batch, not a running mean
-            recorder.add(bar, float(model.train_on_batch(*batches.batch(epoch, index))))
-            if stopper.requested and index + 1 < len(batches):
-                recorder.batch = index + 1
-                return False
-    return True
+    def __init__(self, task: Task):
+        super().__init__(name="loss")
+        self._function = task.loss("keras")
 
-
-def predict_validation(model: keras.Model, data: TrainingData, config: TrainConfig) -> np.ndarray:
-    """Probabilities for the validation split, batch by batch.
-
-    Returns shape (N, C).
-    """
-    batches = Batches(data.val, data.standardizer, config.batchsize)
-    forward = keras_forward(model)
-    return np.concatenate([forward_in_batches(forward, x, config.crop, len(x)) for x, _ in batches.epoch(0)])
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return self._function(y_pred, y_true)[0]
 
 
 def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
     """Build and compile the model of a run, and start it from ``--init`` where asked."""
-    _, samples, leads = data.train.signals.shape
-    options = {
-        "num_classes": len(data.train.classes),
-        "samples": config.crop or samples,
-        "leads": leads,
-        "activation": "sigmoid" if data.multilabel else "softmax",
-    }
-    model = models_tf.create_model(config.model, **{**options, **config.model_config})
+    model = _create(config, data)
+    check_output(data.task, model.output_shape[1:], data.output_shape(config), config.model)
     if config.init and not config.resume:  # a resumed run has its own weights
         folder = find_checkpoint(config.init, config.output_dir)
         card = read_card(folder)
-        if card["framework"] != "keras" or card["model"]["name"] != config.model:
-            raise DataError(f"--init {folder} holds '{card['model']['name']}', not a Keras '{config.model}'")
+        if card.framework != "keras" or card.name != config.model:
+            raise DataError(f"--init {folder} holds '{card.name}', not a Keras '{config.model}'")
         kept = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
         print(f"weights from {folder}, all but {', '.join(kept)}")
     kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
@@ -94,48 +64,99 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
         optimizer.exclude_from_weight_decay(
             var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
         )
-    loss = keras.losses.BinaryCrossentropy() if data.multilabel else keras.losses.CategoricalCrossentropy()
     # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
     without_xla = keras.backend.backend() == "tensorflow" and not _has_gpu()
-    model.compile(optimizer, loss, jit_compile=False if without_xla else "auto")
+    model.compile(optimizer, TaskLoss(data.task), jit_compile=False if without_xla else "auto")
     optimizer.build(model.trainable_variables)
     return model
 
 
-def train_keras(config: TrainConfig, on_epoch: OnEpoch | None = None) -> Path:
+def _create(config: TrainConfig, data: TrainingData) -> keras.Model:
+    options = {**data.sizes(config), "activation": data.task.activation}
+    known = models_tf.model_options(config.model)
+    options = {name: value for name, value in options.items() if name in known}
+    return models_tf.create_model(config.model, **{**options, **config.model_config})
+
+
+class KerasEngine:
+    """A Keras model for `train_model`; one process."""
+
+    framework = "keras"
+    first = True
+    made_from = None
+
+    def start(self, config: TrainConfig) -> None:
+        """Set the number of threads."""
+        _set_up_device(config)
+
+    def build(self, config: TrainConfig, data: TrainingData) -> None:
+        """Make the compiled model."""
+        self.inputs, self.extra = data, {}
+        self._constant = config.schedule == "constant"
+        keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
+        try:
+            self.model = build_model(config, data)
+        finally:
+            keras.config.set_dtype_policy("float32")  # models loaded later in this process stay exact
+
+    def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
+        """Put back a saved state."""
+        restore_keras_state(self.model, arrays)
+
+    def model_config(self) -> dict[str, Any]:
+        """Name and options of the model."""
+        return self.model.config
+
+    def introduction(self) -> tuple[int, str]:
+        """Number of parameters, and the device in words."""
+        return self.model.count_params(), _device()
+
+    def train_batch(
+        self, signals: np.ndarray, targets: np.ndarray, rate: float
+    ) -> tuple[float, dict[str, float]]:
+        """One step of `train_on_batch`.
+
+        Batch by batch rather than `model.fit`, whose generator thread can deadlock on the GIL at shutdown.
+        """
+        if not self._constant:
+            self.model.optimizer.learning_rate = rate
+        self.model.reset_metrics()  # so that the loss is that of this batch, not a running mean
+        return float(self.model.train_on_batch(signals, targets)), {}
+
+    def forward(self) -> Forward:
+        """The model in inference mode."""
+        return keras_forward(self.model)
+
+    def state(self) -> State:
+        """Weights, optimizer and random state."""
+        return keras_state(self.model), {}
+
+    def save_weights(self, path: Path) -> None:
+        """Write HDF5 weights."""
+        save_weights(self.model, path)
+
+    def stop_requested(self, stopper: Stopper) -> bool:
+        """Whether this process was asked to stop."""
+        return stopper.requested
+
+    def on_first(self, action: Callable[[], object]) -> None:
+        """There is one process."""
+        action()
+
+    def share(self, recorder: Recorder) -> None:
+        """There is one process."""
+
+    def finish(self, interrupted: bool) -> None:
+        """End the command after an interruption."""
+        if interrupted:
+            raise KeyboardInterrupt
+
+
+def train_keras(
+    config: TrainConfig, on_epoch: OnEpoch | None = None, load: LoadData = load_training_data
+) -> Path:
     """Train a Keras model as `train.py` does."""
-    _set_up_device(config)
-    config = follow_init(config)
-    arrays, progress = claim_run(config)
-    data = load_training_data(config, progress)
-    seed_everything(config.seed)
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
-    try:
-        model = build_model(config, data)
-    finally:
-        keras.config.set_dtype_policy("float32")  # models loaded later in this process stay exact
-    if arrays:
-        restore_keras_state(model, arrays)
-    clear_run(config)
-    batches = data.batches(config)
-    with Recorder(config, data, "keras", model.config, progress, on_epoch) as recorder, Stopper() as stopper:
-        recorder.introduce(model.count_params(), _device())
-        if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
-            recorder.save(keras_state(model))
-        while not recorder.finished and not stopper.requested:
-            began = time.monotonic()
-            if not _train_epoch(model, batches, recorder, stopper):
-                recorder.save(keras_state(model))
-                break
-            seconds = time.monotonic() - began
-            probabilities = predict_validation(model, data, config)
-            recorder.end_epoch(
-                recorder.epoch, seconds, probabilities, partial(save_weights, model), keras_state(model)
-            )
-    recorder.conclude(stopper.requested)
-    if stopper.requested and not recorder.finished:
-        raise KeyboardInterrupt
-    return recorder.folder
+    return train_model(KerasEngine(), follow_init(config), load, on_epoch)
 
 
 def _has_gpu() -> bool:
@@ -160,7 +181,7 @@ def _device() -> str:
 
 
 def _set_up_device(config: TrainConfig) -> None:
-    threads = thread_count(config)
+    threads = thread_count(config.threads)
     if keras.backend.backend() == "torch":
         import torch
 

@@ -1,12 +1,9 @@
-"""Training of the PyTorch models: one plain loop on Lightning Fabric."""
+"""Training of the PyTorch models on Lightning Fabric."""
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +11,67 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import save_file
-from torch.nn import functional
 
 import models_torch
-from preprocessing.batches import Batches
-from training.checkpoint import WEIGHTS, find_checkpoint, read_card
+from training.card import WEIGHTS
+from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig
+from training.loops.loop import LoadData, State, train_model
 from training.loops.processes import end_others, is_first, on_first
-from training.loops.recorder import OnEpoch, Recorder, Stopper
-from training.loops.schedule import learning_rate
-from training.predictor import forward_in_batches
-from training.setup import (
-    TrainingData,
-    claim_run,
-    clear_run,
-    follow_init,
-    load_training_data,
-    thread_count,
-)
+from training.loops.recorder import OnEpoch, Recorder
+from training.loops.stopper import Stopper
+from training.predictor import Forward
+from training.setup import TrainingData, follow_init, load_training_data
+from training.tasks import Task
+from training.tasks.selection import check_output
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
 from utils.errors import DataError
-from utils.seeds import seed_everything
+from utils.threads import thread_count
 
 LossFunction = Callable[
     [torch.nn.Module, torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]
 ]
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a run trains.
+
+    ``model``: on the CPU; frozen parts do not require gradients.
+    ``optimizer``: of its trainable parameters.
+    ``loss``: ``loss(model, signals, targets) -> (loss, terms)``.
+    ``extra``: more for the card; ``made_from``: SHA-256 of the weights of earlier stages.
+    ``inputs``: what the model reads, where that is not the signals of the run's data.
+    ``weights``: gives the tensors to save, where those are not all of the model's.
+    """
+
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: LossFunction
+    extra: dict[str, Any] = field(default_factory=dict)
+    made_from: list[str] | None = None
+    inputs: TrainingData | None = None
+    weights: Callable[[], dict[str, torch.Tensor]] | None = None
+
+
+Prepare = Callable[[Any, TrainingData], Job]
+
+
 def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
     """Build the model of a run, and start it from ``--init`` where asked."""
-    _, samples, leads = data.train.signals.shape
-    options = {"num_classes": len(data.train.classes), "samples": config.crop or samples, "leads": leads}
-    model = models_torch.create_model(config.model, **{**options, **config.model_config})
+    model = models_torch.create_model(config.model, **{**data.sizes(config), **config.model_config})
     if config.init and not config.resume:  # a resumed run has its own weights
         folder = find_checkpoint(config.init, config.output_dir)
         card = read_card(folder)
-        if card["framework"] != "torch" or card["model"]["name"] != config.model:
-            raise DataError(
-                f"--init {folder} holds '{card['model']['name']}', not a PyTorch '{config.model}'"
-            )
+        if card.framework != "torch" or card.name != config.model:
+            raise DataError(f"--init {folder} holds '{card.name}', not a PyTorch '{config.model}'")
         kept = copy_weights(read_weights(folder / WEIGHTS["torch"]), model)
         print(f"weights from {folder}, all but {', '.join(kept)}")
     return model
 
 
 def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, or AdamW that leaves biases and normalisation alone."""
+    """Adam, or AdamW that leaves biases and normalization alone."""
     if not config.weight_decay:
         return torch.optim.Adam(model.parameters(), lr=config.lr)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
@@ -71,156 +83,134 @@ def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.
     return torch.optim.AdamW(groups, lr=config.lr)
 
 
-def cross_entropy(
-    multilabel: bool, model: torch.nn.Module, signals: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Cross-entropy of a batch: the loss of every model that brings none of its own.
-
-    Shapes: signals (B, T, leads), labels (B, C).
-    """
-    logits = model(signals).float()
-    if multilabel:
-        return functional.binary_cross_entropy_with_logits(logits, labels), {}
-    return functional.cross_entropy(logits, labels), {}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run trains.
-
-    ``model``: on the CPU; frozen parts do not require gradients.
-    ``optimizer``: of its trainable parameters.
-    ``loss``: ``loss(model, signals, labels) -> (loss, parts)``.
-    ``card``: more for the card.
-    ``inputs``: what the model reads, where that is not the signals of the run's data.
-    ``weights``: gives the tensors to save, where those are not all of the model's.
-    """
-
-    model: torch.nn.Module
-    optimizer: torch.optim.Optimizer
-    loss: LossFunction
-    card: dict[str, Any] = field(default_factory=dict)
-    inputs: TrainingData | None = None
-    weights: Callable[[], dict[str, torch.Tensor]] | None = None
+def task_loss(task: Task) -> LossFunction:
+    """Loss of every model that brings none of its own: that of its task, on the logits."""
+    function = task.loss("torch")
+    return lambda model, signals, targets: function(model(signals).float(), targets)
 
 
 def prepare_classifier(config: TrainConfig, data: TrainingData) -> Job:
-    """Model, optimiser and loss of a plain classifier."""
+    """Model, optimizer and loss of a plain model."""
     model = build_model(config, data)
-    return Job(model, build_optimizer(config, model), partial(cross_entropy, data.multilabel))
+    return Job(model, build_optimizer(config, model), task_loss(data.task))
 
 
-def _stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
-    """Whether any process was asked to stop: all of them must stop after the same batch."""
-    if fabric.world_size > 1:
-        asked = torch.tensor(float(stopper.requested), device=fabric.device)
-        stopper.requested = bool(fabric.all_reduce(asked, reduce_op="sum") > 0)
-    return stopper.requested
+class TorchEngine:
+    """A PyTorch model for `train_model`, in one process or several."""
 
+    framework = "torch"
 
-def _train_epoch(
-    fabric: Fabric,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    loss_function: LossFunction,
-    batches: Batches,
-    recorder: Recorder,
-    stopper: Stopper,
-) -> bool:
-    """Train from ``recorder.batch`` to the end of the epoch; False when interrupted before it."""
-    config, epoch = recorder.config, recorder.epoch
-    model.train()
-    with recorder.bar(len(batches), shown=is_first()) as bar:
-        for index in range(recorder.batch, len(batches)):
-            step = epoch * len(batches) + index
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, step, len(batches), recorder.val_losses)
-            signals, labels = (torch.from_numpy(a) for a in batches.batch(epoch, index))
-            # with several devices each takes its own rows of the same batch (all of one too small to share)
-            shared = len(signals) >= fabric.world_size
-            rows = slice(fabric.global_rank, None, fabric.world_size) if shared else slice(None)
-            signals, labels = fabric.to_device((signals[rows], labels[rows]))
-            optimizer.zero_grad(set_to_none=True)
-            loss, parts = loss_function(model, signals, labels)
-            fabric.backward(loss)
-            if config.clip_norm:  # each tensor by itself, as Keras' clipnorm does
-                for parameter in model.parameters():
-                    if parameter.grad is not None:
-                        torch.nn.utils.clip_grad_norm_([parameter], config.clip_norm)
-            optimizer.step()
-            mean = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))
-            recorder.add(bar, mean, {name: float(value) for name, value in parts.items()})
-            if _stop_requested(fabric, stopper) and index + 1 < len(batches):
-                recorder.batch = index + 1
-                return False
-    return True
+    def __init__(self, prepare: Prepare):
+        self._prepare = prepare
+
+    def start(self, config: TrainConfig) -> None:
+        """Set the number of threads."""
+        torch.set_num_threads(thread_count(config.threads))
+
+    def build(self, config: TrainConfig, data: TrainingData) -> None:
+        """Start the other processes and make the job."""
+        precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
+        self._fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
+        self._fabric.launch()
+        job = self._prepare(config, data)
+        self.extra, self.made_from, self.inputs = job.extra, job.made_from, job.inputs or data
+        self.first, self._clip_norm = is_first(), config.clip_norm
+        self._plain, self._loss = job.model, job.loss
+        self._weights = job.weights or job.model.state_dict
+        self._check_output(config)
+        self._model, self._optimizer = self._fabric.setup(job.model, job.optimizer)
+        self._model.train()
+
+    def _check_output(self, config: TrainConfig) -> None:
+        data = self.inputs
+        signals = data.standardizer(data.train.signals[:1])[:, : config.crop or None]
+        output = torch_forward(self._plain, data.task.activation)(signals)
+        check_output(data.task, output.shape[1:], data.output_shape(config), self._plain.config["name"])
+
+    def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
+        """Put back a saved state, on the device where model and optimizer are now."""
+        restore_torch_state(self._plain, self._optimizer, arrays, extra["groups"])
+
+    def model_config(self) -> dict[str, Any]:
+        """Name and options of the model."""
+        return self._plain.config
+
+    def introduction(self) -> tuple[int, str]:
+        """Number of parameters, and the device in words."""
+        return sum(p.numel() for p in self._plain.parameters()), f"PyTorch on {self._fabric.device}"
+
+    def train_batch(
+        self, signals: np.ndarray, targets: np.ndarray, rate: float
+    ) -> tuple[float, dict[str, float]]:
+        """One optimization step.
+
+        With several devices each takes its own rows of the batch (all of one that is too small to share).
+        """
+        fabric = self._fabric
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        shared = len(signals) >= fabric.world_size
+        rows = slice(fabric.global_rank, None, fabric.world_size) if shared else slice(None)
+        batch = tuple(torch.from_numpy(array)[rows] for array in (signals, targets))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss, terms = self._loss(self._model, *fabric.to_device(batch))
+        fabric.backward(loss)
+        if self._clip_norm:  # each tensor by itself, as Keras' clipnorm does
+            for parameter in self._model.parameters():
+                if parameter.grad is not None:
+                    torch.nn.utils.clip_grad_norm_([parameter], self._clip_norm)
+        self._optimizer.step()
+        mean = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))
+        return mean, {name: float(value) for name, value in terms.items()}
+
+    def forward(self) -> Forward:
+        """The model in inference mode."""
+        return torch_forward(self._plain, self.inputs.task.activation, self._fabric.device)
+
+    def state(self) -> State:
+        """Weights, optimizer and random state."""
+        arrays, groups = torch_state(self._plain, self._optimizer)
+        return arrays, {"groups": groups}
+
+    def save_weights(self, path: Path) -> None:
+        """Write safetensors weights."""
+        save_file({key: tensor.contiguous() for key, tensor in self._weights().items()}, path)
+
+    def stop_requested(self, stopper: Stopper) -> bool:
+        """Whether any process was asked to stop: all of them must stop after the same batch."""
+        if self._fabric.world_size > 1:
+            asked = torch.tensor(float(stopper.requested), device=self._fabric.device)
+            stopper.requested = bool(self._fabric.all_reduce(asked, reduce_op="sum") > 0)
+        return stopper.requested
+
+    def on_first(self, action: Callable[[], object]) -> None:
+        """Let the first process do something while the others wait; where it fails, all end."""
+        on_first(action)
+
+    def share(self, recorder: Recorder) -> None:
+        """Give all processes the history of the first one."""
+        history = self._fabric.broadcast(recorder.history)
+        if not self.first:
+            recorder.history = history
+
+    def finish(self, interrupted: bool) -> None:
+        """Wait for the others: a process that ends first would take one that still writes with it."""
+        self._fabric.barrier()
+        if interrupted:
+            end_others()
+            raise KeyboardInterrupt
 
 
 def train_torch(
     config: TrainConfig,
     on_epoch: OnEpoch | None = None,
-    prepare: Callable[[TrainConfig, TrainingData], Job] = prepare_classifier,
-    load: Callable[[TrainConfig, dict[str, Any] | None], TrainingData] = load_training_data,
+    prepare: Prepare = prepare_classifier,
+    load: LoadData = load_training_data,
 ) -> Path:
-    """Train a PyTorch model as `torch_train.py` does."""
-    torch.set_num_threads(thread_count(config))
-    if prepare is prepare_classifier:  # what brings its own preparation reads its own options
-        config = follow_init(config)
-    arrays, progress = claim_run(config)
-    data = load(config, progress)
-    seed_everything(config.seed)
-    precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
-    fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
-    fabric.launch()
-    job = prepare(config, data)
-    if progress and progress.get("made_from") != job.card.get("made_from"):
-        raise DataError(
-            f"run '{config.run}' was started from other weights than its earlier stage has now: "
-            "use --overwrite"
-        )
-    plain = job.model
-    model, optimizer = fabric.setup(plain, job.optimizer)
-    if arrays and progress:  # after the move to the device, where the optimiser's state has to be too
-        restore_torch_state(plain, optimizer, arrays, progress["extra"]["groups"])
-    first = is_first()  # of several processes, the one that writes
-    on_first(lambda: clear_run(config))
-    config = dataclasses.replace(config, loggr=config.loggr and first)
-    inputs, weights = job.inputs or data, job.weights or plain.state_dict
-    batches, validation = inputs.batches(config), Batches(inputs.val, inputs.standardizer, config.batchsize)
-    forward = torch_forward(plain, data.multilabel, fabric.device)
+    """Train a plain PyTorch model as `torch_train.py` does; ``prepare`` may make another job of it."""
+    return train_model(TorchEngine(prepare), follow_init(config), load, on_epoch)
 
-    def save_weights(path: Path) -> None:
-        save_file({k: v.contiguous() for k, v in weights().items()}, path)
 
-    with (
-        Recorder(config, data, "torch", plain.config, progress, on_epoch, job.card) as recorder,
-        Stopper() as stopper,
-    ):
-        if first:
-            recorder.introduce(sum(p.numel() for p in plain.parameters()), f"PyTorch on {fabric.device}")
-        if not progress:  # so that a kill in the first epoch, too, leaves something to go on from
-            arrays, groups = torch_state(plain, optimizer)
-            on_first(partial(recorder.save, arrays, {"groups": groups}))
-        while not recorder.finished and not _stop_requested(fabric, stopper):
-            began = time.monotonic()
-            whole = _train_epoch(fabric, model, optimizer, job.loss, batches, recorder, stopper)
-            arrays, groups = torch_state(plain, optimizer)
-            extra = {"groups": groups}
-            if not whole:
-                on_first(partial(recorder.save, arrays, extra))
-                break
-            seconds = time.monotonic() - began
-            parts = [forward_in_batches(forward, x, config.crop, len(x)) for x, _ in validation.epoch(0)]
-            probabilities = np.concatenate(parts)
-            end = partial(
-                recorder.end_epoch, recorder.epoch, seconds, probabilities, save_weights, arrays, extra
-            )
-            on_first(end)
-            recorder.share(fabric.broadcast(recorder.standing))
-    if first:
-        recorder.conclude(stopper.requested)
-    fabric.barrier()  # a process that ends first would take the one that still writes with it
-    if stopper.requested and not recorder.finished:
-        end_others()
-        raise KeyboardInterrupt
-    return recorder.folder
+def train_job(config: TrainConfig, prepare: Prepare, on_epoch: OnEpoch | None = None) -> Path:
+    """Train a model that handles ``--init`` itself."""
+    return train_model(TorchEngine(prepare), config, load_training_data, on_epoch)

@@ -32,8 +32,8 @@ from training.protoecgnet.networks import (
 )
 from training.protoecgnet.pruning import choose, prune
 from training.setup import TrainingData
+from training.tasks.selection import selection_score
 from utils.errors import DataError, UsageError
-from utils.metrics import evaluate
 
 _BATCH = 64
 _ROUGH_STEPS, _ROUGH_LR = 200, 3e-2
@@ -74,14 +74,22 @@ def score_records(network: nn.Module, records: Dataset, standardizer: Standardiz
     return np.concatenate(rows)
 
 
-def macro_auc(network: nn.Module, scores: np.ndarray, records: Dataset) -> float:
-    """Macro ROC-AUC of a split from its scores.
+def probabilities_of(network: nn.Module, scores: np.ndarray) -> np.ndarray:
+    """Probabilities of records from their similarities to the prototypes.
+
+    Shapes: scores (N, P) -> (N, C).
+    """
+    with torch.inference_mode():
+        return torch.sigmoid(network.logits_of(torch.from_numpy(scores))).numpy()
+
+
+def macro_auc(network: nn.Module, scores: np.ndarray, data: TrainingData) -> float:
+    """Macro ROC-AUC of the validation records from their similarities to the prototypes.
 
     Shapes: scores (N, P).
     """
-    with torch.inference_mode():
-        probabilities = torch.sigmoid(network.logits_of(torch.from_numpy(scores))).numpy()
-    return evaluate(records.labels, probabilities, records.classes)["macro_roc_auc"]
+    scored = data.task.score(data.val.targets, probabilities_of(network, scores))
+    return selection_score(data.task, scored)
 
 
 def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
@@ -90,29 +98,29 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
     network, card = load_network(folder, config.branch, data.train.classes)
     check_records(folder, card, data)
     check_options(chain, card)
-    if "prototypes" not in card:
+    if "prototypes" not in card.extra:
         raise UsageError(
             f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection"
         )
     network.freeze("trunk", "add_on", "prototypes")
     scores = {name: score_records(network, part, data.standardizer) for name, part in _parts(data)}
-    prototypes, report = card["prototypes"], None
+    prototypes, report = card.extra["prototypes"], None
     weights = positive_weights(config, data)
     if config.prune:
         network, prototypes, scores, report = _prune(network, prototypes, scores, data, weights, config)
     if network.head.bias is not None:
         with torch.no_grad():  # so that the mean record starts at the odds of its classes
             mean = network.logits_of(torch.from_numpy(scores["train"])).mean(dim=0)
-            network.head.bias.add_(first_bias(data.train.labels, weights) - mean)
+            network.head.bias.add_(first_bias(data.train.targets, weights) - mean)
     more = {
         "stage": "classifier",
         "records_fingerprint": records_fingerprint(data),
-        "made_from": [card["weights_sha256"]],
         "prototypes": prototypes,
-        "projection": card["projection"],
+        "projection": card.extra["projection"],
         "pruning": report,
     }
-    return _job(config, data, network, scores, weights, network.identity, more)
+    job = _job(config, data, network, scores, weights, network.identity, more)
+    return replace(job, made_from=[card.weights_sha256])
 
 
 def _keep_positive(head: nn.Module, own: Tensor) -> None:
@@ -139,10 +147,10 @@ def _rough_fit(
 
 def _prune(network, prototypes, scores, data, weights, config):
     """Drop prototypes by what a roughly trained layer makes of them, and print what that costs."""
-    before = macro_auc(network, scores["val"], data.val)
+    before = macro_auc(network, scores["val"], data)
     first = {name: tensor.clone() for name, tensor in network.head.state_dict().items()}
-    _rough_fit(network, scores["train"], data.train.labels, weights, config)
-    reasons = choose(network, prototypes, scores["train"], data.train.labels)
+    _rough_fit(network, scores["train"], data.train.targets, weights, config)
+    reasons = choose(network, prototypes, scores["train"], data.train.targets)
     network.head.load_state_dict(first)
     dropped = sorted({index for indices in reasons.values() for index in indices})
     keep = [index for index in range(len(prototypes)) if index not in set(dropped)]
@@ -152,7 +160,7 @@ def _prune(network, prototypes, scores, data, weights, config):
         network.load_state_dict(state)
         network.freeze("trunk", "add_on", "prototypes")
         scores = {name: values[:, keep] for name, values in scores.items()}
-    after = macro_auc(network, scores["val"], data.val)
+    after = macro_auc(network, scores["val"], data)
     counts = {reason: len(indices) for reason, indices in reasons.items()}
     report = {"before": len(keep) + len(dropped), "after": len(keep), "dropped": counts}
     report |= {"val_macro_roc_auc_before": round(before, 6), "val_macro_roc_auc_after": round(after, 6)}
@@ -171,18 +179,18 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
         folder = source_of(replace(chain, init=""), branch, ("classifier", "projection"))
         card = read_card(folder)
         check_records(folder, card, data)
-        named = {name for entry in card["prototypes"] for name in entry["classes"] if entry["ecg_id"]}
+        named = {name for entry in card.extra["prototypes"] for name in entry["classes"] if entry["ecg_id"]}
         unknown = sorted(named - set(data.train.classes))
         if unknown:
             raise DataError(
-                f"{folder} was trained on task {card['task']}, whose class {unknown[0]} is not in task "
+                f"{folder} was trained on task {card.task}, whose class {unknown[0]} is not in task "
                 f"{config.task}: fuse branches on the label set that they share, with --task"
             )
         network, card = load_network(folder, branch, None)
         networks.append(network)
         cards.append(card)
-    known = Counter(name for card in cards for name in card["classes"])
-    tasks = ", ".join(f"{card['model']['branch']}: {card['task']}" for card in cards)
+    known = Counter(name for card in cards for name in card.classes)
+    tasks = ", ".join(f"{card.model['branch']}: {card.task}" for card in cards)
     unknown = [name for name in data.train.classes if name not in known]
     if unknown:
         raise DataError(
@@ -190,7 +198,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             f"({tasks}): train the branches on label sets that make up the fusion's, or give its --task"
         )
     twice = [name for name in data.train.classes if known[name] > 1]
-    if twice and any(card["classes"] != cards[0]["classes"] for card in cards):
+    if twice and any(card.classes != cards[0].classes for card in cards):
         raise DataError(
             f"more than one branch knows {', '.join(twice[:5])}{', ...' if twice[5:] else ''}, though their "
             f"label sets differ ({tasks}): train them with --task on sets without a common class, or all on "
@@ -209,16 +217,16 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     scores = {name: score_records(model, part, data.standardizer) for name, part in _parts(data)}
     prototypes = [
         {**entry, "index": index}
-        for index, entry in enumerate(entry for card in cards for entry in card["prototypes"])
+        for index, entry in enumerate(entry for card in cards for entry in card.extra["prototypes"])
     ]
     names = {name: column for column, name in enumerate(data.train.classes)}
     identity = torch.zeros(len(prototypes), len(names))
     for entry in prototypes:
         identity[entry["index"], [names[name] for name in entry["classes"] if name in names]] = 1
-    rows = {ecg_id: row for row, ecg_id in enumerate(data.train.ecg_ids.tolist())}
+    rows = {ecg_id: row for row, ecg_id in enumerate(data.train.ids.tolist())}
     for entry in prototypes:  # its branch knew the labels of its own set only
         if entry["ecg_id"] is not None:
-            present = data.train.labels[rows[entry["ecg_id"]]] > 0
+            present = data.train.targets[rows[entry["ecg_id"]]] > 0
             entry["all_labels"] = [name for name, there in zip(names, present, strict=True) if there]
     weights = positive_weights(config, data)
     if config.fusion_standardize:
@@ -227,15 +235,15 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     if config.fusion_start == "branches":
         with torch.no_grad():
             model.head.weight.zero_()
-            model.head.bias.copy_(first_bias(data.train.labels, weights))
-        _start_as_branches(model, [card["classes"] for card in cards], names)
+            model.head.bias.copy_(first_bias(data.train.targets, weights))
+        _start_as_branches(model, [card.classes for card in cards], names)
     more = {
         "stage": "fusion",
         "records_fingerprint": records_fingerprint(data),
         "prototypes": prototypes,
-        "made_from": [card["weights_sha256"] for card in cards],
     }
-    return _job(config, data, model, scores, weights, identity, more)
+    job = _job(config, data, model, scores, weights, identity, more)
+    return replace(job, made_from=[card.weights_sha256 for card in cards])
 
 
 def _start_as_branches(model: nn.Module, classes: list[list[str]], names: dict[str, int]) -> None:
@@ -267,7 +275,7 @@ def _job(
     scores: dict[str, np.ndarray],
     pos_weight: Tensor,
     identity: Tensor,
-    card: dict[str, Any],
+    extra: dict[str, Any],
 ) -> Job:
     classifier = Classifier(network)
     optimizer = adam(config, classifier)
@@ -294,7 +302,7 @@ def _job(
         for name, part in _parts(data)
     }
     inputs = replace(data, train=parts["train"], val=parts["val"], standardizer=Standardizer(0.0, 1.0))
-    return Job(classifier, optimizer, loss, card=card, inputs=inputs, weights=state)
+    return Job(classifier, optimizer, loss, extra, inputs=inputs, weights=state)
 
 
 def _parts(data: TrainingData) -> list[tuple[str, Dataset]]:

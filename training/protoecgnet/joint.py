@@ -40,7 +40,7 @@ def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
     """
     if config.class_weights == "none":
         return torch.ones(len(data.train.classes))
-    return class_weights(data.train.labels, config.class_weights)
+    return class_weights(data.train.targets, config.class_weights)
 
 
 def first_bias(labels: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
@@ -69,9 +69,9 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     """Prepare the stage feature_extractor: the trunk as a plain classifier."""
     options = {**sizes(data), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
-    card = _card(config, data) | _begin_with_imagenet(config, model.trunk)
+    extra = _extra(config, data) | _begin_with_imagenet(config, model.trunk)
     loss = partial(_binary_cross_entropy, positive_weights(config, data))
-    return Job(model, adam(config, model), loss, card=card)
+    return Job(model, adam(config, model), loss, extra=extra)
 
 
 def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
@@ -82,18 +82,18 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
     weights = positive_weights(config, data)
     if options["bias"]:
         with torch.no_grad():
-            model.head.bias.copy_(first_bias(data.train.labels, weights))
+            model.head.bias.copy_(first_bias(data.train.targets, weights))
     if not config.resume:  # a resumed run has its own weights
         if stage == "prototypes":
             start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
         elif config.init:
             start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
-    card = _card(config, data) | (_begin_with_imagenet(config, model.trunk) if stage == "joint" else {})
+    extra = _extra(config, data) | (_begin_with_imagenet(config, model.trunk) if stage == "joint" else {})
     model.freeze(*_FROZEN[stage])
     lambdas = {name: getattr(config, f"lam_{name}") for name in ("clst", "sep", "spars", "div", "cnrst")}
     loss = PrototypeLoss(
         model.identity,
-        label_cooccurrence(data.train.labels),
+        label_cooccurrence(data.train.targets),
         weights,
         LossWeights(**lambdas),
         reference=config.loss_definition == "reference",
@@ -104,16 +104,16 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
         loss.to(scores.device)
         return loss(logits.float(), scores.float(), model.prototype_vectors, labels)
 
-    return Job(model, adam(config, model), weighted_terms, card=card)
+    return Job(model, adam(config, model), weighted_terms, extra=extra)
 
 
 def _begin_with_imagenet(config: ProtoConfig, trunk: ResNet) -> dict[str, Any]:
     """Load ImageNet's weights where they are asked for; a resumed run has its own, and what its card says."""
     folder = Path(config.output_dir, "checkpoints", config.run)
     if config.imagenet and config.resume and (folder / "card.json").exists():
-        return {key: value for key, value in read_card(folder).items() if key == "imagenet"}
+        return {key: value for key, value in read_card(folder).extra.items() if key == "imagenet"}
     return start_from_imagenet(config.imagenet, trunk) if config.imagenet else {}
 
 
-def _card(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
+def _extra(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
     return {"stage": config.training_stage, "records_fingerprint": records_fingerprint(data)}

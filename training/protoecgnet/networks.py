@@ -13,7 +13,8 @@ import torch
 from models_torch.protoecgnet import ProtoECGNet
 from models_torch.protoecgnet.imagenet import trunk_weights
 from models_torch.protoecgnet.resnet import ResNet
-from training.checkpoint import WEIGHTS, find_checkpoint, read_card
+from training.card import WEIGHTS, Card
+from training.checkpoint import find_checkpoint, read_card
 from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
 from training.torch_io import load_torch, read_weights
@@ -49,27 +50,25 @@ def _flags(config: ProtoConfig) -> str:
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 
-def load_network(
-    folder: Path, branch: str, classes: list[str] | None
-) -> tuple[torch.nn.Module, dict[str, Any]]:
+def load_network(folder: Path, branch: str, classes: list[str] | None) -> tuple[torch.nn.Module, Card]:
     """Load a branch with all its weights."""
     card = read_card(folder)
-    if card["model"]["name"] != "protoecgnet":
-        raise DataError(f"{folder} holds '{card['model']['name']}', which has no prototypes")
+    if card.name != "protoecgnet":
+        raise DataError(f"{folder} holds '{card.name}', which has no prototypes")
     check_branch(folder, card, branch, classes)
     model, _ = load_torch(folder / WEIGHTS["torch"], card)
     print(f"{folder}: all {len(model.state_dict())} tensors of branch {branch} loaded")
     return model.cpu(), card
 
 
-def check_branch(folder: Path, card: dict[str, Any], branch: str, classes: list[str] | None) -> None:
+def check_branch(folder: Path, card: Card, branch: str, classes: list[str] | None) -> None:
     """Refuse a checkpoint of another branch or label set."""
-    found = card["model"].get("branch")
+    found = card.model.get("branch")
     if found != branch:
         raise DataError(f"{folder} is a {found} branch, not the {branch} branch: name another checkpoint")
-    if classes is not None and card["classes"] != classes:
+    if classes is not None and card.classes != classes:
         raise DataError(
-            f"{folder} was trained on task {card['task']} ({len(card['classes'])} classes), not on these "
+            f"{folder} was trained on task {card.task} ({len(card.classes)} classes), not on these "
             f"{len(classes)} classes: {', '.join(classes[:5])}, ...; use its --task, or train anew"
         )
 
@@ -77,7 +76,7 @@ def check_branch(folder: Path, card: dict[str, Any], branch: str, classes: list[
 def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[str]) -> None:
     """Start a network from a checkpoint: from all of a branch, or from the trunk of a feature extractor."""
     card = read_card(folder)
-    name = card["model"]["name"]
+    name = card.name
     if name not in ("protoecgnet", "protoecgnet_trunk"):
         raise DataError(f"--init {folder} holds '{name}', not a ProtoECGNet or its trunk")
     if name == "protoecgnet":
@@ -98,7 +97,7 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
         )
     differing = [
         f"{key} {value} (here {model.config[key]})"
-        for key, value in card["model"].items()
+        for key, value in card.model.items()
         if name == "protoecgnet" and key in model.config and model.config[key] != value
     ]
     if differing:
@@ -121,25 +120,25 @@ def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
     return {"imagenet": {"file": Path(path).name, "sha256": sha256(path)}}
 
 
-def check_records(folder: Path, card: dict[str, Any], data: TrainingData) -> None:
+def check_records(folder: Path, card: Card, data: TrainingData) -> None:
     """Refuse a stage of other records, folds or filters: its numbers would not be comparable."""
-    if card.get("records_fingerprint") != records_fingerprint(data):
+    if card.extra.get("records_fingerprint") != records_fingerprint(data):
         raise DataError(
             f"{folder} was trained on other records or folds than these: use the same --data_dir, "
             "--sampling_rate, --limit and --seed for all stages"
         )
-    if card["standardization"] != data.standardizer.to_json():
+    if card.inputs.standardization != data.standardizer.to_json():
         raise DataError(f"{folder} was trained with another standardisation: use the same --highpass")
-    if card["task"] == data.train.task and card["data"]["fingerprint"] != data.fingerprint:
+    if card.task == data.train.task and card.data.fingerprint != data.fingerprint:
         raise DataError(f"{folder} was trained on other labels: use the same --min_likelihood")
 
 
-def check_options(config: ProtoConfig, card: dict[str, Any]) -> None:
+def check_options(config: ProtoConfig, card: Card) -> None:
     """Refuse network options that a later stage cannot follow: the network is that of its checkpoint."""
     defaults = type(config)()
     for name in inspect.signature(ProtoECGNet).parameters:
         given = getattr(config, name, None)
-        has = card["model"].get(name)
+        has = card.model.get(name)
         if given is not None and given not in (getattr(defaults, name), has):
             raise UsageError(
                 f"--{name} {given}: the checkpoint was trained with {has}; train it anew, or leave out the "

@@ -11,20 +11,18 @@ from utils.errors import DataError, UsageError
 
 def is_protoecgnet(predictor: Predictor) -> bool:
     """Tell whether a model decides by prototypes."""
-    return predictor.card["model"]["name"] in ("protoecgnet", "protoecgnet_fusion")
+    return predictor.card.name in ("protoecgnet", "protoecgnet_fusion")
 
 
 def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
     """Give the card's list of prototypes, checked against the model."""
     if not is_protoecgnet(predictor):
-        raise UsageError(
-            f"{predictor.folder} holds '{predictor.card['model']['name']}', which has no prototypes"
-        )
+        raise UsageError(f"{predictor.folder} holds '{predictor.card.name}', which has no prototypes")
     if predictor.crop:
         raise UsageError(f"{predictor.folder} reads crops of a record; only whole records can be explained")
-    listed = predictor.card.get("prototypes")
+    listed = predictor.card.extra.get("prototypes")
     if not listed:
-        branch = predictor.card["model"].get("branch", "BRANCH")
+        branch = predictor.card.model.get("branch", "BRANCH")
         raise UsageError(
             f"{predictor.folder} has no projected prototypes, so there is no training ECG to compare with: "
             "run first python torch_train.py --model protoecgnet "

@@ -140,7 +140,7 @@ class _Reader:
         self._keep = len(records) * size <= _KEEP_BYTES
         self._kept: dict[int, Tensor] = {}
         used = model.identity.any(dim=0).cpu().numpy()
-        self.candidates = np.flatnonzero(records.labels[:, used].any(axis=1))
+        self.candidates = np.flatnonzero(records.targets[:, used].any(axis=1))
         if not self.candidates.size:
             raise DataError(
                 f"none of the {len(records)} training records has a class of this branch: there is nothing "
@@ -149,7 +149,7 @@ class _Reader:
 
     def admissible(self, rows: np.ndarray) -> Tensor:
         """Whether each record has a class of each prototype, (B, P)."""
-        labels = torch.from_numpy(self.records.labels[rows]).to(self.device)
+        labels = torch.from_numpy(self.records.targets[rows]).to(self.device)
         return labels.float() @ self.model.identity.float().T > 0
 
     def batches(self, rows: np.ndarray, text: str) -> Iterator[tuple[np.ndarray, Tensor]]:
@@ -165,7 +165,7 @@ class _Reader:
             bad = ~torch.isfinite(features).flatten(1).all(dim=1).cpu().numpy()
             if bad.any():
                 raise DataError(
-                    f"record {self.records.ecg_ids[batch[bad][0]]}: NaN or infinite features; drop the "
+                    f"record {self.records.ids[batch[bad][0]]}: NaN or infinite features; drop the "
                     "record if its samples are damaged, else the model's training failed"
                 )
             if self._keep:  # a second pass over few records needs no second forward pass
@@ -266,13 +266,13 @@ def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict
             window = int(found.window[index])
             start, stop = model.window_span(window)
             entry |= {
-                "ecg_id": int(records.ecg_ids[row]),
+                "ecg_id": int(records.ids[row]),
                 "window": window,
                 "start_ms": start * to_ms,
                 "end_ms": stop * to_ms,
                 "receptive_field_ms": [at * to_ms for at in model.window_receptive_field(window)],
                 "similarity": float(found.similarity[index]),
-                "true_labels": [records.classes[c] for c in np.flatnonzero(records.labels[row])],
+                "true_labels": [records.classes[c] for c in np.flatnonzero(records.targets[row])],
             }
         entries.append(entry)
     return entries
@@ -292,7 +292,7 @@ def _report(
     for column, name in enumerate(records.classes):
         own = [entry for entry in prototypes if name in entry["classes"]]
         classes[name] = {
-            "records": int(records.labels[:, column].sum()),
+            "records": int(records.targets[:, column].sum()),
             "prototypes": len(own),
             "distinct_records": len({entry["ecg_id"] for entry in own} - {None}),
         }

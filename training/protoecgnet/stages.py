@@ -11,15 +11,23 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
+from training.loops.cards import make_card, provenance_of
 from training.loops.processes import on_first, together
 from training.loops.recorder import OnEpoch
-from training.loops.torch_loop import train_torch
-from training.protoecgnet.classifier import macro_auc, prepare_fusion, prepare_head, score_records
+from training.loops.torch_loop import train_job
+from training.protoecgnet.classifier import (
+    macro_auc,
+    prepare_fusion,
+    prepare_head,
+    probabilities_of,
+    score_records,
+)
 from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
 from training.protoecgnet.networks import (
@@ -29,13 +37,12 @@ from training.protoecgnet.networks import (
     source_of,
     stage_folder,
 )
-from training.protoecgnet.projection import project
-from training.setup import load_training_data, thread_count
-from utils.calibration import choose_calibration
+from training.protoecgnet.projection import Projection, project
+from training.run import Run
+from training.setup import TrainingData, load_training_data
 from utils.errors import UsageError
-from utils.metrics import choose_thresholds
-from utils.provenance import command, git_commit, versions
 from utils.seeds import seed_everything
+from utils.threads import thread_count
 
 
 def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
@@ -55,7 +62,7 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
         "classifier": partial(prepare_head, chain=config),
         "fusion": partial(prepare_fusion, chain=config),
     }[stage]
-    return train_torch(replace(own, init="") if stage in ("classifier", "fusion") else own, on_epoch, prepare)
+    return train_job(replace(own, init="") if stage in ("classifier", "fusion") else own, prepare, on_epoch)
 
 
 def run_chain(config: ProtoConfig) -> Path:
@@ -94,63 +101,63 @@ def _current(config: ProtoConfig, branch: str, stage: str) -> bool:
         return False
     earlier = CHAIN[CHAIN.index(stage) - 1] if branch else "classifier"
     sources = [stage_folder(config, name, earlier) for name in ([branch] if branch else BRANCHES)]
-    return read_card(folder).get("made_from") == [read_card(source)["weights_sha256"] for source in sources]
+    earlier_weights = [read_card(source).weights_sha256 for source in sources]
+    return read_card(folder).provenance.made_from == earlier_weights
 
 
-def _project(config: ProtoConfig, own: ProtoConfig) -> None:
+def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
     """Replace each prototype by the most similar piece of a training ECG, and tell what that costs."""
-    folder = stage_folder(config, own.branch, "projection")
-    if (folder / "card.json").exists() and not config.overwrite:
-        raise UsageError(f"{folder} exists: --overwrite projects anew")
-    source = source_of(config, own.branch, ("joint", "prototypes"))
-    other = stage_folder(config, own.branch, "prototypes")
-    if not config.init and other != source and (other / "card.json").exists():
+    folder = stage_folder(chain, config.branch, "projection")
+    if (folder / "card.json").exists() and not chain.overwrite:
+        raise UsageError(f"{folder} exists: --overwrite projects again")
+    source = source_of(chain, config.branch, ("joint", "prototypes"))
+    other = stage_folder(chain, config.branch, "prototypes")
+    if not chain.init and other != source and (other / "card.json").exists():
         print(
-            f"note: this projects {source}; --branch {own.branch} --training_stage projection --init {other} "
-            "projects the stage prototypes instead"
+            f"note: this projects {source}; --branch {config.branch} --training_stage projection "
+            f"--init {other} projects the stage prototypes instead"
         )
-    torch.set_num_threads(thread_count(own))
-    data = load_training_data(own)
-    network, card = load_network(source, own.branch, data.train.classes)
-    check_records(source, card, data)
-    check_options(config, card)
-    seed_everything(own.seed)
-    if own.limit:
-        print(f"only the {len(data.train)} records of --limit can become prototypes")
-    before = macro_auc(network, score_records(network, data.val, data.standardizer), data.val)
-    projection = project(network, data.train, data.standardizer, own.one_to_one)
-    projection.apply(network)
-    after_scores = score_records(network, data.val, data.standardizer)
-    after = macro_auc(network, after_scores, data.val)
-    probabilities = torch.sigmoid(network.logits_of(torch.from_numpy(after_scores))).detach().numpy()
-    report = {
-        **projection.report,
-        "val_macro_roc_auc_before": round(before, 6),
-        "val_macro_roc_auc_after": round(after, 6),
-    }
-    kept = ("stage", "thresholds", "calibration", "metrics", "command", "git_commit", "packages", "config")
-    written = {key: value for key, value in card.items() if key not in kept}
-    written |= {
-        "stage": "projection",
-        "thresholds": choose_thresholds(data.val.labels, probabilities).tolist(),
-        "calibration": choose_calibration(data.val.labels, probabilities, data.val.patient_ids),
-        "metrics": {"val_macro_roc_auc": round(after, 6)},
-        "config": own.to_json(),
-        "command": command(),
-        "git_commit": git_commit(),
-        "packages": versions(),
-        "made_from": [card["weights_sha256"]],
-        "projection": report,
-        "prototypes": projection.prototypes,
-    }
-    state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    write_checkpoint(folder, written, partial(save_file, state))
+    torch.set_num_threads(thread_count(config.threads))
+    with Run.claim(replace(config, resume=False, overwrite=True)):
+        data = load_training_data(config)
+        network, card = load_network(source, config.branch, data.train.classes)
+        check_records(source, card, data)
+        check_options(chain, card)
+        seed_everything(config.seed)
+        if config.limit:
+            print(f"only the {len(data.train)} records of --limit can become prototypes")
+        projection, scores, predictions = _projected(network, data, config.one_to_one)
+        before, after = scores
+        report = {
+            **projection.report,
+            "val_macro_roc_auc_before": round(before, 6),
+            "val_macro_roc_auc_after": round(after, 6),
+        }
+        extra = card.extra | {"stage": "projection", "projection": report}
+        extra["prototypes"] = projection.prototypes
+        metrics = {"val_macro_roc_auc": round(after, 6)}
+        origin = provenance_of(config, [card.weights_sha256])
+        written = make_card(data, "torch", network.config, predictions, metrics, origin, extra)
+        state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+        write_checkpoint(folder, written, partial(save_file, state))
     print(
         f"{report['projected']} of {report['prototypes']} prototypes are now pieces of "
         f"{report['distinct_records']} training ECGs ({report['duplicate_windows']} show a window that "
-        f"another one shows); fold-9 macro ROC-AUC {before:.4f} -> {after:.4f}"
+        f"another one shows); macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )
     print(f"wrote {folder}")
+
+
+def _projected(
+    network: torch.nn.Module, data: TrainingData, one_to_one: bool
+) -> tuple[Projection, tuple[float, float], np.ndarray]:
+    """Project a network in place; scores before and after it, and predictions after it."""
+    before = macro_auc(network, score_records(network, data.val, data.standardizer), data)
+    projection = project(network, data.train, data.standardizer, one_to_one)
+    projection.apply(network)
+    similarities = score_records(network, data.val, data.standardizer)
+    scores = before, macro_auc(network, similarities, data)
+    return projection, scores, probabilities_of(network, similarities)
 
 
 def main(description: str, args: Sequence[str]) -> None:

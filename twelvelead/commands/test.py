@@ -34,20 +34,20 @@ def main(
         name = f"{name}/{options.branch}/{options.training_stage}"
     folder = find_checkpoint(name, options.output_dir)
     card = read_card(folder)
-    if card["framework"] != framework:
-        raise UsageError(f"{folder} was trained with {card['framework']}: use python {other}")
-    if not options.run and not card["model"]["name"].startswith(options.model):
-        raise UsageError(f"{folder} holds '{card['model']['name']}', not '{options.model}'")
-    database = card.get("config", {}).get("database", "ptbxl")
-    if options.task and find_targets(options.task, database).name != card["task"]:
-        raise UsageError(f"{folder} was trained on task {card['task']}, not {options.task}")
+    if card.framework != framework:
+        raise UsageError(f"{folder} was trained with {card.framework}: use python {other}")
+    if not options.run and not card.name.startswith(options.model):
+        raise UsageError(f"{folder} holds '{card.name}', not '{options.model}'")
+    database = card.config.get("database", "ptbxl")
+    if options.task and find_targets(options.task, database).name != card.task:
+        raise UsageError(f"{folder} was trained on task {card.task}, not {options.task}")
     predictor = load_predictor(folder)
     if getattr(options, "explain", 0) or getattr(options, "gallery", False):
         from training.protoecgnet.projected import prototype_list
 
         prototype_list(predictor)  # an unprojected or another model should fail before records are scored
 
-    config = card.get("config", {})
+    config = card.config
     data_dir = options.data_dir or config.get("data_dir")
     if not data_dir:
         raise UsageError("say where the database is: --data_dir FOLDER")
@@ -62,7 +62,7 @@ def main(
             print("the test records were not scored; to score them, leave out --gallery")
             return
     partial = config.get("partial", False) if options.partial is None else options.partial
-    named = {"data_dir": data_dir, "task": card["task"], "sampling_rate": card["sampling_rate"]}
+    named = {"data_dir": data_dir, "task": card.task, "sampling_rate": card.inputs.sampling_rate}
     dataset = open_dataset({**config, **named, "partial": partial})
     if list(dataset.classes) != predictor.classes:
         raise UsageError(
@@ -78,21 +78,21 @@ def main(
 
     logs = Path(options.output_dir) / "logs" / run
     before = read_json(logs / "test.json") if (logs / "test.json").exists() else {}
-    same_weights = before.get("checkpoint", {}).get("weights_sha256") == card["weights_sha256"]
+    same_weights = before.get("checkpoint", {}).get("weights_sha256") == card.weights_sha256
     times = before.get("times_scored", 0) + 1 if same_weights else 1
-    same_data = card.get("data", {}).get("fingerprint") == fingerprint
+    same_data = card.data.fingerprint == fingerprint
     report = {
         "run": run,
-        "model": card["model"]["name"],
-        "task": card["task"],
+        "model": card.name,
+        "task": card.task,
         "split": split,
         "records": len(test.labels),
         "limit": options.limit,
         "times_scored": times,
         "trained_on_this_data": same_data,
         "checkpoint": {
-            "weights_sha256": card["weights_sha256"],
-            "epoch": card.get("metrics", {}).get("epoch"),
+            "weights_sha256": card.weights_sha256,
+            "epoch": card.metrics.get("epoch"),
         },
         "command": command(),
         "settings": options.to_json(),
@@ -109,12 +109,14 @@ def main(
         probability=probabilities,
         classes=np.array(test.classes),
     )
-    write_text(logs / "predictions.csv", predictions_csv(test, probabilities, predictor.thresholds))
+    write_text(logs / "predictions.csv", predictions_csv(predictor, test, probabilities))
     often = f"{times} time{'s' * (times > 1)}"
     print(f"{predictor.folder}: {len(test.labels)} records of {report['split']}, scored {often}")
     if not same_data:
         print("note: the model was not trained on this copy of the data")
-    print(table(report))
+    print(table(predictor, report))
+    if card.outputs.chosen_on:
+        print(f"checkpoint, thresholds and calibration: chosen on {card.outputs.chosen_on}")
     print(f"wrote {logs / 'test.json'}, {logs / 'predictions.npz'} and {logs / 'predictions.csv'}")
     if getattr(options, "explain", 0):
         from explain.prototypes.explain import explain_split

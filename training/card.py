@@ -1,0 +1,314 @@
+"""The card of a trained model: what it reads, what it answers, and where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.tasks import create_task
+from utils.ecg import LEADS
+from utils.errors import DataError, UsageError
+from utils.files import jsonable
+
+VERSION = 2
+WEIGHTS = {"keras": "model.weights.h5", "torch": "model.safetensors"}
+NOTICE = "Not a medical device. For research and teaching; never for diagnosis or treatment."
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model reads."""
+
+    leads: tuple[str, ...]
+    sampling_rate: int
+    samples: int
+    standardization: dict[str, Any]
+    unit: str = "mV"
+    crop: int = 0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model answers.
+
+    ``decision``: what its task fitted on the validation records (thresholds, calibration, ...).
+    ``chosen_on``: the records that checkpoint and decision were chosen on, in words.
+    """
+
+    classes: tuple[str, ...]
+    decision: dict[str, Any] | None = None
+    chosen_on: str = ""
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """What a model was trained on.
+
+    ``splits``: what each split is, in words.
+    ``records``: records of each split.
+    """
+
+    fingerprint: str = ""
+    splits: dict[str, str] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a model came about.
+
+    ``made_from``: SHA-256 of the weights of earlier stages.
+    ``plugins``: modules that the run imported besides this package.
+    """
+
+    command: str = ""
+    git_commit: str | None = None
+    packages: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    written: str = ""
+    made_from: list[str] | None = None
+    plugins: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card of a trained model, version 2; `from_json` reads version 1 as well.
+
+    ``model``: ``name`` and every option, as `create_model` takes them.
+    ``task``: name of the target set; ``kind``: how it was learned, see `training.tasks`.
+    ``metrics``: scores of the validation records at the kept epoch; ``test`` once it is published.
+    ``extra``: what a family of models adds, such as its prototypes.
+    """
+
+    framework: str
+    model: dict[str, Any]
+    task: str
+    kind: str
+    inputs: Inputs
+    outputs: Outputs
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data: DataSource = field(default_factory=DataSource)
+    provenance: Provenance = field(default_factory=Provenance)
+    extra: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    weights_sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the architecture."""
+        return self.model["name"]
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return list(self.outputs.classes)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Settings of the run."""
+        return self.provenance.config
+
+    @property
+    def multilabel(self) -> bool:
+        """False where a record has exactly one class."""
+        return self.kind != "multiclass"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the card as JSON values, version 2."""
+        values = jsonable(asdict(self))
+        values["task"] = {"name": self.task, "kind": values.pop("kind")}
+        return {"version": VERSION, **values, "digest": self.digest(), "notice": NOTICE}
+
+    def digest(self) -> str:
+        """SHA-256 over everything that decides a prediction."""
+        parts = [self.framework, self.model, self.task, self.kind, asdict(self.inputs), asdict(self.outputs)]
+        text = json.dumps(jsonable([*parts, self.weights_sha256]), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def from_json(cls, value: Any, where: str | Path = "card.json") -> Card:
+        """Read a card of version 1 or 2; ``where`` is the file for messages.
+
+        Raises
+        ------
+        DataError
+            A newer version, missing or impossible values; each is named.
+        """
+        if not isinstance(value, dict):
+            raise DataError(f"{where} is not a valid model card: it must be a JSON object")
+        version = value.get("version", 1)
+        if type(version) is int and version > VERSION:
+            raise DataError(
+                f"{where} was written by a newer version of TwelveLead (card version {version}; this one "
+                f"reads 1 to {VERSION}): update TwelveLead, or train again"
+            )
+        if version not in (1, VERSION) or type(version) is not int:
+            raise DataError(f"{where}: 'version' must be 1 or {VERSION}, not {version!r}")
+        card = _Reader(where).card(_from_version_1(value) if version == 1 else value)
+        if version > 1 and value.get("digest") != card.digest():
+            raise DataError(
+                f"{where}: model, task, inputs or outputs are not those of the training ('digest' differs): "
+                "it is damaged; copy it again, or train again with --overwrite"
+            )
+        return card
+
+    # the keys of version 1, for callers that still read them
+
+    def __getitem__(self, key: str) -> Any:
+        return self._version_1()[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._version_1()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Value of a key of version 1."""
+        return self._version_1().get(key, default)
+
+    def _version_1(self) -> dict[str, Any]:
+        values = {key: getattr(self, key) for key in ("framework", "model", "task", "metrics", "weights")}
+        values |= {"weights_sha256": self.weights_sha256, "multilabel": self.multilabel, "notice": NOTICE}
+        values |= asdict(self.inputs) | {"leads": list(self.inputs.leads), "classes": self.classes}
+        values |= self.outputs.decision or {}
+        provenance = {key: value for key, value in asdict(self.provenance).items() if value is not None}
+        values |= {"data": asdict(self.data)} | provenance | self.extra
+        values["chosen_on"] = f"checkpoint, thresholds and calibration: {self.outputs.chosen_on}"
+        return values
+
+
+_KEYS_1 = {
+    "inputs": ("leads", "unit", "sampling_rate", "samples", "crop", "standardization"),
+    "provenance": ("command", "git_commit", "packages", "seed", "config", "written", "made_from"),
+    "": ("framework", "model", "metrics", "data", "weights", "weights_sha256"),
+}
+_REQUIRED_1 = (
+    "framework", "model", "task", "classes", "leads", "unit", "sampling_rate", "samples", "standardization",
+)  # fmt: skip
+
+
+def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the keys of version 1 into the layout of version 2; values are checked later."""
+    missing = [key for key in _REQUIRED_1 if key not in old]
+    if missing:
+        return {"lacks": missing}
+    new = {key: old[key] for key in _KEYS_1[""] if key in old}
+    for part in ("inputs", "provenance"):
+        new[part] = {key: old[key] for key in _KEYS_1[part] if key in old}
+    decision = {key: old[key] for key in ("thresholds", "calibration") if old.get(key) is not None}
+    chosen_on = str(old.get("chosen_on", "")).rpartition(": ")[2]
+    new["outputs"] = {"classes": old["classes"], "decision": decision or None, "chosen_on": chosen_on}
+    new["task"] = {"name": old["task"], "kind": "multilabel" if old.get("multilabel", True) else "multiclass"}
+    known = {key for keys in _KEYS_1.values() for key in keys}
+    known |= {"task", "classes", "multilabel", "thresholds", "calibration", "chosen_on", "notice", "version"}
+    new["extra"] = {key: value for key, value in old.items() if key not in known}
+    return new
+
+
+class _Reader:
+    """Turns JSON into a card and names each value that cannot be."""
+
+    def __init__(self, where: str | Path):
+        self.where = where
+
+    def card(self, value: Mapping[str, Any]) -> Card:
+        """Build and check a card from the layout of version 2."""
+        required = ("framework", "model", "task", "inputs", "outputs")
+        missing = value.get("lacks") or [key for key in required if key not in value]
+        if missing:
+            raise DataError(f"{self.where} lacks {', '.join(missing)}: it is not a valid model card")
+        task = self._part(value, "task", {"name": str, "kind": str}, {})
+        inputs = self._part(
+            value,
+            "inputs",
+            {"leads": list, "unit": str, "sampling_rate": int, "samples": int, "standardization": dict},
+            {"crop": int},
+        )
+        outputs = self._part(value, "outputs", {"classes": list}, {"decision": dict, "chosen_on": str})
+        data = self._part(value, "data", {}, {"fingerprint": str, "splits": dict, "records": dict})
+        origin = {"command": str, "git_commit": str, "packages": dict, "seed": int, "config": dict}
+        origin |= {"written": str, "made_from": list, "plugins": list}
+        provenance = self._part(value, "provenance", {}, origin)
+        plain = {key: value.get(key, {}) for key in ("metrics", "extra")}
+        for key, content in plain.items():
+            self._is(content, dict, key)
+        card = Card(
+            framework=value["framework"],
+            model=value["model"],
+            task=task["name"],
+            kind=task["kind"],
+            inputs=Inputs(**inputs | {"leads": tuple(inputs["leads"])}),
+            outputs=Outputs(**outputs | {"classes": tuple(outputs["classes"])}),
+            data=DataSource(**data),
+            provenance=Provenance(**provenance),
+            weights=str(value.get("weights", "")),
+            weights_sha256=str(value.get("weights_sha256", "")),
+            **plain,
+        )
+        self._check(card)
+        return card
+
+    def _part(
+        self, value: Mapping[str, Any], name: str, required: dict[str, type], optional: dict[str, type]
+    ) -> dict[str, Any]:
+        part = value.get(name, {})
+        self._is(part, dict, name)
+        missing = [f"{name}.{key}" for key in required if key not in part]
+        if missing:
+            raise DataError(f"{self.where} lacks {', '.join(missing)}: it is not a valid model card")
+        types = required | optional
+        found = {key: part[key] for key in types if key in part}
+        for key, content in found.items():
+            if content is not None or key in required:
+                self._is(content, types[key], key)
+        return {key: content for key, content in found.items() if content is not None or key == "decision"}
+
+    def _is(self, content: Any, kind: type, name: str) -> None:
+        if type(content) is not kind:
+            words = {int: "a whole number above 0", list: "a list", dict: "a JSON object", str: "text"}
+            raise DataError(f"{self.where}: '{name}' must be {words[kind]}, not {content!r:.60}")
+
+    def _check(self, card: Card) -> None:
+        if card.framework not in WEIGHTS:
+            raise DataError(f"{self.where}: unknown framework '{card.framework}' (keras or torch)")
+        if not isinstance(card.model, dict) or not isinstance(card.model.get("name"), str):
+            raise DataError(f"{self.where}: 'model' must hold the model's name and options")
+        count = card.model.get("num_classes", len(card.classes))
+        texts = all(isinstance(name, str) for name in card.classes)
+        if len(card.classes) != count or not texts or len(set(card.classes)) < len(card.classes):
+            raise DataError(
+                f"{self.where}: 'classes' must be a list with one entry for each of {count} classes"
+            )
+        self._check_inputs(card.inputs, card.model)
+        try:
+            task = create_task(card.kind, card.classes)
+        except UsageError as error:
+            plugins = f" (it was trained with --plugins {','.join(card.provenance.plugins)})"
+            hint = plugins if card.provenance.plugins else ""
+            raise DataError(f"{self.where}: {error}{hint}") from error
+        task.check_decision(card.outputs.decision, self.where)
+
+    def _check_inputs(self, inputs: Inputs, model: Mapping[str, Any]) -> None:
+        for name in ("samples", "sampling_rate"):
+            if getattr(inputs, name) < 1:
+                raise DataError(
+                    f"{self.where}: '{name}' must be a whole number above 0, not {getattr(inputs, name)}"
+                )
+        reads = inputs.crop or inputs.samples
+        if inputs.crop < 0 or model.get("samples", reads) != reads:
+            raise DataError(f"{self.where}: 'crop', 'samples' and the model's samples contradict each other")
+        if inputs.unit != "mV":
+            raise DataError(
+                f"{self.where}: 'unit' must be mV, not {inputs.unit!r}: no model here reads others"
+            )
+        count, leads = model.get("leads", len(inputs.leads)), inputs.leads
+        if len(leads) != count or not all(isinstance(name, str) and name for name in leads):
+            raise DataError(f"{self.where}: 'leads' must be a list of {count} names")
+        # the twelve standard leads have one order; a card with another one would be read wrongly
+        if len(set(leads)) < len(leads) or (set(leads) == set(LEADS) and leads != LEADS):
+            raise DataError(
+                f"{self.where}: 'leads' must be in the order {' '.join(LEADS)}, not {' '.join(leads)}"
+            )

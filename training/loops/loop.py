@@ -1,0 +1,157 @@
+"""The training loop of both frameworks: `train_model` drives an `Engine`, which knows one framework."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from preprocessing.batches import Batches
+from training.config import TrainConfig
+from training.loops.recorder import OnEpoch, Recorder
+from training.loops.schedule import learning_rate
+from training.loops.stopper import Stopper
+from training.predictor import Forward, forward_in_batches
+from training.run import Run
+from training.setup import TrainingData
+from utils.seeds import seed_everything
+
+State = tuple[dict[str, np.ndarray], dict[str, Any]]
+LoadData = Callable[[Any, dict[str, Any] | None], TrainingData]
+
+
+class Engine(Protocol):
+    """What a framework does for `train_model`; the first three are called in this order.
+
+    ``inputs``: what the model reads; ``extra`` and ``made_from``: for the card. Set by `build`.
+    ``first``: whether this process writes, of those that train together.
+    """
+
+    framework: ClassVar[str]
+    first: bool
+    inputs: TrainingData
+    extra: dict[str, Any]
+    made_from: list[str] | None
+
+    def start(self, config: TrainConfig) -> None:
+        """Set up threads and devices."""
+
+    def build(self, config: TrainConfig, data: TrainingData) -> None:
+        """Make model, optimizer and loss."""
+
+    def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
+        """Put back a saved state."""
+
+    def model_config(self) -> dict[str, Any]:
+        """Name and options of the model."""
+
+    def introduction(self) -> tuple[int, str]:
+        """Number of parameters, and the device in words."""
+
+    def train_batch(
+        self, signals: np.ndarray, targets: np.ndarray, rate: float
+    ) -> tuple[float, dict[str, float]]:
+        """One optimization step: the loss and its terms."""
+
+    def forward(self) -> Forward:
+        """The model in inference mode."""
+
+    def state(self) -> State:
+        """Everything that a resumed run needs, and JSON values that go with it."""
+
+    def save_weights(self, path: Path) -> None:
+        """Write the weights."""
+
+    def stop_requested(self, stopper: Stopper) -> bool:
+        """Whether any process was asked to stop."""
+
+    def on_first(self, action: Callable[[], object]) -> None:
+        """Let the first process do something while the others wait."""
+
+    def share(self, recorder: Recorder) -> None:
+        """Give all processes the history of the first one."""
+
+    def finish(self, interrupted: bool) -> None:
+        """Wait for the other processes; raise `KeyboardInterrupt` after an interruption."""
+
+
+def train_model(engine: Engine, config: TrainConfig, load: LoadData, on_epoch: OnEpoch | None = None) -> Path:
+    """Train the model of a configuration and return its checkpoint folder."""
+    engine.start(config)
+    with Run.claim(config) as run:
+        data = load(config, run.progress)
+        seed_everything(config.seed)
+        engine.build(config, data)
+        run.check_parents(engine.made_from)
+        if run.arrays is not None and run.progress is not None:
+            engine.restore(run.arrays, run.progress["extra"])
+        engine.on_first(run.clear)
+        config = dataclasses.replace(config, loggr=config.loggr and engine.first)
+        recorder = Recorder(
+            run,
+            config,
+            data,
+            engine.framework,
+            engine.model_config(),
+            engine.extra,
+            engine.made_from,
+            on_epoch,
+        )
+        with recorder, Stopper() as stopper:
+            _train_epochs(engine, recorder, stopper)
+        if engine.first:
+            recorder.conclude(stopper.requested)
+        engine.finish(stopper.requested and not recorder.finished)
+    return run.folder
+
+
+def _train_epochs(engine: Engine, recorder: Recorder, stopper: Stopper) -> None:
+    config = recorder.config
+    batches = engine.inputs.batches(config)
+    if engine.first:
+        recorder.introduce(*engine.introduction())
+    # partial rather than lambda: the frame of a closure that raised keeps the model alive, see `processes`
+    if recorder.run.progress is None:  # so that a kill in the first epoch, too, leaves something to resume
+        engine.on_first(partial(recorder.save, engine.state()))
+    while not recorder.finished and not engine.stop_requested(stopper):
+        began = time.monotonic()
+        if not _train_epoch(engine, batches, recorder, stopper):
+            engine.on_first(partial(recorder.save, engine.state()))
+            return
+        state, seconds = engine.state(), time.monotonic() - began
+        predictions = predict_validation(engine.forward(), engine.inputs, config)
+        engine.on_first(partial(recorder.end_epoch, seconds, predictions, engine.save_weights, state))
+        engine.share(recorder)
+
+
+def _train_epoch(engine: Engine, batches: Batches, recorder: Recorder, stopper: Stopper) -> bool:
+    """Train from the next batch to the end of the epoch; False when interrupted before it."""
+    config, history = recorder.config, recorder.history
+    with history.bar(len(batches), shown=engine.first) as bar:
+        for index in range(history.batch, len(batches)):
+            step = history.epoch * len(batches) + index
+            rate = learning_rate(config, step, len(batches), history.val_losses)
+            loss, terms = engine.train_batch(*batches.batch(history.epoch, index), rate)
+            history.add(bar, loss, terms)
+            if engine.stop_requested(stopper) and index + 1 < len(batches):
+                history.batch = index + 1
+                return False
+    return True
+
+
+def predict_validation(forward: Forward, data: TrainingData, config: TrainConfig) -> np.ndarray:
+    """Predictions for the validation records, batch by batch.
+
+    Returns shape (N, ..., C).
+    """
+    batches = Batches(data.val, data.standardizer, config.batchsize)
+    rows = [
+        forward_in_batches(forward, signals, config.crop, len(signals), data.task.join)
+        for signals, _ in batches.epoch(0)
+    ]
+    return np.concatenate(rows)

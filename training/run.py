@@ -1,0 +1,126 @@
+"""One training run: its folders, its saved state, and the lock that keeps other processes out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from training.card import Card, DataSource, Inputs, Outputs, Provenance
+from training.checkpoint import load_state, save_state
+from training.config import TrainConfig
+from training.lock import RunLock
+from utils.config import names_of, stored_settings
+from utils.errors import DataError, UsageError
+from utils.files import write_text
+from utils.loggers import check_wandb
+
+__all__ = ["Card", "DataSource", "Inputs", "Outputs", "Provenance", "Run"]
+
+
+class Run:
+    """A run that this process may write, made by `Run.claim`; a context manager that lets go of it.
+
+    ``folder``: weights, card and state.
+    ``logs``: metrics.csv, TensorBoard, test report.
+    ``arrays, progress``: the saved state of a resumed run, else None.
+    """
+
+    def __init__(self, config: TrainConfig):
+        self.config = config
+        self.folder = Path(config.output_dir) / "checkpoints" / config.run
+        self.logs = Path(config.output_dir) / "logs" / config.run
+        self.arrays: dict[str, np.ndarray] | None = None
+        self.progress: dict[str, Any] | None = None
+        self._lock = RunLock(self.folder, Path(config.output_dir))
+
+    @classmethod
+    def claim(cls, config: TrainConfig) -> Run:
+        """Lock a run and make sure that it neither destroys nor mixes with another one.
+
+        Nothing is removed yet: a replaced run goes with `clear`, once everything else is known to be right.
+
+        Raises
+        ------
+        UsageError
+            Another process trains it, it exists already, or is resumed with other settings.
+        """
+        run = cls(config)
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes of a run the first one holds it
+            run._lock.acquire(f"run '{config.run}' in {run.folder}")
+        try:
+            run._open()
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _open(self) -> None:
+        config = self.config
+        if config.loggr:
+            check_wandb()
+        if config.resume:
+            self.arrays, self.progress = load_state(self.folder)
+            check_same_settings(config, self.progress["config"])
+            return
+        # what a kill during the very first write leaves is not a run
+        files = [p for p in self.folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        if files and not config.overwrite:
+            raise UsageError(
+                f"run '{config.run}' exists in {self.folder}: --resume continues it, --overwrite replaces "
+                "it, --run NAME makes another"
+            )
+
+    def clear(self) -> None:
+        """Remove the run that is replaced, or half-written files of the one that is resumed."""
+        for place in (self.folder, self.logs):
+            if self.config.resume:
+                for partial in place.rglob(".partial-*"):
+                    partial.unlink()
+            else:
+                shutil.rmtree(place, ignore_errors=True)
+        # a folder that cannot be written to should show before an epoch is lost
+        probe = self.folder / "last" / ".partial-probe"
+        write_text(probe, "")
+        probe.unlink()
+
+    def save(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
+        """Write the state from which ``--resume`` continues."""
+        save_state(self.folder, arrays, {"config": self.config.to_json(), **progress})
+
+    def check_parents(self, made_from: list[str] | None) -> None:
+        """Refuse to resume from other weights than the run was started from."""
+        if self.progress and self.progress.get("made_from") != made_from:
+            raise DataError(
+                f"run '{self.config.run}' was started from other weights than its earlier stage has now: "
+                "use --overwrite"
+            )
+
+    def close(self) -> None:
+        """Let other processes have the run."""
+        self._lock.release()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
+    """Refuse to resume a run with other settings than it was started with."""
+    free = names_of(config, ("stop", "machine", "run"))
+    if config.schedule != "constant":
+        free.remove("epochs")
+    now = config.to_json()
+    before = stored_settings(type(config), before)
+    names = [name for name in now if name not in free and before.get(name) != now[name]]
+    if names:
+        changed = ", ".join(f"--{n} was {before.get(n)!r}, is {now[n]!r}" for n in names)
+        raise UsageError(f"--resume needs the settings the run was started with: {changed}")

@@ -1,0 +1,378 @@
+"""What a task decides: the seam between datasets, models, training loops and reports."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from training.tasks.losses import LOSSES, Loss, build_loss
+from utils.errors import DataError, UsageError
+
+ACTIVATIONS = ("sigmoid", "softmax", "linear")
+
+
+class Task(ABC):
+    """How a dataset is learned and judged.
+
+    A new kind is a subclass decorated with `register_task`. It must define `select_on` and `score`; all else
+    has a default that suits targets of any shape. The first dimension of targets and predictions is records,
+    the last dimension of predictions is classes.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Names of the classes, in the order of the model's outputs.
+
+    Attributes
+    ----------
+    kind : str
+        Name in the registry; `Dataset.kind` and the card say it.
+    loss_name : str
+        A registered loss, see `training.tasks.losses`; or override `loss`.
+    activation : {"sigmoid", "softmax", "linear"}
+        From the logits of a PyTorch model to predictions; Keras models with an option ``activation`` get it.
+    select_on : str
+        Key of `score`: the number that chooses the checkpoint, on the validation records only.
+    higher_is_better : bool
+        Its direction.
+    logged : tuple of str
+        More keys of `score` for metrics.csv and the card.
+    titles : dict of str to str
+        What people call the scores.
+    aligned : bool
+        Whether dimension 1 of the targets is time, so that crops and shifts apply to them as well.
+    """
+
+    kind: ClassVar[str] = ""
+    loss_name: ClassVar[str] = "bce"
+    activation: ClassVar[str] = "sigmoid"
+    select_on: ClassVar[str] = ""
+    higher_is_better: ClassVar[bool] = True
+    logged: ClassVar[tuple[str, ...]] = ()
+    titles: ClassVar[dict[str, str]] = {}
+    aligned: ClassVar[bool] = False
+
+    def __init__(self, classes: Sequence[str]):
+        self.classes = [str(name) for name in classes]
+        if self.activation not in ACTIVATIONS or not self.select_on:
+            raise UsageError(
+                f"task {self.kind}: activation must be one of {', '.join(ACTIVATIONS)}, and select_on must "
+                f"name a score; they are '{self.activation}' and '{self.select_on}'"
+            )
+
+    # ---- learning
+
+    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
+        """Turn the targets of a batch into what the loss takes.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (B, ...)
+            As the dataset has them.
+        smoothing : float
+            Label smoothing; refused by default.
+
+        Returns
+        -------
+        ndarray, shape (B, ...), float32
+            The targets of the loss.
+        """
+        if smoothing:
+            raise UsageError(f"--label_smoothing does not apply to {self.kind} targets: leave it out")
+        return np.asarray(targets, dtype=np.float32)
+
+    def loss(self, framework: str) -> Loss:
+        """Build the loss of a framework.
+
+        Parameters
+        ----------
+        framework : {"torch", "keras"}
+            PyTorch models give logits, Keras models activated outputs.
+
+        Returns
+        -------
+        callable
+            ``(output, target) -> (loss, terms)``; the terms, by name, go into metrics.csv (PyTorch only).
+        """
+        return build_loss(self.loss_name, framework)
+
+    def output_shape(self, targets: np.ndarray, samples: int) -> tuple[int, ...]:
+        """Shape that a model must give for one record.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (N, ...)
+            As the dataset has them.
+        samples : int
+            Samples that the model reads.
+
+        Returns
+        -------
+        tuple of int
+            By default one row of classes, a sample where the targets are aligned.
+        """
+        return (samples, len(self.classes)) if self.aligned else (len(self.classes),)
+
+    def join(self, windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
+        """Predict whole records from their overlapping windows, for models that were trained on crops.
+
+        Parameters
+        ----------
+        windows : sequence of ndarray, shape (B, ..., C)
+            Predictions for each window.
+        starts : sequence of int
+            First sample of each window.
+        samples : int
+            Samples of a record.
+
+        Returns
+        -------
+        ndarray, shape (B, ..., C)
+            The mean over the windows; over those that cover a sample, (B, samples, ..., C), where the targets
+            are aligned.
+        """
+        if not self.aligned or len(windows) == 1:
+            return np.mean(windows, axis=0, dtype=np.float64)
+        total = np.zeros((len(windows[0]), samples, *windows[0].shape[2:]))
+        counts = np.zeros((samples, *[1] * (total.ndim - 2)))
+        for window, start in zip(windows, starts, strict=True):
+            total[:, start : start + window.shape[1]] += window
+            counts[start : start + window.shape[1]] += 1
+        return total / counts
+
+    # ---- judging
+
+    def check_data(self, train: Any, val: Any) -> None:
+        """Refuse data that cannot be learned or judged, before training.
+
+        Parameters
+        ----------
+        train : Dataset
+            Training records.
+        val : Dataset
+            Validation records.
+
+        Raises
+        ------
+        DataError
+            One of them is empty; subclasses check what they need.
+        """
+        for part in (train, val):
+            if not len(part):
+                raise DataError(f"{part.task}: there are no records to train or to choose a checkpoint on")
+
+    def validation_loss(self, targets: np.ndarray, predictions: np.ndarray) -> float | None:
+        """Loss of predictions, for metrics.csv and the schedule ``plateau``.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (N, ...)
+            As the dataset has them.
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs.
+
+        Returns
+        -------
+        float or None
+            None where `loss_name` has no NumPy function.
+        """
+        function = LOSSES.get(self.loss_name).numpy if self.loss_name in LOSSES else None
+        return None if function is None else function(self.encode(targets), predictions)
+
+    @abstractmethod
+    def score(
+        self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Score predictions.
+
+        Parameters
+        ----------
+        targets : ndarray, shape (N, ...)
+            As the dataset has them.
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs.
+        decision : dict, optional
+            From `fit_decision`; None while the model is being trained.
+
+        Returns
+        -------
+        dict
+            Scores by name as JSON values; undefined ones are None.
+        """
+
+    def fit_decision(self, dataset: Any, predictions: np.ndarray) -> dict[str, Any] | None:
+        """Fit what turns predictions into answers, such as thresholds.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            Validation records.
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs for them.
+
+        Returns
+        -------
+        dict or None
+            JSON values for the card; None where nothing has to be fitted.
+        """
+        return None
+
+    def check_decision(self, decision: dict[str, Any] | None, where: Any) -> None:
+        """Refuse a decision that `fit_decision` cannot have made.
+
+        Parameters
+        ----------
+        decision : dict or None
+            From a card.
+        where : path-like
+            The card's file, for messages.
+
+        Raises
+        ------
+        DataError
+            It is no decision of this task.
+        """
+        if decision is not None and type(self).fit_decision is Task.fit_decision:
+            raise DataError(f"{where}: 'decision' must be null, because task {self.kind} fits none")
+
+    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+        """Turn predictions into answers.
+
+        Parameters
+        ----------
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs.
+        decision : dict, optional
+            From the card.
+
+        Returns
+        -------
+        ndarray
+            Answers in the form of the targets.
+        """
+        return predictions
+
+    # ---- reports
+
+    def report(
+        self,
+        dataset: Any,
+        predictions: np.ndarray,
+        decision: dict[str, Any] | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Judge the predictions for a split, for test.json.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The records.
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs for them.
+        decision : dict, optional
+            From the card.
+        resamples : int
+            Bootstrap resamples of patients, where there are intervals.
+        seed : int
+            Seed of the bootstrap.
+
+        Returns
+        -------
+        dict
+            JSON values: ``metrics``, and ``bootstrap`` with ``intervals`` where there are any.
+        """
+        return {"metrics": self.score(dataset.targets, predictions, decision)}
+
+    def table(self, report: dict[str, Any]) -> str:
+        """Format a report as text.
+
+        Parameters
+        ----------
+        report : dict
+            From `report`.
+
+        Returns
+        -------
+        str
+            Lines of a table.
+        """
+        rows = [(self.titles.get(name, name), value) for name, value in report["metrics"].items()]
+        return "\n".join(f"{name:38s}{value:10.4f}" for name, value in rows if isinstance(value, int | float))
+
+    def columns(
+        self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Columns of predictions.csv besides the record.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The records.
+        predictions : ndarray, shape (N, ..., C)
+            Activated outputs for them.
+        decision : dict, optional
+            From the card.
+
+        Returns
+        -------
+        dict of str to array_like, shape (N,)
+            Empty where a record has no single row of predictions.
+        """
+        if predictions.ndim != 2:
+            return {}
+        return {f"Pred_{name}": predictions[:, i].round(6) for i, name in enumerate(self.classes)}
+
+    def describe(
+        self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
+    ) -> dict[str, Any]:
+        """Describe the prediction for one record, for prediction.json.
+
+        Parameters
+        ----------
+        prediction : ndarray, shape (..., C)
+            Activated output.
+        decision : dict or None
+            From the card.
+        sampling_rate : float
+            In Hz.
+
+        Returns
+        -------
+        dict
+            JSON values.
+        """
+        return {"prediction": prediction.tolist()}
+
+    def lines(self, described: dict[str, Any]) -> list[str]:
+        """Lines that are printed about one record.
+
+        Parameters
+        ----------
+        described : dict
+            From `describe`.
+
+        Returns
+        -------
+        list of str
+            By default none.
+        """
+        return []
+
+    def summary(self, described: dict[str, Any]) -> dict[str, Any]:
+        """Row of one record in the table of a folder of recordings.
+
+        Parameters
+        ----------
+        described : dict
+            From `describe`.
+
+        Returns
+        -------
+        dict
+            Values by column; by default none.
+        """
+        return {}
