@@ -122,7 +122,7 @@ def read_json(path: str | os.PathLike) -> Any:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
         raise read_error(path, error) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, deep nesting
         raise DataError(f"{path} is not valid JSON ({error}): it was damaged; make it again") from error
 
 

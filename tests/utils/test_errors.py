@@ -44,6 +44,7 @@ def test_json_that_cannot_be_read(tmp_path):
         read_json(tmp_path / "absent.json")
     with pytest.raises(DataError, match="cannot be read: Is a directory; check its permissions"):
         read_json(tmp_path)
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(DataError, match="is not valid JSON"):
-        read_json(tmp_path / "x.json")
+    for text in ("{", "[" * 100_000, "9" * 5000):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(DataError, match="is not valid JSON"):
+            read_json(tmp_path / "x.json")
