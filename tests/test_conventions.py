@@ -326,6 +326,11 @@ def test_requirements_are_what_is_imported(files):
     assert set(USED_WITHOUT_IMPORT) - pinned == set(), "said to be used but not pinned"
 
 
+def test_captum_is_for_tests_and_benchmarks_only(files):
+    importing = [name for name, text in texts(files, ".py") if "captum" in imported_modules(text)]
+    assert importing and all(name.startswith(("tests/", "benchmarks/")) for name in importing)
+
+
 def test_pins_are_exact():
     assert pins("torch==2.13.0  # why\n\n# text\n") == {"torch": "2.13.0"}
     for loose in ("torch", "torch>=2", "torch==2.*", "torch~=2.13"):

@@ -14,8 +14,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy.linalg import lstsq
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 
 from explain.engine.classifier import Classifier
@@ -90,6 +88,9 @@ def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.
     """
     if np.ptp(outputs) == 0:  # a model that does not care: nothing to fit
         return np.zeros(masks.shape[1])
+    from sklearn.exceptions import ConvergenceWarning  # only here: its import takes longer than most maps
+    from sklearn.linear_model import Lasso
+
     model = Lasso(alpha=LASSO_ALPHA, max_iter=10_000)
     with warnings.catch_warnings():
         # logits of thousands with fewer perturbations than segments: the 10,000th step is as good as any
