@@ -20,6 +20,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "create_model": "twelvelead.api",
     "evaluate": "utils.metrics",
+    "explain": "explain",
     "list_databases": "databases",
     "list_models": "twelvelead.api",
     "load_dataset": "preprocessing",
@@ -30,6 +31,7 @@ _MODULES = {
 __all__ = [
     "create_model",
     "evaluate",
+    "explain",
     "list_databases",
     "list_models",
     "load_dataset",
