@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from explain.engine.classifier import Classifier
 from preprocessing.splits import fold_names
 from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError, nearest
+
+_log = logging.getLogger(__name__)
 
 # Probability above which a window is explained: the study's values, and 0.5 where it has none.
 THRESHOLDS = {"mitdb": 0.75, "ptbxl": 0.75, "svdb": 0.9, "incartdb": 0.9, "icentia11k": 0.9}
@@ -73,7 +76,7 @@ def select_windows(
 ) -> Selection:
     """Choose test windows whose label the model gives a high probability: one entry per window and label.
 
-    Prints which of the explained classes have no such window.
+    Logs which of the explained classes have no such window.
     """
     explained = [_class_number(windows, target)] if target else _abnormal(windows)
     labelled = (windows.splits == "test")[:, None] & (windows.labels == 1)
@@ -94,7 +97,9 @@ def select_windows(
             f"above {threshold:g}; the largest: {', '.join(largest)}. Lower --prob_threshold or train longer"
         )
     if missed:
-        print(f"not explained, the probability is never above {threshold:g}; at most: {', '.join(largest)}")
+        _log.info(
+            f"not explained, the probability is never above {threshold:g}; at most: {', '.join(largest)}"
+        )
     rows, targets, probability = rows[sure], targets[sure], probability[sure]
     if limit and limit < len(rows):
         kept = _evenly(windows.patients[rows], targets, limit, seed)

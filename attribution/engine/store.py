@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import struct
 import zlib
@@ -22,6 +23,8 @@ from tqdm import tqdm
 
 from utils.errors import DataError, UsageError
 from utils.files import jsonable, read_json, write_error, write_json
+
+_log = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
 RECORD = "args.json"
@@ -38,7 +41,7 @@ def is_current(
     """Whether finished work was made from this source with these settings."""
     other = [name for name, value in source.items() if before["source"].get(name) != value]
     if other:
-        tqdm.write(f"{what} was made from other {', '.join(other)}: it is made again")
+        _log.warning(f"{what} was made from other {', '.join(other)}: it is made again")
         return False
     changed = [
         f"{name} was {before['settings'].get(name)!r}, is now {value!r}"
@@ -86,7 +89,7 @@ class ResumableTable:
         except (ValueError, KeyError, TypeError, AttributeError, BadZipFile):
             pass  # told below: the file ends before this block
         if valid < len(content):
-            tqdm.write(f"{self.path} is damaged: {len(self.items)} finished items of it are kept")
+            _log.warning(f"{self.path} is damaged: {len(self.items)} finished items of it are kept")
         return valid
 
     def append(self, key: str, arrays: Arrays) -> None:

@@ -218,11 +218,11 @@ def test_evaluate_refuses_other_settings(maps):
     ).mean() > 0.5
 
 
-def test_evaluate_scores_new_maps_again(maps, capsys):
+def test_evaluate_scores_new_maps_again(maps, capsys, caplog):
     run(maps, "--eval_metric", "auc")
     write_npz(maps / "maps" / "saliency.npz", maps=np.abs(noise(5)), seconds=np.array(1.0))
     run(maps, "--eval_metric", "auc")
-    output = capsys.readouterr().out
+    output = "".join(capsys.readouterr()) + caplog.text
     assert "saliency.csv was made from other maps" in output and "1 of 2 methods" in output
     assert read_score_file(maps / "scores" / "saliency.csv")["score"].notna().all()
 

@@ -9,6 +9,13 @@ from utils.errors import TwelveLeadError, UsageError
 SOURCE, SETTINGS = {"maps": "abc"}, {"runs": 5, "fill": "zero"}
 
 
+def messages(capsys, caplog):
+    """What was logged since the last call, whether or not a command has set up its console."""
+    text = "".join(capsys.readouterr()) + caplog.text
+    caplog.clear()
+    return text
+
+
 def table(path, source=SOURCE, settings=SETTINGS, overwrite=False):
     return ResumableTable(path, source, settings, overwrite)
 
@@ -32,7 +39,7 @@ def test_table_keeps_items_bit_for_bit(tmp_path):
     assert not (tmp_path / "a.table").exists() and table(tmp_path / "a.table").items == {}
 
 
-def test_table_killed_while_it_writes_loses_only_the_running_item(tmp_path, capsys):
+def test_table_killed_while_it_writes_loses_only_the_running_item(tmp_path, capsys, caplog):
     path = tmp_path / "a.table"
     filled(path, 2)
     whole = len(path.read_bytes())
@@ -41,13 +48,13 @@ def test_table_killed_while_it_writes_loses_only_the_running_item(tmp_path, caps
     for end in range(whole + 1, len(content), 97):
         path.write_bytes(content[:end])
         assert list(table(path).items) == ["0", "1"]
-        assert "is damaged: 2 finished items" in capsys.readouterr().out
+        assert "is damaged: 2 finished items" in messages(capsys, caplog)
     resumed = table(path)
     resumed.append("2", {"x": np.arange(2) + 2, "y": np.ones((2, 3), np.float32)})
     assert path.read_bytes() == content
 
 
-def test_table_reports_damage_and_keeps_items_before_it(tmp_path, capsys):
+def test_table_reports_damage_and_keeps_items_before_it(tmp_path, capsys, caplog):
     path = tmp_path / "a.table"
     filled(path)
     content = bytearray(path.read_bytes())
@@ -57,9 +64,9 @@ def test_table_reports_damage_and_keeps_items_before_it(tmp_path, capsys):
         path.write_bytes(damaged)
         items = table(path).items
         assert list(items) in ([], ["0"], ["0", "1"])
-        assert f"{path} is damaged: {len(items)} finished items of it are kept" in capsys.readouterr().out
+        assert f"{path} is damaged: {len(items)} finished items of it are kept" in messages(capsys, caplog)
         assert list(filled(path).items) == ["0", "1", "2"]
-        capsys.readouterr()
+        messages(capsys, caplog)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no table", b"\0" * 100, b"[]"])
@@ -70,10 +77,10 @@ def test_table_replaces_a_file_of_something_else(tmp_path, content):
     assert list(filled(path).items) == ["0", "1", "2"] == list(table(path).items)
 
 
-def test_table_of_another_source_is_discarded(tmp_path, capsys):
+def test_table_of_another_source_is_discarded(tmp_path, capsys, caplog):
     filled(tmp_path / "a.table")
     other = table(tmp_path / "a.table", source={"maps": "other"})
-    assert other.items == {} and "a.table was made from other maps" in capsys.readouterr().out
+    assert other.items == {} and "a.table was made from other maps" in messages(capsys, caplog)
 
 
 def test_table_with_other_settings_is_refused_unless_overwritten(tmp_path):
