@@ -102,7 +102,7 @@ def overview(pretrained: Path) -> str:
         )
     lines += [
         "",
-        "Macro ROC-AUC: fold 9 (validation) chose the epoch, fold 10 (test) was only scored.",
+        "Macro ROC-AUC: the validation records chose the epoch, the test records were only scored.",
         "Input: 10 s, 100 Hz, mV, leads I II III aVR aVL aVF V1-V6; the card's own numbers standardize it.",
         "Known limits: trained on few records of one country and one kind of device, infarctions",
         "over-represented; hardly any ECGs of children; probabilities are for research, not for decisions.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from preprocessing.options import DatasetOptions, complete_settings
 from training.card import Card, DataSource, Inputs, Outputs, Provenance
 from training.checkpoint import load_state, save_state
 from training.config import TrainConfig
@@ -119,6 +120,8 @@ def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
     if config.schedule != "constant":
         free.remove("epochs")
     now = config.to_json()
+    if isinstance(config, DatasetOptions):
+        before = complete_settings(before)
     before = stored_settings(type(config), before)
     names = [name for name in now if name not in free and before.get(name) != now[name]]
     if names:

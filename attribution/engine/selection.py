@@ -54,7 +54,7 @@ def check_fit(windows: Windows, classifier: Classifier) -> None:
 
 def _check_split(windows: Windows, classifier: Classifier) -> None:
     """Refuse a model of k-fold on windows with other splits: it was trained on some of their test part."""
-    settings = classifier.card.get("config", {})
+    settings = classifier.card.config
     if settings.get("split") != "kfold":
         return
     folds, fold = settings["folds"], settings["fold"]

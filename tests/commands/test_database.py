@@ -10,6 +10,7 @@ import pytest
 
 from tests.helpers.toy_database import write_toy
 from tests.helpers.training_files import OPTIONS, small_database
+from training.checkpoint import read_card
 from utils.files import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,9 +42,10 @@ def test_database_of_a_plugin_is_trained_resumed_and_tested(tmp_path):
     assert "speed: slow, mid, fast; most: 24 records, some: 12 records" in said
     said = run("torch_train.py", *words, "--resume", "--epochs", 2)
     assert "resumed at epoch 2" in said
-    card = read_json(tmp_path / "checkpoints" / "ecgnet" / "card.json")
-    assert card["chosen_on"] == "checkpoint, thresholds and calibration: some"
-    assert card["leads"] == ["I", "II"] and (card["sampling_rate"], card["samples"]) == (100, 200)
+    card = read_card(tmp_path / "checkpoints" / "ecgnet")
+    assert card.outputs.chosen_on == "some"
+    assert list(card.inputs.leads) == ["I", "II"]
+    assert (card.inputs.sampling_rate, card.inputs.samples) == (100, 200)
     said = run("torch_test.py", "--plugins", plugin, "--output_dir", tmp_path, "--resamples", 5)
     assert "12 records of few, scored 1 time" in said
     with open(tmp_path / "logs" / "ecgnet" / "predictions.csv", newline="") as file:
@@ -59,8 +61,8 @@ def test_kfold_trains_and_tests_on_its_own_folds(tmp_path):
     kfold = ("--data_dir", data, "--split", "kfold", "--folds", 4)
     said = run("torch_train.py", *training(tmp_path, *kfold, "--fold", 4))
     assert "the other 2 folds: " in said and "fold 1 of 4: " in said
-    folder = tmp_path / "checkpoints" / "ecgnet_fold4"
-    assert read_json(folder / "card.json")["chosen_on"].endswith(": fold 1 of 4")
+    card = read_card(tmp_path / "checkpoints" / "ecgnet_fold4")
+    assert card.outputs.chosen_on == "fold 1 of 4" and card.data.splits["test"] == "fold 4 of 4"
     said = run("torch_test.py", "--run", "ecgnet_fold4", "--output_dir", tmp_path, "--resamples", 5)
     assert "records of fold 4 of 4" in said
     report = read_json(tmp_path / "logs" / "ecgnet_fold4" / "test.json")

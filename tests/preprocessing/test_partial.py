@@ -4,9 +4,10 @@ import pytest
 
 from tests.helpers.training_files import small_database, write_untrained
 from training.config import parse_config
-from training.setup import check_same_settings, load_training_data
+from training.run import check_same_settings
+from training.setup import load_training_data
 from twelvelead.commands.test import main
-from utils.errors import DataError
+from utils.errors import DataError, UsageError
 from utils.files import read_json
 
 REFUSED = r"(?s)2 of 100 records .*missing.*use --partial \(Python: on_missing='drop'\)"
@@ -39,6 +40,17 @@ def test_a_run_from_before_the_flag_goes_on():
     before = config.to_json()
     del before["partial"]
     check_same_settings(config, before)
+
+
+def test_resume_of_a_run_from_before_keep_unlabeled_keeps_what_it_did():
+    before = parse("--task", "form").to_json()
+    del before["keep_unlabeled"]
+    check_same_settings(parse("--task", "form", "--keep_unlabeled"), before)
+    with pytest.raises(UsageError, match="--keep_unlabeled was True, is False"):
+        check_same_settings(parse("--task", "form"), before)
+    all_of_them = parse().to_json()
+    del all_of_them["keep_unlabeled"]
+    check_same_settings(parse(), all_of_them)
 
 
 @pytest.mark.torch
