@@ -177,7 +177,7 @@ def test_two_workers_share_the_trials(database, tmp_path, space, storage):
     assert sorted(ran[0] + ran[1]) == list("01234")
     assert (tmp_path / "tuning" / "s" / "journal.log").exists() == (storage == "journal")
     (best,) = (tmp_path / "tuning" / "s" / "trials").glob("*/checkpoints/*/card.json")
-    assert read_json(best)["command"].startswith("python -m training.experiments.tune --model")
+    assert read_json(best)["provenance"]["command"].startswith("python -m training.experiments.tune --model")
 
 
 def test_the_trial_of_a_killed_worker_is_tried_again(database, tmp_path, space, pretend, capsys):
