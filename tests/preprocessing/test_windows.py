@@ -384,9 +384,8 @@ def test_classes_that_are_never_predicted_are_named(capsys, caplog):
     assert chosen.rows.tolist() == [5] and chosen.targets.tolist() == [1]
     text = capsys.readouterr().out + caplog.text  # the console of a command, or none
     assert "not explained, the probability is never above 0.75; at most: F 0.200 (1 windows)" in text
-    caplog.clear()
     assert len(select_windows(windows, Sure(0.0, 0.8, 0.0, 0.9), 0.75).rows) == 2
-    assert "not explained" not in capsys.readouterr().out + caplog.text
+    assert (capsys.readouterr().out + caplog.text).count("not explained") == bool(caplog.text)
     with pytest.raises(DataError, match=r"the largest: SVEB 0\.100 \(1 windows\), F 0\.200"):
         select_windows(windows, Sure(0.7, 0.1, 0.0, 0.2), 0.75)
     for target in ("²", "4", "f"):
