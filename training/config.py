@@ -169,27 +169,7 @@ class TrainConfig(TrainOptions, DataOptions):
 
 
 Config = TypeVar("Config", bound=TrainOptions)
-
-
-def parse_config(
-    description: str | None,
-    models: Sequence[str] | Callable[[], Sequence[str]],
-    default_model: str,
-    args: Sequence[str] | None = None,
-    kind: type[Config] = TrainConfig,  # type: ignore[assignment]
-    checked: Callable[[Config, Sequence[str]], Config] | None = None,
-    **how: Any,
-) -> Config:
-    """Read flags and the configuration file into a checked configuration."""
-    return parse(
-        kind,
-        args,
-        description=description,
-        defaults={"model": default_model},
-        choices={"model": models},
-        check=lambda config: (checked or check)(config, models() if callable(models) else models),
-        **how,
-    )
+Recipe = TypeVar("Recipe", bound=TrainConfig)
 
 
 def chosen_model(args: Sequence[str]) -> str:
@@ -204,7 +184,7 @@ def chosen_model(args: Sequence[str]) -> str:
         return ""  # whoever reads the whole file says what is wrong with it
 
 
-def check(config: TrainConfig, models: Sequence[str]) -> TrainConfig:
+def check(config: Recipe, models: Sequence[str]) -> Recipe:
     """Refuse impossible values and fill in the names that follow from others."""
     task = "mi" if config.sub and config.task == "superdiagnostic" else config.task
     task = find_targets(task, config.database).name
@@ -231,3 +211,24 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         )
     clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
     return dataclasses.replace(config, run=name, clip_norm=clip)
+
+
+def parse_config(
+    description: str | None,
+    models: Sequence[str] | Callable[[], Sequence[str]],
+    default_model: str,
+    args: Sequence[str] | None = None,
+    kind: type[Config] = TrainConfig,  # type: ignore[assignment]
+    checked: Callable[[Any, Sequence[str]], Any] = check,
+    **how: Any,
+) -> Config:
+    """Read flags and the configuration file into a checked configuration."""
+    return parse(
+        kind,
+        args,
+        description=description,
+        defaults={"model": default_model},
+        choices={"model": models},
+        check=lambda config: checked(config, models() if callable(models) else models),
+        **how,
+    )

@@ -20,7 +20,7 @@ from utils.yaml_files import read_yaml
 
 _KEYS = ("low", "high", "log", "choices")
 # Options of many models and their default range, where the configuration has no field of that name.
-_OPTION_RANGES = {"dropout": {"low": 0.0, "high": 0.5}}
+_OPTION_RANGES: dict[str, dict[str, Any]] = {"dropout": {"low": 0.0, "high": 0.5}}
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Dimension:
             return self.value(trial.suggest_categorical(self.name, [_stored(c) for c in self.choices]))
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.name, self.low, self.high, log=self.log)
+        assert self.low is not None and self.high is not None
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def value(self, stored: Any) -> Any:

@@ -153,12 +153,12 @@ def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial |
             print(f"trial {trial.number} was left unfinished by {who}: its settings will be tried again")
     if len(trials_of(study, "complete", "pruned", "failed", "running")) >= n_trials:
         return None
-    trial = study.ask()
-    trial.set_user_attr("worker", this_worker())
-    trial_seed = int(np.random.SeedSequence([seed, trial.number]).generate_state(1)[0])
+    new = study.ask()
+    new.set_user_attr("worker", this_worker())
+    trial_seed = int(np.random.SeedSequence([seed, new.number]).generate_state(1)[0])
     study.sampler = TPESampler(seed=trial_seed, constant_liar=True)  # avoids settings being tried
-    trial.should_prune()  # Hyperband learns its brackets, from which the sampler chooses its examples
-    return trial
+    new.should_prune()  # Hyperband learns its brackets, from which the sampler chooses its examples
+    return new
 
 
 def remove_weights(study: Study, folder: Path) -> None:

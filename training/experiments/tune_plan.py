@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.study import Study
 
@@ -75,14 +76,16 @@ def parse_plan(args: Sequence[str], description: str | None = "") -> Plan:
         what = f"unknown model '{model}'" if model else "--model is missing"
         raise UsageError(f"{what}: {nearest(model, names)}")
     config_class = family.config_class if family else TrainConfig
+    kind: Any = dataclasses.make_dataclass("TuneOptions", [], bases=(StudyOptions, config_class))
     options = parse(
-        dataclasses.make_dataclass("TuneOptions", [], bases=(StudyOptions, config_class)),
+        kind,
         family.translate(args) if family else args,
         prog="python -m training.experiments.tune",
         description=description,
         defaults=family.defaults if family else None,
         choices={"model": names},
     )
+    assert family is not None  # else --help has ended the process
     settings = {f.name: getattr(options, f.name) for f in fields_of(config_class)}
     # --resume changes nothing: a study always continues
     return _checked_plan(options, config_class(**{**settings, "resume": False}), family, names, args)
