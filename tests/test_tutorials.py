@@ -77,7 +77,10 @@ def write_records(folder: Path) -> None:
             write_dir=str(folder),
         )  # fmt: skip
         split = "train" if number < 40 else "val" if number < 50 else "test"
-        lines.append({"record": name, "patient": f"p{number // 2}", "split": split, "rhythm": rhythm})
+        rate = 2.1 if rhythm == "AF" else 1.2
+        lines.append(
+            {"record": name, "patient": f"p{number // 2}", "split": split, "rhythm": rhythm, "rate": rate}
+        )
     pd.DataFrame(lines).to_csv(folder / "records.csv", index=False)
 
 
@@ -88,6 +91,14 @@ def test_tutorial_on_adding_a_database_runs(tmp_path):
     assert "my_rhythms: AF, SR; train: 24 records" in run(train, tmp_path)
     assert "fold 3 of 5" in run(kfold, tmp_path)
     assert "ROC-AUC SR" in run(test, tmp_path)
+
+
+def test_tutorial_on_adding_a_task_runs(tmp_path):
+    write_records(tmp_path / "data" / "mine")
+    write_code("tutorials/add_database.md", tmp_path)
+    train, test = write_code("tutorials/add_task.md", tmp_path)
+    assert "mean absolute error" in run(train, tmp_path)
+    assert "mean absolute error" in run(test, tmp_path)
 
 
 def test_python_of_the_tutorial_on_explanations_runs(tmp_path):
