@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.recordings.external import Recording
+from databases import Recording
 from training.predictor import Predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.files import write_json, write_npz
@@ -110,7 +110,7 @@ def explain_recording(
             prediction["strongest_attention"] = strongest(maps, recording.sampling_rate)
         if "channel" in maps:
             written += [folder / "channels.png", folder / "channels.html"]
-            plot_channels(maps["channel"], *written[2:4], title=f"{title}: importance of each lead")
+            plot_channels(maps["channel"], written[2], written[3], f"{title}: importance of each lead")
         written.append(folder / "attention.npz")
         arrays = {"heat" if name == "heatmap" else name: values for name, values in maps.items()}
         write_npz(written[-1], **arrays, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)

@@ -119,9 +119,11 @@ class ModelRegistry:
             if "@register_model" not in text:
                 continue
             module = ".".join([self.package, *path.relative_to(self.folder).with_suffix("").parts])
-            for node, properties in _registrations(ast.parse(text)):
-                name = node.name.lower()
-                options = _source_defaults(node)
+            try:
+                registrations = _registrations(ast.parse(text))
+            except (ValueError, KeyError) as error:
+                raise ValueError(f"{path}: register_model takes literals here ({error})") from error
+            for name, options, properties in registrations:
                 info = ModelInfo(name, self.framework, module, options, **{"title": name, **properties})
                 infos.register(name, info, module)
         return {name: infos.get(name) for name in infos}
@@ -145,9 +147,8 @@ class ModelRegistry:
         Parameters
         ----------
         builder : callable
-            ``builder(num_classes=5, samples=1000, leads=12, **config)`` builds the model; every argument has
-                a
-            default.
+            ``builder(num_classes=5, samples=1000, leads=12, **config)`` builds the model. Every argument has
+            a default.
         title : str
             Name in tables; the registered name if empty.
         doi : str
@@ -177,22 +178,12 @@ class ModelRegistry:
                 published=published, cases=cases,
             )  # fmt: skip
         name, module = builder.__name__.lower(), builder.__module__
-        if name in self._declared and self._declared[name].module != module:
-            self._builders.register(name, builder, self._declared[name].module)
+        if name in self._declared:
+            self._builders.check_module(name, module, self._declared[name].module)
         self._builders.register(name, builder, module)
         defaults = {key: p.default for key, p in inspect.signature(builder).parameters.items()}
-        self._infos[name] = ModelInfo(
-            name,
-            self.framework,
-            module,
-            defaults,
-            title or name,
-            doi,
-            parameters,
-            clip_norm,
-            published,
-            cases,
-        )
+        properties = (title or name, doi, parameters, clip_norm, published, cases)
+        self._infos[name] = ModelInfo(name, self.framework, module, defaults, *properties)
         return builder
 
     def list_models(self) -> list[str]:
@@ -291,16 +282,17 @@ class ModelRegistry:
         return model
 
 
-def _registrations(tree: ast.Module) -> list[tuple[Any, dict[str, Any]]]:
-    """Functions and classes of a module that are decorated with `register_model`, and its arguments."""
-    registrations = []
-    for node in tree.body:
+def _registrations(tree: ast.Module) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Names, options and properties of the models that a module decorates with `register_model`."""
+    registrations, nodes = [], list[Any](tree.body)
+    for node in nodes:
         for decorator in getattr(node, "decorator_list", ()):
             call = decorator if isinstance(decorator, ast.Call) else None
             function = call.func if call else decorator
             if isinstance(function, ast.Name) and function.id == "register_model":
                 keywords = call.keywords if call else []
-                registrations.append((node, {str(word.arg): _value(word.value) for word in keywords}))
+                properties = {str(word.arg): _value(word.value) for word in keywords}
+                registrations.append((node.name.lower(), _source_defaults(node), properties))
     return registrations
 
 

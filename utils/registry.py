@@ -28,13 +28,16 @@ class Registry(Generic[Item]):
         that module again replaces the item; the same name from another module is an error.
         """
         module = module or str(getattr(item, "__module__", ""))
-        other = self._modules.get(name, module)
-        if other != module:
-            raise UsageError(
-                f"two modules register the {self.kind} '{name}': {other} and {module}; rename one of them"
-            )
+        self.check_module(name, module, self._modules.get(name, module))
         self._items[name], self._modules[name] = item, module
         return item
+
+    def check_module(self, name: str, module: str, owner: str) -> None:
+        """Refuse a name from another module than the one that owns it."""
+        if module != owner:
+            raise UsageError(
+                f"two modules register the {self.kind} '{name}': {owner} and {module}; rename one of them"
+            )
 
     def get(self, name: str) -> Item:
         """Item of a name; the error for an unknown one gives the nearest valid name."""

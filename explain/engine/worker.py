@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
         classifier = load_classifier(request["checkpoint"])
         if "n_samples" in get_method(request["method"]).uses:
             speed_up(classifier)
-        settings = Settings(**request["settings"], **arrays)
+        settings = Settings(**{**request["settings"], **arrays})
         maps = explain(classifier, request["method"], x, targets, settings)
     except TwelveLeadError as error:
         write_json(folder / _ERROR, {"kind": type(error).__name__, "message": str(error)})

@@ -192,7 +192,7 @@ class RelevanceRule(Interceptor):
 
     def _put_back(self, target: Tensor, result: Tensor) -> Tensor:
         super()._put_back(target, result)
-        target._unit = getattr(result, "_unit", None)  # type: ignore[attr-defined]
+        target._unit = getattr(result, "_unit", None)
         return target
 
     def _active(self, args: tuple, kwargs: dict) -> list[Tensor]:
@@ -214,7 +214,7 @@ class RelevanceRule(Interceptor):
             return unit.relevance(arriving, value, inputs, 0.0 if curves == self.curves else self.gamma)
 
         result = replaced(value, rule, *unit.sources)
-        result._unit = unit  # type: ignore[attr-defined]
+        result._unit = unit
         return result
 
 

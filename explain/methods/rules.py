@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -59,7 +60,7 @@ class Interceptor(TorchFunctionMode):
         """Mark what depends on the input."""
         for leaf in _leaves(result):
             if isinstance(leaf, Tensor) and leaf.is_floating_point():
-                leaf._followed_by = self  # type: ignore[attr-defined]
+                leaf._followed_by = self
         return result
 
     def follows(self, value: Any) -> bool:
@@ -122,7 +123,7 @@ class Interceptor(TorchFunctionMode):
         """The layer that makes the present call, from the Python frames above; empty for the model itself."""
         module = self.classifier.module
         names = {id(layer): name for name, layer in module.named_modules()}
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         while frame is not None:
             layer = frame.f_locals.get("self")
             if isinstance(layer, nn.Module) and layer is not module:

@@ -134,22 +134,12 @@ class ProtoECGNet(PrototypeClassifier):
         )
         self.averaged = paper.columns < 0
         self.columns = 1 if self.averaged else self.trunk.columns(samples)
-        length = 1 if self.averaged else proto_time_len or paper.columns or self.columns
-        if proto_time_len < 0 or (proto_time_len > 1 and self.averaged):
-            raise UsageError(
-                "protoecgnet: proto_time_len is a number of columns; the rhythm branch has one, their average"
-            )
-        if length > self.columns:
-            raise UsageError(
-                f"protoecgnet: prototypes of {length} columns do not fit into records of {self.columns}"
-            )
+        length = self._prototype_length(proto_time_len, paper.columns)
         self.windows = self.columns - length + 1
         self.add_on, depth = _add_on(add_on_layers_type, self.trunk.channels, proto_dim, sigmoid)
         per_class = single_class_prototype_per_class or paper.prototypes_per_class
         classes_of = prototype_classes or list_prototypes(num_classes, per_class, joint_prototypes_per_border)
-        identity = torch.zeros(len(classes_of), num_classes)
-        for index, classes in enumerate(classes_of):
-            identity[index, list(classes)] = 1
+        identity = _identity(classes_of, num_classes)
         self.register_buffer("identity", identity, persistent=False)
         self.prototype_vectors = nn.Parameter(torch.randn(len(classes_of), depth, length))
         scaled = similarity_scale == "reference" and not self.averaged
@@ -163,10 +153,27 @@ class ProtoECGNet(PrototypeClassifier):
         if reference_layers:  # never used: the reference keeps such a copy, and counts it
             self.ones = nn.Parameter(torch.ones_like(self.prototype_vectors), requires_grad=False)
         self._frozen: set[str] = set()
+        self.feature_info = self._describe(depth)
+
+    def _prototype_length(self, proto_time_len: int, paper_columns: int) -> int:
+        """Columns of a prototype."""
+        length = 1 if self.averaged else proto_time_len or paper_columns or self.columns
+        if proto_time_len < 0 or (proto_time_len > 1 and self.averaged):
+            raise UsageError(
+                "protoecgnet: proto_time_len is a number of columns; the rhythm branch has one, their average"
+            )
+        if length > self.columns:
+            raise UsageError(
+                f"protoecgnet: prototypes of {length} columns do not fit into records of {self.columns}"
+            )
+        return length
+
+    def _describe(self, depth: int) -> tuple[FeatureInfo, ...]:
         inner = tuple(info.inside("trunk") for info in self.trunk.feature_info)
-        whole = FeatureInfo("add_on", depth, stride=samples, receptive_field=samples, start=0)
-        columns = dataclasses.replace(inner[-1], name="add_on", channels=depth, explained=False)
-        self.feature_info: tuple[FeatureInfo, ...] = (*inner, whole if self.averaged else columns)
+        if self.averaged:
+            size = self.samples
+            return (*inner, FeatureInfo("add_on", depth, stride=size, receptive_field=size, start=0))
+        return (*inner, dataclasses.replace(inner[-1], name="add_on", channels=depth, explained=False))
 
     @property
     def parts(self) -> dict[str, nn.Module | nn.Parameter]:
@@ -240,6 +247,14 @@ class ProtoECGNet(PrototypeClassifier):
         start = column.start + window * column.stride
         stop = column.start + last * column.stride + column.receptive_field
         return max(0, start), min(stop, self.samples)
+
+
+def _identity(classes_of: Sequence[Sequence[int]], num_classes: int) -> Tensor:
+    """Which prototype stands for which class, (P, num_classes) of zeros and ones."""
+    identity = torch.zeros(len(classes_of), num_classes)
+    for index, classes in enumerate(classes_of):
+        identity[index, list(classes)] = 1
+    return identity
 
 
 def _add_on(kind: str, channels: int, depth: int, sigmoid: bool) -> tuple[nn.Module, int]:
