@@ -33,7 +33,7 @@ def registry(tmp_path, monkeypatch):
         "register_model = REGISTRY.register_model\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module(".registry", "toy_models").REGISTRY
+    yield importlib.import_module(f"{package.name}.registry").REGISTRY
     for name in [name for name in sys.modules if name.startswith("toy_models")]:
         del sys.modules[name]
 
