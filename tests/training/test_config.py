@@ -22,7 +22,7 @@ def yaml_file(tmp_path, text):
     return path
 
 
-def test_defaults():
+def test_config_defaults():
     config = parse()
     assert (config.model, config.run, config.task, config.epochs) == (
         "imle_net",
@@ -33,7 +33,7 @@ def test_defaults():
     assert config.augmentation is None
 
 
-def test_file_sets_defaults_and_flags_win(tmp_path):
+def test_config_file_sets_defaults_and_flags_win(tmp_path):
     path = yaml_file(
         tmp_path,
         "model: mousavi\nlr: 1e-4\nepochs: 7\nprecision: 32\nloggr: true\nnoise: 1\n"
@@ -66,13 +66,13 @@ def test_file_sets_defaults_and_flags_win(tmp_path):
         ("config: other.yaml", "unknown key 'config'"),
     ],
 )
-def test_a_wrong_file_is_named_with_its_remedy(tmp_path, text, message):
+def test_config_file_wrong_values_are_named(tmp_path, text, message):
     with pytest.raises(UsageError) as caught:
         parse("--config", yaml_file(tmp_path, text))
     assert message in str(caught.value)
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_config_file_unreadable(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         parse("--config", tmp_path / "absent.yaml")
     binary = tmp_path / "binary.yaml"
@@ -81,7 +81,7 @@ def test_files_that_cannot_be_read(tmp_path):
         parse("--config", binary)
 
 
-def test_yaml_cannot_build_objects(tmp_path):
+def test_config_file_cannot_build_objects(tmp_path):
     path = yaml_file(tmp_path, "run: !!python/object/apply:os.system ['touch " + str(tmp_path / "ran") + "']")
     with pytest.raises(UsageError, match="not valid YAML"):
         read_config(path, TrainConfig)
@@ -91,12 +91,12 @@ def test_yaml_cannot_build_objects(tmp_path):
 @pytest.mark.parametrize(
     ("word", "value"), [("False", False), ("false", False), ("0", False), ("TRUE", True)]
 )
-def test_true_and_false_are_read_as_written(word, value):
+def test_switches_read_true_and_false(word, value):
     assert parse("--loggr", word).loggr is value
     assert parse(f"--sub={word}").sub is value
 
 
-def test_a_switch_alone_means_true():
+def test_switches_alone_mean_true():
     assert parse("--resume", "--epochs", 3).resume is True
 
 
@@ -111,7 +111,7 @@ def test_a_switch_alone_means_true():
         (["--model_config", "[1]"], "must be a JSON object"),
     ],
 )
-def test_a_wrong_flag_ends_with_code_2_and_the_nearest_name(capsys, words, message):
+def test_flags_wrong_end_with_code_2_and_the_nearest_name(capsys, words, message):
     with pytest.raises(SystemExit) as ended:
         parse(*words)
     assert ended.value.code == 2
@@ -140,13 +140,13 @@ def test_a_wrong_flag_ends_with_code_2_and_the_nearest_name(capsys, words, messa
         (["--run", ".."], "must be a plain folder name"),
     ],
 )
-def test_impossible_values_are_refused(words, message):
+def test_flags_impossible_values_are_refused(words, message):
     with pytest.raises(UsageError) as caught:
         parse(*words)
     assert message in str(caught.value) and caught.value.exit_code == 2
 
 
-def test_names_that_follow_from_others():
+def test_config_fills_in_dependent_values():
     assert parse("--sub", "True").task == "mi"
     assert parse("--sub", "True").run == "imle_net_mi"
     assert parse("--sub", "True", "--run", "mine").run == "mine"
@@ -155,7 +155,7 @@ def test_names_that_follow_from_others():
     assert parse("--model", "mousavi").clip_norm == 0.0
 
 
-def test_help_names_every_flag_the_models_and_the_defaults(capsys):
+def test_help_lists_flags_models_and_defaults(capsys):
     with pytest.raises(SystemExit) as ended:
         parse("--help")
     text = " ".join(capsys.readouterr().out.split())
@@ -165,6 +165,6 @@ def test_help_names_every_flag_the_models_and_the_defaults(capsys):
     assert "{imle_net,mousavi,rajpurkar}" in text and "(default: 60)" in text
 
 
-def test_the_configuration_is_plain_json():
+def test_config_is_plain_json():
     config = parse("--model_config", '{"dropout": 0.25}', "--lr", math.pi)
     assert TrainConfig(**config.to_json()) == config

@@ -20,7 +20,7 @@ from utils.errors import UsageError
 pytestmark = pytest.mark.torch
 
 
-def test_the_references_flags_are_understood():
+def test_published_flags_are_understood():
     text = (
         "--job_name x --label_set 3 --custom_groups True --batch_size 8 --scheduler_type CosineAnnealingLR "
         "--remove_baseline True --use_class_weights False --dropout=0.35 --branch morphology "
@@ -46,13 +46,13 @@ def test_the_references_flags_are_understood():
         ("--dimension 2D --label_set 3 --branch global", "global", "morphology", 0),
     ],
 )
-def test_a_published_command_says_its_branch(text, branch, task, columns):
+def test_published_command_determines_its_branch(text, branch, task, columns):
     config = parse_proto_config("", [*text.split(), "--training_stage", "joint"])
     tasks = (task, f"proto_{task}")
     assert config.branch == branch and config.task in tasks and config.proto_time_len == columns
 
 
-def test_what_the_published_flags_cannot_mean():
+def test_published_flags_without_a_meaning():
     fusion = "--training_stage fusion --dimension 2D --label_set all --test_model False"
     assert parse_proto_config("", fusion.split()).branch == ""
     assert parse_proto_config("", ["--standardize", "--seed", "7"]).seed == 7  # no value: nothing is eaten
@@ -82,12 +82,12 @@ def test_what_the_published_flags_cannot_mean():
         (["--proto_time_len", "3"], "say which with --branch"),
     ],
 )
-def test_impossible_settings(flags, message):
+def test_proto_config_impossible_settings(flags, message):
     with pytest.raises(UsageError, match=message):
         parse_proto_config("", flags)
 
 
-def test_help_shows_the_flags_and_a_bad_one_ends_with_code_2():
+def test_help_lists_prototype_flags_and_unknown_ones_end_with_code_2():
     command = [sys.executable, "torch_train.py", "--model", "protoecgnet"]
     how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
     shown = subprocess.run([*command, "--help"], **how, check=True)

@@ -27,7 +27,7 @@ def pretend(monkeypatch):
     return partial(pretend_training, monkeypatch)
 
 
-def test_who_is_alive():
+def test_worker_alive():
     me = this_worker()
     assert me["pid"] == os.getpid() and is_alive(me)
     done = subprocess.Popen([sys.executable, "-c", ""])
@@ -59,7 +59,7 @@ def test_trials_of_other_hosts_count_until_alone(tmp_path, space, pretend, capsy
     assert "left unfinished by process 7 on elsewhere" in capsys.readouterr().out
 
 
-def test_a_trial_that_somebody_else_has_taken_over(tmp_path, space, pretend):
+def test_trial_taken_over_by_another_worker(tmp_path, space, pretend):
     def score(config, epoch):
         open_study(tmp_path / "tuning" / "s", "s", "", 1).tell(0, state=TrialState.FAIL)
         return 0.8
@@ -69,7 +69,7 @@ def test_a_trial_that_somebody_else_has_taken_over(tmp_path, space, pretend):
         run(*words("data", tmp_path, space, "--n_trials", 1))
 
 
-def test_a_journal_that_was_cut_or_damaged(tmp_path, space, pretend):
+def test_journal_cut_or_damaged(tmp_path, space, pretend):
     pretend(by_rate)
     run(*words("data", tmp_path, space, "--n_trials", 1))
     journal = tmp_path / "tuning" / "s" / "journal.log"

@@ -52,7 +52,7 @@ def pretend(monkeypatch):
 # ---- whole studies -------------------------------------------------------------------------------
 
 
-def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database, tmp_path, space, capsys):
+def test_study_resumes_and_its_best_settings_train_to_the_same_score(database, tmp_path, space, capsys):
     study = tmp_path / "tuning" / "s"
     run(*words(database, tmp_path, space, "--n_trials", 2))
     before = rows(tmp_path)
@@ -89,7 +89,7 @@ def test_a_study_goes_on_and_its_best_settings_train_to_the_same_score(database,
     assert float(row["val_macro_roc_auc"]) == pytest.approx(float(best["val_score"]), abs=1e-6)
 
 
-def test_protoecgnet(database, tmp_path, capsys):
+def test_study_of_protoecgnet_stages(database, tmp_path, capsys):
     """One stage of one branch, with the flags of its reference; the classifier starts from the projection."""
     out = ["--data_dir", database, "--output_dir", tmp_path, "--threads", 1, "--batch_size", 16]
     small = ["--width", 2, "--proto_dim", 4, "--branch", "rhythm", "--classifier_epochs", 4]
@@ -117,7 +117,7 @@ def test_protoecgnet(database, tmp_path, capsys):
 
 
 @pytest.mark.tf
-def test_a_keras_model(database, tmp_path, space):
+def test_study_of_a_keras_model(database, tmp_path, space):
     space.write_text(
         "lr: {low: 1e-4, high: 1e-2, log: true}\nmodel_config.filters: {choices: [[2], [2, 3]]}\n"
     )
@@ -133,7 +133,7 @@ def test_a_keras_model(database, tmp_path, space):
     )
 
 
-def test_the_test_fold_is_never_touched(database, tmp_path, space, monkeypatch):
+def test_study_never_reads_test_records(database, tmp_path, space, monkeypatch):
     run(*words(database, tmp_path / "with", space, "--n_trials", 2))
     asked = []
     split = Dataset.split
@@ -141,7 +141,7 @@ def test_the_test_fold_is_never_touched(database, tmp_path, space, monkeypatch):
     other = small_database(tmp_path / "without")
     with open(other / "ptbxl_database.csv", newline="") as file:
         gone = [row["filename_lr"] for row in csv.DictReader(file) if int(row["strat_fold"]) == 10]
-    for name in gone[1:]:  # a database without any record of fold 10 is refused
+    for name in gone[1:]:  # a database without test records is refused
         (other / name).with_suffix(".dat").unlink()
     run(*words(other, tmp_path / "out", space, "--n_trials", 2, "--partial"))
     assert len(gone) == 10 and set(asked) == {"train", "val"}
@@ -165,7 +165,7 @@ def worker(*args):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", ["journal", "sqlite"])
-def test_two_workers_share_the_trials(database, tmp_path, space, storage):
+def test_workers_share_the_trials(database, tmp_path, space, storage):
     more = ["--storage", f"sqlite:///{tmp_path}/deep/study.db"] if storage == "sqlite" else []
     both = [worker(*words(database, tmp_path, space, "--n_trials", 5, *more)) for _ in range(2)]
     outs = [process.communicate()[0] for process in both]
@@ -180,7 +180,7 @@ def test_two_workers_share_the_trials(database, tmp_path, space, storage):
     assert read_json(best)["provenance"]["command"].startswith("python -m training.experiments.tune --model")
 
 
-def test_the_trial_of_a_killed_worker_is_tried_again(database, tmp_path, space, pretend, capsys):
+def test_workers_killed_have_their_trial_repeated(database, tmp_path, space, pretend, capsys):
     args = words(database, tmp_path, space, "--n_trials", 2, "--epochs", 60, "--patience", 60)
     process = worker(*args)
     lines = []
@@ -200,7 +200,7 @@ def test_the_trial_of_a_killed_worker_is_tried_again(database, tmp_path, space, 
     assert len(runs) == 2 and runs[0].lr == float(table[0]["lr"]) != runs[1].lr
 
 
-def test_ctrl_c_puts_the_trial_back(database, tmp_path, space, monkeypatch, capsys):
+def test_interrupt_queues_the_trial_again(database, tmp_path, space, monkeypatch, capsys):
     args = words(database, tmp_path, space, "--n_trials", 2, "--epochs", 2)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 1, 2)
@@ -215,7 +215,7 @@ def test_ctrl_c_puts_the_trial_back(database, tmp_path, space, monkeypatch, caps
     assert table[0]["lr"] == table[1]["lr"] != table[2]["lr"]
 
 
-def test_stopping_does_not_change_what_is_sampled(database, tmp_path, space, pretend):
+def test_sampling_does_not_depend_on_interruptions(database, tmp_path, space, pretend):
     pretend(by_rate)
     run(*words(database, tmp_path / "whole", space, "--n_trials", 14, "--epochs", 9))
     for n in (1, 12, 14):
@@ -230,7 +230,7 @@ def test_stopping_does_not_change_what_is_sampled(database, tmp_path, space, pre
 # ---- what goes wrong -----------------------------------------------------------------------------
 
 
-def test_poor_trials_are_pruned_and_full_ones_never(database, tmp_path, space, pretend):
+def test_pruning_ends_poor_trials_and_no_complete_one(database, tmp_path, space, pretend):
     runs = pretend(by_rate)
     run(*words(database, tmp_path, space, "--n_trials", 30, "--epochs", 9))
     table = rows(tmp_path)
@@ -242,7 +242,7 @@ def test_poor_trials_are_pruned_and_full_ones_never(database, tmp_path, space, p
     assert read_config(tmp_path / "tuning" / "s" / "best.yaml", TrainConfig)["lr"] == float(best["lr"])
 
 
-def test_settings_that_cannot_be_trained_do_not_end_the_study(database, tmp_path, space, pretend, capsys):
+def test_failed_trials_do_not_end_the_study(database, tmp_path, space, pretend, capsys):
     class OutOfMemoryError(RuntimeError):
         pass
 
@@ -262,7 +262,7 @@ def test_settings_that_cannot_be_trained_do_not_end_the_study(database, tmp_path
     assert "trial 1: failed: diverged" in capsys.readouterr().out
 
 
-def test_real_divergence_fails_and_a_study_without_result_says_so(database, tmp_path, space):
+def test_failed_trials_alone_are_an_error(database, tmp_path, space):
     space.write_text("lr: {choices: [1e30, 1e31]}")
     with pytest.raises(
         TwelveLeadError, match=r"no trial of 2 is complete, .* the first failed with: training div"
@@ -282,7 +282,7 @@ def full_disk():
     ("error", "again"),
     [(DataError("no database"), True), (UsageError("no such"), False), (full_disk(), True)],
 )
-def test_a_wrong_setup_ends_the_study_at_once(database, tmp_path, space, pretend, error, again):
+def test_study_with_a_wrong_setup_ends_at_once(database, tmp_path, space, pretend, error, again):
     errors = [error]
 
     def score(config, epoch):
@@ -299,7 +299,7 @@ def test_a_wrong_setup_ends_the_study_at_once(database, tmp_path, space, pretend
     assert (runs[1].lr == runs[0].lr) is again
 
 
-def test_missing_data_ends_the_study_at_once(tmp_path, space, capsys):
+def test_study_without_data_ends_at_once(tmp_path, space, capsys):
     with pytest.raises(SystemExit) as ended:
         call(lambda: run_cli(tuning.main), "tune.py", *words(tmp_path / "absent", tmp_path, space))
     captured = capsys.readouterr()
@@ -307,7 +307,7 @@ def test_missing_data_ends_the_study_at_once(tmp_path, space, capsys):
     assert captured.out.count("trial ") == 1
 
 
-def test_a_defect_of_the_code_shows(database, tmp_path, space, pretend):
+def test_study_keeps_the_traceback_of_a_defect(database, tmp_path, space, pretend):
     pretend(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(*words(database, tmp_path, space))
@@ -316,7 +316,7 @@ def test_a_defect_of_the_code_shows(database, tmp_path, space, pretend):
     ]
 
 
-def test_other_settings_make_another_study(database, tmp_path, space, pretend):
+def test_study_refuses_other_settings(database, tmp_path, space, pretend):
     pretend(by_rate)
     run(*words(database, tmp_path, space, "--n_trials", 1))
     # the place of the data and the threads do not matter
@@ -329,7 +329,7 @@ def test_other_settings_make_another_study(database, tmp_path, space, pretend):
     assert len(rows(tmp_path)) == 2
 
 
-def test_a_trial_starts_from_the_weights_that_init_names(database, tmp_path, space, pretend):
+def test_trial_starts_from_the_weights_of_init(database, tmp_path, space, pretend):
     runs = pretend(by_rate)
     folder = tmp_path / "checkpoints" / "first"
     write_untrained(folder, "ecgnet")

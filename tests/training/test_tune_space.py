@@ -55,7 +55,7 @@ def space(tmp_path):
         ("lr: !!python/object/apply:os.getcwd []", "is not valid YAML"),
     ],
 )
-def test_a_wrong_space_is_named(tmp_path, space, text, message):
+def test_space_wrong_entries_are_named(tmp_path, space, text, message):
     space.write_text(text)
     with pytest.raises(UsageError) as caught:
         tune_plan.parse_plan(words("data", tmp_path, space))
@@ -78,19 +78,19 @@ def test_a_wrong_space_is_named(tmp_path, space, text, message):
         (["--space", "absent.yaml"], "--space absent.yaml: No such file"),
     ],
 )
-def test_wrong_flags_are_named(tmp_path, space, more, message):
+def test_plan_wrong_flags_are_named(tmp_path, space, more, message):
     with pytest.raises(UsageError) as caught:
         tune_plan.parse_plan([*words("data", tmp_path, space), *more])
     assert message in str(caught.value)
 
 
-def test_an_unknown_flag_names_the_nearest(tmp_path, space, capsys):
+def test_plan_unknown_flag_names_the_nearest(tmp_path, space, capsys):
     with pytest.raises(SystemExit):
         tune_plan.parse_plan(words("data", tmp_path, space, "--trials", 3))
     assert "did you mean '--n_trials'" in capsys.readouterr().err
 
 
-def test_the_built_in_space_leaves_out_what_is_given():
+def test_space_built_in_leaves_out_given_flags():
     names = {d.name for d in default_space(TrainConfig(model="ecgnet"), {"dropout": 0.1})}
     assert names == {
         *("lr", "schedule", "batchsize", "model_config.dropout", "scale", "noise", "weight_decay"),
@@ -112,7 +112,7 @@ def test_the_built_in_space_leaves_out_what_is_given():
         assert {d.name for d in default_space(proto, {}, names=searched_settings(proto))} == names
 
 
-def test_flags_and_the_configuration_file_are_fixed(tmp_path):
+def test_plan_fixes_flags_and_configuration_file(tmp_path):
     (tmp_path / "base.yaml").write_text("model: ecgnet\nepochs: 7\nnoise: 0.05\nlr: 0.1")
     plan = tune_plan.parse_plan(
         ["--config", str(tmp_path / "base.yaml"), "--batchsize=8", "--output_dir", "o"]
@@ -123,7 +123,7 @@ def test_flags_and_the_configuration_file_are_fixed(tmp_path):
     assert str(plan.folder) == os.path.join("o", "tuning", "ecgnet")
 
 
-def test_the_spaces_that_come_with_the_repository():
+def test_space_files_of_the_repository_are_valid():
     paths = sorted((ROOT / "configs" / "tuning").glob("*.yaml"))
     assert paths
     for path in paths:
@@ -137,7 +137,7 @@ def test_the_spaces_that_come_with_the_repository():
         check_space(read_space(path, config, family.options), config, names, family.check)
 
 
-def test_help_says_how(capsys):
+def test_help_of_tune(capsys):
     with pytest.raises(SystemExit) as ended:
         run("--help")
     text = " ".join(capsys.readouterr().out.split())
@@ -147,7 +147,7 @@ def test_help_says_how(capsys):
     assert "Test records are never scored" in text
 
 
-def test_help_of_protoecgnet_has_its_flags(capsys):
+def test_help_of_tune_lists_flags_of_the_family(capsys):
     with pytest.raises(SystemExit):
         run("--model", "protoecgnet", "--help")
     assert "--lam_clst" in capsys.readouterr().out
