@@ -23,7 +23,9 @@ maximum may hit in the pointing game, and NumPy's unstable sort decides the rank
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -63,102 +65,78 @@ def _reasons(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     return reasons
 
 
-def _score(
-    function: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    maps: np.ndarray,
-    masks: np.ndarray,
-    absolute: bool,
-    ties: str,
-) -> np.ndarray:
-    """Score the windows that have a score, in chunks that bound the memory."""
-    if ties not in TIES:
-        raise UsageError(f"ties must be one of {', '.join(TIES)}, not '{ties}'")
-    maps, masks = _flat(maps, masks)
-    scores = np.full(len(maps), np.nan)
-    rows = np.flatnonzero(_reasons(maps, masks) == "")
-    chunk = max(1, _VALUES_AT_ONCE // max(1, maps.shape[1]))
-    for start in range(0, len(rows), chunk):
-        part = rows[start : start + chunk]
-        values = maps[part]
-        if ties == "reference":  # the division rounds, and so can make ties
-            values = values / np.abs(values).max(axis=1, keepdims=True)
-        scores[part] = function(np.abs(values) if absolute else values, masks[part])
-    return scores
+def _metric(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Make a metric ``f(maps, masks, absolute=False, ties="expected", **options)`` of a function.
 
-
-def relevance_mass_accuracy(
-    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
-) -> np.ndarray:
-    """Share of the relevance inside the mask; negative values of a signed map count as zero."""
-
-    def mass(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        # scaled before the sum: tiny float32 values must not vanish, huge ones not overflow
-        values = np.maximum(values.astype(np.float64), 0)
-        top = values.max(axis=1, keepdims=True)
-        values = np.divide(values, top, out=np.zeros_like(values), where=top > 0)
-        total = values.sum(axis=1)
-        part = np.where(inside, values, 0).sum(axis=1)
-        return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
-
-    return _score(mass, maps, masks, absolute, ties)
-
-
-def attribution_localization(
-    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
-) -> np.ndarray:
-    """Inside-total relevance ratio, the study's name for the number that `relevance_mass_accuracy` gives.
-
-    The two names were kept because published tables use both; the reference computes the same ratio for them.
-    `relevance_enrichment` is the one of the three that compares windows with masks of different sizes.
+    The function gets values and masks (windows, samples) of windows that have a score, and ties.
     """
-    return relevance_mass_accuracy(maps, masks, absolute, ties)
+
+    @functools.wraps(function)
+    def metric(
+        maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected", **options: Any
+    ) -> np.ndarray:
+        if ties not in TIES:
+            raise UsageError(f"ties must be one of {', '.join(TIES)}, not '{ties}'")
+        maps, masks = _flat(maps, masks)
+        scores = np.full(len(maps), np.nan)
+        rows = np.flatnonzero(_reasons(maps, masks) == "")
+        chunk = max(1, _VALUES_AT_ONCE // max(1, maps.shape[1]))
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            values = maps[part]
+            if ties == "reference":  # the division rounds, and so can make ties
+                values = values / np.abs(values).max(axis=1, keepdims=True)
+            scores[part] = function(np.abs(values) if absolute else values, masks[part], ties, **options)
+        return scores
+
+    return metric
 
 
-def relevance_enrichment(
-    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
-) -> np.ndarray:
-    """Relevance inside the mask, relative to what an even map has there (the weighted localization ratio)."""
-    flat = np.asarray(masks).reshape(len(masks), -1)
-    share = flat.mean(axis=1)
-    scores = relevance_mass_accuracy(maps, masks, absolute, ties)
-    return np.divide(scores, share, out=np.full(len(scores), np.nan), where=share > 0)
+@_metric
+def relevance_mass_accuracy(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
+    """Share of the relevance inside the mask; negative values of a signed map count as zero."""
+    # scaled before the sum: tiny float32 values must not vanish, huge ones not overflow
+    values = np.maximum(values.astype(np.float64), 0)
+    top = values.max(axis=1, keepdims=True)
+    values = np.divide(values, top, out=np.zeros_like(values), where=top > 0)
+    total = values.sum(axis=1)
+    part = np.where(inside, values, 0).sum(axis=1)
+    return np.divide(part, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def auc(maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected") -> np.ndarray:
+# The study's name of the same number; published tables use both.
+attribution_localization = relevance_mass_accuracy
+
+
+@_metric
+def relevance_enrichment(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
+    """Share of the relevance inside the mask over that of a constant map (weighted localization ratio).
+
+    Unlike `relevance_mass_accuracy` it compares windows with masks of different sizes.
+    """
+    return relevance_mass_accuracy(values, inside) / inside.mean(axis=1)
+
+
+@_metric
+def auc(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
     """ROC AUC of the map as a detector of the samples of the mask; ties count half."""
-
-    def area(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        size = inside.sum(axis=1).astype(np.float64)
-        ranks = np.where(inside, rankdata(values, axis=1), 0).sum(axis=1)
-        return (ranks - size * (size + 1) / 2) / (size * (inside.shape[1] - size))
-
-    return _score(area, maps, masks, absolute, ties)
+    size = inside.sum(axis=1).astype(np.float64)
+    ranks = np.where(inside, rankdata(values, axis=1), 0).sum(axis=1)
+    return (ranks - size * (size + 1) / 2) / (size * (inside.shape[1] - size))
 
 
-def pointing_game(
-    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
-) -> np.ndarray:
+@_metric
+def pointing_game(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
     """Whether the largest value lies inside the mask."""
-
-    def hit(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        largest = values == values.max(axis=1, keepdims=True)
-        hits = (largest & inside).sum(axis=1)
-        return (hits > 0).astype(float) if ties == "reference" else hits / largest.sum(axis=1)
-
-    return _score(hit, maps, masks, absolute, ties)
+    largest = values == values.max(axis=1, keepdims=True)
+    hits = (largest & inside).sum(axis=1)
+    return (hits > 0).astype(float) if ties == "reference" else hits / largest.sum(axis=1)
 
 
-def relevance_rank_accuracy(
-    maps: np.ndarray, masks: np.ndarray, absolute: bool = False, ties: str = "expected"
-) -> np.ndarray:
+@_metric
+def relevance_rank_accuracy(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
     """Share of the largest values, as many as the mask has samples, that lie inside the mask."""
-    return _score(
-        lambda values, inside: _top_share(values, inside, inside.sum(axis=1), ties),
-        maps,
-        masks,
-        absolute,
-        ties,
-    )
+    return _top_share(values, inside, inside.sum(axis=1), ties)
 
 
 def top_k_intersection(
@@ -169,18 +147,19 @@ def top_k_intersection(
     k: int = 0,
     fraction: float = TOP_FRACTION,
 ) -> np.ndarray:
-    """Share of the k largest values that lie inside the mask."""
+    """Share of the k largest values that lie inside the mask; k is a fraction of the mask unless given."""
     samples = int(np.prod(np.shape(maps)[1:]))
     if k and not 0 < k < samples:
         raise UsageError(f"k is {k}: it must lie between 1 and {samples - 1}, one less than the samples")
     if not 0 < fraction <= 1:
         raise UsageError(f"fraction is {fraction}: it must be above 0 and at most 1")
+    return _top_k(maps, masks, absolute, ties, k=k, fraction=fraction)
 
-    def share(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        size = inside.sum(axis=1)
-        return _top_share(values, inside, np.full_like(size, k) if k else np.ceil(fraction * size), ties)
 
-    return _score(share, maps, masks, absolute, ties)
+@_metric
+def _top_k(values: np.ndarray, inside: np.ndarray, ties: str, k: int, fraction: float) -> np.ndarray:
+    size = inside.sum(axis=1)
+    return _top_share(values, inside, np.full_like(size, k) if k else np.ceil(fraction * size), ties)
 
 
 def _top_share(values: np.ndarray, inside: np.ndarray, k: np.ndarray, ties: str) -> np.ndarray:

@@ -11,7 +11,7 @@
 ``insertion``                 the same while they are put back into an empty input; higher is better
 ============================  ============================================================================
 
-One function each; `perturbation_scores` scores several maps by several metrics at once.
+`perturbation_score` scores maps by one metric, `perturbation_scores` several maps by several metrics at once.
 
 The last two are 0 for a map that does no better than chance on this window and model. A removed sample
 becomes zero, the mean of the standardized signal (with the study's standardization that of the window), or
@@ -44,94 +44,26 @@ __all__ = [
     "SIGNS",
     "Controls",
     "PerturbationSettings",
-    "deletion",
-    "faithfulness_correlation",
-    "insertion",
     "measure_controls",
+    "perturbation_score",
     "perturbation_scores",
-    "region_perturbation",
 ]
 
 
-def region_perturbation(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    maps: np.ndarray,
-    order: str = "morf",
-    absolute: bool = False,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Mean loss of probability while patches are removed in the order of the map.
-
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
-    """
-    name = f"region_perturbation_{order}"
-    return _one(name, classifier, x, targets, maps, absolute, settings, seeds)
-
-
-def faithfulness_correlation(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    maps: np.ndarray,
-    absolute: bool = False,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Correlation of the relevance of random subsets with the loss of logit when they are removed.
-
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
-    """
-    return _one("faithfulness_correlation", classifier, x, targets, maps, absolute, settings, seeds)
-
-
-def deletion(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    maps: np.ndarray,
-    absolute: bool = False,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Area under the probability while the window is removed by relevance, less that of random orders.
-
-    Whole patches are removed, in both, because single samples in random order make a noise that upsets a
-    model more than any map can.
-
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
-    """
-    return _one("deletion", classifier, x, targets, maps, absolute, settings, seeds)
-
-
-def insertion(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    maps: np.ndarray,
-    absolute: bool = False,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Area under the probability while the window is put back by relevance, less that of random orders.
-
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
-    """
-    return _one("insertion", classifier, x, targets, maps, absolute, settings, seeds)
-
-
-def _one(
+def perturbation_score(
     metric: str,
     classifier: Classifier,
     x: np.ndarray,
     targets: np.ndarray,
     maps: np.ndarray,
-    absolute: bool,
-    settings: PerturbationSettings | None,
-    seeds: np.ndarray | None,
+    absolute: bool = False,
+    settings: PerturbationSettings | None = None,
+    seeds: np.ndarray | None = None,
 ) -> np.ndarray:
+    """Score maps by one metric.
+
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,) -> (N,).
+    """
     sign = SIGNS[absolute]
     scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, seeds)
     return scores["", sign, metric]

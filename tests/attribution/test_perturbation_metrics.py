@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,17 +14,19 @@ from hypothesis import strategies as st
 from attribution.metrics.perturbation import (
     METRICS,
     PerturbationSettings,
-    deletion,
-    faithfulness_correlation,
-    insertion,
     measure_controls,
+    perturbation_score,
     perturbation_scores,
-    region_perturbation,
 )
 from attribution.metrics.removal_curves import draw_subsets
 from attribution.metrics.removal_order import grid_order, grid_plan, sliding_plan
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
+
+region_perturbation = partial(perturbation_score, "region_perturbation_morf")
+faithfulness_correlation = partial(perturbation_score, "faithfulness_correlation")
+deletion = partial(perturbation_score, "deletion")
+insertion = partial(perturbation_score, "insertion")
 
 # coarse and segment-wise maps: rank, top-k and patches hang on how a sort leaves equal values
 TIED = ("gradcam", "lime", "kernel_shap")
@@ -389,7 +392,7 @@ def test_perturbation_refuses_what_does_not_fit():
     with pytest.raises(UsageError, match="targets"):
         region_perturbation(toy, x, targets[:2], x)
     with pytest.raises(UsageError, match="unknown metric"):
-        region_perturbation(toy, x, targets, x, order="most")
+        perturbation_score("region_perturbation_most", toy, x, targets, x)
     with pytest.raises(UsageError, match="longer than the windows"):
         region_perturbation(toy, x, targets, x, settings=PerturbationSettings(patch_samples=121))
     with pytest.raises(UsageError, match="seeds"):
