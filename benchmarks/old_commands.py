@@ -41,6 +41,11 @@ def _parser(name: str) -> argparse.ArgumentParser:
 def main(name: str, args: list[str]) -> int | None:
     """Run a former command under its present name; a folder of rows is read and written where it is."""
     options = _parser(name).parse_args(args)
+    new = {"table": "check" if options.check else "render"}.get(options.command, options.command)
+    print(
+        f"note: `python -m benchmarks.{name} {options.command}` is now `python -m benchmarks {new}`",
+        file=sys.stderr,
+    )
     folder = options.folder or DATA / FOLDERS[name]
     if options.command == "ablate":
         flags = {"base": options.config, "data_dir": options.data_dir, "threads": options.threads}
@@ -58,7 +63,7 @@ def main(name: str, args: list[str]) -> int | None:
         print(f"wrote {folder / 'README.md'}")
         return None
     readme = ["--readme", options.readme] if options.readme else []
-    return commands.main(["check" if options.check else "render", *readme])
+    return commands.main([new, *readme])
 
 
 def _collect(name: str, options: argparse.Namespace, folder: Path) -> list[Path]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.ablate import BASE, LAST, PREFIX, read_ablations
+from benchmarks.pages.cells import change, signed, spread
 from models_torch.protoecgnet import BRANCHES
 from training.experiments.plan import fixed_names
 from training.protoecgnet.config import CHAIN, ProtoConfig
@@ -92,14 +92,6 @@ def _shown(changed: dict[str, Any], name: str = "") -> str:
     return ", ".join(f"`--{name} {value}`" for name, value in changed.items()) or "(base)"
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def _interval(result: dict[str, Any]) -> str:
-    return f"{_signed(result['difference'])} [{_signed(result['low'])}, {_signed(result['high'])}]"
-
-
 def _scores(stages: dict[str, Any]) -> list[float]:
     fold9 = [stages[part]["metrics"]["val_macro_roc_auc"] for part in LAST]
     return fold9 + [stages[part]["test"]["frequent"]["macro_roc_auc"] for part in LAST]
@@ -118,7 +110,7 @@ def score_table(runs: Runs, changes_of: Changes, folder: Path) -> str:
         base = bases.get(stages["fusion"]["seed"])
         cell = "(base of its seed)" if base == name else "no base of its seed"
         if base and base != name:
-            cell = _interval(difference(name, base, runs, folder))
+            cell = change(difference(name, base, runs, folder))
         lines.append([_shown(changed, name), *(f"{value:.3f}" for value in _scores(stages)), cell])
     return markdown(["changed", *_SCORES, "fusion, difference (95 % CI)"], lines)
 
@@ -134,7 +126,7 @@ def seed_table(runs: Runs, changes_of: Changes) -> str:
         if len(names) > 1:
             seeds = ", ".join(str(runs[name]["stages"]["fusion"]["seed"]) for name in names)
             columns = zip(*(_scores(runs[name]["stages"]) for name in names), strict=True)
-            cells = [f"{statistics.mean(v):.3f} ({min(v):.3f} – {max(v):.3f})" for v in columns]
+            cells = [spread(values) for values in columns]
             lines.append([_shown(json.loads(key)), seeds, *cells])
     return markdown(["changed", "seeds", *_SCORES], lines) if lines else ""
 
@@ -145,7 +137,7 @@ def prototype_table(runs: Runs, changes_of: Changes) -> str:
     for name, changed in changes_of.items():
         stages = runs[name]["stages"]
         pairs = [(stages[f"{b}/joint"]["metrics"], stages[f"{b}/projection"]["metrics"]) for b in BRANCHES]
-        costs = [_signed(new["val_macro_roc_auc"] - old["val_macro_roc_auc"]) for old, new in pairs]
+        costs = [signed(new["val_macro_roc_auc"] - old["val_macro_roc_auc"]) for old, new in pairs]
         reports = [stages[f"{branch}/projection"]["projection"] for branch in BRANCHES]
         cosines = [f"{report['cosine_old_new']['mean']:.2f}" for report in reports]
         sources = " + ".join(f"{report['distinct_records']}" for report in reports)
@@ -163,7 +155,7 @@ def reference_sentence(runs: Runs, folder: Path) -> str:
     result = difference(run, BASE, runs, folder)
     return (
         " With all definitions of the reference, same training, the fusion of half the width reaches "
-        f"{result['a']:.3f} instead of {result['b']:.3f} ({_interval(result)})."
+        f"{result['a']:.3f} instead of {result['b']:.3f} ({change(result)})."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.ablate import BASE, PREFIX
 from benchmarks.collect import STAGES
 from benchmarks.pages.ablations import ablation_page, reference_sentence
+from benchmarks.pages.cells import number
 from benchmarks.pages.ptbxl import NOTICE
 from models_torch.protoecgnet import BRANCHES
 from utils.files import read_json
@@ -22,7 +23,11 @@ def read_runs(folder: Path) -> Runs:
     return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
 
 
-def _score(entry: dict[str, Any] | None) -> str:
+Stage = dict[str, Any] | None
+
+
+def _frequent(entry: Stage) -> str:
+    """ROC-AUC of the frequent classes on fold 10, with its interval."""
     if not entry or "test" not in entry:
         return "–"
     frequent = entry["test"]["frequent"]
@@ -31,11 +36,15 @@ def _score(entry: dict[str, Any] | None) -> str:
     return f"**{frequent['macro_roc_auc']:.3f}**{interval}"
 
 
-def _all_classes(entry: dict[str, Any] | None) -> str:
-    return "–" if not entry or "test" not in entry else f"{entry['test']['macro_roc_auc']:.3f}"
+def _scored(entry: Stage) -> str:
+    return number(entry["test"]["macro_roc_auc"] if entry and "test" in entry else None)
 
 
-def _scored(entry: dict[str, Any]) -> str:
+def _fold9(entry: Stage) -> str:
+    return number(entry["metrics"]["val_macro_roc_auc"] if entry else None)
+
+
+def _classes(entry: dict[str, Any]) -> str:
     """Classes of the label set, those with both outcomes in fold 10, and the frequent ones."""
     if "test" not in entry:
         return "–"
@@ -44,36 +53,26 @@ def _scored(entry: dict[str, Any]) -> str:
     return f"{len(values)} / {defined} / {len(entry['test']['frequent']['classes'])}"
 
 
-def _fold9(entry: dict[str, Any] | None) -> str:
-    return "–" if not entry else f"{entry['metrics']['val_macro_roc_auc']:.3f}"
+def _line(name: str, black_box: Stage, joint: Stage, projected: Stage, last: dict[str, Any]) -> list[str]:
+    sources = str(projected["projection"]["distinct_records"]) if projected else "–"
+    cells = [name, _classes(last), _frequent(black_box), _frequent(last), _scored(black_box), _scored(last)]
+    cells += [_fold9(entry) for entry in (black_box, joint, projected, last)]
+    return [*cells, str(last["prototypes"]), sources]
 
 
 def main_table(runs: Runs) -> str:
-    """Each branch and the fusion beside the trunk alone."""
+    """Each branch and the fusion, compared with black boxes of the same trunk."""
     lines = []
-    for run in (MAIN, SMALL):
-        if run not in runs:
-            continue
-        stages = runs[run]["stages"]
-        boxes = runs[MAIN]["stages"]
+    for run, suffix in ((MAIN, ""), (SMALL, ", half the width")):
+        stages = runs.get(run, {}).get("stages", {})
+        black_box = runs.get(BLACK_BOX, {}).get("stages", {}).get("rhythm/feature_extractor")
         for branch in BRANCHES:
-            joint, projected, last = (stages.get(f"{branch}/{stage}") for stage in STAGES[1:])
-            if last is None:
-                continue
-            box = boxes.get(f"{branch}/feature_extractor") if run == MAIN else None
-            sources = f"{projected['projection']['distinct_records']}" if projected else "–"
-            cells = [branch if run == MAIN else f"{branch}, half the width", _scored(last), _score(box)]
-            cells += [_score(last), _all_classes(box), _all_classes(last)]
-            cells += [_fold9(entry) for entry in (box, joint, projected, last)]
-            lines.append([*cells, f"{last['prototypes']}", sources])
-        fusion = stages.get("fusion")
-        if fusion:
-            alone = runs.get(BLACK_BOX, {}).get("stages", {}).get("rhythm/feature_extractor")
-            box = alone if run == MAIN else None
-            name = "**fusion**" if run == MAIN else "**fusion**, half the width"
-            cells = [name, _scored(fusion), _score(box), _score(fusion), _all_classes(box)]
-            cells += [_all_classes(fusion), _fold9(box), "–", "–", _fold9(fusion)]
-            lines.append([*cells, f"{fusion['prototypes']}", "–"])
+            box, joint, projected, last = (stages.get(f"{branch}/{stage}") for stage in STAGES)
+            if last:
+                lines.append(_line(branch + suffix, box, joint, projected, last))
+        if "fusion" in stages:
+            box = black_box if run == MAIN else None
+            lines.append(_line(f"**fusion**{suffix}", box, None, None, stages["fusion"]))
     header = ["branch", "classes: all / scored / frequent", "black box, frequent", "prototypes, frequent"]
     header += ["black box, scored", "prototypes, scored", "black box, fold 9", "joint, fold 9", "projected"]
     return markdown([*header, "classifier", "prototypes", "training ECGs before pruning"], lines)

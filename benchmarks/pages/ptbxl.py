@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks import models
+from benchmarks.pages.cells import change, number, spread
 from benchmarks.rows import Row, limits, recipe
 from training.tasks.classification import CALIBRATION
 from utils.bootstrap import paired_difference
@@ -22,11 +22,6 @@ BASELINE = "imle_net"  # the other rows are compared with it, record by record
 NOTICE = "Not a medical device: for research and teaching only."
 Rows = Sequence[Row]
 Column = tuple[str, Callable[[Row], str]]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def table(rows: Rows, columns: Sequence[Column]) -> str:
@@ -104,10 +99,6 @@ _COLUMNS = (
 # ---- the tables of a task --------------------------------------------------------------------------
 
 
-def _change(result: dict[str, float]) -> str:
-    return f"{result['difference']:+.3f} [{result['low']:+.3f}, {result['high']:+.3f}]"
-
-
 def data_sentences(rows: Rows) -> str:
     """How our data and the published data differ."""
     full = [row for row in rows if row.published and not limits(row)]
@@ -147,7 +138,7 @@ def differences(rows: Rows) -> str:
             theirs["label"], ours["probability"], theirs["probability"], theirs["patient_id"]
         )
         sure = result["low"] > 0 or result["high"] < 0
-        lines.append([f"`{row.name}`", _change(result), "yes" if sure else "no"])
+        lines.append([f"`{row.name}`", change(result), "yes" if sure else "no"])
     return (
         f"Difference of fold-10 macro ROC-AUC from `{BASELINE}`, on the same 1000 resamples of patients:\n\n"
         + markdown(["row", "difference (95 % CI)", "interval excludes 0"], lines)
@@ -164,8 +155,7 @@ def seed_table(rows: Rows) -> str:
         if len({row.card.provenance.seed for row in group}) > 1:
             aucs = [row.test["metrics"]["macro_roc_auc"] for row in group]
             seeds = ", ".join(str(row.card.provenance.seed) for row in group)
-            spread = f"{statistics.mean(aucs):.3f} ({min(aucs):.3f} – {max(aucs):.3f})"
-            lines.append([models.title(model), f"`{name}`", seeds, spread])
+            lines.append([models.title(model), f"`{name}`", seeds, spread(aucs)])
     header = ["model", "recipe", "seeds", "fold 10 ROC-AUC, mean (smallest – largest)"]
     return markdown(header, lines) if lines else ""
 
@@ -195,10 +185,10 @@ def calibration_table(rows: Rows) -> str:
     for row in rows:
         changes, line = calibration_changes(row), [f"`{row.name}`"]
         for name in CALIBRATION:
-            change = changes.get(name)
-            raw = change["b"] if change else row.test["metrics"].get(name)
-            line.append(f"{number(raw)} → {number(change['a'] if change else None)}")
-            line.append(_change(change) if change else "–")
+            result = changes.get(name)
+            raw = result["b"] if result else row.test["metrics"].get(name)
+            line.append(f"{number(raw)} → {number(result['a'] if result else None)}")
+            line.append(change(result) if result else "–")
         lines.append(line)
     return (
         "Calibration on fold 10, means over classes; lower is better. A dash: no calibrator, because none "

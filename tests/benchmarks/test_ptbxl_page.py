@@ -12,6 +12,7 @@ import pytest
 from benchmarks import collect, render
 from benchmarks.collect import collect_row
 from benchmarks.pages import ptbxl
+from benchmarks.pages.cells import change
 from benchmarks.rows import DATA, read_rows, recipe
 from tests.helpers.benchmark_files import FIVE, MACHINE_DIR, leave_run, readme_with_markers
 from training.card import Provenance
@@ -181,7 +182,7 @@ def test_differences_are_paired_on_the_same_records(four_rows):
     d = paired_difference(*arrays)
     five = [row for row in found if row.card.task == "superdiagnostic"]
     text = ptbxl.differences(five)
-    assert f"| `imle_net_crops` | {d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}] | yes |" in text
+    assert f"| `imle_net_crops` | {change(d)} | yes |" in text
     assert "| `resnet101` | +0.000 [+0.000, +0.000] | no |" in text
     other = dict(better, ecg_id=better["ecg_id"] + 1)
     write_npz(four_rows / "imle_net_crops" / "predictions.npz", **other)
@@ -241,7 +242,7 @@ def test_calibration_of_a_row(tmp_path, counted):
     assert d["difference"] == pytest.approx(
         evaluate(saved["label"], calibrated, FIVE)["ece"] - row.test["metrics"]["ece"]
     )
-    cell = f"{d['b']:.3f} → {d['a']:.3f} | {d['difference']:+.3f} [{d['low']:+.3f}, {d['high']:+.3f}]"
+    cell = f"{d['b']:.3f} → {d['a']:.3f} | {change(d)}"
     assert cell in ptbxl.calibration_table([row])
     row.test["calibrated"] = {"differences": {"ece": {**d, "a": 0.777}}}  # what the test wrote comes first
     assert " → 0.777 | " in ptbxl.calibration_table([row])
