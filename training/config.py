@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from preprocessing.options import DatasetOptions
 from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
+from preprocessing.transforms.augmenters import build_augmenters
 from training.model_info import model_info
 from utils.config import Options, check_values, first_words, option, parse
 from utils.errors import UsageError
@@ -134,12 +135,16 @@ class AugmentationOptions(Options):
     mixup: float = option(
         0.0, "alpha of mixup", group="augmentation", min=0, search={"low": 0.0, "high": 0.4}
     )
+    augment: list[str] = option(
+        [], "registered augmenters, applied last, each NAME or NAME:OPTION=VALUE", group="augmentation",
+        searchable=False, metavar="NAME[,..]",
+    )  # fmt: skip
 
     @property
     def augmentation(self) -> Augmentation | None:
         """Augmentation of the training batches, None when nothing is augmented."""
         names = [f.name for f in dataclasses.fields(Augmentation)]
-        augmentation = Augmentation(**{name: getattr(self, name) for name in names})
+        augmentation = Augmentation(**{n: getattr(self, n) for n in names} | {"augment": tuple(self.augment)})
         return None if augmentation == Augmentation() else augmentation
 
 
@@ -209,6 +214,7 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         raise UsageError(
             "--run pretrained is where the weights live that come with the repository: choose another"
         )
+    build_augmenters(config.augment)  # an unknown one should fail before data are read
     clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
     return dataclasses.replace(config, run=name, clip_norm=clip)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+
+from preprocessing.transforms.augmenters import Step, build_augmenters
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Augmentation:
     mixup : float
         Alpha of the Beta distribution that mixes pairs of records and their labels; 0 mixes nothing.
         Zhang et al., ICLR 2018, arXiv:1710.09412.
+    augment : tuple of str
+        Registered augmenters that come last, as `augmenters.build_augmenters` takes them.
     """
 
     crop: int = 0
@@ -34,6 +39,11 @@ class Augmentation:
     noise: float = 0.0
     lead_dropout: float = 0.0
     mixup: float = 0.0
+    augment: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        return build_augmenters(self.augment)
 
     def __call__(
         self, signals: np.ndarray, targets: np.ndarray, rng: np.random.Generator, aligned: bool = False
@@ -63,6 +73,8 @@ class Augmentation:
             partner = rng.permutation(records)
             signals = weight * signals + (1 - weight) * signals[partner]
             targets = weight * targets + (1 - weight) * targets[partner]
+        for step in self._steps:
+            signals, targets = step(signals, targets, rng)
         return signals.astype(np.float32, copy=False), targets.astype(np.float32, copy=False)
 
 
