@@ -56,7 +56,7 @@ lint: $(READY) ## style, types and the import contract alone (seconds)
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
-format: $(READY) ## put the code into the house style
+format: $(READY) ## format the code
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 

@@ -18,6 +18,7 @@ from utils.errors import UsageError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+REQUIRED_COLUMNS = ("patient", "path", "sampling_rate", "leads", "split")  # of every table of records
 # PhysioNet's codes of annotations that mark a beat (https://physionet.org/physiotools/wag/annot-5.htm)
 BEAT_SYMBOLS = "NLRBAaJSVrFejnE/fQ?"
 
@@ -196,8 +197,14 @@ class Database(abc.ABC):
         ------
         DataError
             The folder does not hold the database, or its tables or headers are damaged.
+        UsageError
+            The database's own code leaves a column out.
         """
-        return self._read_records()
+        table = self._read_records()
+        absent = [name for name in REQUIRED_COLUMNS if name not in table]
+        if absent:
+            raise UsageError(f"{self.name}: the table of records has no column {', '.join(absent)}")
+        return table
 
     @abc.abstractmethod
     def _read_records(self) -> pd.DataFrame:

@@ -64,6 +64,15 @@ def test_unknown_database_and_record_name_the_nearest(toy, tmp_path):
         open_database("toy", tmp_path).annotations("aa")
 
 
+def test_records_without_a_required_column_are_refused(tmp_path):
+    class Incomplete(Toy):
+        def _read_records(self):
+            return super()._read_records().drop(columns=["leads", "split"])
+
+    with pytest.raises(UsageError, match="toy: the table of records has no column leads, split"):
+        _ = Incomplete(tmp_path).records
+
+
 def test_database_without_an_address_is_not_downloaded(toy, tmp_path):
     with pytest.raises(UsageError, match="toy has no known download address"):
         toy.download(tmp_path)
