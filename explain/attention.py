@@ -64,8 +64,7 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
 
     For IMLE-Net ``beat`` (12, windows, positions), ``rhythm`` (12, windows), ``channel`` (12,) and
     ``heatmap`` (T, 12), each sample's share, which sums to 1. None for models without attention, and for
-        those that read
-    crops which do not divide the record.
+    those that read crops which do not divide the record.
     """
     reads = predictor.card["model"].get("samples", 0)
     if not hasattr(predictor.model, "attention") or len(recording.signal) % reads:
@@ -84,9 +83,8 @@ def explain_recording(
     """Write prediction, pictures and, where the model has them, attention or prototypes of one recording.
 
     ``folder`` gets ``prediction.json`` and ``ecg.png``, with attention also ``attention.npz``,
-        ``channels.png``
-    and ``channels.html``; with prototypes see `explain.prototypes.explain.explain_recording`, which reads
-    their ECGs in ``data_dir``. ``prediction`` is that of `predict_recording`, where it was made already.
+    ``channels.png`` and ``channels.html``; with prototypes see `explain.prototypes.explain`, which reads their
+    ECGs in ``data_dir``. ``prediction`` is that of `predict_recording`, where it was made already.
     """
     folder = Path(folder)
     prediction = prediction or predict_recording(predictor, recording)

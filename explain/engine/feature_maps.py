@@ -51,9 +51,7 @@ class FeatureLayer:
         matrix = np.concatenate([_shares(middles, length, upsampling) for middles in parts], axis=1)
         fine = values @ torch.tensor(matrix.T, dtype=values.dtype, device=values.device)
         fine = fine.flatten(2)
-        if (
-            self.info.leads == "in turn"
-        ):  # a step is as many consecutive samples of one lead as there are leads
+        if self.info.leads == "in turn":
             steps = fine[:, 0].repeat_interleave(self.leads, dim=1)
             return steps.unflatten(1, (self.leads, self.samples)).transpose(1, 2)
         return fine.transpose(1, 2).expand(-1, -1, self.leads)
