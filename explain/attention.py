@@ -83,8 +83,8 @@ def explain_recording(
     """Write prediction, pictures and, where the model has them, attention or prototypes of one recording.
 
     ``folder`` gets ``prediction.json`` and ``ecg.png``, with attention also ``attention.npz``,
-    ``channels.png`` and ``channels.html``; with prototypes see `explain.prototypes.explain`, which reads their
-    ECGs in ``data_dir``. ``prediction`` is that of `predict_recording`, where it was made already.
+    ``channels.png`` and ``channels.html``; with prototypes see `explain.prototypes.explain`, which reads
+    their ECGs in ``data_dir``. ``prediction`` is that of `predict_recording`, where it was made already.
     """
     folder = Path(folder)
     prediction = prediction or predict_recording(predictor, recording)
