@@ -8,6 +8,7 @@ chooses anything on the labels that are being reported, except the two "max" F v
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,6 +103,27 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray, least: int 
     return thresholds
 
 
+def _by_class(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _at_thresholds(
+    y: np.ndarray, p: np.ndarray, names: Sequence[str], thresholds: Sequence[float] | np.ndarray | None
+) -> dict[str, Any]:
+    """Metrics of the decisions at given thresholds, all None without any.
+
+    Shapes: y (N, C), p (N, C).
+    """
+    keys = ("mean_accuracy", "class_accuracy", "macro_f1", "class_f1")
+    if thresholds is None:
+        return {"thresholds": None, **{f"{key}_at_thresholds": None for key in keys}}
+    scorer, once = Scorer(y, p, thresholds), np.ones(len(y), dtype=np.int64)
+    accuracy, f1 = scorer.class_accuracy(once), scorer.class_f1(once)
+    values = (float(accuracy.mean()), _by_class(names, accuracy), macro(f1), _by_class(names, f1))
+    named = {f"{key}_at_thresholds": value for key, value in zip(keys, values, strict=True)}
+    return {"thresholds": _by_class(names, scorer.thresholds), **named}
+
+
 def evaluate(
     labels: np.ndarray,
     probabilities: np.ndarray,
@@ -143,10 +165,7 @@ def evaluate(
     accuracy, f1, ece = at_half.class_accuracy(once), at_half.class_f1(once), at_half.class_ece(once)
     brier, log_loss = at_half.class_brier(once), at_half.class_log_loss(once)
     curve, max_f1 = at_half.reference_curve(once), at_half.max_f1_reference(once)
-
-    def by_class(values: np.ndarray) -> dict[str, Any]:
-        return dict(zip(names, values.tolist(), strict=True))
-
+    by_class = functools.partial(_by_class, names)
     result = {
         "records": len(y),
         "class_counts": by_class(y.sum(axis=0)),
@@ -159,11 +178,7 @@ def evaluate(
         "class_accuracy": by_class(accuracy),
         "macro_f1_at_0.5": macro(f1),
         "class_f1_at_0.5": by_class(f1),
-        "thresholds": None,
-        "mean_accuracy_at_thresholds": None,
-        "class_accuracy_at_thresholds": None,
-        "macro_f1_at_thresholds": None,
-        "class_f1_at_thresholds": None,
+        **_at_thresholds(y, p, names, thresholds),
         "fmax": at_half.fmax(once),
         "max_f1_reference": max_f1,
         "ece": macro(ece),
@@ -182,16 +197,6 @@ def evaluate(
             "class_precision_recall_f1": curve,
         },
     }
-    if thresholds is not None:
-        chosen = Scorer(y, p, thresholds)
-        accuracy, f1 = chosen.class_accuracy(once), chosen.class_f1(once)
-        result |= {
-            "thresholds": by_class(chosen.thresholds),
-            "mean_accuracy_at_thresholds": float(accuracy.mean()),
-            "class_accuracy_at_thresholds": by_class(accuracy),
-            "macro_f1_at_thresholds": macro(f1),
-            "class_f1_at_thresholds": by_class(f1),
-        }
     if (y.sum(axis=1) == 1).all():
         result["top1_accuracy"] = float((p.argmax(axis=1) == y.argmax(axis=1)).mean())
     return jsonable(result)

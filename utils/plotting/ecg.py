@@ -109,14 +109,7 @@ def plot_ecg(
         if heat.shape != signals.shape:
             raise DataError(f"heat {heat.shape} and signals {signals.shape} must have the same shape")
     importance = None if channel is None else _check_importance(channel)
-    if layout not in LAYOUTS:
-        raise UsageError(f"unknown layout '{layout}': {nearest(layout, LAYOUTS)}")
-    if not sampling_rate > 0:
-        raise UsageError(f"the sampling rate must be positive, got {sampling_rate}")
-    seconds = len(signals) / sampling_rate
-    if seconds > LONGEST_SECONDS:
-        raise UsageError(f"the record lasts {seconds:.0f} s; draw at most {LONGEST_SECONDS} s: cut it first")
-
+    _check_paper(layout, len(signals), sampling_rate)
     rows, columns = LAYOUTS[layout]
     part = math.ceil(len(signals) / columns)
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
@@ -145,18 +138,31 @@ def plot_ecg(
         if column == 0:
             calibration_pulse(axes, offsets[row])
         name_at = -2.5 if column == 0 else left - 2
-        axes.text(
-            name_at, offsets[row], DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold"
-        )
-        if importance is not None:
-            share = f"{100 * importance[lead]:.1f} %"
-            axes.text(name_at, offsets[row] - 4.6, share, ha="right", va="center", fontsize=8, color=GREY)
+        _lead_name(axes, name_at, offsets[row], lead, None if importance is None else importance[lead])
     if beyond:
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
     time_axis(axes, sampling_rate, spans, column_width)
     if path is not None:
         _save(figure, path, dpi)
     return figure
+
+
+def _check_paper(layout: str, samples: int, sampling_rate: float) -> None:
+    """Refuse an unknown layout and a record that is too long to draw."""
+    if layout not in LAYOUTS:
+        raise UsageError(f"unknown layout '{layout}': {nearest(layout, LAYOUTS)}")
+    if not sampling_rate > 0:
+        raise UsageError(f"the sampling rate must be positive, got {sampling_rate}")
+    seconds = samples / sampling_rate
+    if seconds > LONGEST_SECONDS:
+        raise UsageError(f"the record lasts {seconds:.0f} s; draw at most {LONGEST_SECONDS} s: cut it first")
+
+
+def _lead_name(axes: Axes, x: float, y: float, lead: int, share: float | None) -> None:
+    """Write the name of a lead and, below it, its share of the importance."""
+    axes.text(x, y, DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold")
+    if share is not None:
+        axes.text(x, y - 4.6, f"{100 * share:.1f} %", ha="right", va="center", fontsize=8, color=GREY)
 
 
 def plot_channels(
