@@ -19,7 +19,7 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 class RunLock:
     """An exclusive lock in the file ``.NAME.lock`` beside a folder, which names host and process.
 
-    The system lets go of it when the process ends, so that a killed run is no obstacle. On a file system
+    The system lets go of it when the process ends, so that a killed run is not an obstacle. On a file system
     without locks nothing is held.
 
     ``folder``: what is locked; it need not exist, and may be removed and made again meanwhile.

@@ -109,6 +109,6 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
 def check_same_data(
     config: TrainConfig, data: TrainingData, progress: dict[str, Any] | None, where: str
 ) -> None:
-    """Refuse to go on with a run on other data than it was started on."""
+    """Refuse to resume a run on other data than it was started on."""
     if progress and progress["fingerprint"] != data.fingerprint:
         raise DataError(f"{where} is not the data that run '{config.run}' was started on: use --overwrite")

@@ -75,7 +75,7 @@ def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> li
 def torch_state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Weights, optimiser state and random state as plain arrays."""
+    """Weights, optimizer state and random state as plain arrays."""
     state = optimizer.state_dict()
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     for index, values in state["state"].items():
@@ -103,7 +103,7 @@ def restore_torch_state(
         model.load_state_dict(weights)
         optimizer.load_state_dict({"state": state, "param_groups": json.loads(groups)})
     except (RuntimeError, ValueError) as error:
-        raise DataError("the saved state is not one of this model and optimiser: use --overwrite") from error
+        raise DataError("the saved state is not one of this model and optimizer: use --overwrite") from error
     torch.set_rng_state(torch.from_numpy(arrays["random/cpu"]))
     if torch.cuda.is_available() and "random/cuda" in arrays:
         torch.cuda.set_rng_state(torch.from_numpy(arrays["random/cuda"]))

@@ -84,7 +84,7 @@ class Calibrator:
         Raises
         ------
         DataError
-            The value is no calibrator.
+            The value is not a calibrator.
         """
         try:
             slope, intercept = np.asarray(value["slope"], float), np.asarray(value["intercept"], float)

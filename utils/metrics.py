@@ -68,7 +68,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray, least: int = 5) -> np.ndarray:
     """Threshold of each class that gives the best F1; for validation records, never for reported ones.
 
-    The threshold lies halfway between two neighbouring scores, so that rounding cannot flip a record. Of
+    The threshold lies halfway between two neighboring scores, so that rounding cannot flip a record. Of
     several equally good ones the highest is taken.
 
     Parameters

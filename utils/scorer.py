@@ -189,9 +189,9 @@ class Scorer:
         w, last = weights[s["row"]], s["last_of_tie"]
         counted = np.cumsum(w * s["first"])[last]
         precision = np.cumsum(w * s["precision"])[last] / np.maximum(counted, 1)
-        labelled = weights[self.labels.any(axis=1)].sum()
-        recall = np.cumsum(w * s["recall"])[last] / max(labelled, 1)
-        return float(np.nanmax(_f_value(precision, recall))) if labelled else float("nan")
+        labeled = weights[self.labels.any(axis=1)].sum()
+        recall = np.cumsum(w * s["recall"])[last] / max(labeled, 1)
+        return float(np.nanmax(_f_value(precision, recall))) if labeled else float("nan")
 
     @cached_property
     def _reference_records(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -207,11 +207,11 @@ class Scorer:
         Shapes: weights (N,) -> (10,).
         """
         hits, predicted, true = self._reference_records
-        counted, labelled = weights @ (predicted > 0), weights @ (true > 0)
+        counted, labeled = weights @ (predicted > 0), weights @ (true > 0)
         precision = weights @ (hits / np.maximum(predicted, 1)) / np.maximum(counted, 1)
         precision = np.where(counted > 0, precision, np.nan)
-        recall = weights @ (hits / np.maximum(true, 1)) / np.maximum(labelled, 1)
-        recall = np.where(labelled > 0, recall, np.nan)
+        recall = weights @ (hits / np.maximum(true, 1)) / np.maximum(labeled, 1)
+        recall = np.where(labeled > 0, recall, np.nan)
         f1 = _f_value(precision, recall)
         return {"thresholds": REFERENCE_THRESHOLDS, "precision": precision, "recall": recall, "f1": f1}
 

@@ -79,11 +79,11 @@ def select_windows(
     Logs which of the explained classes have no such window.
     """
     explained = [_class_number(windows, target)] if target else _abnormal(windows)
-    labelled = (windows.splits == "test")[:, None] & (windows.labels == 1)
-    rows, targets = np.nonzero(labelled & np.isin(np.arange(len(windows.classes)), explained))
+    labeled = (windows.splits == "test")[:, None] & (windows.labels == 1)
+    rows, targets = np.nonzero(labeled & np.isin(np.arange(len(windows.classes)), explained))
     names = ", ".join(windows.classes[c] for c in explained)
     if not len(rows):
-        raise DataError(f"'{windows.name}' has no test window labelled {names}: nothing to explain")
+        raise DataError(f"'{windows.name}' has no test window labeled {names}: nothing to explain")
     probability = _probabilities(windows, classifier, rows, targets)
     sure = probability > threshold
     missed = [c for c in explained if (targets == c).any() and not sure[targets == c].any()]
@@ -112,7 +112,7 @@ def _class_number(windows: Windows, target: str) -> int:
         return windows.classes.index(target)
     if target.isdecimal() and int(target) < len(windows.classes):
         return int(target)
-    raise UsageError(f"--target_label '{target}' is no class: {nearest(target, windows.classes)}")
+    raise UsageError(f"--target_label '{target}' is not a class: {nearest(target, windows.classes)}")
 
 
 def _abnormal(windows: Windows) -> list[int]:

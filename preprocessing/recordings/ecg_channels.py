@@ -86,7 +86,7 @@ def _map_names(
         for name in names:
             if name != "-" and lead_name(name) is None:
                 raise UsageError(
-                    f"--leads: '{name}' is no lead: {nearest(name, DISPLAY_NAMES)}, or - to leave it out"
+                    f"--leads: '{name}' is not a lead: {nearest(name, DISPLAY_NAMES)}, or - to leave it out"
                 )
         notes.append(f"Channels were named by --leads: {', '.join(names)}.")
         return [None if name == "-" else lead_name(name) for name in names]

@@ -41,7 +41,7 @@ from utils.errors import DataError, UsageError, nearest
 from utils.files import read_error
 
 SUFFIXES = (".hea", ".csv", ".npy", ".mat", ".edf")
-_LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artefacts stay below
+_LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay below
 
 
 def find_recordings(path: str | Path) -> list[Path]:
@@ -213,7 +213,7 @@ def prepare(
             f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
             "choose others with --start."
         )
-    # Before resampling, whose filter would let the neighbourhood of a flat part leak into it.
+    # Before resampling, whose filter would let the neighborhood of a flat part leak into it.
     used = recording.signal[round((start or 0.0) * rate) :][: round(needed * rate)]
     _check_flat(source, dict(zip(LEADS, used.T, strict=True)), " in the part used")
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)

@@ -80,15 +80,15 @@ def suspect_arm_reversal(signals: np.ndarray) -> bool:
 
     Shapes: signals (T, 12).
     """
-    centred = signals - np.median(signals, axis=0)
-    up, down = np.percentile(centred, 99.8, axis=0), -np.percentile(centred, 0.2, axis=0)
+    centered = signals - np.median(signals, axis=0)
+    up, down = np.percentile(centered, 99.8, axis=0), -np.percentile(centered, 0.2, axis=0)
     lead_i, avr = LEADS.index("I"), LEADS.index("AVR")
     return bool(down[lead_i] > 1.5 * up[lead_i] and up[avr] > 1.5 * down[avr])
 
 
 def _covariance(signals: np.ndarray) -> np.ndarray:
-    centred = np.asarray(signals, np.float64) - np.mean(signals, axis=0, dtype=np.float64)
-    return centred.T @ centred / len(centred)
+    centered = np.asarray(signals, np.float64) - np.mean(signals, axis=0, dtype=np.float64)
+    return centered.T @ centered / len(centered)
 
 
 def _relative(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:

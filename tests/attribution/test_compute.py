@@ -188,7 +188,7 @@ def test_compute_adds_methods_but_refuses_other_settings(study, tmp_path, capsys
         (["--model_path", "nothing"], UsageError, "nothing"),
         (["--attr_method", "salience"], UsageError, "did you mean 'saliency'"),
         (["--attr_method", "attention"], TwelveLeadError, "none of these methods"),
-        (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is no class"),
+        (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is not a class"),
         (["--prob_threshold", 1], UsageError, "--prob_threshold must be at least 0 and below 1"),
         (["--n_samples", 0], UsageError, "n_samples must be 2 or more"),
         (["--limit", -1], UsageError, "must not be negative"),
@@ -221,7 +221,7 @@ def test_compute_refuses_a_class_without_test_windows(study, tmp_path):
     windows = bumps()
     windows.labels[windows.splits == "test"] = [1, 0]
     save_windows(windows, tmp_path / "mitdb.npz")
-    with pytest.raises(DataError, match="no test window labelled VEB"):
+    with pytest.raises(DataError, match="no test window labeled VEB"):
         compute_small(study, "--dataset_path", tmp_path / "mitdb.npz", "--result_dir", tmp_path / "r")
 
 

@@ -79,7 +79,7 @@ def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
     assert "fold-9" not in told and "--sub" not in told
 
 
-def test_dataset_level_standardisation_keeps_amplitudes(path, tmp_path):
+def test_dataset_level_standardization_keeps_amplitudes(path, tmp_path):
     run(path, tmp_path, "--standardize", "dataset", "--epochs", 1)
     numbers = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_seed42").inputs.standardization
     train = load_windows(path).split("train").signals[:]

@@ -64,9 +64,9 @@ def test_gradcam_before_upsampling(narrow):
     raw = golden["gradcam_raw"]
     assert np.abs(coarse.numpy() - raw).max() < 1e-5 * np.abs(raw).max()
     # half a step: the reference's staircase lags behind the columns' centres, a straight line does not
-    centred = explain(narrow, "gradcam", ours(golden["x"]), golden["y"])
+    centered = explain(narrow, "gradcam", ours(golden["x"]), golden["y"])
     np.testing.assert_allclose(
-        centred[:, ::32, 0], coarse[:, 0, 0].numpy(), rtol=0, atol=1e-5 * np.abs(raw).max()
+        centered[:, ::32, 0], coarse[:, 0, 0].numpy(), rtol=0, atol=1e-5 * np.abs(raw).max()
     )
 
 
@@ -220,7 +220,7 @@ def test_compute_maps_wrong_input_raises(change, kind, message):
         ({"segment_ms": float("nan")}, "segments need a length"),
         ({"segment_ms": float("inf")}, "segments need a length"),
         ({"segment_samples": -1}, "segments need a length"),
-        ({"upsampling": "centred"}, "did you mean 'centered'"),
+        ({"upsampling": "centered"}, "did you mean 'centered'"),
     ],
 )
 def test_settings_wrong_values_raise(options, message):

@@ -234,8 +234,8 @@ def test_explanation_row_of_a_single_branch(out, data, tmp_path):
         *["1d_true_labels", "2d_global_true_labels", "top_protos_1d", "top_protos_2d_global"]
     }
     assert json.loads(row["2d_partial_true_labels"]) == ["IMI"]
-    unlabelled = RowMaker(predictor).row("own", explanation)
-    assert unlabelled["true_labels"] == "" == unlabelled["2d_partial_true_labels"]
+    unlabeled = RowMaker(predictor).row("own", explanation)
+    assert unlabeled["true_labels"] == "" == unlabeled["2d_partial_true_labels"]
 
 
 def test_explain_split_of_all_records(fusion, data, tmp_path):

@@ -75,7 +75,7 @@ def same_arrays(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
 
 
 def last_state(out: Path, run: str) -> dict[str, np.ndarray]:
-    """Weights, optimiser and random state of a run's last epoch."""
+    """Weights, optimizer and random state of a run's last epoch."""
     return load_state(out / "checkpoints" / run)[0]
 
 

@@ -252,12 +252,12 @@ def test_leads_option_names_and_leaves_out(tmp_path):
     np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
     with pytest.raises(UsageError, match="names 12 channels, but there are 13"):
         read_recording(path, sampling_rate=500, leads=DISPLAY_NAMES)
-    with pytest.raises(UsageError, match="'V66' is no lead: did you mean 'V6'"):
+    with pytest.raises(UsageError, match="'V66' is not a lead: did you mean 'V6'"):
         read_recording(path, sampling_rate=500, leads=[*DISPLAY_NAMES[:-1], "V66", "-"])
 
 
 def test_resampled_500_hz_agrees_with_the_official_100_hz(shared_data):
-    """PTB-XL's own 100 Hz files lie 1.25 ms ahead (5 samples at 4000 Hz) and have artefacts at their ends."""
+    """PTB-XL's own 100 Hz files lie 1.25 ms ahead (5 samples at 4000 Hz) and have artifacts at their ends."""
     inner, plain, aligned, rms = slice(20, -20), [], [], []
     paths = sorted((shared_data / "ptbxl" / "records500").glob("*/*.hea"))[::6]
     assert len(paths) >= 10

@@ -34,7 +34,7 @@ def names(table, row: int) -> set[str]:
     return {name for name, present in zip(table.classes, table.values[row], strict=True) if present}
 
 
-def test_superdiagnostic_groups_codes_sorts_classes_and_drops_unlabelled():
+def test_superdiagnostic_groups_codes_sorts_classes_and_drops_unlabeled():
     table = build_labels(
         database(
             [

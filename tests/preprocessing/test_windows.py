@@ -96,7 +96,7 @@ def test_spans_divide_the_window(places):
     highest = {sample: max(c for s, c in places if s == sample) for sample in samples}
     assert [cls for _, _, cls in spans] == [highest[sample] for sample in sorted(highest)]
     for sample, (start, stop, _) in zip(sorted(highest), spans, strict=True):
-        assert start <= sample <= stop  # neighbours one sample apart leave the first nothing
+        assert start <= sample <= stop  # neighbors one sample apart leave the first nothing
 
 
 def test_no_beat_no_span():
@@ -389,7 +389,7 @@ def test_classes_that_are_never_predicted_are_named(capsys, caplog):
     with pytest.raises(DataError, match=r"the largest: SVEB 0\.100 \(1 windows\), F 0\.200"):
         select_windows(windows, Sure(0.7, 0.1, 0.0, 0.2), 0.75)
     for target in ("²", "4", "f"):
-        with pytest.raises(UsageError, match=f"'{target}' is no class"):
+        with pytest.raises(UsageError, match=f"'{target}' is not a class"):
             select_windows(windows, Sure(0.0, 0.8, 0.0, 0.2), 0.75, target)
 
 

@@ -194,7 +194,7 @@ def test_other_branches_label_sets_and_records_are_refused(copied, database):
         train(database, copied, *overwrite, "fusion", "--limit", 40)
     with pytest.raises(DataError, match="not in task superdiagnostic"):
         train(database, copied, *overwrite, "fusion", "--task", "superdiagnostic")
-    with pytest.raises(DataError, match="another standardisation"):
+    with pytest.raises(DataError, match="another standardization"):
         train(database, copied, *overwrite, "fusion", "--highpass", 0.5)
     form = ("--task", "form", "--keep_unlabeled", "True")
     train(database, copied, "--overwrite", "--branch", "rhythm", *form)

@@ -1,4 +1,4 @@
-"""The pictures: scale, colours, labels, files."""
+"""The pictures: scale, colors, labels, files."""
 
 import itertools
 
@@ -86,14 +86,14 @@ def test_traces_neither_overlap_nor_leave_the_paper(tallest):
     assert min(y.min() for y in lines) > low and max(y.max() for y in lines) < high
 
 
-def test_an_artefact_beyond_the_paper_is_announced():
+def test_an_artifact_beyond_the_paper_is_announced():
     signals = ecg()
     assert not any("beyond the paper" in text for text in texts(plot_ecg(signals, 100, None)))
     signals[500:520, 7] = 90.0
     assert "beyond the paper: V2" in texts(plot_ecg(signals, 100, None))
 
 
-def test_colour_bar_covers_exactly_what_is_drawn(tmp_path):
+def test_color_bar_covers_exactly_what_is_drawn(tmp_path):
     heat = shares() * 12000
     figure = plot_ecg(ecg(), 100, tmp_path / "a.png", heat=heat, heat_label="attention (1 = uniform)")
     meshes = [c for c in figure.axes[0].collections if isinstance(c, QuadMesh)]
@@ -107,14 +107,14 @@ def test_colour_bar_covers_exactly_what_is_drawn(tmp_path):
     clipped = plot_ecg(ecg(), 100, None, heat=heat, heat_label="attention", clip_percentile=99)
     mesh = next(c for c in clipped.axes[0].collections if isinstance(c, QuadMesh))
     assert mesh.norm.vmax == pytest.approx(np.percentile(heat, 99))
-    assert any("stronger values share the last colour" in text for text in texts(clipped))
+    assert any("stronger values share the last color" in text for text in texts(clipped))
 
     half = plot_ecg(ecg(), 100, None, heat=heat, layout="6x2")
     mesh = next(c for c in half.axes[0].collections if isinstance(c, QuadMesh))
     assert mesh.norm.vmax == max(heat[:500, :6].max(), heat[500:, 6:].max())
 
 
-def test_heat_colours_the_right_place(tmp_path):
+def test_heat_colors_the_right_place(tmp_path):
     heat = np.zeros((1000, 12))
     heat[400:500, 8] = 1  # V3 from 4 to 5 s
     path = tmp_path / "a.png"

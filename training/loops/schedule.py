@@ -15,7 +15,7 @@ _CYCLE = 4  # epochs in which a triangle rises; Smith: 2 to 10
 def learning_rate(
     config: TrainConfig, step: int, steps_per_epoch: int, val_losses: Sequence[float] = ()
 ) -> float:
-    """Learning rate of one optimisation step.
+    """Learning rate of one optimization step.
 
     References
     ----------

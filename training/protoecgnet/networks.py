@@ -69,7 +69,7 @@ def check_branch(folder: Path, card: Card, branch: str, classes: list[str] | Non
     if classes is not None and card.classes != classes:
         raise DataError(
             f"{folder} was trained on task {card.task} ({len(card.classes)} classes), not on these "
-            f"{len(classes)} classes: {', '.join(classes[:5])}, ...; use its --task, or train anew"
+            f"{len(classes)} classes: {', '.join(classes[:5])}, ...; use its --task, or train again"
         )
 
 
@@ -103,14 +103,14 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
     if differing:
         print(f"note: those weights were trained with {', '.join(differing)}")
     model.load_state_dict(own | weights)
-    rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start anew"
+    rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start from random weights"
     print(f"{folder}: {len(part)} tensors loaded{rest}")
 
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
     """Start a trunk from an image network; one of another family is left as it is, and that is said."""
     if trunk.backbone.startswith("resnet1d"):
-        print(f"note: --imagenet does not act on {trunk.backbone}, which is no image network")
+        print(f"note: --imagenet does not act on {trunk.backbone}, which is not an image network")
         return {}
     try:
         trunk.load_state_dict(trunk_weights(read_weights(Path(path)), trunk))
@@ -128,7 +128,7 @@ def check_records(folder: Path, card: Card, data: TrainingData) -> None:
             "--sampling_rate, --limit and --seed for all stages"
         )
     if card.inputs.standardization != data.standardizer.to_json():
-        raise DataError(f"{folder} was trained with another standardisation: use the same --highpass")
+        raise DataError(f"{folder} was trained with another standardization: use the same --highpass")
     if card.task == data.train.task and card.data.fingerprint != data.fingerprint:
         raise DataError(f"{folder} was trained on other labels: use the same --min_likelihood")
 
@@ -141,7 +141,7 @@ def check_options(config: ProtoConfig, card: Card) -> None:
         has = card.model.get(name)
         if given is not None and given not in (getattr(defaults, name), has):
             raise UsageError(
-                f"--{name} {given}: the checkpoint was trained with {has}; train it anew, or leave out the "
+                f"--{name} {given}: the checkpoint was trained with {has}; train it again, or leave out the "
                 "flag"
             )
 

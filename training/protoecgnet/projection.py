@@ -22,7 +22,7 @@ from preprocessing import Dataset, Standardizer
 from training.protoecgnet.matching import Matches, assign, best_windows
 from utils.errors import DataError
 
-_KEEP_BYTES = 256e6  # features of so many bytes are kept for a second pass
+_KEEP_BYTES = 256e6  # up to this many bytes of features are kept for a second pass
 
 
 @dataclass

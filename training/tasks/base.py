@@ -233,7 +233,7 @@ class Task(ABC):
         Raises
         ------
         DataError
-            It is no decision of this task.
+            It is not a decision of this task.
         """
         if decision is not None and type(self).fit_decision is Task.fit_decision:
             raise DataError(f"{where}: 'decision' must be null, because task {self.kind} fits none")

@@ -38,7 +38,7 @@ DPI = 127
 LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 
 _STRONG = "#4a2fc9"
-# Clear paper to strong violet: lightness alone carries the value, so colour blindness takes nothing away.
+# Clear paper to strong violet: lightness alone carries the value, so color blindness takes nothing away.
 HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
 _RIBBON = 2.2  # half of its height, mm
 
@@ -59,9 +59,9 @@ def plot_ecg(
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimetres when printed at its own size.
 
     Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG);
-    nothing else is done to the signal. A trace that an artefact takes off the paper is named.
+    nothing else is done to the signal. A trace that an artifact takes off the paper is named.
 
-    `heat` becomes a ribbon under the trace. Its colour bar runs exactly from the smallest to the largest
+    `heat` becomes a ribbon under the trace. Its color bar runs exactly from the smallest to the largest
     value drawn, on a square-root scale, because attention has few high peaks; with `clip_percentile` it ends
     there and says so with an arrow.
 
@@ -76,9 +76,9 @@ def plot_ecg(
     title : str
         First line.
     heat : array_like, shape (T, 12), optional
-        What to colour, not negative, for example the attention of each sample.
+        What to color, not negative, for example the attention of each sample.
     heat_label : str
-        Meaning and unit of `heat`, beside the colour bar.
+        Meaning and unit of `heat`, beside the color bar.
     subtitle : str
         Second line, for example the predictions.
     channel : array_like, shape (12,), optional
@@ -87,7 +87,7 @@ def plot_ecg(
         ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest leads over
         its second, as on clinical printouts.
     clip_percentile : float, optional
-        Values of `heat` above this percentile get the strongest colour.
+        Values of `heat` above this percentile get the strongest color.
     dpi : int
         Pixels an inch.
 
@@ -122,7 +122,7 @@ def plot_ecg(
     if heat is not None:
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
-        _colour_bar(figure, norm, clipped, heat_label)
+        _color_bar(figure, norm, clipped, heat_label)
     beyond = []
     for lead in range(12):
         row, column = lead % rows, lead // rows
@@ -228,7 +228,7 @@ def _check_importance(values: np.ndarray) -> np.ndarray:
 
 
 def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[PowerNorm, bool]:
-    """Colour limits: exactly what is drawn, or up to a percentile of it; one constant value starts at 0."""
+    """Color limits: exactly what is drawn, or up to a percentile of it; one constant value starts at 0."""
     low, high = float(shown.min()), float(shown.max())
     top = high if clip_percentile is None else float(np.percentile(shown, clip_percentile))
     if top <= low:
@@ -237,14 +237,14 @@ def _limits(shown: np.ndarray, clip_percentile: float | None) -> tuple[PowerNorm
 
 
 def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: PowerNorm) -> None:
-    """Colour a band along the trace; each sample owns the band from half way before to half way after it."""
+    """Color a band along the trace; each sample owns the band from half way before to half way after it."""
     places = np.arange(len(x) + 1) - 0.5
     edges_x, edges_y = (np.interp(places, np.arange(len(x)), v) for v in (x, y))
     grid_y = np.stack([edges_y - _RIBBON, edges_y + _RIBBON])
     axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLOURS, norm=norm, zorder=2)
 
 
-def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
+def _color_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
     width, height = figure.get_size_inches() * 25.4
     axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
     scale = ScalarMappable(norm, HEAT_COLOURS)
@@ -254,7 +254,7 @@ def _colour_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> N
     bar.set_ticks(ticks, labels=[f"{t:.2g}" if t < 10 else f"{t:.0f}" for t in ticks], fontsize=8)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
-    note = "; square-root scale" + ("; stronger values share the last colour" if clipped else "")
+    note = "; square-root scale" + ("; stronger values share the last color" if clipped else "")
     figure.text(
         LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK, parse_math=False
     )

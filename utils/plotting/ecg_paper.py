@@ -17,7 +17,7 @@ from utils.ecg import NOT_A_DEVICE
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
 PAPER, THIN, THICK, INK, GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
-# Whole millimetres: white margins round the paper, room for the colour bar, and before each column of traces.
+# Whole millimetres: white margins round the paper, room for the color bar, and before each column of traces.
 LEFT, RIGHT, BOTTOM, BAR, GUTTER = 20, 6, 15, 18, 15
 SMALLEST_PITCH, LARGEST_PITCH, NARROWEST = 15, 60, 120
 
@@ -56,10 +56,10 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
     axes.tick_params(length=3, color=GREY)
     for spine in axes.spines.values():
         spine.set(color=THICK, linewidth=0.8)
-    for spacing, colour, line in ((1, THIN, 0.35), (5, THICK, 0.55)):
+    for spacing, color, line in ((1, THIN, 0.35), (5, THICK, 0.55)):
         upright = [[(x, 0), (x, height)] for x in range(0, width + 1, spacing)]
         level = [[(0, y), (width, y)] for y in range(0, height + 1, spacing)]
-        grid = LineCollection(upright + level, colors=colour, linewidths=line, antialiaseds=False, zorder=1)
+        grid = LineCollection(upright + level, colors=color, linewidths=line, antialiaseds=False, zorder=1)
         axes.add_collection(grid)
     axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=GREY, ha="right", zorder=5)
     for number, text in enumerate(titles):
