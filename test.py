@@ -7,15 +7,13 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from twelvelead.commands.test import main as score
 from utils.errors import run_cli
 
 
 def main() -> None:
     """Read the flags and score."""
-    import models_tf.backend
-    from twelvelead.commands.test import main as score
-
-    score("keras", models_tf.list_models, "imle_net")
+    score("keras", "imle_net")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 python torch_test.py --model ecgnet --batchsize 32
 """
 
+from twelvelead.commands.test import main as score
 from utils.errors import run_cli
 
 
 def main() -> None:
     """Read the flags and score."""
-    import models_torch
-    from twelvelead.commands.test import main as score
-
-    score("torch", models_torch.list_models, "ecgnet")
+    score("torch", "ecgnet")
 
 
 if __name__ == "__main__":

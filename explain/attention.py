@@ -31,31 +31,16 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
         ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the
         validation records) and ``positive``; for exclusive classes only the most probable one is positive.
     """
-    rows = predictor.predict(recording.signal[None])
-    probabilities = rows[0]
-    calibrated = predictor.calibrator(rows)[0] if predictor.calibrator else None
-    if predictor.card.get("multilabel", True):
-        positive = probabilities >= predictor.thresholds
-    else:
-        positive = np.arange(len(probabilities)) == probabilities.argmax()
+    prediction = predictor.predict(recording.signal[None])[0]
     return {
         "record": recording.name,
         "source": str(recording.source),
-        "model": predictor.card["model"]["name"],
+        "model": predictor.card.name,
         "checkpoint": predictor.folder.name,
-        "task": predictor.card["task"],
+        "task": predictor.card.task,
         "notice": NOT_A_DEVICE,
-        "classes": [
-            {
-                "class": name,
-                "probability": float(probabilities[i]),
-                "calibrated": None if calibrated is None else float(calibrated[i]),
-                "threshold": float(predictor.thresholds[i]),
-                "positive": bool(positive[i]),
-            }
-            for i, name in enumerate(predictor.classes)
-        ],
-        "notes": list(recording.notes),
+        **predictor.task.describe(prediction, predictor.decision, predictor.sampling_rate),
+        "notes": [*recording.notes, *predictor.task.remarks(predictor.decision)],
     }
 
 
@@ -66,7 +51,7 @@ def attention(predictor: Predictor, recording: Recording) -> dict[str, np.ndarra
     ``heatmap`` (T, 12), each sample's share, which sums to 1. None for models without attention, and for
     those that read crops which do not divide the record.
     """
-    reads = predictor.card["model"].get("samples", 0)
+    reads = predictor.card.model.get("samples", 0)
     if not hasattr(predictor.model, "attention") or len(recording.signal) % reads:
         return None
     levels = predictor.model.attention(predictor.standardize(recording.signal[None]))
@@ -93,9 +78,11 @@ def explain_recording(
 
         return explain_by_prototypes(predictor, recording, folder, prediction, data_dir)
     maps = attention(predictor, recording)
-    answer = ", ".join(
-        f"{c['class']} {c['probability']:.2f}{' yes' if c['positive'] else ''}" for c in prediction["classes"]
-    )
+    answer = ", ".join(f"{name} {value}" for name, value in predictor.task.summary(prediction).items())
+    if "classes" in prediction:
+        answer = ", ".join(
+            f"{c['class']} {c['probability']:.2f}{' yes' * c['positive']}" for c in prediction["classes"]
+        )
     title = f"{recording.name}: {prediction['checkpoint']} ({prediction['task']})"
     written = [folder / "prediction.json", folder / "ecg.png"]
     picture: dict[str, Any] = {"title": title, "subtitle": answer}

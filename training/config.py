@@ -197,9 +197,10 @@ def check(config: Recipe, models: Sequence[str]) -> Recipe:
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     if config.fold > config.folds:
         raise UsageError(f"--fold {config.fold} is above --folds {config.folds}")
+    init = config.init or (config.model if config.sub else "")  # the second stage starts from the first
     suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold")
     run = config.run or config.model + suffix
-    return check_run(dataclasses.replace(config, task=task, run=run), models)
+    return check_run(dataclasses.replace(config, task=task, run=run, init=init), models)
 
 
 def check_run(config: Config, models: Sequence[str]) -> Config:

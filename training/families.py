@@ -1,135 +1,186 @@
-"""How the runs of each model are configured, checked and trained: what a study has to know of them."""
+"""Families of models: how their runs are configured, trained and scored is asked here, never of a name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from training.checkpoint import find_checkpoint
-from training.config import TrainConfig, check
-from training.loops.recorder import OnEpoch
-from utils.errors import UsageError
+import models_tf
+import models_torch
+from training.config import TrainConfig, check, parse_config
+from training.score_options import ScoreOptions
+from utils.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from training.loops.recorder import OnEpoch
+
+SCRIPTS = {"keras": ("train.py", "test.py"), "torch": ("torch_train.py", "torch_test.py")}
+TITLES = {"keras": "Keras", "torch": "PyTorch"}
+_DECIDED = ("num_classes", "samples", "leads", "activation")  # options of a model that the data decides
 
 
-def _epochs(config: TrainConfig) -> int:
-    return config.epochs
-
-
-def _start(config: TrainConfig) -> str:
-    return str(find_checkpoint(config.init, config.output_dir)) if config.init else ""
-
-
-@dataclass(frozen=True)
 class Family:
-    """How the runs of a model are configured, checked and trained.
+    """Models that are configured, trained and scored alike; a subclass may differ in any of it.
 
-    ``config_class``: `TrainConfig` or a class made from it.
-    ``train``: ``train(config, on_epoch)`` trains one run; ``on_epoch(epoch, fold9_macro_auc)`` ends
-        it with True.
-    ``script``: trains one run from the command line.
-    ``options``: the model's own options with their defaults.
-    ``check``: ``check(config, models)`` refuses impossible values and settles what follows from
-        others.
-    ``translate``: turns other names of flags and values into ours.
-    ``epochs``: epochs of a full run.
-    ``start``: checkpoint folder that every trial starts from, as a path; empty for none.
-    ``searched``: names of the settings that a study of this run searches by default; None for all that
-        have a range.
+    ``framework``: ``keras`` or ``torch``.
+    ``config_class, score_options``: options of the training and of the test command.
     ``defaults``: values of flags where a study wants others than a run.
     """
 
-    config_class: type[TrainConfig]
-    train: Callable[[Any, OnEpoch], Any]
-    script: str
-    options: dict[str, Any]
-    check: Callable[[Any, Sequence[str]], Any] = check
-    translate: Callable[[Sequence[str]], list[str]] = list
-    epochs: Callable[[Any], int] = _epochs
-    start: Callable[[Any], str] = _start
-    searched: Callable[[Any], Sequence[str] | None] = lambda config: None
+    framework: str = ""
+    config_class: type[TrainConfig] = TrainConfig
+    score_options: type[ScoreOptions] = ScoreOptions
     defaults: dict[str, Any] | None = None
 
+    # ---- a run
 
-def model_names(model: str) -> list[str]:
-    """Names that ``--model`` may take; Keras is imported only where the model is not a PyTorch one."""
-    import models_torch
+    @property
+    def script(self) -> str:
+        """Script that trains one run from the command line."""
+        return SCRIPTS[self.framework][0]
 
-    names = models_torch.list_models()
-    if model not in names:
-        import models_tf
+    def models(self) -> list[str]:
+        """Names that ``--model`` may take."""
+        return _package(self.framework).list_models()
 
-        names = names + models_tf.list_models()
-    return sorted(names)
+    def options(self, model: str) -> dict[str, Any]:
+        """Options of a model, with their defaults, that the data does not decide."""
+        options = _package(self.framework).model_options(model)
+        return {key: value for key, value in options.items() if key not in _DECIDED}
 
+    def translate(self, args: Sequence[str]) -> list[str]:
+        """Replace the flags and values of published command lines by ours."""
+        return list(args)
 
-def family_of(model: str) -> Family:
-    """Say how the runs of a model are configured, checked and trained."""
-    import models_torch
+    def check(self, config: Any, models: Sequence[str]) -> Any:
+        """Refuse impossible values and settle what follows from others."""
+        return check(config, models)
 
-    if model == "protoecgnet":
-        return _proto_family(_options(models_torch, model))
-    if model in models_torch.list_models():
-        from training.loops.torch_loop import train_torch
-
-        return Family(TrainConfig, train_torch, "torch_train.py", _options(models_torch, model))
-    import models_tf.backend
-    from training.loops.keras_loop import train_keras
-
-    def train(config: TrainConfig, on_epoch: OnEpoch) -> Any:
-        import keras
-
-        keras.utils.clear_session()  # the models of earlier trials would fill the memory
-        return train_keras(config, on_epoch)
-
-    return Family(TrainConfig, train, "train.py", _options(models_tf, model))
-
-
-def _proto_family(options: dict[str, Any]) -> Family:
-    from training.protoecgnet.config import (
-        ProtoConfig,
-        check_proto,
-        searched_settings,
-        stage_config,
-        translate,
-    )
-    from training.protoecgnet.networks import source_of
-    from training.protoecgnet.stages import run_stage
-
-    def check_stage(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
-        if config.training_stage in ("all", "projection", "fusion"):
-            raise UsageError(
-                f"--training_stage {config.training_stage} cannot be tuned: a study tunes one stage of one "
-                "--branch: feature_extractor, prototypes, joint (the default) or classifier"
-            )
-        return check_proto(config, models)
-
-    def epochs(config: ProtoConfig) -> int:
-        return stage_config(config, config.branch, config.training_stage).epochs
-
-    def start(config: ProtoConfig) -> str:
-        earlier = {"prototypes": "feature_extractor", "classifier": "projection"}.get(config.training_stage)
-        # the trials have run folders of their own, in which no earlier stage lies
-        return (
-            str(source_of(check_proto(config, [config.model]), config.branch, (earlier,)))
-            if earlier
-            else _start(config)
+    def parse(self, args: Sequence[str], model: str, description: str | None = None) -> Any:
+        """Read the flags of the training command; ``model`` is the default."""
+        return parse_config(
+            description, self.models, model, self.translate(args), self.config_class, self.check
         )
 
-    return Family(
-        ProtoConfig,
-        run_stage,
-        "torch_train.py",
-        options,
-        check=check_stage,
-        translate=translate,
-        epochs=epochs,
-        start=start,
-        searched=searched_settings,
-        defaults={"training_stage": "joint"},
-    )
+    def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
+        """Train one run and return its checkpoint folder; see `training.loops.recorder` for ``on_epoch``."""
+        raise UsageError(f"models of the family {type(self).__name__} cannot be trained")
+
+    def run(self, config: Any) -> None:
+        """Train from the command line."""
+        self.train(config)
+
+    # ---- a study of runs
+
+    def check_trial(self, config: Any, models: Sequence[str]) -> Any:
+        """Check the configuration of a trial."""
+        return self.check(config, models)
+
+    def epochs(self, config: Any) -> int:
+        """Epochs of a full run."""
+        return config.epochs
+
+    def start(self, config: Any) -> str:
+        """Checkpoint folder that every trial starts from, as a path; empty for none."""
+        from training.checkpoint import find_checkpoint
+
+        return str(find_checkpoint(config.init, config.output_dir)) if config.init else ""
+
+    def searched(self, config: Any) -> Sequence[str] | None:
+        """Settings that a study searches by default; None for all that have a range."""
+        return None
+
+    # ---- a trained model
+
+    def checkpoint(self, options: Any) -> str:
+        """Name of the checkpoint that the options of a test command mean."""
+        return options.run or options.model
+
+    def owns(self, model: str, name: str) -> bool:
+        """Whether a checkpoint of architecture ``name`` is what ``--model`` asked for."""
+        return name == model
 
 
-def _options(models: Any, name: str) -> dict[str, Any]:
-    decided = ("num_classes", "samples", "leads", "activation")  # by the data
-    return {key: value for key, value in models.model_options(name).items() if key not in decided}
+class KerasFamily(Family):
+    """Plain Keras models."""
+
+    framework = "keras"
+
+    def check(self, config: Any, models: Sequence[str]) -> Any:
+        """Refuse several devices."""
+        if config.devices != 1:
+            raise UsageError(
+                "--devices is for PyTorch models (torch_train.py); Keras models train on one device"
+            )
+        return super().check(config, models)
+
+    def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
+        """Train one run."""
+        from training.loops.keras_loop import train_keras
+
+        if on_epoch is not None:
+            import keras
+
+            keras.utils.clear_session()  # the models of earlier trials would fill the memory
+        return train_keras(config, on_epoch)
+
+
+class TorchFamily(Family):
+    """Plain PyTorch models."""
+
+    framework = "torch"
+
+    def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
+        """Train one run."""
+        from training.loops.torch_loop import train_torch
+
+        return train_torch(config, on_epoch)
+
+    def run(self, config: Any) -> None:
+        """Train from the command line, in as many processes as there are devices."""
+        from training.loops.processes import together
+
+        with together(config.devices):
+            self.train(config)
+
+
+PLAIN: dict[str, Family] = {"keras": KerasFamily(), "torch": TorchFamily()}
+_OF_MODELS: dict[str, Family | str] = {}
+
+
+def register_family(family: Family | str, models: Sequence[str]) -> None:
+    """Register a family of its own for some models; as text ``module:NAME`` it is imported when needed."""
+    _OF_MODELS.update(dict.fromkeys(models, family))
+
+
+register_family("training.protoecgnet.family:FAMILY", models=("protoecgnet",))
+
+
+def _package(framework: str) -> Any:
+    return models_tf if framework == "keras" else models_torch
+
+
+def model_names(framework: str = "") -> list[str]:
+    """Names that ``--model`` may take, of one framework or of both."""
+    return sorted(name for key in PLAIN if framework in ("", key) for name in _package(key).list_models())
+
+
+def family_of(model: str, framework: str = "") -> Family:
+    """Family of a model, which has to be of the framework where one is given."""
+    found = _OF_MODELS.get(model)
+    if isinstance(found, str):
+        module, _, name = found.partition(":")
+        found = _OF_MODELS[model] = getattr(importlib.import_module(module), name)
+    if found is None:
+        key = next((key for key in PLAIN if model in _package(key).list_models()), "")
+        if not key:
+            raise UsageError(f"unknown model '{model}': {nearest(model, model_names(framework))}")
+        found = PLAIN[key]
+    if framework not in ("", found.framework):
+        raise UsageError(
+            f"'{model}' is a {TITLES[found.framework]} model: use python {SCRIPTS[found.framework][0]} to "
+            f"train it, python {SCRIPTS[found.framework][1]} to score it"
+        )
+    return found

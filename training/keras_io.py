@@ -15,11 +15,41 @@ import models_tf
 from training.card import Card
 from training.predictor import Forward
 from utils.errors import DataError
+from utils.threads import thread_count
 
 
 def keras_forward(model: keras.Model) -> Forward:
     """Give the model as a plain function in inference mode."""
     return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
+
+
+def has_gpu() -> bool:
+    """Whether Keras' backend sees a GPU."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def limit_threads(asked: int = 0) -> None:
+    """Use as many CPU threads as asked, and otherwise no more than this process may use."""
+    count = thread_count(asked)
+    if keras.backend.backend() == "torch":
+        from training.torch_io import limit_threads as limit
+
+        limit(asked)
+    elif keras.backend.backend() == "tensorflow" and count != os.cpu_count():
+        import tensorflow as tf
+
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(count)
+            tf.config.threading.set_inter_op_parallelism_threads(2)
+        except RuntimeError:  # in a program that has computed with TensorFlow before
+            if asked:
+                print("note: TensorFlow is running already and keeps its number of threads")
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -180,7 +180,9 @@ class Predictor:
         return self.calibrator(predictions).astype(np.float32)
 
 
-def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Predictor:
+def load_predictor(
+    path: str | os.PathLike, output_dir: str | os.PathLike = ".", threads: int = 0
+) -> Predictor:
     """Load a trained model of either framework.
 
     Parameters
@@ -189,6 +191,8 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
         Checkpoint folder, name of a run, or name of weights that come with the repository.
     output_dir : path-like
         Folder that holds ``checkpoints/``.
+    threads : int
+        CPU threads; 0 leaves those of the framework, but no more than the process may use.
 
     Returns
     -------
@@ -206,8 +210,11 @@ def load_predictor(path: str | os.PathLike, output_dir: str | os.PathLike = ".")
     card = read_card(folder)
     if card.framework == "keras":
         import models_tf.backend  # noqa: F401  (first: it imports Keras without the native noise)
+        from training.keras_io import limit_threads
         from training.keras_io import load_keras as load
     else:
+        from training.torch_io import limit_threads
         from training.torch_io import load_torch as load
+    limit_threads(threads)
     model, forward = load(folder / WEIGHTS[card.framework], card)
     return Predictor(folder, card, model, forward)

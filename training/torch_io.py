@@ -16,6 +16,7 @@ from training.card import Card
 from training.predictor import Forward
 from training.tasks import create_task
 from utils.errors import DataError
+from utils.threads import thread_count
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
@@ -38,6 +39,13 @@ def torch_forward(model: torch.nn.Module, activation: str, device: torch.device 
         return result
 
     return forward
+
+
+def limit_threads(asked: int = 0) -> None:
+    """Use as many CPU threads as asked, and otherwise no more than this process may use."""
+    count = thread_count(asked)
+    if asked or count < torch.get_num_threads():
+        torch.set_num_threads(count)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -9,6 +9,9 @@ import sys
 from utils.errors import UsageError, nearest, run_cli
 
 COMMANDS = {
+    "train": ("twelvelead.commands.train:main", "train a model"),
+    "test": ("twelvelead.commands.test:main", "score a trained model on its test records"),
+    "predict": ("twelvelead.commands.predict:main", "predict recordings with a trained model"),
     "download": ("databases.download.command:main", "download a public database"),
     "synthetic": ("databases.synthetic.command:main", "write a synthetic dataset"),
     "summary": ("preprocessing.summary:main", "print records and classes of a dataset"),

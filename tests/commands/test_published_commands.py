@@ -4,7 +4,6 @@ import shlex
 
 import pytest
 
-import inference
 from attribution.build import CommandOptions
 from attribution.compute import parse_options
 from attribution.evaluate import EvaluateOptions
@@ -13,10 +12,12 @@ from attribution.sanity.command import SanityOptions
 from attribution.train import StudyConfig, check_study
 from models_torch import list_models
 from tests.helpers.training_files import ROOT
-from training.config import parse_config
+from training.config import chosen_model, parse_config
 from training.experiments.tune_plan import parse_plan
+from training.families import family_of
 from training.protoecgnet.config import parse_proto_config
-from twelvelead.commands.test_options import parse_test
+from twelvelead.commands.predict import PredictOptions
+from twelvelead.commands.test import parse_options as parse_score_options
 from utils.config import parse
 
 pytestmark = pytest.mark.torch
@@ -28,13 +29,18 @@ def study(words):
     return parse_config("", list_models, "resnet18", words, StudyConfig, check_study, ignored=ignored)
 
 
+def score_options(words, default):
+    model = chosen_model(words) or default
+    return parse_score_options(words, family_of(model), model)
+
+
 READS = {
     "train.py": lambda words: parse_config("", KERAS, "imle_net", words),
     "torch_train.py": lambda words: parse_config("", list_models, "ecgnet", words),
     "main.py": lambda words: parse_proto_config("", words),
-    "test.py": lambda words: parse_test("keras", lambda: KERAS, "imle_net", words),
-    "torch_test.py": lambda words: parse_test("torch", list_models, "ecgnet", words),
-    "inference.py": lambda words: parse(inference.InferenceOptions, words),
+    "test.py": lambda words: score_options(words, "imle_net"),
+    "torch_test.py": lambda words: score_options(words, "ecgnet"),
+    "inference.py": lambda words: parse(PredictOptions, words),
     "tune": parse_plan,
     "attribution.build": lambda words: parse(CommandOptions, words),
     "attribution.train": study,

@@ -1,10 +1,9 @@
 """Small studies for the tests: a space, the words of a command, the table it leaves."""
 
 import csv
-import dataclasses
 
 from tests.helpers.training_files import call, flags
-from training import families as tune_family
+from training import families
 from training.experiments import tune, tune_plan
 
 SPACE = """
@@ -47,6 +46,7 @@ def pretend_training(monkeypatch, score):
             if on_epoch(epoch, score(config, epoch)):
                 return
 
-    family = dataclasses.replace(tune_family.family_of("ecgnet"), train=train)
+    family = families.TorchFamily()
+    monkeypatch.setattr(family, "train", train)
     monkeypatch.setattr(tune_plan, "family_of", lambda _: family)
     return runs

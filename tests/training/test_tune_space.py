@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.training_files import ROOT
 from tests.helpers.tune_files import SPACE, run, words
-from training import families as tune_family
+from training import families
 from training.config import TrainConfig, check
 from training.experiments import tune_plan
 from training.experiments.search_space import check_space, default_space, read_space
@@ -128,13 +128,13 @@ def test_space_files_of_the_repository_are_valid():
     assert paths
     for path in paths:
         model = path.stem.split("-")[0]
-        names = tune_family.model_names(model)
-        family = tune_family.family_of(model)
+        names = families.model_names()
+        family = families.family_of(model)
         config = family.config_class(model=model)
         config = dataclasses.replace(
             config, **({"branch": "rhythm", **family.defaults} if family.defaults else {})
         )
-        check_space(read_space(path, config, family.options), config, names, family.check)
+        check_space(read_space(path, config, family.options(model)), config, names, family.check_trial)
 
 
 def test_help_of_tune(capsys):

@@ -81,7 +81,7 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
         return pruned
 
     try:
-        plan.family.train(plan.family.check(config, [config.model]), on_epoch)
+        plan.family.train(plan.family.check_trial(config, [config.model]), on_epoch)
     except UpdateFinishedTrialError as error:
         raise TwelveLeadError(
             f"trial {trial.number} was taken over by another worker: --alone is for when none is at work"

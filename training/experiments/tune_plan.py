@@ -70,7 +70,7 @@ class Plan:
 def parse_plan(args: Sequence[str], description: str | None = "") -> Plan:
     """Read the flags."""
     model = chosen_model(args)
-    names = model_names(model)
+    names = model_names()
     family = family_of(model) if model in names else None
     if family is None and not {"-h", "--help"} & set(args):
         what = f"unknown model '{model}'" if model else "--model is missing"
@@ -96,7 +96,7 @@ def _checked_plan(
 ) -> Plan:
     if fixed.sub and not fixed.init:  # as the training scripts do
         fixed = dataclasses.replace(fixed, init=fixed.model)
-    checked = family.check(fixed, names)
+    checked = family.check_trial(fixed, names)
     study = options.study or fixed.model
     folder = Path(fixed.output_dir) / "tuning" / study
     if Path(study).name != study or study.startswith("."):
@@ -110,10 +110,11 @@ def _checked_plan(
             "--task mi_reference has no validation split: its test records would make every choice"
         )
     if options.space:
-        space = read_space(options.space, fixed, family.options)
+        space = read_space(options.space, fixed, family.options(fixed.model))
     else:
-        space = default_space(fixed, family.options, given_names(fixed, args), family.searched(fixed))
-    check_space(space, fixed, names, family.check)
+        given, searched = given_names(fixed, args), family.searched(fixed)
+        space = default_space(fixed, family.options(fixed.model), given, searched)
+    check_space(space, fixed, names, family.check_trial)
     study_options = {f.name: getattr(options, f.name) for f in fields_of(StudyOptions)}
     study_options |= {"study": study, "space": space, "options": options}
     return Plan(folder=folder, fixed=fixed, start=family.start(fixed), family=family, **study_options)

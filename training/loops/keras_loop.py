@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,8 +17,10 @@ from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig
 from training.keras_io import (
     copy_weights,
+    has_gpu,
     keras_forward,
     keras_state,
+    limit_threads,
     load_keras,
     restore_keras_state,
     save_weights,
@@ -32,7 +33,6 @@ from training.setup import TrainingData, follow_init, load_training_data
 from training.tasks import Task
 from training.tasks.selection import check_output
 from utils.errors import DataError
-from utils.threads import thread_count
 
 
 class TaskLoss(keras.losses.Loss):
@@ -65,7 +65,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
             var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
         )
     # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
-    without_xla = keras.backend.backend() == "tensorflow" and not _has_gpu()
+    without_xla = keras.backend.backend() == "tensorflow" and not has_gpu()
     model.compile(optimizer, TaskLoss(data.task), jit_compile=False if without_xla else "auto")
     optimizer.build(model.trainable_variables)
     return model
@@ -86,8 +86,12 @@ class KerasEngine:
     made_from = None
 
     def start(self, config: TrainConfig) -> None:
-        """Set the number of threads."""
-        _set_up_device(config)
+        """Set the number of threads, and make TensorFlow deterministic on a CPU."""
+        limit_threads(config.threads)
+        if keras.backend.backend() == "tensorflow" and not has_gpu():
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
 
     def build(self, config: TrainConfig, data: TrainingData) -> None:
         """Make the compiled model."""
@@ -159,41 +163,12 @@ def train_keras(
     return train_model(KerasEngine(), follow_init(config), load, on_epoch)
 
 
-def _has_gpu() -> bool:
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return torch.cuda.is_available()
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
 def _device() -> str:
     backend = keras.backend.backend()
-    on_gpu = _has_gpu()
+    on_gpu = has_gpu()
     if backend == "tensorflow" and not on_gpu and shutil.which("nvidia-smi"):
         print(
             "note: there is an NVIDIA GPU, but this TensorFlow does not see it: "
             f"pip install 'tensorflow[and-cuda]=={version('tensorflow')}', or set KERAS_BACKEND=torch"
         )
     return f"{backend} on {'GPU' if on_gpu else 'CPU'}"
-
-
-def _set_up_device(config: TrainConfig) -> None:
-    threads = thread_count(config.threads)
-    if keras.backend.backend() == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-    elif keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        if threads != os.cpu_count():
-            try:
-                tf.config.threading.set_intra_op_parallelism_threads(threads)
-                tf.config.threading.set_inter_op_parallelism_threads(2)
-            except RuntimeError:  # a run started from Python, after TensorFlow has begun to compute
-                print("note: TensorFlow is running already and keeps its number of threads")
-        if not _has_gpu():
-            tf.config.experimental.enable_op_determinism()

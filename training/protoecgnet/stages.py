@@ -6,7 +6,6 @@ joint -> projection -> classifier for each branch, then fusion. Each stage is a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from training.protoecgnet.classifier import (
     probabilities_of,
     score_records,
 )
-from training.protoecgnet.config import CHAIN, ProtoConfig, parse_proto_config, stage_config
+from training.protoecgnet.config import CHAIN, ProtoConfig, stage_config
 from training.protoecgnet.joint import prepare_prototypes, prepare_trunk
 from training.protoecgnet.networks import (
     check_options,
@@ -160,9 +159,8 @@ def _projected(
     return projection, scores, probabilities_of(network, similarities)
 
 
-def main(description: str, args: Sequence[str]) -> None:
-    """Command line of ``torch_train.py --model protoecgnet``."""
-    config = parse_proto_config(description, args)
+def run_command(config: ProtoConfig) -> None:
+    """Train one stage or the chain from the command line, in as many processes as there are devices."""
     with together(config.devices):
         folder = (run_chain if config.training_stage == "all" else run_stage)(config)
         print(f"the trained network is in {folder}")

@@ -255,6 +255,21 @@ class Task(ABC):
         """
         return predictions
 
+    def remarks(self, decision: dict[str, Any] | None) -> list[str]:
+        """Say what predictions of a model lack, because its card has no or only part of a decision.
+
+        Parameters
+        ----------
+        decision : dict or None
+            From the card.
+
+        Returns
+        -------
+        list of str
+            Sentences for people; by default none.
+        """
+        return []
+
     # ---- reports
 
     def report(

@@ -102,6 +102,15 @@ class MultilabelClassification(Task):
                 f"{where}: 'calibration' has {len(calibrator.slope)} classes, the model {len(self.classes)}"
             )
 
+    def remarks(self, decision: dict[str, Any] | None) -> list[str]:
+        """Say that thresholds or calibration are missing."""
+        remarks = []
+        if not (decision or {}).get("thresholds"):
+            remarks.append("the model's card has no thresholds: 0.5 is used for every class")
+        if not (decision or {}).get("calibration"):
+            remarks.append("the model's card has no calibration: probabilities are as the model gives them")
+        return remarks
+
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
         """Classes that reach their threshold.
 

@@ -1,0 +1,42 @@
+"""Options of the test command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.config import DataOptions, RunOptions
+from utils.config import Options, option, option_like
+
+
+@dataclass
+class ScoreOptions(Options):
+    """Which run is scored, on which data, and how."""
+
+    model: str = option("", "trained model", group="model")
+    run: str = option("", "name of the run or checkpoint folder (default: the model)", scope="run")
+    sub: bool = option_like(DataOptions, "sub", False, "True: score the run MODEL_mi")
+    task: str = option("", "label set; refused where the run was trained on another one", group="data")
+    data_dir: str = option_like(
+        DataOptions, "data_dir", "", "folder of the database (default: the one it was trained on)"
+    )
+    batchsize: int = option(32, "records of a forward pass", scope="machine", min=1, alias=("batch_size",))
+    resamples: int = option(1000, "bootstrap resamples", min=2)
+    seed: int = option(0, "seed of the bootstrap", min=0)
+    limit: int = option(0, "score at most this many records (0: all)", group="data", min=0)
+    partial: bool | None = option(
+        None, "leave out records whose files are absent (default: as in training)", group="data",
+        scope="machine",
+    )  # fmt: skip
+    threads: int = option_like(RunOptions, "threads", 0)
+    output_dir: str = option_like(RunOptions, "output_dir", ".", "folder with checkpoints/ and logs/")
+    explain: int = option(
+        0, "write the prototypes behind the answers for N records, -1 for all", group="explanation", min=-1,
+        metavar="N",
+    )  # fmt: skip
+    pictures: int = option(
+        5, "of these, make a report with pictures for the first N", group="explanation", min=0, metavar="N"
+    )
+    gallery: bool = option(
+        False, "write one page with all prototypes, to look through and to rate; scores only with --explain",
+        group="explanation", scope="run",
+    )  # fmt: skip
