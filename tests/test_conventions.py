@@ -300,6 +300,40 @@ def test_files_are_of_readable_size(files):
     assert {str(path): path.stat().st_size for path in files if path.stat().st_size > MAX_BYTES} == {}
 
 
+def long_functions(text: str, limit: int = 60) -> list[str]:
+    """Functions with more lines of code than the limit; blank lines, comments and docstrings do not count."""
+    tree = ast.parse(text)
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documented = [
+        node.body[0] for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node)
+    ]
+    docstrings = {n for d in documented for n in range(d.lineno, (d.end_lineno or 0) + 1)}
+    lines = enumerate(text.splitlines(), start=1)
+    code = {n for n, line in lines if line.strip() and not line.strip().startswith("#")} - docstrings
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    lengths = {f.name: len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) for f in functions}
+    return [f"{name}: {length} lines of code" for name, length in lengths.items() if length > limit]
+
+
+def test_functions_are_short(files):
+    found = problems_in(files, long_functions, ".py", tests=False)
+    assert not found, "\n".join(found)
+    assert long_functions("def f():\n" + "    pass\n" * 60) == ["f: 61 lines of code"]
+    assert long_functions("def f():\n" + "    # why\n\n" * 60 + "    pass\n") == []
+
+
+def test_one_family_is_named_in_one_registration(files):
+    """Shared code asks the registry of families; it never compares the name of a model."""
+    outside = ("training/", "utils/", "preprocessing/", "databases/", "twelvelead/")
+    allowed = ("training/protoecgnet/", "utils/renamed.py")
+    named = {
+        name: sum("protoecgnet" in line.lower() for line in text.splitlines())
+        for name, text in texts(files, ".py")
+        if name.startswith(outside) and not name.startswith(allowed)
+    }
+    assert {name: count for name, count in named.items() if count} == {"training/families.py": 1}
+
+
 # ---- requirements --------------------------------------------------------------------------------
 
 

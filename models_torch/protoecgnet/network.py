@@ -129,9 +129,8 @@ class ProtoECGNet(PrototypeClassifier):
         paper = BRANCHES[branch]
         self.samples, self.leads, self.branch, self.pooling = samples, leads, branch, pooling
         self.latent_space_type, self.activation = latent_space_type, prototype_activation_function
-        self.trunk = ResNet(
-            backbone or paper.backbone, leads, width, bounded, dropout, decimation, reference_layers
-        )
+        sizes = (leads, width, bounded, dropout, decimation, reference_layers)
+        self.trunk = ResNet(backbone or paper.backbone, *sizes)
         self.averaged = paper.columns < 0
         self.columns = 1 if self.averaged else self.trunk.columns(samples)
         length = self._prototype_length(proto_time_len, paper.columns)

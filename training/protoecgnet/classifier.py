@@ -19,6 +19,7 @@ import models_torch
 from models_torch.protoecgnet import BRANCHES
 from models_torch.protoecgnet.losses import full_l1, off_class_l1
 from preprocessing import Dataset, Standardizer
+from training.card import Card
 from training.checkpoint import read_card
 from training.loops.torch_loop import Job
 from training.protoecgnet.config import ProtoConfig
@@ -172,8 +173,10 @@ def _prune(network, prototypes, scores, data, weights, config):
     return network, prototypes, scores, report
 
 
-def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
-    """Prepare the stage fusion: one linear layer over the prototypes of all branches."""
+def _load_branches(
+    config: ProtoConfig, data: TrainingData, chain: ProtoConfig
+) -> tuple[list[nn.Module], list[Card]]:
+    """Load the network and card of every branch and check that their label sets make up the fusion's."""
     networks, cards = [], []
     for branch in BRANCHES:
         folder = source_of(replace(chain, init=""), branch, ("classifier", "projection"))
@@ -204,6 +207,12 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             f"label sets differ ({tasks}): train them with --task on sets without a common class, or all on "
             "the same one"
         )
+    return networks, cards
+
+
+def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
+    """Prepare the stage fusion: one linear layer over the prototypes of all branches."""
+    networks, cards = _load_branches(config, data, chain)
     _, samples, leads = data.train.signals.shape
     model = models_torch.create_model(
         "protoecgnet_fusion",
