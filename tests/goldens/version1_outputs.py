@@ -90,7 +90,7 @@ def read_millivolts(paths: Iterable[Path]) -> np.ndarray:
     """Read records as inference.py does, (N, 1000, 12) float32 in mV."""
     from preprocessing.recordings.external import prepare, read_recording
 
-    return np.stack([prepare(read_recording(path), 100, 1000).signals for path in paths])
+    return np.stack([prepare(read_recording(path), 100, 1000).signal for path in paths])
 
 
 def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
