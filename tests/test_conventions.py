@@ -18,17 +18,19 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.conventions import (
+    code_lines,
     docstring_problems,
     exports,
     import_problems,
     imported_modules,
+    long_functions,
     unsafe_loading,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PYPROJECT["tool"]["importlinter"]["root_packages"]
-MAX_LINES = 400
+MAX_LINES = 400  # of code in a file; blank lines, comments and docstrings do not count
 MAX_BYTES = 10_000_000
 
 # Pinned although no file imports them, and why.
@@ -295,24 +297,9 @@ def test_nothing_is_unfinished(files):
 
 
 def test_files_are_of_readable_size(files):
-    lines = {name: text.count("\n") for name, text in texts(files, ".py")}
+    lines = {name: len(code_lines(text)) for name, text in texts(files, ".py")}
     assert {name: count for name, count in lines.items() if count > MAX_LINES} == {}
     assert {str(path): path.stat().st_size for path in files if path.stat().st_size > MAX_BYTES} == {}
-
-
-def long_functions(text: str, limit: int = 60) -> list[str]:
-    """Functions with more lines of code than the limit; blank lines, comments and docstrings do not count."""
-    tree = ast.parse(text)
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    documented = [
-        node.body[0] for node in ast.walk(tree) if isinstance(node, kinds) and ast.get_docstring(node)
-    ]
-    docstrings = {n for d in documented for n in range(d.lineno, (d.end_lineno or 0) + 1)}
-    lines = enumerate(text.splitlines(), start=1)
-    code = {n for n, line in lines if line.strip() and not line.strip().startswith("#")} - docstrings
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    lengths = {f.name: len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) for f in functions}
-    return [f"{name}: {length} lines of code" for name, length in lengths.items() if length > limit]
 
 
 def test_functions_are_short(files):

@@ -108,6 +108,8 @@ def help_of(command: str, monkeypatch: pytest.MonkeyPatch) -> str:
         if name.endswith(".py"):
             runpy.run_path(str(ROOT / name), run_name="__main__")
         else:
+            for module in (name, f"{name}.__main__"):  # another test may have imported it
+                monkeypatch.delitem(sys.modules, module, raising=False)
             runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert end.value.code in (0, None), command
     return output.getvalue()
@@ -123,7 +125,7 @@ def test_commands_in_the_documents_have_the_flags_that_are_shown(monkeypatch):
         text = help_of(command, monkeypatch)
         known = set(re.findall(r"(--\w+)", text))
         # the flags of a family appear with its model
-        if command == "torch_train.py" or command.endswith("tune"):
+        if command in ("torch_train.py", "torch_test.py") or command.endswith("tune"):
             known |= set(re.findall(r"(--\w+)", help_of(f"{command} --model protoecgnet", monkeypatch)))
         assert flags <= known, f"{command}: {sorted(flags - known)}"
 

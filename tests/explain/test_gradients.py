@@ -220,7 +220,7 @@ def test_compute_maps_wrong_input_raises(change, kind, message):
         ({"segment_ms": float("nan")}, "segments need a length"),
         ({"segment_ms": float("inf")}, "segments need a length"),
         ({"segment_samples": -1}, "segments need a length"),
-        ({"upsampling": "centered"}, "did you mean 'centered'"),
+        ({"upsampling": "centred"}, "did you mean 'centered'"),
     ],
 )
 def test_settings_wrong_values_raise(options, message):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.extension.toy_database import write
+from tests.extension.recordings import write
 from training.checkpoint import load_state
 from utils.files import read_json
 

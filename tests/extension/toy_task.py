@@ -3,7 +3,7 @@
 import numpy as np
 
 from preprocessing.targets import Targets, register_targets
-from tests.extension.toy_database import SPIKE
+from tests.extension.recordings import SPIKE
 from training.tasks import Task, register_task
 
 

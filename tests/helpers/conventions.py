@@ -151,3 +151,22 @@ def _yields(function: ast.AST) -> bool:
         if not isinstance(node, (ast.ClassDef, ast.Lambda, *FUNCTIONS)):
             waiting += ast.iter_child_nodes(node)
     return False
+
+
+def code_lines(text: str) -> set[int]:
+    """Numbers of the lines of code: those that are not blank, a comment or a docstring."""
+    kinds = (ast.Module, ast.ClassDef, *FUNCTIONS)
+    nodes = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and ast.get_docstring(node)
+    ]
+    docstrings = {n for d in nodes for n in range(d.body[0].lineno, (d.body[0].end_lineno or 0) + 1)}
+    lines = enumerate(text.splitlines(), start=1)
+    return {n for n, line in lines if line.strip() and not line.strip().startswith("#")} - docstrings
+
+
+def long_functions(text: str, limit: int = 60) -> list[str]:
+    """Functions with more lines of code than the limit."""
+    code = code_lines(text)
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS)]
+    lengths = {f.name: len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) for f in functions}
+    return [f"{name}: {length} lines of code" for name, length in lengths.items() if length > limit]

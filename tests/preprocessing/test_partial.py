@@ -57,7 +57,7 @@ def test_resume_of_a_run_from_before_keep_unlabeled_keeps_what_it_did():
 def test_testing_on_a_partial_download(database, tmp_path):
     def score(run, *words):
         options = ["--data_dir", database, "--output_dir", tmp_path, "--run", run, "--resamples", 2, *words]
-        main("torch", lambda: ["ecgnet"], "ecgnet", list(map(str, options)))
+        main("torch", "ecgnet", list(map(str, options)))
         return read_json(tmp_path / "logs" / run / "test.json")["records"]
 
     write_untrained(tmp_path / "checkpoints" / "whole", "ecgnet")

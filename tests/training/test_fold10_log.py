@@ -38,7 +38,7 @@ def line(**values) -> dict[str, str]:
 def score(monkeypatch, out, *words):
     words = ["--output_dir", str(out), "--resamples", "5", *map(str, words)]
     monkeypatch.setattr(sys, "argv", ["torch_test.py", *words])
-    main("torch", lambda: ["ecgnet"], "ecgnet", words)
+    main("torch", "ecgnet", words)
 
 
 def test_the_tests_do_not_write_to_the_committed_log(fold10_log):
