@@ -11,6 +11,7 @@ import numpy as np
 from training.card import Card, DataSource, Inputs, Outputs, Provenance
 from training.config import TrainConfig
 from training.setup import TrainingData
+from utils import plugins
 from utils.provenance import command, git_commit, versions
 
 
@@ -23,6 +24,7 @@ def provenance_of(config: TrainConfig, made_from: list[str] | None = None) -> Pr
         seed=config.seed,
         config=config.to_json(),
         made_from=made_from,
+        plugins=plugins.loaded(),
     )
 
 
