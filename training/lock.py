@@ -41,6 +41,8 @@ class RunLock:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  (open as long as it is held)
+            except FileNotFoundError:  # another process has just removed the empty folder
+                continue
             except OSError as error:
                 raise write_error(self.path, error) from error
             try:
