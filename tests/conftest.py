@@ -92,3 +92,17 @@ def whole_ptbxl(pytestconfig, shared_data) -> Path:
 def whole_mitdb(pytestconfig, shared_data) -> Path:
     """The 44 records of MIT-BIH that DS1 and DS2 name."""
     return unpack(pytestconfig, shared_data, "mitdb")
+
+
+# Tiers, by what a file needs: whole commands, models that run, or neither.
+_CLI = ("benchmarks/", "commands/", "extension/", "twelvelead/", "test_docs.py", "test_tutorials.py")
+_TRAIN = ("attribution/", "explain/", "training/", "test_model_contract.py", "test_version1_outputs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its tier: cli, train or unit."""
+    for item in items:
+        name = item.path.relative_to(ROOT / "tests").as_posix()
+        heavy = any(item.get_closest_marker(marker) for marker in ("slow", "tf", "torch"))
+        tier = "cli" if name.startswith(_CLI) else "train" if name.startswith(_TRAIN) or heavy else "unit"
+        item.add_marker(getattr(pytest.mark, tier))
