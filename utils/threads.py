@@ -1,18 +1,10 @@
-"""CPU threads: how many a process may use, and how they wait for each other."""
+"""CPU threads: how many a process may use."""
 
 from __future__ import annotations
 
 import math
 import os
 from pathlib import Path
-
-
-def wait_passively() -> None:
-    """Let idle threads of PyTorch sleep; to be called before PyTorch is imported.
-
-    GNU OpenMP spins at each barrier, which on busy or quota-limited CPUs costs an LSTM many times its work.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def thread_count(asked: int = 0) -> int:

@@ -47,11 +47,6 @@ def register_augmenter(name: str) -> Callable[[Augmenter], Augmenter]:
     return decorate
 
 
-def list_augmenters() -> list[str]:
-    """Names for ``--augment``."""
-    return _AUGMENTERS.names()
-
-
 def build_augmenters(steps: Sequence[str]) -> tuple[Step, ...]:
     """Augmenters in their order, each given as ``NAME`` or ``NAME:OPTION=VALUE:OPTION=VALUE``."""
     return tuple(map(_build, steps))
