@@ -42,8 +42,13 @@ _OF_A_SUMMARY = (
     "classes",
     "table",
     "rankings",
+    "tests",
+    "command",
+    "git_commit",
+    "settings",
+    "sources",
+    "notes",
 )
-_OF_A_SUMMARY += ("tests", "command", "git_commit", "settings", "sources", "notes")
 
 
 def collect_run(run: str, row: str, output_dir: Path, data: Path = DATA) -> list[Path]:
@@ -125,7 +130,8 @@ def _stages(base: Path) -> Iterator[Path]:
 def collect_chain(run: str, output_dir: Path, folder: Path = DATA / "protoecgnet") -> list[Path]:
     """Collect all stages of a chain of runs into one file, and the predictions of its fusion."""
     base = output_dir / "checkpoints" / run
-    stages, folders = {}, {}
+    stages: dict[str, Any] = {}
+    folders: dict[str, str] = {}
     for path in _stages(base):
         name = path.relative_to(base).as_posix()
         card = read_card(path)

@@ -35,10 +35,9 @@ def difference(run: str, base: str, runs: Runs, folder: Path) -> dict[str, Any]:
             raise UsageError(f"{files[0]} and {files[1]} differ in {name}: score and collect both again")
     scored = [runs[name]["stages"]["fusion"]["test"]["frequent"] for name in (run, base)]
     columns = [tables[0]["classes"].tolist().index(name) for name in scored[0]["classes"]]
-    label, *probabilities = (
-        array[:, columns] for array in (tables[0]["label"], *(table["probability"] for table in tables))
-    )
-    result = paired_difference(label, *probabilities, tables[0]["patient_id"])
+    label = tables[0]["label"][:, columns]
+    changed, unchanged = (table["probability"][:, columns] for table in tables)
+    result = paired_difference(label, changed, unchanged, tables[0]["patient_id"])
     for path, side, score in zip(files, "ab", scored, strict=True):
         if abs(result[side] - score["macro_roc_auc"]) > 1e-6:
             raise UsageError(f"{path} is not what {path.parent} says its run scored: collect it again")

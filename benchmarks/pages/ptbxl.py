@@ -13,9 +13,8 @@ import numpy as np
 from benchmarks import models
 from benchmarks.pages.cells import change, number, spread
 from benchmarks.rows import Row, limits, recipe
-from training.tasks.classification import CALIBRATION
+from training.tasks.classification import CALIBRATION, calibrator_of
 from utils.bootstrap import paired_difference
-from utils.calibration import Calibrator
 from utils.report.markdown import markdown
 
 BASELINE = "imle_net"  # the other rows are compared with it, record by record
@@ -164,11 +163,10 @@ def calibration_changes(row: Row) -> dict[str, Any]:
     """Calibration scores before and after, with differences; empty for a row without a calibrator."""
     if "calibrated" in row.test:
         return row.test["calibrated"].get("differences", {})
-    if not row.card.get("calibration") or "impossible" in row.test["bootstrap"]:
+    calibrator = calibrator_of(row.card.outputs.decision)
+    if calibrator is None or "impossible" in row.test["bootstrap"]:
         return {}
-    saved, calibrator = row.predictions(), Calibrator.from_json(row.card.outputs.decision["calibration"])
-    if calibrator.is_identity:
-        return {}
+    saved = row.predictions()
     raw = saved["probability"]
     return {
         name: paired_difference(saved["label"], calibrator(raw), raw, saved["patient_id"], name)
@@ -277,20 +275,21 @@ def page(full: Rows, small: Rows) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _commit(source: dict[str, Any]) -> str:
-    commit, _, changed = (source.get("git_commit") or "unknown").partition("+")
+def _commit(git_commit: str | None) -> str:
+    commit, _, changed = (git_commit or "unknown").partition("+")
     return f"`{commit[:12]}`" + (" with changes" if changed else "")
 
 
 def _provenance(row: Row, addition: str) -> str:
     tested, bootstrap = row.test.get("times_scored", 1), row.test["bootstrap"]
-    packages = row.card.get("packages", {})
+    packages = row.card.provenance.packages
     framework = "tensorflow" if row.card.framework == "keras" else "torch"
     elsewhere = "" if row.test.get("trained_on_this_data") else ", tested on another copy of the data"
     return (
         f"### {row.name}{addition}\n\n```\n{row.card.provenance.command}\n{row.test['command']}\n```\n\nSeed "
         f"{row.card.provenance.seed}; {bootstrap['resamples']} resamples with seed {bootstrap['seed']} "
-        f"({bootstrap['rejected']} rejected); commit {_commit(row.card)} (training), {_commit(row.test)} "
+        f"({bootstrap['rejected']} rejected); commit {_commit(row.card.provenance.git_commit)} "
+        f"(training), {_commit(row.test.get('git_commit'))} "
         f"(test); {framework} {packages.get(framework, '?')}, Python {packages.get('python', '?')}; fold 10 "
         f"was scored {tested} time{'s' if tested > 1 else ''}; data fingerprint "
         f"`{row.card.data.fingerprint[:12]}`{elsewhere}."

@@ -9,6 +9,7 @@ fewer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def times(method: str, masks: int, plain_masks: int, rounds: int) -> dict[str, A
     plain(8)
     for _ in range(rounds):
         for name, (job, count) in jobs.items():
-            seconds[name].append(cpu_seconds(lambda job=job, count=count: job(count)) / count)
+            seconds[name].append(cpu_seconds(partial(job, count)) / count)
     return seconds
 
 

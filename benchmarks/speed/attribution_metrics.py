@@ -127,8 +127,8 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
                 for s in SIGNS
             ]
             return np.concatenate(scores)
-        scores = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
-        return np.concatenate([scores[m, s, metric] for m in methods for s in SIGNS])
+        found = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
+        return np.concatenate([found[m, s, metric] for m in methods for s in SIGNS])
 
     results: list[np.ndarray] = []
     seconds = cpu_seconds(lambda: results.append(job()))
@@ -144,7 +144,7 @@ def _counted(classifier: Any, name: str) -> Any:
 
 def _compared(ours: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     difference = np.abs(np.array(ours["scores"]) - np.array(plain["scores"]))
-    entry = {"scores": len(difference), "mean_difference": float(difference.mean())}
+    entry: dict[str, Any] = {"scores": len(difference), "mean_difference": float(difference.mean())}
     entry |= {"max_difference": float(difference.max()), "ratio": plain["seconds"] / ours["seconds"]}
     for name, side in (("ours", ours), ("plain", plain)):
         entry[name] = {

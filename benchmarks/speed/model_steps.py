@@ -70,7 +70,7 @@ def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
     config = TrainConfig(model=model, batchsize=batch_size, clip_norm=0.0)
     signals, labels = (torch.from_numpy(a) for a in data.batches(config).batch(0, 0))
     plain_class = {"ecgnet": plain_torch.PlainECGNet, "resnet101": plain_torch.PlainResNet101}[model]
-    network = plain_class() if plain else build_model(config, data)
+    network: torch.nn.Module = plain_class() if plain else build_model(config, data)
     optimizer = build_optimizer(config, network)
 
     def train() -> None:

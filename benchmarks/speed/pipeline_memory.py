@@ -39,11 +39,12 @@ def ours(data_dir: str, words: list[str]) -> dict[str, Any]:
     from keras import ops
 
     import models_tf.backend
-    from training.config import parse_config
+    from training.config import TrainConfig, parse_config
     from training.loops.keras_loop import build_model
     from training.setup import load_training_data
 
-    config = parse_config("", models_tf.list_models(), "imle_net", ["--data_dir", data_dir, *words])
+    words = ["--data_dir", data_dir, *words]
+    config: TrainConfig = parse_config("", models_tf.list_models(), "imle_net", words)
     state: dict[str, Any] = {}
 
     def load() -> None:

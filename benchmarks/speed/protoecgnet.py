@@ -31,8 +31,10 @@ def _network(branch: str, plain: bool) -> Any:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    options = {"num_classes": CLASSES[branch], "branch": branch, "reference_layers": plain}
-    return models_torch.create_model("protoecgnet", **options)
+    classes = CLASSES[branch]
+    return models_torch.create_model(
+        "protoecgnet", num_classes=classes, branch=branch, reference_layers=plain
+    )
 
 
 def _records(branch: str, count: int) -> Any:
@@ -164,7 +166,7 @@ def _predictor(fusion: Any) -> Any:
 
     classes = [f"class {index}" for index in range(71)]
     offsets = {branch: sum(list(CLASSES.values())[:place]) for place, branch in enumerate(CLASSES)}
-    sources = []
+    sources: list[dict[str, Any]] = []
     for branch, network in zip(BRANCHES, fusion.branch_models, strict=True):
         for column in network.identity.argmax(1).tolist():
             sources.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ def ours(source: str, resamples: int) -> dict[str, Any]:
 
     labels, probabilities = _scores(source)
     patients = np.arange(len(labels))
-    arguments = {"metrics": ("macro_roc_auc",), "resamples": resamples}
-    return {"cpu_seconds": cpu_seconds(lambda: bootstrap(labels, probabilities, patients, **arguments))}
+    metrics = ("macro_roc_auc",)
+    job = partial(bootstrap, labels, probabilities, patients, metrics=metrics, resamples=resamples)
+    return {"cpu_seconds": cpu_seconds(job)}
 
 
 def plain(source: str, resamples: int) -> dict[str, Any]:
