@@ -113,7 +113,7 @@ def _state_digest(arrays: dict[str, np.ndarray], progress: str) -> str:
     digest = hashlib.sha256(progress.encode())
     for key in sorted(arrays):
         digest.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[key]).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(arrays[key]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import models_tf
 import models_torch
@@ -32,7 +32,7 @@ class Family:
     framework: str = ""
     config_class: type[TrainConfig] = TrainConfig
     score_options: type[ScoreOptions] = ScoreOptions
-    defaults: dict[str, Any] | None = None
+    defaults: ClassVar[dict[str, Any] | None] = None
 
     # ---- a run
 

@@ -57,9 +57,9 @@ class RunLock:
                 return
             else:
                 if _is_at(file, self.path):
-                    self._file, file = file, None
+                    self._file = file
             finally:
-                if file is not None:  # also where the file was removed between opening and locking it
+                if file is not self._file:  # also where the file was removed between opening and locking it
                     file.close()
         self._file.truncate(0)
         self._file.write(json.dumps({"host": platform.node(), "pid": os.getpid()}))

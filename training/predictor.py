@@ -32,7 +32,7 @@ def mean_over_windows(windows: Sequence[np.ndarray], starts: Sequence[int], samp
 
     Shapes: each window (B, ..., C) -> (B, ..., C).
     """
-    return np.mean(windows, axis=0, dtype=np.float64)
+    return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
 
 
 def forward_in_batches(

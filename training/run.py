@@ -13,7 +13,7 @@ import numpy as np
 from preprocessing.options import DatasetOptions, complete_settings
 from training.card import Card, DataSource, Inputs, Outputs, Provenance
 from training.checkpoint import load_state, save_state
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.lock import RunLock
 from utils.config import names_of, stored_settings
 from utils.errors import DataError, UsageError
@@ -31,7 +31,7 @@ class Run:
     ``arrays, progress``: the saved state of a resumed run, else None.
     """
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainOptions):
         self.config = config
         self.folder = Path(config.output_dir) / "checkpoints" / config.run
         self.logs = Path(config.output_dir) / "logs" / config.run
@@ -40,7 +40,7 @@ class Run:
         self._lock = RunLock(self.folder, Path(config.output_dir))
 
     @classmethod
-    def claim(cls, config: TrainConfig) -> Run:
+    def claim(cls, config: TrainOptions) -> Run:
         """Lock a run and make sure that it neither destroys nor mixes with another one.
 
         Nothing is removed yet: a replaced run goes with `clear`, once everything else is known to be right.
@@ -114,7 +114,7 @@ class Run:
         self.close()
 
 
-def check_same_settings(config: TrainConfig, before: dict[str, Any]) -> None:
+def check_same_settings(config: TrainOptions, before: dict[str, Any]) -> None:
     """Refuse to resume a run with other settings than it was started with."""
     free = names_of(config, ("stop", "machine", "run"))
     if config.schedule != "constant":

@@ -10,7 +10,7 @@ from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
 from preprocessing.options import open_dataset
 from training.checkpoint import find_checkpoint, read_card
-from training.config import TrainConfig
+from training.config import TrainConfig, TrainOptions
 from training.tasks import Task, create_task
 from utils.errors import DataError, UsageError
 
@@ -40,12 +40,12 @@ class TrainingData:
         """How the data is learned and judged."""
         return create_task(self.train.kind, self.train.classes)
 
-    def sizes(self, config: TrainConfig) -> dict[str, int]:
+    def sizes(self, config: TrainOptions) -> dict[str, int]:
         """Sizes of a model that the data decides."""
         _, samples, leads = self.train.signals.shape
         return {"num_classes": len(self.task.classes), "samples": config.crop or samples, "leads": leads}
 
-    def output_shape(self, config: TrainConfig) -> tuple[int, ...]:
+    def output_shape(self, config: TrainOptions) -> tuple[int, ...]:
         """Shape of a model's output for one record that it is trained on."""
         return self.task.output_shape(self.train.targets, self.sizes(config)["samples"])
 
@@ -53,7 +53,7 @@ class TrainingData:
         """Records of each split."""
         return {"train": len(self.train), "val": len(self.val)}
 
-    def batches(self, config: TrainConfig) -> Batches:
+    def batches(self, config: TrainOptions) -> Batches:
         """Training batches as the configuration wants them."""
         return Batches(
             self.train,
@@ -67,7 +67,7 @@ class TrainingData:
         )
 
 
-def follow_init(config: TrainConfig) -> TrainConfig:
+def follow_init(config: TrainOptions) -> TrainOptions:
     """Take crop and model options from the checkpoint that ``--init`` names, where not given."""
     if not config.init:
         return config
@@ -107,7 +107,7 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
 
 
 def check_same_data(
-    config: TrainConfig, data: TrainingData, progress: dict[str, Any] | None, where: str
+    config: TrainOptions, data: TrainingData, progress: dict[str, Any] | None, where: str
 ) -> None:
     """Refuse to resume a run on other data than it was started on."""
     if progress and progress["fingerprint"] != data.fingerprint:

@@ -17,7 +17,7 @@ from attribution.engine.store import RECORD, read_record
 from explain.engine.classifier import Classifier, load_classifier
 from explain.methods import Settings
 from preprocessing.windows import Windows, load_windows
-from training.checkpoint import WEIGHTS
+from training.card import WEIGHTS
 from utils.errors import DataError, UsageError, nearest
 from utils.files import read_npz, sha256
 

@@ -101,4 +101,4 @@ def classifier(model, sampling_rate: int = 360, name: str = "golden", **card):
         "unit": "mV",
         **card,
     }
-    return Classifier(Predictor(Path(name), Card.from_json(card), model, forward=None), name)
+    return Classifier(Predictor(Path(name), Card.from_json(card), model, forward=np.asarray), name)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from training.card import Card, DataSource, Inputs, Outputs, Provenance
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.setup import TrainingData
 from utils import plugins
 from utils.provenance import command, git_commit, versions
 
 
-def provenance_of(config: TrainConfig, made_from: list[str] | None = None) -> Provenance:
+def provenance_of(config: TrainOptions, made_from: list[str] | None = None) -> Provenance:
     """Where a run comes from, as of now."""
     return Provenance(
         command=command(),

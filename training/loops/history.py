@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from training.config import TrainConfig
+from training.config import TrainOptions
 
 
 @dataclass
@@ -54,7 +54,7 @@ class History:
         """Mean loss of the batches of this epoch."""
         return float(np.mean(np.array(self.losses, dtype=np.float64)))
 
-    def finished(self, config: TrainConfig) -> bool:
+    def finished(self, config: TrainOptions) -> bool:
         """Whether training is done: all epochs, patience ran out, or the caller stopped it."""
         ran_out = self.epoch > 0 and self.epoch - 1 - self.best_epoch >= config.patience
         return self.epoch >= config.epochs or ran_out or self.stopped

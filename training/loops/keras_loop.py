@@ -14,7 +14,7 @@ import numpy as np
 import models_tf
 from training.card import WEIGHTS
 from training.checkpoint import find_checkpoint, read_card
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.keras_io import (
     copy_weights,
     has_gpu,
@@ -46,7 +46,7 @@ class TaskLoss(keras.losses.Loss):
         return self._function(y_pred, y_true)[0]
 
 
-def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
+def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
     """Build and compile the model of a run, and start it from ``--init`` where asked."""
     model = _create(config, data)
     check_output(data.task, model.output_shape[1:], data.output_shape(config), config.model)
@@ -71,7 +71,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> keras.Model:
     return model
 
 
-def _create(config: TrainConfig, data: TrainingData) -> keras.Model:
+def _create(config: TrainOptions, data: TrainingData) -> keras.Model:
     options = {**data.sizes(config), "activation": data.task.activation}
     known = models_tf.model_options(config.model)
     options = {name: value for name, value in options.items() if name in known}
@@ -83,9 +83,9 @@ class KerasEngine:
 
     framework = "keras"
     first = True
-    made_from = None
+    made_from: list[str] | None = None
 
-    def start(self, config: TrainConfig) -> None:
+    def start(self, config: TrainOptions) -> None:
         """Set the number of threads, and make TensorFlow deterministic on a CPU."""
         limit_threads(config.threads)
         if keras.backend.backend() == "tensorflow" and not has_gpu():
@@ -93,9 +93,10 @@ class KerasEngine:
 
             tf.config.experimental.enable_op_determinism()
 
-    def build(self, config: TrainConfig, data: TrainingData) -> None:
+    def build(self, config: TrainOptions, data: TrainingData) -> None:
         """Make the compiled model."""
-        self.inputs, self.extra = data, {}
+        self.inputs = data
+        self.extra: dict[str, Any] = {}
         self._constant = config.schedule == "constant"
         keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
         try:
@@ -157,7 +158,7 @@ class KerasEngine:
 
 
 def train_keras(
-    config: TrainConfig, on_epoch: OnEpoch | None = None, load: LoadData = load_training_data
+    config: TrainOptions, on_epoch: OnEpoch | None = None, load: LoadData = load_training_data
 ) -> Path:
     """Train a Keras model as `train.py` does."""
     return train_model(KerasEngine(), follow_init(config), load, on_epoch)

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from preprocessing.batches import Batches
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.loops.recorder import OnEpoch, Recorder
 from training.loops.schedule import learning_rate
 from training.loops.stopper import Stopper
@@ -32,16 +32,16 @@ class Engine(Protocol):
     ``first``: whether this process writes, of those that train together.
     """
 
-    framework: ClassVar[str]
+    framework: str
     first: bool
     inputs: TrainingData
     extra: dict[str, Any]
     made_from: list[str] | None
 
-    def start(self, config: TrainConfig) -> None:
+    def start(self, config: TrainOptions) -> None:
         """Set up threads and devices."""
 
-    def build(self, config: TrainConfig, data: TrainingData) -> None:
+    def build(self, config: TrainOptions, data: TrainingData) -> None:
         """Make model, optimizer and loss."""
 
     def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
@@ -80,7 +80,9 @@ class Engine(Protocol):
         """Wait for the other processes; raise `KeyboardInterrupt` after an interruption."""
 
 
-def train_model(engine: Engine, config: TrainConfig, load: LoadData, on_epoch: OnEpoch | None = None) -> Path:
+def train_model(
+    engine: Engine, config: TrainOptions, load: LoadData, on_epoch: OnEpoch | None = None
+) -> Path:
     """Train the model of a configuration and return its checkpoint folder."""
     engine.start(config)
     with Run.claim(config) as run:
@@ -144,7 +146,7 @@ def _train_epoch(engine: Engine, batches: Batches, recorder: Recorder, stopper: 
     return True
 
 
-def predict_validation(forward: Forward, data: TrainingData, config: TrainConfig) -> np.ndarray:
+def predict_validation(forward: Forward, data: TrainingData, config: TrainOptions) -> np.ndarray:
     """Predictions for the validation records, batch by batch.
 
     Returns shape (N, ..., C).

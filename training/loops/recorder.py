@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from training.checkpoint import write_checkpoint
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.loops.cards import make_card, provenance_of
 from training.loops.history import History
 from training.run import Run
@@ -35,7 +35,7 @@ class Recorder:
     def __init__(
         self,
         run: Run,
-        config: TrainConfig,
+        config: TrainOptions,
         data: TrainingData,
         framework: str,
         model: dict[str, Any],

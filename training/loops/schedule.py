@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from training.config import TrainConfig
+from training.config import TrainOptions
 
 _FLOOR = 1e-3  # of a cosine, as a part of the first rate
 _PATIENCE, _FACTOR, _THRESHOLD = 5, 0.5, 1e-4  # of a plateau
@@ -13,7 +13,7 @@ _CYCLE = 4  # epochs in which a triangle rises; Smith: 2 to 10
 
 
 def learning_rate(
-    config: TrainConfig, step: int, steps_per_epoch: int, val_losses: Sequence[float] = ()
+    config: TrainOptions, step: int, steps_per_epoch: int, val_losses: Sequence[float] = ()
 ) -> float:
     """Learning rate of one optimization step.
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import models_torch
 from training.card import WEIGHTS
 from training.checkpoint import find_checkpoint, read_card
-from training.config import TrainConfig
+from training.config import TrainOptions
 from training.loops.loop import LoadData, State, train_model
 from training.loops.processes import end_others, is_first, on_first
 from training.loops.recorder import OnEpoch, Recorder
@@ -57,7 +57,7 @@ class Job:
 Prepare = Callable[[Any, TrainingData], Job]
 
 
-def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
+def build_model(config: TrainOptions, data: TrainingData) -> torch.nn.Module:
     """Build the model of a run, and start it from ``--init`` where asked."""
     model = models_torch.create_model(config.model, **{**data.sizes(config), **config.model_config})
     if config.init and not config.resume:  # a resumed run has its own weights
@@ -70,7 +70,7 @@ def build_model(config: TrainConfig, data: TrainingData) -> torch.nn.Module:
     return model
 
 
-def build_optimizer(config: TrainConfig, model: torch.nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(config: TrainOptions, model: torch.nn.Module) -> torch.optim.Optimizer:
     """Adam, or AdamW that leaves biases and normalization alone."""
     if not config.weight_decay:
         return torch.optim.Adam(model.parameters(), lr=config.lr)
@@ -89,7 +89,7 @@ def task_loss(task: Task) -> LossFunction:
     return lambda model, signals, targets: function(model(signals).float(), targets)
 
 
-def prepare_classifier(config: TrainConfig, data: TrainingData) -> Job:
+def prepare_classifier(config: TrainOptions, data: TrainingData) -> Job:
     """Model, optimizer and loss of a plain model."""
     model = build_model(config, data)
     return Job(model, build_optimizer(config, model), task_loss(data.task))
@@ -103,11 +103,11 @@ class TorchEngine:
     def __init__(self, prepare: Prepare):
         self._prepare = prepare
 
-    def start(self, config: TrainConfig) -> None:
+    def start(self, config: TrainOptions) -> None:
         """Set the number of threads."""
         torch.set_num_threads(thread_count(config.threads))
 
-    def build(self, config: TrainConfig, data: TrainingData) -> None:
+    def build(self, config: TrainOptions, data: TrainingData) -> None:
         """Start the other processes and make the job."""
         precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
         self._fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
@@ -121,7 +121,7 @@ class TorchEngine:
         self._model, self._optimizer = self._fabric.setup(job.model, job.optimizer)
         self._model.train()
 
-    def _check_output(self, config: TrainConfig) -> None:
+    def _check_output(self, config: TrainOptions) -> None:
         data = self.inputs
         signals = data.standardizer(data.train.signals[:1])[:, : config.crop or None]
         output = torch_forward(self._plain, data.task.activation)(signals)
@@ -202,7 +202,7 @@ class TorchEngine:
 
 
 def train_torch(
-    config: TrainConfig,
+    config: TrainOptions,
     on_epoch: OnEpoch | None = None,
     prepare: Prepare = prepare_classifier,
     load: LoadData = load_training_data,
@@ -211,6 +211,6 @@ def train_torch(
     return train_model(TorchEngine(prepare), follow_init(config), load, on_epoch)
 
 
-def train_job(config: TrainConfig, prepare: Prepare, on_epoch: OnEpoch | None = None) -> Path:
+def train_job(config: TrainOptions, prepare: Prepare, on_epoch: OnEpoch | None = None) -> Path:
     """Train a model that handles ``--init`` itself."""
     return train_model(TorchEngine(prepare), config, load_training_data, on_epoch)

@@ -49,7 +49,7 @@ class Classifier(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.head = network.head
-        self.config = network.config  # type: ignore[attr-defined]
+        self.config = network.config
         self._network = [network]  # in a list: its frozen weights stay out of the state of a run
 
     def forward(self, scores: Tensor) -> Tensor:

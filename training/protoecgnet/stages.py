@@ -19,7 +19,7 @@ from training.checkpoint import read_card, write_checkpoint
 from training.loops.cards import make_card, provenance_of
 from training.loops.processes import on_first, together
 from training.loops.recorder import OnEpoch
-from training.loops.torch_loop import train_job
+from training.loops.torch_loop import Prepare, train_job
 from training.protoecgnet.classifier import (
     macro_auc,
     prepare_fusion,
@@ -54,14 +54,16 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     if stage == "projection":
         on_first(lambda: _project(config, own))
         return stage_folder(config, own.branch, stage)
-    prepare = {
+    prepare: dict[str, Prepare] = {
         "feature_extractor": prepare_trunk,
         "prototypes": partial(prepare_prototypes, chain=config),
         "joint": partial(prepare_prototypes, chain=config),
         "classifier": partial(prepare_head, chain=config),
         "fusion": partial(prepare_fusion, chain=config),
-    }[stage]
-    return train_job(replace(own, init="") if stage in ("classifier", "fusion") else own, prepare, on_epoch)
+    }
+    if stage in ("classifier", "fusion"):
+        own = replace(own, init="")
+    return train_job(own, prepare[stage], on_epoch)
 
 
 def run_chain(config: ProtoConfig) -> Path:

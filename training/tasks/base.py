@@ -135,7 +135,7 @@ class Task(ABC):
             are aligned.
         """
         if not self.aligned or len(windows) == 1:
-            return np.mean(windows, axis=0, dtype=np.float64)
+            return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
         total = np.zeros((len(windows[0]), samples, *windows[0].shape[2:]))
         counts = np.zeros((samples, *[1] * (total.ndim - 2)))
         for window, start in zip(windows, starts, strict=True):

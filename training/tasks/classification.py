@@ -133,10 +133,12 @@ class MultilabelClassification(Task):
         thresholds = thresholds_of(decision, len(self.classes))
         labels, patients, classes = dataset.targets, dataset.patients, self.classes
         draws = {"resamples": resamples, "seed": seed}
-        result = {"metrics": evaluate(labels, predictions, classes, thresholds)}
-        names, options = (*INTERVALS, *PROPER), {"thresholds": thresholds, "classes": classes, **draws}
+        result: dict[str, Any] = {"metrics": evaluate(labels, predictions, classes, thresholds)}
+        names = (*INTERVALS, *PROPER)
         try:
-            result["bootstrap"] = bootstrap(labels, predictions, patients, names, **options)
+            result["bootstrap"] = bootstrap(
+                labels, predictions, patients, names, resamples, seed, thresholds=thresholds, classes=classes
+            )
         except DataError as error:  # too few records of a class: the table gives the values and the reason
             result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
         frequent = _frequent_classes(labels, patients)
