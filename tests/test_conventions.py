@@ -101,9 +101,10 @@ def test_tools_are_content(arguments):
 
 def test_the_configuration_of_the_tools_bites(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "utils").mkdir()
-    (tmp_path / "preprocessing").mkdir()
-    (tmp_path / "preprocessing" / "__init__.py").write_text("")
+    for name in PYPROJECT["tool"]["mypy"]["files"]:
+        path = tmp_path / name if name.endswith(".py") else tmp_path / name / "__init__.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
     (tmp_path / "utils" / "__init__.py").write_text("import os\n\ndef f()->int:\n    return 'one'\n")
     assert "F401" in run_tool("ruff", "check", "--no-cache", ".", cwd=tmp_path).stdout
     assert run_tool("ruff", "format", "--no-cache", "--check", ".", cwd=tmp_path).returncode == 1
@@ -146,11 +147,13 @@ def test_the_import_contract_bites(tmp_path):
         assert f"{where} is not allowed to import {what}" in broken.stdout
 
 
-def test_every_package_is_under_the_contract(files):
+def test_every_package_is_under_the_contract_and_typed(files):
     packages = {
         path.parent.name for path in files if path.name == "__init__.py" and path.parent.parent == ROOT
     }
     assert packages - {"tests"} == set(PACKAGES)
+    scripts = {path.name for path in files if path.suffix == ".py" and path.parent == ROOT}
+    assert set(PYPROJECT["tool"]["mypy"]["files"]) == scripts | set(PACKAGES)
 
 
 def test_no_package_imports_a_script(files):
