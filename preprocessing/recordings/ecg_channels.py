@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from databases.wfdb_reader import Channel
-from preprocessing.recordings.ecg_files import RawFile
+from preprocessing.recordings.formats import RawFile
 from preprocessing.transforms.resample import resample
 from utils.ecg import DISPLAY_NAMES, LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError, nearest

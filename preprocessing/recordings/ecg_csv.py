@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from databases.wfdb_reader import Channel
-from preprocessing.recordings.ecg_files import RawFile
+from preprocessing.recordings.formats import RawFile
 from utils.errors import DataError, UsageError
 from utils.files import read_error
 

@@ -1,47 +1,23 @@
-"""Readers of WFDB and EDF files: what a file says about its signals, as it says it.
-
-Every reader (`ecg_csv` and `ecg_arrays` hold the others) returns a `RawFile`: named channels with the unit
-and the rate the file states, or a blank where it states none. `ecg_channels` maps them to leads in mV.
-"""
+"""Reader of EDF files."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import edfio
 import numpy as np
 
-from databases.wfdb_header import RecordError, read_header
-from databases.wfdb_reader import Channel, read_channels
+from databases.wfdb_reader import Channel
+from preprocessing.recordings.formats import Format, RawFile, Request, reason, register_format
 from utils.errors import DataError
 
 
-@dataclass(frozen=True)
-class RawFile:
-    """The signals of a file before any mapping.
-
-    ``kind``: ``WFDB``, ``EDF``, ``MAT``, ``NumPy`` or ``CSV``.
-    ``notes``: what the reader found or assumed, one sentence each.
-    """
-
-    kind: str
-    channels: list[Channel]
-    notes: list[str] = field(default_factory=list)
+def is_edf(head: bytes, path: Path) -> bool:
+    """Whether a file begins with the version field of EDF."""
+    return head[:8] == b"0       "
 
 
-def read_wfdb(header_path: Path) -> RawFile:
-    """Read a WFDB record of any signal format, gain and offset; sizes and checksums are verified."""
-    try:
-        return RawFile("WFDB", *read_channels(read_header(header_path.with_suffix(""))))
-    except RecordError as error:
-        raise DataError(
-            f"{header_path}: {error.reason}; compare header and signal file with the original, or copy both "
-            "again"
-        ) from error
-
-
-def read_edf(path: Path) -> RawFile:
+def read_edf(path: Path, request: Request) -> RawFile:
     """Read an EDF or EDF+C file; annotation channels are left out."""
     try:
         _check_edf_size(path)
@@ -86,7 +62,4 @@ def _check_edf_size(path: Path) -> None:
         )
 
 
-def reason(error: BaseException) -> str:
-    """Say in one line what a parser stumbled over."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:150]}" if lines else type(error).__name__
+register_format(Format("EDF", (".edf",), is_edf, read_edf))

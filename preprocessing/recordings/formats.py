@@ -1,0 +1,132 @@
+"""Registry of the file formats of ECG recordings.
+
+A format is one module in `preprocessing.recordings.readers` (or of a plugin) that ends with a registration::
+
+    register_format(Format("EDF", (".edf",), is_edf, read_edf))
+
+- the name, for messages,
+- the endings of its files, in lower case, the one to open first,
+- ``sniff(head, path) -> bool``: whether a file that begins with the bytes ``head`` (the first 4096) is of
+  this format, whatever its name,
+- ``read(path, request) -> RawFile``: named channels with the unit and the rate that the file states, or a
+  blank where it states none; what the reader assumed is a note. It raises DataError (what is wrong, where,
+  what helps) or UsageError (an option of ``request`` is needed or wrong). `ecg_channels` maps the channels to
+  leads in mV.
+- ``parts(path) -> set[Path]``, optional: other files that belong to the recording at ``path`` (signal files,
+  segments), which a folder search does not list for themselves,
+- ``specific``: False where ``sniff`` says yes to many kinds of files (any table of text) and is asked last.
+
+The modules of the package are found by themselves; a reader that needs an optional library imports it inside
+``read`` and says in its DataError how to install it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from databases.wfdb_reader import Channel
+from preprocessing.recordings import readers
+from utils.errors import DataError, UsageError
+from utils.files import read_error
+from utils.registry import Registry
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The signals of a file before any mapping.
+
+    ``kind``: name of the format.
+    ``notes``: what the reader found or assumed, one sentence each.
+    """
+
+    kind: str
+    channels: list[Channel]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says about a file: rate in Hz, units, and the leads of all its channels in order."""
+
+    sampling_rate: float | None = None
+    units: str | None = None
+    leads: Sequence[str] | None = None
+
+
+def _no_parts(path: Path) -> set[Path]:
+    return set()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format; the module docstring says what each field must do."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    sniff: Callable[[bytes, Path], bool]
+    read: Callable[[Path, Request], RawFile]
+    parts: Callable[[Path], set[Path]] = _no_parts
+    specific: bool = True
+
+
+_FORMATS: Registry[Format] = Registry("file format")
+
+
+def register_format(item: Format) -> Format:
+    """Make a format known; two of one name from different modules are an error."""
+    return _FORMATS.register(item.name, item, item.read.__module__)
+
+
+def list_formats() -> list[Format]:
+    """Formats in the order in which they are asked: those that recognize any text last."""
+    for module in pkgutil.iter_modules(readers.__path__):
+        importlib.import_module(f"{readers.__name__}.{module.name}")
+    return sorted((_FORMATS.get(name) for name in _FORMATS), key=lambda item: not item.specific)
+
+
+def known_suffixes() -> tuple[str, ...]:
+    """Endings of all formats, in lower case."""
+    return tuple(dict.fromkeys(suffix for item in list_formats() for suffix in item.suffixes))
+
+
+def named_formats(path: Path) -> list[Format]:
+    """Formats whose files end like this one."""
+    return [item for item in list_formats() if path.suffix.lower() in item.suffixes]
+
+
+def read_head(path: Path) -> bytes:
+    """First bytes of a file; DataError for one that cannot be read or is not a regular file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path}: not a regular file")
+        with open(path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError as error:  # the parsers would call it damaged
+        raise read_error(path, error) from error
+
+
+def recognize(path: Path) -> Format:
+    """Format of a file by its content; its ending decides between several, and where none is recognized."""
+    head = read_head(path)
+    named = named_formats(path)
+    others = [item for item in list_formats() if item not in named]
+    matching = [item for item in named + others if item.sniff(head, path)]
+    if matching or named:
+        return (matching or named)[0]
+    raise UsageError(
+        f"{path}: unknown format '{path.suffix}', and its content is of none that is read; known endings: "
+        f"{', '.join(known_suffixes())} (WFDB: .hea)"
+    )
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what a parser stumbled over."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:150]}" if lines else type(error).__name__

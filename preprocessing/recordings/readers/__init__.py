@@ -1,0 +1,1 @@
+"""One reader a file; each registers its format, see `preprocessing.recordings.formats`."""
