@@ -185,7 +185,7 @@ def _describe(options: ComputeOptions, windows: Windows, model: Classifier) -> d
         "model": model_label(model),
         "model_path": str(options.model_path),
         "model_fingerprint": weights_fingerprint(model),
-        "seed": int(model.card.get("seed", 0)),
+        "seed": model.card.provenance.seed or 0,
         "settings": asdict(make_settings(options, len(windows.leads))),
         "methods": options.attr_method,
         "not_possible": {},

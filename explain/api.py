@@ -71,7 +71,7 @@ def explain(
     options = _settings(predictor, settings)
     x = predictor.standardize(signals_mv)
     targets = _targets(predictor, signals_mv, classes)
-    if predictor.card["framework"] == "keras" and not known.native and not _keras_on_torch():
+    if predictor.card.framework == "keras" and not known.native and not _keras_on_torch():
         from explain.engine.worker import explain_in_process
 
         return explain_in_process(predictor, method, x, targets, options)

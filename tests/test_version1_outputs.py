@@ -63,7 +63,7 @@ def test_a_checkpoint_of_version_1_predicts_what_it_did(synthetic, run):
     predictor = load_predictor(RUNS / "checkpoints" / run)
     expected = read(RUNS / "logs" / run / "predictions.npz")
     assert (
-        predictor.card["command"].startswith("python ") and predictor.card["data"]["records"]["train"] == 44
+        predictor.card.provenance.command.startswith("python ") and predictor.card.data.records["train"] == 44
     )
     assert predictor.classes == expected["classes"].tolist()
     assert predictor.calibrator is not None and len(predictor.thresholds) == 5

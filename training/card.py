@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from training.tasks import create_task
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 from utils.files import jsonable
+from utils.flags import type_of
 
 VERSION = 2
 WEIGHTS = {"keras": "model.weights.h5", "torch": "model.safetensors"}
@@ -27,7 +28,7 @@ class Inputs:
     sampling_rate: int
     samples: int
     standardization: dict[str, Any]
-    unit: str = "mV"
+    unit: str
     crop: int = 0
 
 
@@ -149,35 +150,13 @@ class Card:
             )
         if version not in (1, VERSION) or type(version) is not int:
             raise DataError(f"{where}: 'version' must be 1 or {VERSION}, not {version!r}")
-        card = _Reader(where).card(_from_version_1(value) if version == 1 else value)
+        card = _read(_from_version_1(value) if version == 1 else value, where)
         if version > 1 and value.get("digest") != card.digest():
             raise DataError(
                 f"{where}: model, task, inputs or outputs are not those of the training ('digest' differs): "
                 "it is damaged; copy it again, or train again with --overwrite"
             )
         return card
-
-    # the keys of version 1, for callers that still read them
-
-    def __getitem__(self, key: str) -> Any:
-        return self._version_1()[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._version_1()
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Value of a key of version 1."""
-        return self._version_1().get(key, default)
-
-    def _version_1(self) -> dict[str, Any]:
-        values = {key: getattr(self, key) for key in ("framework", "model", "task", "metrics", "weights")}
-        values |= {"weights_sha256": self.weights_sha256, "multilabel": self.multilabel, "notice": NOTICE}
-        values |= asdict(self.inputs) | {"leads": list(self.inputs.leads), "classes": self.classes}
-        values |= self.outputs.decision or {}
-        provenance = {key: value for key, value in asdict(self.provenance).items() if value is not None}
-        values |= {"data": asdict(self.data)} | provenance | self.extra
-        values["chosen_on"] = f"checkpoint, thresholds and calibration: {self.outputs.chosen_on}"
-        return values
 
 
 _KEYS_1 = {
@@ -208,107 +187,96 @@ def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
-class _Reader:
-    """Turns JSON into a card and names each value that cannot be."""
+@dataclass(frozen=True)
+class _TaskOfCard:
+    name: str
+    kind: str
 
-    def __init__(self, where: str | Path):
-        self.where = where
 
-    def card(self, value: Mapping[str, Any]) -> Card:
-        """Build and check a card from the layout of version 2."""
-        required = ("framework", "model", "task", "inputs", "outputs")
-        missing = value.get("lacks") or [key for key in required if key not in value]
-        if missing:
-            raise DataError(f"{self.where} lacks {', '.join(missing)}: it is not a valid model card")
-        task = self._part(value, "task", {"name": str, "kind": str}, {})
-        inputs = self._part(
-            value,
-            "inputs",
-            {"leads": list, "unit": str, "sampling_rate": int, "samples": int, "standardization": dict},
-            {"crop": int},
-        )
-        outputs = self._part(value, "outputs", {"classes": list}, {"decision": dict, "chosen_on": str})
-        data = self._part(value, "data", {}, {"fingerprint": str, "splits": dict, "records": dict})
-        origin = {"command": str, "git_commit": str, "packages": dict, "seed": int, "config": dict}
-        origin |= {"written": str, "made_from": list, "plugins": list}
-        provenance = self._part(value, "provenance", {}, origin)
-        plain = {key: value.get(key, {}) for key in ("metrics", "extra")}
-        for key, content in plain.items():
-            self._is(content, dict, key)
-        card = Card(
-            framework=value["framework"],
-            model=value["model"],
-            task=task["name"],
-            kind=task["kind"],
-            inputs=Inputs(**inputs | {"leads": tuple(inputs["leads"])}),
-            outputs=Outputs(**outputs | {"classes": tuple(outputs["classes"])}),
-            data=DataSource(**data),
-            provenance=Provenance(**provenance),
-            weights=str(value.get("weights", "")),
-            weights_sha256=str(value.get("weights_sha256", "")),
-            **plain,
-        )
-        self._check(card)
-        return card
+Part = TypeVar("Part")
+_WORDS = {int: "a whole number above 0", list: "a list", dict: "a JSON object", str: "text"}
 
-    def _part(
-        self, value: Mapping[str, Any], name: str, required: dict[str, type], optional: dict[str, type]
-    ) -> dict[str, Any]:
-        part = value.get(name, {})
-        self._is(part, dict, name)
-        missing = [f"{name}.{key}" for key in required if key not in part]
-        if missing:
-            raise DataError(f"{self.where} lacks {', '.join(missing)}: it is not a valid model card")
-        types = required | optional
-        found = {key: part[key] for key in types if key in part}
-        for key, content in found.items():
-            if content is not None or key in required:
-                self._is(content, types[key], key)
-        return {key: content for key, content in found.items() if content is not None or key == "decision"}
 
-    def _is(self, content: Any, kind: type, name: str) -> None:
-        if type(content) is not kind:
-            words = {int: "a whole number above 0", list: "a list", dict: "a JSON object", str: "text"}
-            raise DataError(f"{self.where}: '{name}' must be {words[kind]}, not {content!r:.60}")
+def _read(value: Mapping[str, Any], where: str | Path) -> Card:
+    """Build and check a card from the layout of version 2."""
+    required = ("framework", "model", "task", "inputs", "outputs")
+    _refuse_missing(value.get("lacks") or [key for key in required if key not in value], where)
+    task = _read_part(_TaskOfCard, value, "task", where)
+    card = Card(
+        framework=value["framework"],
+        model=value["model"],
+        task=task.name,
+        kind=task.kind,
+        inputs=_read_part(Inputs, value, "inputs", where),
+        outputs=_read_part(Outputs, value, "outputs", where),
+        data=_read_part(DataSource, value, "data", where),
+        provenance=_read_part(Provenance, value, "provenance", where),
+        metrics=_of_type(dict, value.get("metrics", {}), "metrics", where),
+        extra=_of_type(dict, value.get("extra", {}), "extra", where),
+        weights=str(value.get("weights", "")),
+        weights_sha256=str(value.get("weights_sha256", "")),
+    )
+    _check(card, where)
+    return card
 
-    def _check(self, card: Card) -> None:
-        if card.framework not in WEIGHTS:
-            raise DataError(f"{self.where}: unknown framework '{card.framework}' (keras or torch)")
-        if not isinstance(card.model, dict) or not isinstance(card.model.get("name"), str):
-            raise DataError(f"{self.where}: 'model' must hold the model's name and options")
-        count = card.model.get("num_classes", len(card.classes))
-        texts = all(isinstance(name, str) for name in card.classes)
-        if len(card.classes) != count or not texts or len(set(card.classes)) < len(card.classes):
-            raise DataError(
-                f"{self.where}: 'classes' must be a list with one entry for each of {count} classes"
-            )
-        self._check_inputs(card.inputs, card.model)
-        try:
-            task = create_task(card.kind, card.classes)
-        except UsageError as error:
-            plugins = f" (it was trained with --plugins {','.join(card.provenance.plugins)})"
-            hint = plugins if card.provenance.plugins else ""
-            raise DataError(f"{self.where}: {error}{hint}") from error
-        task.check_decision(card.outputs.decision, self.where)
 
-    def _check_inputs(self, inputs: Inputs, model: Mapping[str, Any]) -> None:
-        for name in ("samples", "sampling_rate"):
-            if getattr(inputs, name) < 1:
-                raise DataError(
-                    f"{self.where}: '{name}' must be a whole number above 0, not {getattr(inputs, name)}"
-                )
-        reads = inputs.crop or inputs.samples
-        if inputs.crop < 0 or model.get("samples", reads) != reads:
-            raise DataError(f"{self.where}: 'crop', 'samples' and the model's samples contradict each other")
-        if inputs.unit != "mV":
-            raise DataError(
-                f"{self.where}: 'unit' must be mV, not {inputs.unit!r}: no model here reads others"
-            )
-        count, leads = model.get("leads", len(inputs.leads)), inputs.leads
-        if len(leads) != count or not all(isinstance(name, str) and name for name in leads):
-            raise DataError(f"{self.where}: 'leads' must be a list of {count} names")
-        # the twelve standard leads have one order; a card with another one would be read wrongly
-        if len(set(leads)) < len(leads) or (set(leads) == set(LEADS) and leads != LEADS):
-            raise DataError(
-                f"{self.where}: 'leads' must be in the order {' '.join(LEADS)}, not {' '.join(leads)}"
-            )
+def _read_part(kind: type[Part], card: Mapping[str, Any], name: str, where: str | Path) -> Part:
+    """A part of a card, whose fields say which keys it needs and of which types."""
+    content, hints = _of_type(dict, card.get(name, {}), name, where), get_type_hints(kind)
+    declared = fields(kind)  # type: ignore[arg-type]
+    required = [f.name for f in declared if f.default is MISSING and f.default_factory is MISSING]
+    _refuse_missing([f"{name}.{key}" for key in required if key not in content], where)
+    values = {}
+    for key, hint in hints.items():
+        if key in required or content.get(key) is not None:
+            type_ = type_of(hint)
+            entry = _of_type(list if type_.many else type_.item, content[key], key, where)
+            values[key] = type_.many(entry) if type_.many else entry
+    return kind(**values)
+
+
+def _refuse_missing(keys: list[str], where: str | Path) -> None:
+    if keys:
+        raise DataError(f"{where} lacks {', '.join(keys)}: it is not a valid model card")
+
+
+def _of_type(kind: type, value: Any, name: str, where: str | Path) -> Any:
+    if type(value) is not kind:
+        raise DataError(f"{where}: '{name}' must be {_WORDS[kind]}, not {value!r:.60}")
+    return value
+
+
+def _check(card: Card, where: str | Path) -> None:
+    if card.framework not in WEIGHTS:
+        raise DataError(f"{where}: unknown framework '{card.framework}' (keras or torch)")
+    if not isinstance(card.model, dict) or not isinstance(card.model.get("name"), str):
+        raise DataError(f"{where}: 'model' must hold the model's name and options")
+    count = card.model.get("num_classes", len(card.classes))
+    texts = all(isinstance(name, str) for name in card.classes)
+    if len(card.classes) != count or not texts or len(set(card.classes)) < len(card.classes):
+        raise DataError(f"{where}: 'classes' must be a list with one entry for each of {count} classes")
+    _check_inputs(card.inputs, card.model, where)
+    try:
+        task = create_task(card.kind, card.classes)
+    except UsageError as error:
+        plugins = f" (it was trained with --plugins {','.join(card.provenance.plugins)})"
+        hint = plugins if card.provenance.plugins else ""
+        raise DataError(f"{where}: {error}{hint}") from error
+    task.check_decision(card.outputs.decision, where)
+
+
+def _check_inputs(inputs: Inputs, model: Mapping[str, Any], where: str | Path) -> None:
+    for name in ("samples", "sampling_rate"):
+        if getattr(inputs, name) < 1:
+            raise DataError(f"{where}: '{name}' must be a whole number above 0, not {getattr(inputs, name)}")
+    reads = inputs.crop or inputs.samples
+    if inputs.crop < 0 or model.get("samples", reads) != reads:
+        raise DataError(f"{where}: 'crop', 'samples' and the model's samples contradict each other")
+    if inputs.unit != "mV":
+        raise DataError(f"{where}: 'unit' must be mV, not {inputs.unit!r}: no model here reads others")
+    count, leads = model.get("leads", len(inputs.leads)), inputs.leads
+    if len(leads) != count or not all(isinstance(name, str) and name for name in leads):
+        raise DataError(f"{where}: 'leads' must be a list of {count} names")
+    # the twelve standard leads have one order; a card with another one would be read wrongly
+    if len(set(leads)) < len(leads) or (set(leads) == set(LEADS) and leads != LEADS):
+        raise DataError(f"{where}: 'leads' must be in the order {' '.join(LEADS)}, not {' '.join(leads)}")

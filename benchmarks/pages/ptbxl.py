@@ -368,6 +368,6 @@ def _csv_line(folder: str, row: Row) -> dict[str, Any]:
         "ece": metrics.get("ece"),
         "ece_calibrated": row.test.get("ece_calibrated"),
         "seed": card.provenance.seed,
-        "git_commit": card.get("git_commit"),
+        "git_commit": card.provenance.git_commit,
         "folder": folder,
     }

@@ -87,11 +87,11 @@ class Classifier:
 
     def __init__(self, predictor: Predictor, name: str):
         self.name, self.card, self.predictor = name, predictor.card, predictor
-        self.model_name: str = predictor.card["model"]["name"]
-        self.framework: str = predictor.card["framework"]
+        self.model_name: str = predictor.card.name
+        self.framework: str = predictor.card.framework
         self.classes, self.leads = predictor.classes, predictor.leads
         self.samples, self.sampling_rate = predictor.samples, predictor.sampling_rate
-        self.multilabel: bool = predictor.card.get("multilabel", True)
+        self.multilabel: bool = predictor.card.multilabel
         self.crop = predictor.crop if predictor.crop < predictor.samples else 0
         self._starts = crop_starts(self.samples, self.crop)
         self._length = self.crop or self.samples
@@ -227,6 +227,6 @@ def use_torch_backend() -> None:
 def load_classifier(path: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Classifier:
     """Load a trained model of either framework for attribution."""
     folder = find_checkpoint(path, output_dir)
-    if read_card(folder)["framework"] == "keras":
+    if read_card(folder).framework == "keras":
         use_torch_backend()
     return Classifier(load_predictor(folder, output_dir), run_name(folder))

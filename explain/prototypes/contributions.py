@@ -218,7 +218,7 @@ def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
         scores, windows = model.scores(torch.from_numpy(batch).to(model.head.weight.device))
         inputs = model.standardized(scores)
         logits = model.logits_of(scores).float()
-        multilabel = predictor.card.get("multilabel", True)
+        multilabel = predictor.card.multilabel
         probabilities = torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)
     model.train(was_training)
     scores, windows, logits, probabilities = (
@@ -229,6 +229,6 @@ def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _positive(predictor: Predictor, probabilities: np.ndarray) -> np.ndarray:
     """Predicted classes, (B, C) bool; of exclusive classes only the most probable one."""
-    if predictor.card.get("multilabel", True):
+    if predictor.card.multilabel:
         return probabilities >= predictor.thresholds
     return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]

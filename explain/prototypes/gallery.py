@@ -54,7 +54,7 @@ def write_gallery(predictor: Predictor, read_source: ReadSource | None, path: st
         "grid": 5 * _MM,
         "pictures": read_source is not None,
         "ratings": {
-            "key": f"twelvelead-gallery-{predictor.card.get('weights_sha256', '')}",
+            "key": f"twelvelead-gallery-{predictor.card.weights_sha256}",
             "file": "prototype_ratings.csv",
             "card": "prototype",
             "columns": ["prototype", *known, *_FIELDS],

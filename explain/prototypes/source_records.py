@@ -41,7 +41,7 @@ def source_reader(data_dir: str | os.PathLike, sampling_rate: int) -> ReadSource
 def find_source_reader(predictor: Predictor, data_dir: str | os.PathLike | None = None) -> ReadSource | None:
     """Give a reader of the prototypes' ECGs where they can be found."""
     if data_dir is None:
-        data_dir = predictor.card.get("config", {}).get("data_dir")
+        data_dir = predictor.card.config.get("data_dir")
         if not data_dir or not (Path(data_dir) / DATABASE_CSV).is_file():
             return None
     return source_reader(data_dir, predictor.sampling_rate)

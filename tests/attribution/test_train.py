@@ -50,7 +50,7 @@ def test_kfold_trains_on_the_other_folds(path, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "the other 2 folds: 48 windows" in said and "fold 3 of 4: 24 windows" in said
     card = read_card(tmp_path / "checkpoints" / "mitdb_resnet18_fold2_seed42")
-    assert card["chosen_on"].endswith(": fold 3 of 4")
+    assert card.outputs.chosen_on == "fold 3 of 4"
     model = load_classifier(tmp_path / "checkpoints" / "mitdb_resnet18_fold2_seed42")
     with pytest.raises(DataError, match="build them with --split kfold --folds 4 --fold 2"):
         check_fit(load_windows(path), model)

@@ -102,7 +102,7 @@ def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
         f"{name}/probabilities": predictor.predict(signals),
         f"{name}/calibrated": predictor.predict(signals, calibrated=True),
     }
-    kind = predictor.card["model"]["name"]
+    kind = predictor.card.name
     if kind == "imle_net" and not keras_on_torch():  # its maps on PyTorch are among the attribution methods
         from models_tf.imle_net import attention_maps
 

@@ -128,15 +128,15 @@ def test_imagenet_weights_start_the_training(tmp_path, capsys):
     predictor = load_predictor("protoecgnet/global/feature_extractor", tmp_path)
     expected = trunk_weights(image_weights(18), predictor.model.trunk)
     torch.testing.assert_close(predictor.model.trunk.conv1.weight, expected["conv1.weight"])
-    assert read_card(predictor.folder)["imagenet"] == {"file": path.name, "sha256": sha256(path)}
+    assert read_card(predictor.folder).extra["imagenet"] == {"file": path.name, "sha256": sha256(path)}
     path.rename(tmp_path / "moved")  # a resumed run does not need it
     call(torch_train.main, "torch_train.py", *words, "--branch", "global", "--resume", "--epochs", 2)
-    assert read_card(predictor.folder)["imagenet"]["file"] == path.name
+    assert read_card(predictor.folder).extra["imagenet"]["file"] == path.name
     (tmp_path / "moved").rename(path)
     capsys.readouterr()
     call(torch_train.main, "torch_train.py", *words, "--branch", "rhythm", "--width", 64)
     assert "does not act on resnet1d18" in capsys.readouterr().out
-    assert "imagenet" not in read_card(tmp_path / "checkpoints/protoecgnet/rhythm/feature_extractor")
+    assert "imagenet" not in read_card(tmp_path / "checkpoints/protoecgnet/rhythm/feature_extractor").extra
     with pytest.raises(UsageError, match="there is no stage projection"):
         call(
             torch_train.main, "torch_train.py", *words, "--branch", "global", "--training_stage", "classifier"

@@ -125,7 +125,7 @@ def check_same_study(study: Study, plan: Plan) -> None:
     free = names_of(plan.fixed, ("machine", "run")) | {"init"} | {d.name for d in plan.space}
     now = {k: v for k, v in plan.fixed.to_json().items() if k not in free}
     now["space"] = sorted(str(d) for d in plan.space)
-    now["first weights"] = read_card(plan.start)["weights_sha256"] if plan.start else ""
+    now["first weights"] = read_card(plan.start).weights_sha256 if plan.start else ""
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("settings", jsonable(now))

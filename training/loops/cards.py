@@ -53,6 +53,7 @@ def make_card(
             leads=tuple(val.leads),
             sampling_rate=val.sampling_rate,
             samples=int(val.signals.shape[1]),
+            unit="mV",
             crop=provenance.config.get("crop", 0),
             standardization=data.standardizer.to_json(),
         ),
