@@ -173,28 +173,10 @@ def parse_scp_codes(text: str, ecg_id: int) -> dict[str, float]:
 
 
 def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.DataFrame:
-    """Read ``ptbxl_database.csv``.
+    """Read ``ptbxl_database.csv``: one row a record in the order of the file, indexed by ``ecg_id``.
 
-    Parameters
-    ----------
-    data_dir : path-like
-        The PTB-XL folder.
-    sampling_rate : int
-        100 or 500 Hz: which recordings ``filename`` names.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a record in the order of the file, indexed by ``ecg_id``; columns ``patient_id`` and
-        ``strat_fold`` (int64), ``scp_codes`` (dict code -> likelihood), ``filename`` (relative, without
-        extension) and, where the file has them, ``age`` and ``sex``.
-
-    Raises
-    ------
-    DataError
-        The folder, the table or a column is missing, or a value in it cannot be right.
-    UsageError
-        PTB-XL has no such sampling rate.
+    Columns: ``patient_id``, ``strat_fold``, ``scp_codes`` (code -> likelihood), ``filename`` of the rate
+    (relative, without extension) and, where the file has them, ``age`` and ``sex``.
     """
     if sampling_rate not in FILENAME_COLUMNS:
         raise UsageError(f"PTB-XL comes at 100 and 500 Hz, not at {sampling_rate} Hz: choose one of these")
@@ -227,23 +209,10 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
 
 
 def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:
-    """Read ``scp_statements.csv``.
+    """Read ``scp_statements.csv``: one row a statement in the order of the file, indexed by its code.
 
-    Parameters
-    ----------
-    data_dir : path-like
-        The PTB-XL folder.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a statement in the order of the file, indexed by its code; columns ``diagnostic``, ``form``,
-        ``rhythm`` (bool) and ``diagnostic_class``, ``diagnostic_subclass`` (str, empty where there is none).
-
-    Raises
-    ------
-    DataError
-        The folder, the table or a column is missing, or a flag is neither 1 nor empty.
+    Columns: ``diagnostic``, ``form``, ``rhythm`` (bool), ``diagnostic_class`` and ``diagnostic_subclass``
+    (empty where there is none).
     """
     path = _find_csv(Path(data_dir), STATEMENTS_CSV)
     kinds, groups = ["diagnostic", "form", "rhythm"], ["diagnostic_class", "diagnostic_subclass"]

@@ -26,25 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def official(database: Database) -> tuple[np.ndarray, Mapping[str, str]]:
-    """Give the splits that a database comes with.
-
-    Parameters
-    ----------
-    database : databases.Database
-        The database.
-
-    Returns
-    -------
-    splits : ndarray of str, shape (N,)
-        ``train``, ``val`` or ``test`` for each row of its records.
-    names : mapping of str to str
-        What they are called.
-
-    Raises
-    ------
-    UsageError
-        It has no splits.
-    """
+    """Split of each record that a database comes with, and what its splits are called."""
     records = database.records
     splits = records["split"].to_numpy().astype(str) if "split" in records else np.full(len(records), "")
     if not np.isin(splits, SPLITS).all():
@@ -59,30 +41,9 @@ def kfold(patients: np.ndarray, targets: np.ndarray, folds: int, fold: int, seed
     doi:10.1007/978-3-642-23808-6_10) with patients instead of records: the rarest label first, the patients
     with most of it first, each into the fold that lacks most of that label. One fold is for testing, the next
     one for validation, the others for training. The folds depend on `seed` alone, so over all values of
-    `fold` each record is tested once.
+    `fold`, from 1, each record is tested once.
 
-    Parameters
-    ----------
-    patients : ndarray, shape (N,)
-        Patient of each record.
-    targets : ndarray, shape (N, C)
-        Above zero where the label is present.
-    folds : int
-        Number of folds, at least 3.
-    fold : int
-        Fold to test on, from 1.
-    seed : int
-        Decides between patients with equal labels.
-
-    Returns
-    -------
-    ndarray of str, shape (N,)
-        ``train``, ``val`` or ``test``.
-
-    Raises
-    ------
-    UsageError
-        Impossible numbers, or fewer patients than folds.
+    Shapes: patients (N,), targets (N, C) above zero where the label is present -> (N,).
     """
     if folds < LEAST_FOLDS:
         raise UsageError(f"--folds must be at least {LEAST_FOLDS}, not {folds}")

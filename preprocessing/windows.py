@@ -25,38 +25,14 @@ _REMEDY = "write it with `python -m attribution.build`"
 
 
 def save_windows(windows: Dataset, path: str | os.PathLike) -> None:
-    """Write windows to one .npz file, atomically.
-
-    Parameters
-    ----------
-    windows : Dataset
-        With ``starts``.
-    path : path-like
-        The file.
-    """
+    """Write windows to one .npz file, atomically."""
     arrays, meta = window_parts(windows)
     texts = {"meta": json.dumps(meta, sort_keys=True), "fingerprint": windows.fingerprint}
     write_npz(path, **{name: np.array(text) for name, text in texts.items()}, **arrays)
 
 
 def load_windows(path: str | os.PathLike) -> Dataset:
-    """Read what `save_windows` wrote.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    Dataset
-        The same windows: signals (N, T, leads) in mV, text ids and patients, `starts` in samples.
-
-    Raises
-    ------
-    DataError
-        The file is missing, damaged, of another format, or would unpack to far more than its own size.
-    """
+    """Read what `save_windows` wrote."""
     try:
         with open_npz(path) as file:
             if "meta" not in file.files:

@@ -17,16 +17,11 @@ _SMALLEST = 1e-3  # a promised sum below it counts as this much
 
 @dataclass(frozen=True, eq=False)
 class Completeness:
-    """Sums of maps beside the sums that their method promises.
+    """Sums of maps beside the sums that their method promises, (B,) each.
 
-    Parameters
-    ----------
-    sums : ndarray, shape (B,)
-        Sum of each map.
-    promised : ndarray, shape (B,)
-        For integrated_gradients, deep_lift and kernel_shap f(x) - f(0), where f is the target's logit and
-        zero the mean of standardized signals; for deep_shap f(x) less the mean of f over the window's
-        baselines; for lrp f(x); for prototypes f(x) less the bias.
+    For integrated_gradients, deep_lift and kernel_shap f(x) - f(0), where f is the target's logit and zero
+    the mean of standardized signals; for deep_shap f(x) less the mean of f over the window's baselines; for
+    lrp f(x); for prototypes f(x) less the bias.
     """
 
     sums: np.ndarray
@@ -52,27 +47,9 @@ def completeness(
     maps: np.ndarray,
     settings: Settings | None = None,
 ) -> Completeness | None:
-    """Compare the sums of maps with what their method promises.
+    """Compare the sums of maps with what their method promises; None where it promises no sum.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The explained model.
-    name : str
-        One of `list_methods()`.
-    x : ndarray, shape (B, T, leads)
-        Standardized windows.
-    targets : ndarray of int, shape (B,)
-        Explained class of each window.
-    maps : ndarray, shape (B, T, leads)
-        Their maps.
-    settings : Settings, optional
-        Those the maps were made with.
-
-    Returns
-    -------
-    Completeness or None
-        None for a method that promises no sum.
+    Shapes: x (B, T, leads), targets (B,), maps (B, T, leads).
     """
     method, settings = get_method(name), settings or Settings()
     if method.promised is None or not len(x):

@@ -101,21 +101,10 @@ UPSAMPLING = ("centered", "nearest")
 class Attribution(Protocol):
     """What every attribution method is: a function from windows to maps.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        The model; ``classifier.module`` gives its logits.
-    x : ndarray of float32, shape (B, T, leads)
-        Standardized windows, at most ``settings.batch_size`` of them; the method may change them.
-    targets : ndarray of int64, shape (B,)
-        Class whose logit is explained, for each window.
-    settings : Settings
-        With its ``seeds`` filled in.
+    ``classifier.module`` gives the logits. ``x`` holds at most ``settings.batch_size`` standardized windows,
+    which the method may change; ``settings`` has its ``seeds`` filled in.
 
-    Returns
-    -------
-    ndarray, shape (B, T, leads)
-        How much each sample contributes to the target's logit.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
     """
 
     def __call__(
@@ -125,29 +114,7 @@ class Attribution(Protocol):
 
 @dataclass(frozen=True)
 class Method:
-    """An attribution method and what is known of it.
-
-    Parameters
-    ----------
-    name : str
-        Its name on the command line and in files.
-    function : Attribution
-        The method itself.
-    title : str
-        Its name in tables.
-    signed : bool
-        Whether maps may be negative, where a sample lowers the logit.
-    uses : tuple of str
-        Names of the `Settings` that change the maps.
-    promised : callable, optional
-        Called like the method, it gives what the values of each map must add up to, shape (B,); absent where
-        the method promises no sum.
-    sums : callable, optional
-        ``f(classifier, maps, settings)`` adds up the maps, shape (B,), where that is not the sum of all
-            values.
-    native : bool
-        Whether the method asks the model itself, so that a Keras model may run on any backend.
-    """
+    """An attribution method and what is known of it; see `register_method`."""
 
     name: str
     function: Attribution
@@ -185,11 +152,13 @@ def register_method(
     uses : sequence of str
         Names of the `Settings` that change the maps.
     promised : callable, optional
-        What the values of each map must add up to, see `Method`.
+        Called like the method, it gives what the values of each map must add up to, shape (B,); absent where
+        the method promises no sum.
     sums : callable, optional
-        How they are added up, see `Method`.
+        ``f(classifier, maps, settings)`` adds up the maps, shape (B,), where that is not the sum of all
+        values.
     native : bool
-        Whether the method asks the model itself, see `Method`.
+        Whether the method asks the model itself, so that a Keras model may run on any backend.
 
     Returns
     -------
@@ -227,59 +196,16 @@ def list_methods() -> list[str]:
 
 
 def get_method(name: str) -> Method:
-    """A method by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_methods()`.
-
-    Returns
-    -------
-    Method
-        The method.
-
-    Raises
-    ------
-    UsageError
-        Unknown method; the message names the nearest valid one.
-    """
+    """A method by name; the error for an unknown one gives the nearest."""
     return METHODS.get(name)
 
 
 def explain(
     classifier: Classifier, name: str, x: np.ndarray, targets: np.ndarray, settings: Settings | None = None
 ) -> np.ndarray:
-    """Maps of a classifier's logits: how much every sample of every lead contributes to the target's logit.
+    """Signed maps of standardized windows: how much every sample of every lead contributes to a logit.
 
-    Parameters
-    ----------
-    classifier : Classifier
-        From `explain.engine.classifier.load_classifier`.
-    name : str
-        One of `list_methods()`.
-    x : array_like, shape (B, T, leads)
-        Standardized signals (``classifier.standardize``); read only.
-    targets : array_like of int, shape (B,)
-        Index of the explained class of each window.
-    settings : Settings, optional
-        Defaults where absent.
-
-    Returns
-    -------
-    ndarray of float32, shape (B, T, leads)
-        Signed maps.
-
-    Raises
-    ------
-    CannotExplain
-        The method does not apply to this model.
-    DataError
-        x has another shape than the model takes, or values that are not finite.
-    UsageError
-        Unknown method, targets outside the model's classes, or seeds that do not fit.
-    TwelveLeadError
-        The method did not return a finite number for each sample.
+    Shapes: x (B, T, leads), targets (B,) -> (B, T, leads).
     """
     method = get_method(name)
     settings = settings or Settings()

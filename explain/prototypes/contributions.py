@@ -16,8 +16,7 @@ import torch
 
 from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from training.predictor import Predictor
-from training.protoecgnet.projected import branches_of
-from training.protoecgnet.projected import prototype_list as prototype_list
+from training.protoecgnet.projected import branches_of, prototype_list
 from utils.errors import DataError, UsageError, nearest
 
 TOLERANCE = 1e-4
@@ -83,8 +82,7 @@ class Explanation:
 
     ``probabilities`` (C,): of all classes.
     ``predicted``: classes that reach their threshold, also those not explained.
-    ``similarities`` (P,): of all prototypes.
-    ``windows`` (P,): the most similar window of each prototype.
+    ``similarities, windows`` (P,): of all prototypes, and the most similar window of each.
     ``classes``: the explained classes, the most probable first.
     """
 
@@ -95,27 +93,17 @@ class Explanation:
     classes: tuple[ClassExplanation, ...]
 
 
-class _Places:
-    """Branch, window span and receptive field of any prototype and window."""
-
-    def __init__(self, predictor: Predictor):
-        branches = branches_of(predictor.model)
-        self._owner = np.repeat(np.arange(len(branches)), [len(b.prototype_vectors) for b in branches])
-        self._names = [network.branch for network in branches]
-        self._spans = []
-        for network in branches:
-            spans = []
-            for window in range(network.windows):
-                samples = (*network.window_span(window), *network.window_receptive_field(window))
-                start, end, first, last = (1000 * sample / predictor.sampling_rate for sample in samples)
-                spans.append({"start_ms": start, "end_ms": end, "receptive_field_ms": (first, last)})
-            self._spans.append(spans)
-
-    def branch(self, prototype: int) -> str:
-        return self._names[self._owner[prototype]]
-
-    def span(self, prototype: int, window: int) -> dict[str, Any]:
-        return self._spans[self._owner[prototype]][window]
+def _spans(predictor: Predictor) -> list[list[dict[str, Any]]]:
+    """Span and receptive field of each window of each prototype."""
+    spans = []
+    for network in branches_of(predictor.model):
+        of_branch = []
+        for window in range(network.windows):
+            samples = (*network.window_span(window), *network.window_receptive_field(window))
+            start, end, first, last = (1000 * sample / predictor.sampling_rate for sample in samples)
+            of_branch.append({"start_ms": start, "end_ms": end, "receptive_field_ms": (first, last)})
+        spans += [of_branch] * len(network.prototype_vectors)
+    return spans
 
 
 def explain_records(
@@ -129,7 +117,7 @@ def explain_records(
 
     Shapes: signals_mv (N, T, leads).
     """
-    prototypes, places = prototype_list(predictor), _Places(predictor)
+    prototypes, spans = prototype_list(predictor), _spans(predictor)
     if top < 1:
         raise UsageError(f"at least one prototype must be listed, not {top}")
     fixed = None if classes == "predicted" else _columns(predictor, classes)
@@ -150,7 +138,7 @@ def explain_records(
                 evidence = [
                     Evidence(
                         prototype=p,
-                        branch=places.branch(p),
+                        branch=prototypes[p]["branch"],
                         classes=tuple(prototypes[p]["classes"]),
                         kind=prototypes[p]["kind"],
                         similarity=float(scores[row, p]),
@@ -158,7 +146,7 @@ def explain_records(
                         weight=float(weight[c, p]),
                         contribution=float(terms[p]),
                         window=int(windows[row, p]),
-                        **places.span(p, windows[row, p]),
+                        **spans[p][windows[row, p]],
                         source=prototypes[p],
                     )
                     for p in best.tolist()
@@ -212,19 +200,13 @@ def _classifier(model: PrototypeClassifier) -> tuple[np.ndarray, np.ndarray]:
 def _forward(predictor: Predictor, batch: np.ndarray) -> tuple[np.ndarray, ...]:
     """Scores and windows (B, P), inputs of the classifier (B, P), logits and probabilities (B, C)."""
     model = predictor.model
-    was_training = model.training
-    model.eval()
     with torch.inference_mode():
         scores, windows = model.scores(torch.from_numpy(batch).to(model.head.weight.device))
         inputs = model.standardized(scores)
         logits = model.logits_of(scores).float()
         multilabel = predictor.card.multilabel
         probabilities = torch.sigmoid(logits) if multilabel else torch.softmax(logits, dim=1)
-    model.train(was_training)
-    scores, windows, logits, probabilities = (
-        t.cpu().numpy() for t in (scores, windows, logits, probabilities)
-    )
-    return scores, windows, inputs.cpu().double().numpy(), logits, probabilities
+    return tuple(t.cpu().numpy() for t in (scores, windows, inputs.double(), logits, probabilities))
 
 
 def _positive(predictor: Predictor, probabilities: np.ndarray) -> np.ndarray:

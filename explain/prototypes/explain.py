@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from databases import Recording
 from explain.prototypes.contributions import Explanation, explain_records
-from explain.prototypes.explanation_csv import RowMaker, write_rows
+from explain.prototypes.explanation_csv import COLUMNS, RowMaker
 from explain.prototypes.report import write_report
 from explain.prototypes.source_records import find_source_reader
 from preprocessing import Dataset
 from training.predictor import Predictor
 from utils.errors import UsageError
 from utils.files import write_json, write_npz
+from utils.tables import write_csv
 
 
 def explain_recording(
@@ -82,21 +83,14 @@ def explain_split(
     reports = total if pictures < 0 else min(pictures, total)
     reader = find_source_reader(predictor, data_dir)
     reported: list[Explanation] = []
-
-    def rows() -> Iterator[dict[str, Any]]:
-        maker = RowMaker(predictor, top)
-        starts = tqdm(range(0, total, batch_size), desc="explain", unit="batch", leave=False, disable=None)
-        for first in starts:
-            signals = dataset.signals[first : min(first + batch_size, total)]
-            for offset, explanation in enumerate(
-                explain_records(predictor, signals, top, batch_size=batch_size)
-            ):
-                k = first + offset
-                if k < reports:
-                    reported.append(explanation)
-                yield maker.row(int(dataset.ecg_ids[k]), explanation, _labels(dataset, k))
-
-    written = [write_rows(folder / "explanations.csv", rows())]
+    maker, rows = RowMaker(predictor, top), []
+    for first in tqdm(range(0, total, batch_size), desc="explain", unit="batch", leave=False, disable=None):
+        signals = dataset.signals[first : min(first + batch_size, total)]
+        explanations = explain_records(predictor, signals, top, batch_size=batch_size)
+        reported += explanations[: max(0, reports - first)]
+        for k, explanation in enumerate(explanations, first):
+            rows.append(maker.row(int(dataset.ecg_ids[k]), explanation, _labels(dataset, k)))
+    written = [write_csv(folder / "explanations.csv", pd.DataFrame(rows, columns=COLUMNS))]
     for k, explanation in enumerate(tqdm(reported, desc="reports", unit="ECG", leave=False, disable=None)):
         ecg_id = str(dataset.ecg_ids[k])
         files = write_report(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from explain.prototypes.contributions import Explanation
+from explain.prototypes.contributions import ClassExplanation, Explanation
 from training.predictor import Predictor
-from training.protoecgnet.projected import branches_of, labels_of, prototype_list
-from utils.files import atomic_path
-from utils.tables import escape_cell
+from training.protoecgnet.projected import labels_of, prototype_list
 
 # names the reference gives the branches in its columns, and in the entries of top_protos_by_class
 COLUMN_OF = {"rhythm": "1d", "morphology": "2d_partial", "global": "2d_global"}
@@ -28,6 +23,7 @@ COLUMNS = (
     *(f"top_protos_{name}" for name in COLUMN_OF.values()),
     "top_protos_by_class",
 )
+_PLACE = ("window", "start_ms", "end_ms", "receptive_field_ms")
 
 
 class RowMaker:
@@ -44,12 +40,8 @@ class RowMaker:
     def __init__(self, predictor: Predictor, top: int = 5):
         self.predictor, self.top = predictor, top
         self.prototypes = prototype_list(predictor)
-        self.branches: dict[str, np.ndarray] = {}
-        first = 0
-        for network in branches_of(predictor.model):
-            count = len(network.prototype_vectors)
-            self.branches[network.branch] = np.arange(first, first + count)
-            first += count
+        owner = np.array([entry["branch"] for entry in self.prototypes])
+        self.branches = {branch: np.flatnonzero(owner == branch) for branch in dict.fromkeys(owner.tolist())}
         self.classes = {
             branch: {name for p in members for name in self.prototypes[p]["classes"]}
             for branch, members in self.branches.items()
@@ -60,51 +52,41 @@ class RowMaker:
     ) -> dict[str, Any]:
         """Make the row of one record."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
-        row["ecg_id"] = escape_cell(ecg_id)
-        place = self.predictor.classes.index
-        row["fusion_predictions"] = json.dumps(
-            {name: _rounded(explanation.probabilities[place(name)]) for name in explanation.predicted}
-        )
-        if true_labels is not None:
-            row["true_labels"] = json.dumps(list(true_labels))
+        row["ecg_id"] = ecg_id
+        probability = dict(zip(self.predictor.classes, explanation.probabilities, strict=True))
+        values: dict[str, Any] = {
+            "fusion_predictions": {name: _rounded(probability[name]) for name in explanation.predicted},
+            "top_protos_by_class": [self._class(part) for part in explanation.classes],
+        }
         for branch, members in self.branches.items():
-            column = COLUMN_OF[branch]
-            if true_labels is not None:
-                row[f"{column}_true_labels"] = json.dumps(
-                    [t for t in true_labels if t in self.classes[branch]]
-                )
             best = members[np.argsort(-explanation.similarities[members], kind="stable")[: self.top]]
-            row[f"top_protos_{column}"] = json.dumps(
-                [self._entry(p, explanation.similarities[p]) for p in best.tolist()]
-            )
-        row["top_protos_by_class"] = json.dumps(
-            [
-                {
-                    "predicted_class": part.name,
-                    "predicted": part.predicted,
-                    "probability": _rounded(part.probability),
-                    "logit": _rounded(part.logit),
-                    "bias": _rounded(part.bias),
-                    "top_protos": [
-                        self._entry(e.prototype, e.similarity)
-                        | {
-                            "group": GROUP_OF[e.branch],
-                            "standardized_similarity": _rounded(e.standardized),
-                            "weight": _rounded(e.weight),
-                            "contribution": _rounded(e.contribution),
-                            "window": e.window,
-                            "start_ms": e.start_ms,
-                            "end_ms": e.end_ms,
-                            "receptive_field_ms": e.receptive_field_ms,
-                        }
-                        for e in part.evidence
-                    ],
-                    "rest": _rounded(part.rest),
+            entries = [self._entry(p, explanation.similarities[p]) for p in best.tolist()]
+            values[f"top_protos_{COLUMN_OF[branch]}"] = entries
+            if true_labels is not None:
+                of_branch = [name for name in true_labels if name in self.classes[branch]]
+                values |= {"true_labels": list(true_labels), f"{COLUMN_OF[branch]}_true_labels": of_branch}
+        return row | {name: json.dumps(value) for name, value in values.items()}
+
+    def _class(self, part: ClassExplanation) -> dict[str, Any]:
+        return {
+            "predicted_class": part.name,
+            "predicted": part.predicted,
+            "probability": _rounded(part.probability),
+            "logit": _rounded(part.logit),
+            "bias": _rounded(part.bias),
+            "top_protos": [
+                self._entry(e.prototype, e.similarity)
+                | {
+                    "group": GROUP_OF[e.branch],
+                    "standardized_similarity": _rounded(e.standardized),
+                    "weight": _rounded(e.weight),
+                    "contribution": _rounded(e.contribution),
+                    **{name: getattr(e, name) for name in _PLACE},
                 }
-                for part in explanation.classes
-            ]
-        )
-        return row
+                for e in part.evidence
+            ],
+            "rest": _rounded(part.rest),
+        }
 
     def _entry(self, prototype: int, similarity: float) -> dict[str, Any]:
         source = self.prototypes[prototype]
@@ -120,12 +102,3 @@ class RowMaker:
 
 def _rounded(value: float) -> float:
     return round(float(value), 6)
-
-
-def write_rows(path: str | os.PathLike, rows: Iterable[dict[str, Any]]) -> Path:
-    """Write rows as they come; the file appears when it is complete."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return Path(path)

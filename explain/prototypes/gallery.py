@@ -12,7 +12,7 @@ from explain.prototypes.pictures import seconds
 from explain.prototypes.source_records import ReadSource
 from training.checkpoint import run_name
 from training.predictor import Predictor
-from training.protoecgnet.projected import branches_of, labels_of, prototype_list
+from training.protoecgnet.projected import labels_of, prototype_list
 from utils.ecg import DISPLAY_NAMES
 from utils.report import fill, register_section, write_page
 
@@ -39,14 +39,9 @@ def write_gallery(predictor: Predictor, read_source: ReadSource | None, path: st
         _card(predictor, index, entry, weights[:, index], read_source)
         for index, entry in enumerate(prototypes)
     ]
-    branches, first = [], 0
-    for network in branches_of(predictor.model):
-        last = first + len(network.prototype_vectors)
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for card in cards[first:last]:
-            groups.setdefault(card["classes"], []).append(card)
-        branches.append({"name": network.branch, "groups": groups})
-        first = last
+    branches: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for card in cards:
+        branches.setdefault(card["branch"], {}).setdefault(card["classes"], []).append(card)
     known = ("classes", "branch", "ecg_id")
     facts = {
         "branches": branches,
@@ -71,18 +66,13 @@ def _card(
     weights: np.ndarray,
     read_source: ReadSource | None,
 ) -> dict[str, Any]:
-    card = {
+    weight_of = dict(zip(predictor.classes, weights, strict=True))
+    named = [f"{name} {weight_of[name]:+.3f}" for name in entry["classes"] if name in weight_of]
+    card = {name: entry[name] for name in ("branch", "ecg_id", "similarity")} | {
         "index": index,
         "classes": " and ".join(entry["classes"]),
-        "branch": entry["branch"],
-        "ecg_id": entry["ecg_id"],
-        "similarity": entry["similarity"],
         "labels": ", ".join(labels_of(entry)) or "none",
-        "weights": ", ".join(
-            f"{name} {weights[predictor.classes.index(name)]:+.3f}"
-            for name in entry["classes"]
-            if name in predictor.classes
-        ),
+        "weights": ", ".join(named),
         "window": "the whole record",
         "receptive_field": None,
         "thumbnail": None,

@@ -140,12 +140,8 @@ def _class_facts(
             "The receptive field is that of the network; the baseline filter before it reads the whole "
             "record."
         )
-    return {
+    return vars(part) | {
         "number": number,
-        "name": part.name,
-        "probability": part.probability,
-        "threshold": part.threshold,
-        "predicted": part.predicted,
         "terms": [{"label": label, "value": value} for label, value in terms],
         "largest": max(abs(value) for _, value in terms),
         "notes": notes,
@@ -161,11 +157,17 @@ def _evidence_facts(
     picture = f"pictures/here_{start:05d}-{end:05d}ms.png"
     if picture not in images:
         images[picture] = record.draw(span, field, "This ECG")
-    source_png, missing = _draw_source_of(item, record.rate, read_source)
-    source_picture = None
-    if source_png is not None:
-        source_picture = f"pictures/prototype_{item.prototype:04d}.png"
-        images[source_picture] = source_png
+    source_picture, missing = f"pictures/prototype_{item.prototype:04d}.png", ""
+    if source["ecg_id"] is None:
+        missing = "This prototype has no training ECG."
+    elif read_source is None:
+        missing = "To see it, give the folder of PTB-XL: --data_dir FOLDER."
+    elif (
+        png := _draw_source(read_source, item.prototype, item.classes, record.rate, **_place(source))
+    ) is None:
+        missing = "This copy of PTB-XL lacks the record."
+    else:
+        images[source_picture] = png
     location, source_location, extent = "Compared as whole records; no part is singled out.", "", "as a whole"
     if not record.is_whole(span):
         location = f"Window in this ECG {seconds(*span)}; signal that can influence it (receptive field): "
@@ -174,14 +176,9 @@ def _evidence_facts(
             window = seconds(source["start_ms"], source["end_ms"])
             source_field = seconds(*source["receptive_field_ms"])
             source_location = f"Window in the prototype's ECG {window}; receptive field: {source_field}."
-    return {
-        "prototype": item.prototype,
+    return vars(item) | {
         "classes": " and ".join(item.classes),
-        "branch": item.branch,
-        "contribution": item.contribution,
-        "similarity": item.similarity,
         "standardized": None if item.standardized == item.similarity else item.standardized,
-        "weight": item.weight,
         "meaning": _meaning(item),
         "location": location,
         "source_location": source_location,
@@ -189,9 +186,15 @@ def _evidence_facts(
         "source": "no training ECG" if source["ecg_id"] is None else f"training ECG {source['ecg_id']}",
         "labels": ", ".join(labels_of(source)) or "none",
         "picture": picture,
-        "source_picture": source_picture,
         "missing": missing,
+        "source_picture": None if missing else source_picture,
     }
+
+
+def _place(source: dict[str, Any]) -> dict[str, Any]:
+    """Record, window and receptive field of a prototype, as arguments that can be cached."""
+    span, field = (source["start_ms"], source["end_ms"]), tuple(source["receptive_field_ms"])
+    return {"ecg_id": source["ecg_id"], "span": span, "field": field}
 
 
 def _meaning(item: Evidence) -> str:
@@ -208,28 +211,17 @@ def _meaning(item: Evidence) -> str:
     return ""
 
 
-def _draw_source_of(item: Evidence, rate: float, read_source: ReadSource | None) -> tuple[bytes | None, str]:
-    """Image of the prototype's training record, or None and the reason."""
-    source = item.source
-    if source["ecg_id"] is None:
-        return None, "This prototype has no training ECG."
-    if read_source is None:
-        return None, "To see it, give the folder of PTB-XL: --data_dir FOLDER."
-    span, field = (source["start_ms"], source["end_ms"]), tuple(source["receptive_field_ms"])
-    png = _draw_source(read_source, item.prototype, item.classes, source["ecg_id"], span, field, rate)
-    return png, "" if png else "This copy of PTB-XL lacks the record."
-
-
 @functools.lru_cache(maxsize=256)  # the same prototypes recur in record after record; 15 MB at most
 def _draw_source(
     read_source: ReadSource,
     prototype: int,
     classes: tuple[str, ...],
+    rate: float,
     ecg_id: int,
     span: Span,
     field: Span,
-    rate: float,
 ) -> bytes | None:
+    """Image of a prototype's training record; None where the folder lacks it."""
     signals = read_source(ecg_id)
     if signals is None:
         return None

@@ -1,21 +1,8 @@
 """Targets: label sets, beats and regions as arrays, and the registry of target sets."""
 
-from preprocessing.targets.registry import (
-    CLASS_KINDS,
-    TargetOptions,
-    Targets,
-    TargetSet,
-    find_targets,
-    list_targets,
-    register_targets,
-)
+from preprocessing.targets.registry import CLASS_KINDS as CLASS_KINDS
+from preprocessing.targets.registry import TargetOptions, Targets, list_targets, register_targets
+from preprocessing.targets.registry import TargetSet as TargetSet
+from preprocessing.targets.registry import find_targets as find_targets
 
-__all__ = [
-    "CLASS_KINDS",
-    "TargetOptions",
-    "TargetSet",
-    "Targets",
-    "find_targets",
-    "list_targets",
-    "register_targets",
-]
+__all__ = ["TargetOptions", "Targets", "list_targets", "register_targets"]

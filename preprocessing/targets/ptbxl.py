@@ -123,31 +123,6 @@ def build_labels(
     100, and no statement of the class MI at any likelihood. A record that would be both is left out.
     ``mi_reference`` is the selection of the published IMLE-Net code, with splits of its own: NORM without
     that condition, no validation records, and a test set that made every choice.
-
-    Parameters
-    ----------
-    database : pandas.DataFrame
-        From `databases.ptbxl.read_database`.
-    statements : pandas.DataFrame
-        From `databases.ptbxl.read_statements`.
-    task : str
-        Name of the label set.
-    min_likelihood : float
-        A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
-    keep_unlabeled : bool
-        Keep records without any class, with all zeros.
-
-    Returns
-    -------
-    Targets
-        Rows of `database`, uint8 labels (N, C), classes, and splits where the set has its own.
-
-    Raises
-    ------
-    UsageError
-        A likelihood outside 0 to 100, or an option that the label set cannot follow.
-    DataError
-        A record has a code that the statements do not define, or no record has a label.
     """
     if not 0 <= min_likelihood <= 100:
         raise UsageError(f"min_likelihood is a percentage from 0 to 100, not {min_likelihood}")

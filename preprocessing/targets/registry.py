@@ -76,24 +76,10 @@ Build = Callable[["Database", TargetOptions], Targets]
 class TargetSet:
     """A target set; made by `register_targets`.
 
-    Parameters
-    ----------
-    name : str
-        As ``--task`` takes it.
-    kind : str
-        Training task: ``multilabel``, ``multiclass``, ``segmentation``, ...
-    build : callable
-        ``build(database, options)`` gives the `Targets`.
-    databases : tuple of str
-        Databases that have it; empty for every database.
-    alias : tuple of str
-        Other names.
-    split_names : dict of str to str
-        Names of the splits, where they are not those of the database.
-    selection : str
-        Split on which checkpoint, thresholds and calibration are chosen.
-    reference : bool
-        Whether it reproduces a published selection that lets patients cross splits.
+    ``alias``: other names.
+    ``split_names``: names of the splits, where they are not those of the database.
+    ``selection``: split on which checkpoint, thresholds and calibration are chosen.
+    ``reference``: whether it reproduces a published selection that lets patients cross splits.
     """
 
     name: str
@@ -175,25 +161,7 @@ def list_targets(database: str) -> list[str]:
 
 
 def find_targets(name: str, database: str = "ptbxl") -> TargetSet:
-    """Look up a target set.
-
-    Parameters
-    ----------
-    name : str
-        Its name or an alias.
-    database : str
-        Name of the database.
-
-    Returns
-    -------
-    TargetSet
-        With its canonical name.
-
-    Raises
-    ------
-    UsageError
-        The database has no such target set; the message gives the nearest name.
-    """
+    """Look up a target set by its name or an alias; the error for an unknown one gives the nearest."""
     _load()
     for key in (f"{database}/{name}", f"{_ANY}/{name}"):
         if key in _SETS:

@@ -173,7 +173,7 @@ def _print(report: dict[str, Any], predictor: Predictor) -> None:
 
 
 def _check_prototypes(predictor: Predictor) -> None:
-    from explain.prototypes.contributions import prototype_list
+    from training.protoecgnet.projected import prototype_list
 
     prototype_list(predictor)
 
