@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from attribution.engine.workspace import Workspace, open_workspace
@@ -26,6 +27,7 @@ from attribution.scores.compute import PerturbationScorer, Scores, add_localizat
 from attribution.scores.files import ScoreFiles
 from attribution.scores.plan import ALL_METRICS, LOCALIZATION, ScorePlan, resolve_metrics
 from attribution.scores.summary import read_score_file
+from explain.engine.fast import speed_up
 from utils.config import Options, option, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
 
@@ -103,8 +105,6 @@ def evaluate(
     perturbing = [metric for metric in plan.metrics if metric in missing and metric not in LOCALIZATION]
     scorer = controls = None
     if perturbing:
-        from explain.engine.fast import speed_up
-
         speed_up(workspace.model)
         scorer = PerturbationScorer(workspace, plan.perturbation, folder / "scores", overwrite)
         controls = scorer.controls(perturbing)
@@ -199,8 +199,6 @@ def main(args: Sequence[str] | None = None) -> None:
         ignored={"gpu_num": "the GPU is used where there is one"},
     )
     if options.threads:
-        import torch
-
         torch.set_num_threads(options.threads)
     workspace = open_workspace(options.attr_dir or "", options.model_path or None)
     methods = workspace.choose_methods(options.attr_method)

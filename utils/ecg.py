@@ -14,7 +14,7 @@ _MILLIVOLTS |= {"volts": 1e3, "millivolts": 1.0, "microvolts": 1e-3, "nanovolts"
 
 def display_name(lead: str) -> str:
     """Lead as people write it."""
-    return DISPLAY_NAMES[LEADS.index(lead)]
+    return DISPLAY_NAMES[LEADS.index(lead)] if lead in LEADS else lead
 
 
 def unit_in_millivolts(unit: str) -> float | None:

@@ -30,7 +30,7 @@ RENAMED = {
     "attribution.metrics.disturb": "attribution.metrics.perturbed_inputs",
     "attribution.metrics.localisation": "attribution.metrics.localization",
     "attribution.metrics.regions": "attribution.metrics.removal_order",
-    "attribution.metrics.removal": "attribution.metrics.removal_curves",
+    "attribution.metrics.removal": "attribution.metrics.perturbation",
     "attribution.model_stability": "attribution.sanity.model_stability",
     "attribution.names": "explain.names",
     "attribution.published": "attribution.report.published",

@@ -11,8 +11,6 @@
 ``insertion``                 the same while they are put back into an empty input; higher is better
 ============================  ============================================================================
 
-`perturbation_score` scores maps by one metric, `perturbation_scores` several maps by several metrics at once.
-
 The last two are 0 for a map that does no better than chance on this window and model. A removed sample
 becomes zero, the mean of the standardized signal (with the study's standardization that of the window), or
 with ``fill="linear"`` lies on the straight line between its remaining neighbors: zeroing makes steps that no
@@ -29,41 +27,259 @@ Bhatt et al. 2020 (doi:10.24963/ijcai.2020/417); deletion and insertion, Petsiuk
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from attribution.metrics.perturbed_inputs import PerturbationSettings
-from attribution.metrics.removal_curves import METRICS, SIGNS, Controls, measure_controls, perturbation_scores
+from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
+from attribution.metrics.removal_order import Plan, grid_order, grid_plan, sliding_plan
+from explain.engine.classifier import Classifier
+from utils.errors import UsageError, nearest
 
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
-
-__all__ = [
-    "METRICS",
-    "SIGNS",
-    "Controls",
-    "PerturbationSettings",
-    "measure_controls",
-    "perturbation_score",
-    "perturbation_scores",
-]
+METRICS = (
+    "region_perturbation_morf",
+    "region_perturbation_lerf",
+    "faithfulness_correlation",
+    "deletion",
+    "insertion",
+)
+SIGNS = ("signed", "absolute")
+_AGAINST_RANDOM = ("deletion", "insertion")
+_TIES, _SUBSETS, _ORDERS = 1, 2, 3  # streams of random numbers of a window
 
 
-def perturbation_score(
-    metric: str,
+@dataclass(frozen=True)
+class Controls:
+    """What does not depend on a map: measured once per window for all methods.
+
+    ``probability`` (N,): probability of the target for the unperturbed window.
+    ``losses`` (N, runs): loss of logit for each random subset; without columns where no metric
+        needs it.
+    ``random_area`` (N,): mean area under the probability for random orders; NaN where no metric
+        needs it.
+    """
+
+    probability: np.ndarray
+    losses: np.ndarray
+    random_area: np.ndarray
+
+
+def measure_controls(
     classifier: Classifier,
     x: np.ndarray,
     targets: np.ndarray,
-    maps: np.ndarray,
-    absolute: bool = False,
+    metrics: Sequence[str] = METRICS,
     settings: PerturbationSettings | None = None,
     seeds: np.ndarray | None = None,
-) -> np.ndarray:
-    """Score maps by one metric.
+    skip: int = 0,
+) -> Controls:
+    """Measure what the scores of all maps of these windows are relative to.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,) -> (N,).
+    Shapes: x (N, T, leads), targets (N,), seeds (N,).
     """
-    sign = SIGNS[absolute]
-    scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, seeds)
-    return scores["", sign, metric]
+    settings = settings or PerturbationSettings()
+    windows = PerturbedInputs(classifier, x, targets, settings)
+    seeds = _seeds_of(seeds, len(windows))
+    logit, probability = windows.whole()
+    losses = np.empty((len(windows), 0))
+    if "faithfulness_correlation" in metrics:
+        subsets = draw_subsets(windows.x[0].numel(), settings, seeds, skip)
+        perturbed = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
+        losses = logit[:, None] - np.array(perturbed)
+    area = np.full(len(windows), np.nan)
+    if set(_AGAINST_RANDOM) & set(metrics):
+        area = _random_area(windows, probability, settings, seeds)
+    return Controls(probability, losses, area)
+
+
+def perturbation_scores(
+    classifier: Classifier,
+    x: np.ndarray,
+    targets: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    metrics: Sequence[str] = METRICS,
+    signs: Sequence[str] = SIGNS,
+    settings: PerturbationSettings | None = None,
+    seeds: np.ndarray | None = None,
+    controls: Controls | None = None,
+    skip: int = 0,
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """Score the maps of several methods on the same windows, sharing forward passes where that is possible.
+
+    Each subset of the faithfulness correlation is passed through the model once for all maps; a map without
+    negative values is evaluated once for both signs.
+
+    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
+    """
+    settings = settings or PerturbationSettings()
+    for word, known in [*((m, METRICS) for m in metrics), *((s, SIGNS) for s in signs)]:
+        if word not in known:
+            raise UsageError(f"unknown metric or sign '{word}': {nearest(word, known)}")
+    for method, values in maps.items():
+        if np.shape(values) != np.shape(x):
+            raise UsageError(f"maps of '{method}' are {np.shape(values)}, the windows {np.shape(x)}")
+    seeds = _seeds_of(seeds, len(x))
+    if controls is None:
+        controls = measure_controls(classifier, x, targets, metrics, settings, seeds, skip)
+    windows = PerturbedInputs(classifier, x, targets, settings)
+    scores: dict[tuple[str, str, str], np.ndarray] = {}
+    for method, values in maps.items():
+        values = np.asarray(values)
+        columns = _removal_scores(windows, values, metrics, signs, controls, seeds)
+        if "faithfulness_correlation" in metrics:
+            columns |= _faithfulness(windows, values, signs, controls, seeds, skip)
+        scores |= {(method, sign, metric): columns[sign, metric] for sign in signs for metric in metrics}
+    return scores
+
+
+def _removal_scores(
+    windows: PerturbedInputs,
+    maps: np.ndarray,
+    metrics: Sequence[str],
+    signs: Sequence[str],
+    controls: Controls,
+    seeds: np.ndarray,
+) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of one method by all metrics but the faithfulness correlation, in common forward passes."""
+    curves = [metric for metric in metrics if metric != "faithfulness_correlation"]
+    scores = {(sign, metric): np.full(len(maps), np.nan) for sign in signs for metric in curves}
+    # a map without negative values is the same for both signs
+    twins = (maps.min(axis=(1, 2)) >= 0) & (len(set(signs)) == 2)
+    jobs = [
+        (sign, metric, row)
+        for sign, metric in scores
+        for row in np.flatnonzero(_defined(maps)).tolist()
+        if sign == "signed" or not twins[row]
+    ]
+    if not jobs:
+        return scores
+    plans = [
+        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(seeds[row]))
+        for sign, metric, row in jobs
+    ]
+    areas = windows.areas(plans, [row for _, _, row in jobs], controls.probability)
+    for (sign, metric, row), area in zip(jobs, areas, strict=True):
+        if metric in _AGAINST_RANDOM:
+            scores[sign, metric][row] = area - controls.random_area[row]
+        else:
+            scores[sign, metric][row] = controls.probability[row] - area
+    if twins.any():
+        for metric in curves:
+            scores["absolute", metric][twins] = scores["signed", metric][twins]
+    return scores
+
+
+def _plan(metric: str, values: np.ndarray, windows: PerturbedInputs, seed: int) -> Plan:
+    settings, patch = windows.settings, windows.patch
+    generator = np.random.default_rng([settings.seed, seed, _TIES])
+    if metric in _AGAINST_RANDOM:
+        order = grid_order(values, patch, generator)
+        # inserting from one end leaves what removing from the other end leaves
+        return grid_plan(order if metric == "deletion" else order[::-1], values.shape, patch)
+    regions = settings.regions or max(1, round(settings.coverage * values.size / patch))
+    ties = None if settings.reference else generator
+    return sliding_plan(values, patch, regions, metric == "region_perturbation_morf", ties)
+
+
+def _faithfulness(
+    windows: PerturbedInputs,
+    maps: np.ndarray,
+    signs: Sequence[str],
+    controls: Controls,
+    seeds: np.ndarray,
+    skip: int,
+) -> dict[tuple[str, str], np.ndarray]:
+    scores = {(sign, "faithfulness_correlation"): np.full(len(maps), np.nan) for sign in signs}
+    defined = _defined(maps)
+    for row, subsets in enumerate(draw_subsets(maps[0].size, windows.settings, seeds, skip)):
+        for (sign, _), target in scores.items():
+            if defined[row]:
+                values = _prepared(maps[row], sign, windows.settings).ravel()
+                target[row] = _correlation(values[subsets].sum(axis=1), controls.losses[row])
+    return scores
+
+
+def _defined(maps: np.ndarray) -> np.ndarray:
+    return np.isfinite(maps).all(axis=(1, 2)) & maps.any(axis=(1, 2))
+
+
+def _prepared(values: np.ndarray, sign: str, settings: PerturbationSettings) -> np.ndarray:
+    # the reference's division rounds, and so can make ties
+    values = values / np.abs(values).max() if settings.reference else values.astype(np.float64)
+    return np.abs(values) if sign == "absolute" else values
+
+
+def _random_area(
+    windows: PerturbedInputs,
+    probability: np.ndarray,
+    settings: PerturbationSettings,
+    seeds: np.ndarray,
+) -> np.ndarray:
+    """Mean area under the probability for random orders; of inserting and of deleting, as these mirror."""
+    shape = (windows.x.shape[1], windows.x.shape[2])
+    patches = -(-shape[0] // windows.patch) * shape[1]
+    plans, rows = [], []
+    for row, seed in enumerate(seeds.tolist()):
+        generator = np.random.default_rng([settings.seed, seed, _ORDERS])
+        for _ in range(settings.random_orders):
+            plans.append(grid_plan(generator.permutation(patches), shape, windows.patch))
+            rows.append(row)
+    areas = windows.areas(plans, rows, probability)
+    return areas.reshape(len(windows), -1).mean(axis=1)
+
+
+def draw_subsets(
+    samples: int, settings: PerturbationSettings, seeds: np.ndarray, skip: int = 0
+) -> Iterator[np.ndarray]:
+    """Draw the random subsets of the faithfulness correlation.
+
+    Shapes: seeds (N,) -> (runs, size).
+    """
+    size = max(1, int(settings.subset_ratio * samples))
+    if settings.reference:
+        yield from _stream_of_reference(samples, size, settings, skip, skip + len(seeds))
+        return
+    for seed in seeds.tolist():
+        generator = np.random.default_rng([settings.seed, seed, _SUBSETS])
+        draws = [generator.choice(samples, size, replace=False, shuffle=False) for _ in range(settings.runs)]
+        yield np.stack(draws).astype(np.int64)
+
+
+# State of the reference's stream after some numbers of windows, so that thousands of windows, a few at a time
+# and once per method, do not draw all subsets before theirs again.
+_STATES: dict[tuple[int, ...], dict[int, dict[str, Any]]] = {}
+
+
+def _stream_of_reference(
+    samples: int, size: int, settings: PerturbationSettings, begin: int, end: int
+) -> Iterator[np.ndarray]:
+    """Subsets of the windows from `begin` to before `end`, of a stream that starts at window 0."""
+    states = _STATES.setdefault((settings.seed, settings.runs, samples, size), {})
+    stream = np.random.RandomState(settings.seed)
+    known = max((window for window in states if window <= begin), default=0)
+    if known:
+        stream.set_state(states[known])
+    for window in range(known, end):
+        subsets = [stream.choice(samples, size, replace=False) for _ in range(settings.runs)]
+        if window == end - 1:
+            states[end] = stream.get_state(legacy=False)
+        if window >= begin:
+            yield np.stack(subsets)
+
+
+def _correlation(relevance: np.ndarray, loss: np.ndarray) -> float:
+    """Pearson correlation; NaN where one of the two does not vary by more than rounding."""
+    scale = np.abs(relevance).max()
+    if np.ptp(relevance) <= 1e-9 * scale or np.ptp(loss) <= 1e-6:
+        return np.nan
+    relevance, loss = (relevance - relevance.mean()) / scale, loss - loss.mean()
+    return float(relevance @ loss / np.sqrt((relevance @ relevance) * (loss @ loss)))
+
+
+def _seeds_of(seeds: np.ndarray | None, windows: int) -> np.ndarray:
+    seeds = np.arange(windows) if seeds is None else np.asarray(seeds)
+    if seeds.shape != (windows,) or seeds.dtype.kind not in "iu" or (seeds < 0).any():
+        raise UsageError(f"seeds must be one number >= 0 for each of {windows} windows, not {seeds.shape}")
+    return seeds

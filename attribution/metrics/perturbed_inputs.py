@@ -5,17 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from attribution.metrics.removal_order import Plan
+from explain.engine.classifier import Classifier
 from utils.errors import UsageError, nearest
-
-if TYPE_CHECKING:
-    import torch
-
-    from explain.engine.classifier import Classifier
 
 FILLS = ("zero", "linear")
 _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches; curves bend early
@@ -87,8 +84,6 @@ class PerturbedInputs:
     def __init__(
         self, classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: PerturbationSettings
     ):
-        import torch
-
         x, targets = np.ascontiguousarray(x, dtype=np.float32), np.asarray(targets)
         if x.ndim != 3 or targets.shape != (len(x),):
             raise UsageError(
@@ -128,8 +123,6 @@ class PerturbedInputs:
 
         Shapes: whole (N,) -> (plans,).
         """
-        import torch
-
         ranks = torch.from_numpy(np.stack([plan.rank for plan in plans])).to(self.device)
         row_of = torch.as_tensor(np.asarray(rows), dtype=torch.int64, device=self.device)
         curves = [{0: float(whole[row])} for row in rows]
@@ -172,8 +165,6 @@ class PerturbedInputs:
 
         Shapes: subsets (runs, size) -> (runs,).
         """
-        import torch
-
         x, places = self.x[row], torch.from_numpy(subsets).to(self.device)
         removed = torch.zeros((len(places), x.numel()), dtype=torch.bool, device=self.device)
         removed = removed.scatter_(1, places, True).reshape(-1, *x.shape)
@@ -189,8 +180,6 @@ class PerturbedInputs:
 
     def _collect(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> tuple[np.ndarray, np.ndarray]:
         """Logits and probabilities of the targets, batch after batch."""
-        import torch
-
         logits, probabilities = [], []
         with torch.inference_mode(), self.classifier.exact_arithmetic():
             for inputs, targets in batches:
@@ -204,8 +193,6 @@ class PerturbedInputs:
 
 def _interpolated(x: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     """Replace removed samples by straight lines; constant at the ends, zero where a whole lead is removed."""
-    import torch
-
     samples = x.shape[1]
     time = torch.arange(samples, device=x.device)[None, :, None].expand(x.shape)
     before = torch.where(removed, -1, time).cummax(dim=1).values

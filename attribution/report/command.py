@@ -22,7 +22,7 @@ from attribution.compute import RECORDED
 from attribution.engine.store import RECORD, read_record
 from attribution.engine.workspace import open_workspace
 from attribution.report.analysis import Study, analyse
-from attribution.report.figures import critical_difference, png, score_table
+from attribution.report.figures import critical_difference, score_table
 from attribution.report.maps import Picture, blind_maps, draw_windows, map_pictures
 from attribution.report.page import PAGE, RATING_PAGE, RATING_TITLE, TITLE
 from attribution.report.rating import BlindMap, rating_facts, shuffled
@@ -34,6 +34,7 @@ from utils.config import Options, option, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError
 from utils.files import write_bytes, write_json, write_text
+from utils.plotting.ecg import png
 from utils.provenance import command, git_commit, portable, versions
 from utils.report import write_page
 from utils.tables import write_csv
@@ -141,7 +142,7 @@ def draw_scores(study: Study) -> list[Picture]:
         stem += f"_{test.ground_truth}" if len(study.ground_truths) > 1 and test.ground_truth else ""
         figure = critical_difference(test.comparison, title, test.random)
         if figure:
-            content = png(figure, Image.Quantize.MEDIANCUT)
+            content = png(figure, colors=256, method=Image.Quantize.MEDIANCUT)
             pictures.append(Picture(stem, content, f"{title}: average ranks"))
     return pictures
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 import textwrap
@@ -11,11 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from attribution.report.ranks import Comparison, can_differ
 from attribution.scores.summary import in_order, without_twin
@@ -23,7 +20,6 @@ from explain.names import RANDOM, Metric, metric, row_title
 from utils.ecg import NOT_A_DEVICE
 from utils.plotting.ecg_paper import GREY, INK
 
-DPI = 127  # 5 pixels a millimetre
 STRONG = "#4a2fc9"
 # lightness alone encodes the value, for color-blind readers
 _SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#ffffff", "#b9aef0", STRONG])
@@ -35,19 +31,6 @@ _LEGEND = (
     "of windows without a score (NaN). Arrows: the better direction (→ 0: nearest to 0). The random "
     "baseline does not compete."
 )
-
-
-def png(figure: Figure, few: Image.Quantize | None = None, dpi: float = DPI) -> bytes:
-    """A figure as PNG without date or version: the same bytes for the same figure."""
-    figure.set_dpi(dpi)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    if few is not None:
-        picture = picture.quantize(256, method=few, dither=Image.Dither.NONE)
-    content = io.BytesIO()
-    picture.save(content, "PNG", dpi=(dpi, dpi), optimize=True)
-    return content.getvalue()
 
 
 def score_table(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.errors import DataError
-from utils.plotting.ecg import plot_ecg
+from utils.plotting.ecg import color_bar, plot_ecg
 from utils.plotting.ecg_paper import (
     GREY,
     GUTTER,
@@ -109,7 +109,9 @@ def draw_methods(
     words = (
         "attribution (violet: for the class, orange: against it), each map divided by its largest magnitude"
     )
-    _legend(figure, words, ground_truth_name if ground_truth is not None else "")
+    labels = {tick: f"{tick:g}" for tick in (-1, -0.5, 0, 0.5, 1)}
+    color_bar(figure, ScalarMappable(_NORM, MAP_COLORS), labels, words)
+    _ground_truth_legend(figure, ground_truth_name if ground_truth is not None else "")
     return figure
 
 
@@ -134,19 +136,6 @@ def _band(axes: Axes, x: np.ndarray, offset: float, heat: np.ndarray, sampling_r
     strongest = np.array([part[np.abs(part).argmax()] for part in np.split(heat, cuts[1:])])
     heights = [offset - _BAND, offset + _BAND]
     axes.pcolormesh(edges, heights, strongest[None], cmap=MAP_COLORS, norm=_NORM, zorder=2)
-
-
-def _legend(figure: Figure, words: str, ground_truth_name: str) -> None:
-    width, height = figure.get_size_inches() * 25.4
-    bar_axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
-    bar_axes.set_facecolor(PAPER)
-    bar = figure.colorbar(ScalarMappable(_NORM, MAP_COLORS), cax=bar_axes, orientation="horizontal")
-    ticks = (-1, -0.5, 0, 0.5, 1)
-    bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks], fontsize=8)
-    bar.minorticks_off()
-    bar.outline.set_linewidth(0.5)
-    figure.text(LEFT / width, 20.5 / height, words, fontsize=9, va="center", color=INK)
-    _ground_truth_legend(figure, ground_truth_name)
 
 
 def _ground_truth_legend(figure: Figure, ground_truth_name: str) -> None:

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from attribution.engine.workspace import Workspace
 from attribution.report.analysis import Study
-from attribution.report.figures import png
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from attribution.report.rating import BlindMap
 from explain.names import RANDOM, TITLES, method_title
-from preprocessing.windows import Windows
 from utils.ecg import LEADS, display_name
 from utils.files import slug
+from utils.plotting.ecg import png
 
 _RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
 
@@ -50,11 +50,11 @@ def method_order(names: list[str]) -> list[str]:
 
 def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Iterator[Picture]:
     """Draw windows with the maps of all methods; 12-lead windows also with that of the best-ranked method."""
-    windows, methods = result.windows, method_order(list(result.methods()))
+    windows, methods = result.windows, method_order(result.methods())
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        start = _start(windows, row)
+        start = int(windows.starts[row])
         ground_truth = windows.ground_truths[0] if windows.ground_truths else ""
         mask = windows.mask(row, target, ground_truth) if ground_truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
@@ -69,7 +69,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
             windows.signals[row][:, lead],
             windows.sampling_rate,
             {method_title(n): values[:, lead] for n, values in maps.items()},
-            f"{name}, lead {_lead_name(windows.leads[lead])}",
+            f"{name}, lead {display_name(windows.leads[lead])}",
             f"{prediction} Signed maps of its logit.{note}",
             None if mask is None else mask[:, lead],
             ground_truth_name,
@@ -98,10 +98,10 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
 def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[BlindMap]:
     """Draw maps without method names and ground truth, for rating."""
     windows, blind = result.windows, []
-    all_maps = {name: result.maps(name)[positions] for name in method_order(list(result.methods()))}
+    all_maps = {name: result.maps(name)[positions] for name in method_order(result.methods())}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        class_name, start = windows.classes[target], _start(windows, row)
+        class_name, start = windows.classes[target], int(windows.starts[row])
         words = f"explains {class_name}, probability {result.probability[position]:.2f}"
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, None)
@@ -121,14 +121,9 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
                 "window": row,
                 "target": class_name,
             }
-            picture = png(figure, Image.Quantize.MAXCOVERAGE, _RATING_DPI)
+            picture = png(figure, _RATING_DPI, 256, Image.Quantize.MAXCOVERAGE)
             blind.append(BlindMap(picture, words, facts))
     return blind
-
-
-def _start(windows: Windows, row: int) -> int:
-    """First sample of a window in its record."""
-    return 0 if windows.starts is None else int(windows.starts[row])
 
 
 def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:
@@ -137,10 +132,6 @@ def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:
     shares = np.broadcast_to(shares, next(iter(maps.values())).shape[1])
     covered = np.zeros(len(shares)) if mask is None else mask.sum(axis=0)
     return max(range(len(shares)), key=lambda lead: (covered[lead], shares[lead]))
-
-
-def _lead_name(lead: str) -> str:
-    return display_name(lead) if lead in LEADS else lead
 
 
 def _ground_truth_name(ground_truth: str, class_name: str) -> str:
@@ -153,15 +144,9 @@ def _ground_truth_name(ground_truth: str, class_name: str) -> str:
 
 
 def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str) -> dict[str, str]:
-    s = study.scores
-    lines = s[
-        (s["seed"] == seed)
-        & (s["window"] == row)
-        & (s["target"] == class_name)
-        & (s["ground_truth"] == ground_truth)
-        & (s["metric"] == "auc")
-        & (s["sign"] == "signed")
-    ].dropna(subset=["score"])
+    where = {"seed": seed, "window": row, "target": class_name, "ground_truth": ground_truth}
+    where |= {"metric": "auc", "sign": "signed"}
+    lines = study.scores[study.scores[list(where)].eq(pd.Series(where)).all(axis=1)].dropna(subset=["score"])
     scores = zip(lines["method"], lines["score"], strict=True)
     return {method_title(name): f"AUC {score:.2f}" for name, score in scores}
 

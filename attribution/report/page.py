@@ -13,6 +13,7 @@ from attribution.report.tables import (
     ranking_words,
     study_panels,
     tested_words,
+    titled,
 )
 from utils.report import fill, register_section
 from utils.report.page import Images
@@ -32,7 +33,7 @@ def _study(summary: dict[str, Any]) -> dict[str, Any]:
         "notes": summary["notes"],
         "claims": claim_lines(summary["rankings"]),
         "rankings": [
-            {"title": ranking_title(entry), "words": ranking_words(entry)} for entry in summary["rankings"]
+            {"title": titled(entry), "words": ranking_words(entry)} for entry in summary["rankings"]
         ],
         "tests": [tested_words(test) for test in summary["tests"]],
         "figures": [f for f in figures if not f["folded"]],
@@ -41,32 +42,20 @@ def _study(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ranking_title(entry: dict[str, Any]) -> str:
-    """Family of a ranking, with the ground truth it used."""
-    return entry["family"] + (f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else "")
-
-
 def _studies(facts: dict[str, Any], images: Images) -> str:
-    studies = [_study(summary) for summary in facts["studies"]]
-    values = {name: facts[name] for name in ("command", "commit", "seed")}
-    values |= {"claim_header": CLAIM_HEADER, "source": SOURCE, "images": images}
-    return fill("attribution.report/studies.html", studies=studies, **values)
+    values = facts | {"studies": [_study(summary) for summary in facts["studies"]], "images": images}
+    return fill("attribution.report/studies.html", claim_header=CLAIM_HEADER, source=SOURCE, **values)
 
 
 def _rating(facts: dict[str, Any], images: Images, folded: bool = False) -> str:
     if not facts["maps"]:
         return ""
-    values = {"maps": facts["maps"], "ratings": facts["ratings"], "folded": folded}
-    return fill("attribution.report/rating.html", scale=SCALE, images=images, **values)
+    return fill("attribution.report/rating.html", scale=SCALE, images=images, folded=folded, **facts)
 
 
 _STYLES, _SCRIPTS = ["utils.report/ratings.css", "attribution.report/report.css"], ["utils.report/ratings.js"]
-
-
-def _folded_rating(facts: dict[str, Any], images: Images) -> str:
-    return _rating(facts["rating"], images, folded=True)
-
-
 register_section(PAGE, "studies", _studies, ["attribution.report/report.css"])
-register_section(PAGE, "rating", _folded_rating, _STYLES, _SCRIPTS)
+register_section(
+    PAGE, "rating", lambda facts, images: _rating(facts["rating"], images, True), _STYLES, _SCRIPTS
+)
 register_section(RATING_PAGE, "rating", _rating, _STYLES, _SCRIPTS)

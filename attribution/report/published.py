@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from explain.names import RANDOM, metric, row_title
 
@@ -52,35 +50,23 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     ranks; a row's average rank over the metrics decides its place. The random baseline is not ranked, nor is
     a row without a mean in one of the metrics.
     """
-    present = set(table["metric"])
     by_family: dict[str, dict[str, Any]] = {}
     for family, counted in COUNTED.items():
-        names = [next((n for n in choice if n in present), None) for choice in counted]
-        used = [n for n in names if n]
+        names = [next((n for n in choice if (table["metric"] == n).any()), None) for choice in counted]
+        used = [name for name in names if name]
         if not used:
             continue
         rows = table[(table["method"] != RANDOM) & table["metric"].isin(used)]
         means = rows.pivot(index=["method", "sign"], columns="metric", values="mean")[used]
-        ranked = means.dropna()
-        signs = np.array([-1 if metric(n).higher_is_better else 1 for n in used])
-        ranks = (
-            rankdata(ranked.to_numpy().round(12) * signs, axis=0).mean(axis=1)
-            if len(ranked)
-            else np.array([])
-        )
-        places = rankdata(ranks.round(9), method="min").astype(int) if len(ranked) else ranks
-        order = np.argsort(ranks, kind="stable")
+        signs = [-1 if metric(name).higher_is_better else 1 for name in used]
+        ranks = means.dropna().round(12).mul(signs).rank().mean(axis=1).sort_values(kind="stable")
+        places = ranks.round(9).rank(method="min").astype(int)
         by_family[family] = {
             "metrics": used,
-            "absent": [choice[0] for choice, n in zip(counted, names, strict=True) if n is None],
+            "absent": [choice[0] for choice, name in zip(counted, names, strict=True) if name is None],
             "rows": [
-                {
-                    "method": ranked.index[i][0],
-                    "sign": ranked.index[i][1],
-                    "average_rank": float(ranks[i]),
-                    "place": int(places[i]),
-                }
-                for i in order
+                {"method": method, "sign": sign, "average_rank": float(rank), "place": int(place)}
+                for (method, sign), rank, place in zip(ranks.index, ranks, places, strict=True)
             ],
             "unranked": [row_title(*row) for row in means.index[means.isna().any(axis=1)]],
         }
@@ -95,21 +81,12 @@ def published_claims(ranking: dict[str, dict[str, Any]]) -> list[dict[str, Any]]
     Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088.
     """
     claims = []
-    for family, published in PUBLISHED.items():
-        if family not in ranking:
-            continue
+    for family in (name for name in PUBLISHED if name in ranking):
         rows = ranking[family]["rows"]
         places = {(row["method"], row["sign"]): row["place"] for row in rows}
-        for rank, row in enumerate(published, 1):
-            place = places.get(row)
-            claims.append(
-                {
-                    "family": family,
-                    "row": row_title(*row),
-                    "published": rank,
-                    "here": place,
-                    "of": len(rows),
-                    "holds": None if place is None else place == rank,
-                }
-            )
+        for rank, row in enumerate(PUBLISHED[family], 1):
+            here = places.get(row)
+            holds = None if here is None else here == rank
+            claim = {"family": family, "row": row_title(*row), "published": rank, "here": here}
+            claims.append({**claim, "of": len(rows), "holds": holds})
     return claims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ def panels(table: pd.DataFrame) -> Iterator[Panel]:
                     for name, line in zip(names, lines, strict=True)
                 ]
                 rows.append((row_title(method, sign), texts))
-            title = f"{family}, ground truth: {ground_truth}" if ground_truth else family
+            title = titled({"family": family, "ground_truth": ground_truth})
             yield Panel(title, [metric(name).header for name in names], rows)
 
 
@@ -121,17 +121,19 @@ def claim_lines(rankings: Sequence[dict[str, Any]]) -> list[list[str]]:
     for entry in rankings:
         family = entry["family"] + (f" ({entry['ground_truth']})" if entry["ground_truth"] else "")
         for claim in entry["claims"]:
-            place, holds = "not ranked", "–"
-            if claim["here"] is not None:
-                place, holds = (
-                    f"{claim['here']} of {claim['of']}",
-                    "holds" if claim["holds"] else "does not hold",
-                )
+            ranked = claim["here"] is not None
+            place = f"{claim['here']} of {claim['of']}" if ranked else "not ranked"
+            holds = {True: "holds", False: "does not hold", None: "–"}[claim["holds"]]
             lines.append([family, claim["row"], f"{claim['published']}", place, holds])
     return lines
 
 
 CLAIM_HEADER = ["ranking", "row", "published rank", "rank here", "statement"]
+
+
+def titled(entry: Mapping[str, Any]) -> str:
+    """Family of metrics, with the ground truth that it used."""
+    return entry["family"] + (f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else "")
 
 
 def ranking_words(entry: dict[str, Any]) -> str:
@@ -195,20 +197,21 @@ def made_words(summary: dict[str, Any]) -> list[str]:
         settings = source["settings"]
         limit = source.get("limit")
         sample = f"a sample of at most {limit}" if limit else "all"
+        length = f"{settings['segment_samples']} samples"
+        if not settings["segment_samples"]:
+            length = f"{settings['segment_ms']:g} ms"
         parts = [
             f"Seed {source['seed']}: {sample} of the test windows whose true class "
             f"has a probability above {source['prob_threshold']:g}"
         ]
-        segments = (
-            f"{settings['segment_samples']} samples"
-            if settings["segment_samples"]
-            else f"{settings['segment_ms']:g} ms"
-        )
-        parts += [f"integrated gradients: {settings['ig_steps']} steps"] * ("integrated_gradients" in methods)
-        sampled = f"LIME and KernelSHAP: {settings['n_samples']} perturbations of segments of {segments}"
-        parts += [sampled] * bool({"lime", "kernel_shap"} & methods)
-        baselines = f"DeepSHAP: {settings['n_baselines']} baselines ({settings['baselines']})"
-        parts += [baselines] * ("deep_shap" in methods)
+        if "integrated_gradients" in methods:
+            parts.append(f"integrated gradients: {settings['ig_steps']} steps")
+        if {"lime", "kernel_shap"} & methods:
+            parts.append(
+                f"LIME and KernelSHAP: {settings['n_samples']} perturbations of segments of {length}"
+            )
+        if "deep_shap" in methods:
+            parts.append(f"DeepSHAP: {settings['n_baselines']} baselines ({settings['baselines']})")
         sentences.append("; ".join(parts) + ".")
     rejected = max((row.get("rejected", 0) for row in summary["table"]), default=0)
     if rejected:
@@ -226,11 +229,7 @@ def study_markdown(summary: dict[str, Any]) -> str:
     claims = claim_lines(summary["rankings"])
     if claims:
         parts += ["### Claims of the published study", markdown(CLAIM_HEADER, claims), f"Source: {SOURCE}."]
-    for entry in summary["rankings"]:
-        family = entry["family"] + (
-            f", ground truth: {entry['ground_truth']}" if entry["ground_truth"] else ""
-        )
-        parts.append(f"**{family}.** {ranking_words(entry)}")
+    parts += [f"**{titled(entry)}.** {ranking_words(entry)}" for entry in summary["rankings"]]
     if summary["tests"]:
         parts += ["### Tests over patients", "\n".join(f"- {tested_words(t)}" for t in summary["tests"])]
         if summary.get("signed_rank") != "exact" and not all(test["reason"] for test in summary["tests"]):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from explain.engine.classifier import Classifier
 from explain.methods.registry import Settings, get_method
-
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
 
 _SMALLEST = 1e-3  # a promised sum below it counts as this much
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from explain.engine.classifier import Classifier
 from explain.methods.calls import call_name
 from explain.methods.completeness import logit, rise
 from explain.methods.registry import Settings, register_method
 from explain.methods.rules import Interceptor, check_sums, replaced
 from utils.errors import UsageError
-
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
 
 _EPSILON = 1e-10  # below this difference of inputs a slope is the derivative
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from explain.engine.classifier import Classifier
 from explain.methods.calls import call_name
 from explain.methods.completeness import logit
 from explain.methods.registry import Settings, register_method
 from explain.methods.rules import Interceptor, check_sums, replaced
-
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
 
 _BIASED = frozenset(["conv1d", "conv2d", "conv3d", "linear"])  # calls with a bias as third argument
 _FLOOR = 1e-6  # see `_sizes`

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from explain.engine.classifier import Classifier
 from explain.names import TITLES
 from utils.errors import DataError, TwelveLeadError, UsageError, nearest
 from utils.registry import Registry
-
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
 
 
 class CannotExplain(TwelveLeadError):

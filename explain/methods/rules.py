@@ -11,19 +11,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
+from explain.engine.classifier import Classifier
 from explain.methods import calls
 from explain.methods.calls import KINDS, REASONS, call_name, out_of_place
 from explain.methods.registry import CannotExplain
-
-if TYPE_CHECKING:
-    from explain.engine.classifier import Classifier
 
 # kinds of call that take one activation, not several
 _ONE_ACTIVATION = ("scale", "mix", "normalize", "ramp", "curve", "peak")

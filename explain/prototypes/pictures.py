@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
-from utils.plotting.ecg import plot_ecg
+from utils.plotting.ecg import plot_ecg, png
 from utils.plotting.ecg_paper import GUTTER, INK, MM_PER_SECOND, time_axis
 
 DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
@@ -79,7 +76,7 @@ def draw_window(
         start = first / sampling_rate * 1000
         _shade(figure, [Mark(*span_ms)], start)
         _bracket(figure, field_ms, start)
-    return to_png(figure)
+    return _small_png(figure)
 
 
 def draw_record(
@@ -91,7 +88,7 @@ def draw_record(
     """
     figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle)
     _shade(figure, marks, 0)
-    return to_png(figure)
+    return _small_png(figure)
 
 
 def _millimeters(time_ms: float, start_ms: float) -> float:
@@ -143,16 +140,7 @@ def _bracket(figure: Figure, field_ms: tuple[float, float], start_ms: float) -> 
     axes.plot([left, left, right, right], [top - 2, top, top, top - 2], color=INK, linewidth=1.0, zorder=5)
 
 
-def to_png(figure: Figure) -> bytes:
-    """A figure as a small PNG of few colors, the same bytes for the same figure."""
-    figure.set_dpi(DPI)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    for colors in _COLORS:
-        content = io.BytesIO()
-        few = picture.quantize(colors, dither=Image.Dither.NONE)
-        few.save(content, "PNG", dpi=(DPI, DPI), optimize=True)
-        if content.tell() <= _LARGEST_BYTES:
-            break
-    return content.getvalue()
+def _small_png(figure: Figure) -> bytes:
+    """A PNG of as many colors as fit into the size."""
+    content = png(figure, DPI, _COLORS[0])
+    return content if len(content) <= _LARGEST_BYTES else png(figure, DPI, _COLORS[1])

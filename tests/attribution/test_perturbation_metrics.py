@@ -14,14 +14,21 @@ from hypothesis import strategies as st
 from attribution.metrics.perturbation import (
     METRICS,
     PerturbationSettings,
+    draw_subsets,
     measure_controls,
-    perturbation_score,
     perturbation_scores,
 )
-from attribution.metrics.removal_curves import draw_subsets
 from attribution.metrics.removal_order import grid_order, grid_plan, sliding_plan
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
+
+
+def perturbation_score(metric, classifier, x, targets, maps, absolute=False, settings=None, seeds=None):
+    """Scores of one map of each window by one metric."""
+    sign = "absolute" if absolute else "signed"
+    scores = perturbation_scores(classifier, x, targets, {"": maps}, [metric], [sign], settings, seeds)
+    return scores["", sign, metric]
+
 
 region_perturbation = partial(perturbation_score, "region_perturbation_morf")
 faithfulness_correlation = partial(perturbation_score, "faithfulness_correlation")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from attribution.report.figures import critical_difference, png, score_table
+from attribution.report.figures import critical_difference, score_table
 from attribution.report.map_figures import draw_methods, draw_twelve_leads, runs_of
 from attribution.report.maps import draw_windows
 from attribution.report.ranks import compare
@@ -19,6 +19,7 @@ from attribution.scores.summary import summarize
 from tests.helpers.attribution_scores import METHODS, score_lines, words_of
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import DataError
+from utils.plotting.ecg import png
 
 
 def test_score_table_shows_every_number_once():
@@ -53,8 +54,8 @@ def test_critical_difference_draws_each_row_and_bar():
     assert [dot.get_markerfacecolor() == "white" for dot in dots] == [False, True, True]
     bars = [line for line in figure.axes[0].lines if line.get_linewidth() == 2.6]
     assert len(bars) == len(comparison.groups) == 1
-    picture = png(figure, Image.Quantize.MEDIANCUT)
-    assert picture == png(figure, Image.Quantize.MEDIANCUT)  # no date in it
+    picture = png(figure, colors=256, method=Image.Quantize.MEDIANCUT)
+    assert picture == png(figure, colors=256, method=Image.Quantize.MEDIANCUT)  # no date in it
     assert Image.open(io.BytesIO(picture)).mode == "P"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +17,7 @@ from PIL import Image
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
-from utils.files import atomic_path
+from utils.files import write_bytes
 from utils.plotting.ecg_paper import (
     GREY,
     GUTTER,
@@ -122,7 +124,7 @@ def plot_ecg(
     if heat is not None:
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
-        _color_bar(figure, norm, clipped, heat_label)
+        _heat_bar(figure, norm, clipped, heat_label)
     beyond = []
     for lead in range(12):
         row, column = lead % rows, lead // rows
@@ -143,7 +145,7 @@ def plot_ecg(
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
     time_axis(axes, sampling_rate, spans, column_width)
     if path is not None:
-        _save(figure, path, dpi)
+        write_bytes(path, png(figure, dpi, optimize=False))
     return figure
 
 
@@ -191,7 +193,7 @@ def plot_channels(
     axes.spines[["top", "right"]].set_visible(False)
     figure.text(0.08, 0.91, title, fontsize=13, weight="bold", parse_math=False)
     figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
-    _save(figure, path_png, DPI)
+    write_bytes(path_png, png(figure, DPI, optimize=False))
     facts = {
         "title": title,
         "shares": list(zip(DISPLAY_NAMES, shares.tolist(), strict=True)),
@@ -244,31 +246,47 @@ def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: Po
     axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLOURS, norm=norm, zorder=2)
 
 
-def _color_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
+def _heat_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
+    ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
+    labels = {tick: f"{tick:.2g}" if tick < 10 else f"{tick:.0f}" for tick in ticks}
+    note = "; square-root scale" + ("; stronger values share the last color" if clipped else "")
+    color_bar(figure, ScalarMappable(norm, HEAT_COLOURS), labels, label + note, clipped)
+
+
+def color_bar(
+    figure: Figure, scale: ScalarMappable, labels: Mapping[float, str], words: str, clipped: bool = False
+) -> None:
+    """Draw a color bar under the paper; ``labels``: its ticks."""
     width, height = figure.get_size_inches() * 25.4
     axes = figure.add_axes((LEFT / width, 15 / height, 80 / width, 3 / height))
-    scale = ScalarMappable(norm, HEAT_COLOURS)
     bar = figure.colorbar(scale, cax=axes, orientation="horizontal", extend="max" if clipped else "neither")
     axes.set_facecolor(PAPER)
-    ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
-    bar.set_ticks(ticks, labels=[f"{t:.2g}" if t < 10 else f"{t:.0f}" for t in ticks], fontsize=8)
+    bar.set_ticks(list(labels), labels=list(labels.values()), fontsize=8)
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)
-    note = "; square-root scale" + ("; stronger values share the last color" if clipped else "")
-    figure.text(
-        LEFT / width, 20.5 / height, label + note, fontsize=9, va="center", color=INK, parse_math=False
-    )
+    figure.text(LEFT / width, 20.5 / height, words, fontsize=9, va="center", color=INK, parse_math=False)
 
 
-def _save(figure: Figure, path: str | os.PathLike, dpi: int) -> None:
-    """Write a PNG without transparency, date or version: smaller, and the same bytes for the same input."""
+def png(
+    figure: Figure,
+    dpi: float = DPI,
+    colors: int = 0,
+    method: Image.Quantize | None = None,
+    optimize: bool = True,
+) -> bytes:
+    """A figure as PNG without transparency, date or version: the same bytes for the same figure.
+
+    ``colors``: of a palette, for a smaller file; 0: all.
+    """
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
-            temporary, "PNG", dpi=(dpi, dpi)
-        )
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    if colors:
+        picture = picture.quantize(colors, method=method, dither=Image.Dither.NONE)
+    content = io.BytesIO()
+    picture.save(content, "PNG", dpi=(dpi, dpi), optimize=optimize)
+    return content.getvalue()
 
 
 register_section("channels", "shares", lambda facts, images: fill("utils.report/channels.html", **facts))
