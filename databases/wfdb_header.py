@@ -1,30 +1,29 @@
-"""Headers of WFDB records, what is checked of a record, and its errors.
+"""Headers of WFDB records, read tolerantly: what a header does not say stays unknown.
 
-Format: https://wfdb.io/spec/header-files.html.
+Format: https://wfdb.io/spec/header-files.html. Dates and times are ignored, files are looked for in the
+folder of the header alone, and values that the format supplies by default are marked as not stated.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from databases.wfdb_files import checksums, import_wfdb
+from databases.wfdb_files import import_wfdb
 from utils.errors import DataError
 
-REMEDY = "download its files again"
-_MOST_VALUES = 2**28  # of one record: 2 GB as float64, or 24 hours of 12 leads at 250 Hz
-# Signal formats of fixed size: samples in a group and bytes of that group.
-_FORMATS = {
-    **dict.fromkeys(("8", "80"), (1, 1)),
-    **dict.fromkeys(("16", "61", "160"), (1, 2)),
-    **{"24": (1, 3), "32": (1, 4), "212": (2, 3), "310": (3, 4), "311": (3, 4)},
-}
+REMEDY = "copy or download its files again"
+DEFAULT_GAIN = 200.0  # ADC units per unit, where a header gives none
+_LARGEST_HEADER = 2**22  # bytes; that of a record in 100,000 segments has 2 MB
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(-?\d+))?(?:\+(\d+))?(?=\s|$)")
+_GAIN = re.compile(rf"({_NUMBER})(?:\(({_NUMBER})\))?(?:/(\S*))?$")
 
 
 class RecordError(DataError):
@@ -32,16 +31,40 @@ class RecordError(DataError):
 
     def __init__(self, path: Path, reason: str, remedy: str = REMEDY) -> None:
         super().__init__(f"record {path}: {reason}; {remedy}")
-        self.reason = reason
+        self.reason, self.remedy = reason, remedy
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One line of a header.
+
+    ``file``: as it is on disk; None for a signal without samples (``~``), as a layout lists them.
+    ``frames``: samples in each frame of the record.
+    ``gain``: None where the header states none, as `baseline` (which then is the ADC zero) and `unit` ("").
+    """
+
+    name: str
+    file: Path | None
+    fmt: str
+    frames: int = 1
+    skew: int = 0
+    offset: int = 0
+    gain: float | None = None
+    baseline: float = 0.0
+    unit: str = ""
+    initial: int = 0
+    checksum: int | None = None
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header of a record says; ``raw`` is wfdb's own object.
+    """What the header of a record says.
 
     ``leads``: of a record in segments those of its first segment.
-    ``samples``: None where the header leaves it to the size of the file.
-    ``lines``: the text without comments and empty lines.
+    ``sampling_rate``: frames a second; None where the header states none that can be used.
+    ``samples``: frames; None where the header leaves it to the size of the file.
+    ``segments``: header (None for a gap) and length of each segment of a record that has segments.
+    ``remarks``: what was passed over.
     """
 
     path: Path
@@ -49,13 +72,9 @@ class Header:
     sampling_rate: float | None
     samples: int | None
     comments: tuple[str, ...]
-    lines: list[str]
-    raw: Any
-
-    @property
-    def segments(self) -> list[tuple[str, int]]:
-        """Name and length of each segment of a record that has segments."""
-        return list(zip(self.raw.seg_name, self.raw.seg_len, strict=True)) if _segmented(self.raw) else []
+    signals: tuple[Signal, ...]
+    segments: tuple[tuple[Path | None, int], ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def check_rate(self, sampling_rate: float) -> None:
         """Refuse a record of another sampling rate."""
@@ -64,127 +83,208 @@ class Header:
             raise RecordError(self.path, f"header says {stated}, expected {sampling_rate:g} Hz")
 
 
-def _segmented(raw: Any) -> bool:
-    return hasattr(raw, "seg_name")
+def header_file(path: Path) -> Path:
+    """File of a record's header; its ending may be in upper case."""
+    plain = path.with_name(f"{path.name}.hea")
+    upper = path.with_name(f"{path.name}.HEA")
+    return upper if upper.exists() and not plain.exists() else plain
 
 
 def read_header(path: str | os.PathLike) -> Header:
     """Read the header of a record; `path` is without extension."""
+    header = parse_header(path)
+    if not header.segments:
+        return header
+    described = [file for file, _ in header.segments if file]
+    if not described:
+        raise RecordError(header.path, "header lists no segment")
+    first = parse_header(described[0].with_suffix(""))
+    if first.segments:
+        raise RecordError(header.path, f"segment {first.path.name} has segments itself")
+    return Header(**{**vars(header), "leads": first.leads})
+
+
+def parse_header(path: str | os.PathLike) -> Header:
+    """Read one header file, without looking into its segments."""
     path = Path(path)
-    file = path.with_name(f"{path.name}.hea")
+    file = header_file(path)
     check_regular(file, path)
-    text = attempt(lambda _: file.read_text(encoding="ascii", errors="ignore"), path, ".hea")
-    raw = _parse(path)
-    described = raw
-    if _segmented(raw):
-        names = [name for name in raw.seg_name if name != "~"]
-        if not names or any(Path(name).name != name for name in names):
-            raise RecordError(path, "header lists no segment, or one outside the folder of the record")
-        described = _parse(path.with_name(names[0]))
-    if _segmented(described) or not described.sig_name or not described.file_name:
-        raise RecordError(path, "header lists no signal")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    stated = len(lines[0].split()) > 2  # wfdb supplies 250 Hz where there is no rate
-    if stated and not raw.fs > 0:
-        raise RecordError(path, f"header gives a sampling rate of {raw.fs} Hz", "correct its first line")
-    leads = tuple(name or f"channel {column}" for column, name in enumerate(described.sig_name, 1))
-    rate = float(raw.fs) if stated else None
-    return Header(path, leads, rate, raw.sig_len, tuple(raw.comments or ()), lines, raw)
+    comments, lines = _lines(path, _read_text(file, path))
+    if not lines:
+        raise RecordError(path, f"not a readable WFDB record ({file.name} is empty)")
+    segments, count, rate, samples, remarks = _record_line(path, lines[0])
+    if segments:
+        parts = tuple(_segments(path, lines[1:], segments))
+        listed = sum(length for _, length in parts)
+        if samples not in (None, listed):
+            remarks.append(f"the segments have {listed} samples, the first line of the header says {samples}")
+        return Header(path, (), rate, listed, comments, (), parts, tuple(remarks))
+    if not count:
+        raise RecordError(path, "header lists no signal: it has annotations alone", "choose another record")
+    if len(lines) <= count:
+        raise RecordError(path, f"header lists {len(lines) - 1} of the {count} signals that it announces")
+    signals = tuple(_signal(path, line, column) for column, line in enumerate(lines[1 : count + 1], 1))
+    if len(lines) > count + 1:
+        remarks.append(f"the header has {len(lines) - 1} lines for {count} signals: the others were ignored")
+    leads = tuple(signal.name for signal in signals)
+    return Header(path, leads, rate, samples, comments, signals, (), tuple(remarks))
 
 
-def _parse(path: Path) -> Any:
-    return attempt(lambda wfdb: wfdb.rdheader(os.fspath(path)), path, ".hea")
+def _read_text(file: Path, path: Path) -> str:
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(_LARGEST_HEADER + 1)
+    except OSError as error:
+        reason = f"{file.name} cannot be read ({error.strerror or error})"
+        raise RecordError(path, reason, "check its permissions") from error
+    if len(content) > _LARGEST_HEADER:
+        raise RecordError(path, f"{file.name} is no header: it has more than 4 MB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _lines(path: Path, text: str) -> tuple[tuple[str, ...], list[str]]:
+    """Comments, and the other lines that are not empty."""
+    if "\0" in text:
+        raise RecordError(path, "not a readable WFDB record (it holds binary data)")
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", text)]
+    comments = tuple(line.strip(" \t#") for line in lines if line.startswith("#"))
+    return comments, [line for line in lines if line and not line.startswith("#")]
+
+
+def _record_line(path: Path, line: str) -> tuple[int, int, float | None, int | None, list[str]]:
+    """Number of segments (0: none) and signals, rate, samples, and remarks, from the first line.
+
+    The name may have spaces and slashes, so it is looked for as the file is named first.
+    """
+    name = re.escape(path.name)
+    tail = r"(?:/(\d+))?\s+(\d+)(?:\s+(.*))?$"
+    match = re.match(rf"(?:\S*[/\\])?{name}{tail}", line, re.IGNORECASE) or re.match(rf"\S+?{tail}", line)
+    if not match:
+        raise RecordError(path, f"not a readable WFDB record (its first line is '{line[:60]}')")
+    words, remarks = (match[3] or "").split(), []
+    rate, stated = None, words[0] if words else ""
+    if number := re.match(_NUMBER, stated):
+        rate = float(number[0])
+    if stated and not (rate and 0 < rate < 1e9):
+        remarks.append(f"the header gives a sampling rate of '{stated[:20]}', which is none")
+        rate = None
+    length = words[1] if len(words) > 1 else "0"
+    samples = int(length[:18]) if length.isdecimal() else 0
+    if not length.isdecimal():
+        remarks.append(f"the header gives '{length[:20]}' for the number of samples, which is none")
+    return int((match[1] or "0")[:9]), int(match[2][:9]), rate, samples or None, remarks
+
+
+def _segments(path: Path, lines: list[str], count: int) -> Iterator[tuple[Path | None, int]]:
+    if len(lines) < count:
+        raise RecordError(path, f"header lists {len(lines)} of the {count} segments that it announces")
+    for line in lines[:count]:
+        match = re.match(r"(.+?)\s+(\d{1,18})$", line)
+        if not match:
+            raise RecordError(path, f"'{line[:60]}' in the header is not a segment and its length")
+        if match[1] == "~":
+            yield None, int(match[2])
+        else:
+            yield _inside(path, f"{match[1]}.hea"), int(match[2])
+
+
+def _signal(path: Path, line: str, column: int) -> Signal:
+    """Signal of a line: a file, whose name may have spaces, its format, and fields that may be absent."""
+    name, form, rest = _split_signal(path, line)
+    frames, skew, offset = (int((text or "0")[:18]) for text in form.groups()[1:])
+    if skew < 0:
+        raise RecordError(path, f"header gives a negative skew for signal {column}", "correct the header")
+    gain, baseline, unit, rest = _gain(path, column, rest)
+    numbers = re.match(r"((?:-?\d+(?:\s+|$)){0,5})(.*)", rest)
+    values: list[int | None] = [int(text[:18]) for text in numbers[1].split()] if numbers else []
+    _, zero, initial, checksum, _ = (values + [None] * 5)[:5]
+    return Signal(
+        name=(numbers[2].strip() if numbers else "") or f"channel {column}",
+        file=None if name == "~" else _inside(path, name),
+        fmt=form[1],
+        frames=frames or 1,
+        skew=skew,
+        offset=offset,
+        gain=gain,
+        baseline=float(zero or 0) if baseline is None else baseline,
+        unit=unit,
+        initial=initial or 0,
+        checksum=checksum,
+    )
+
+
+def _gain(path: Path, column: int, text: str) -> tuple[float | None, float | None, str, str]:
+    """Gain and baseline (None where not stated) and unit at the beginning of a text, and what follows."""
+    word, _, rest = text.partition(" ")
+    match = _GAIN.match(word)
+    if match and math.isfinite(gain := float(match[1])):
+        baseline = float(match[2]) if match[2] else None
+        return gain or None, baseline, match[3] or "", rest.strip()
+    if match or set(word) & set("/()") or word[:1] in set("0123456789.+-") - {""}:
+        raise RecordError(
+            path, f"'{word[:40]}' is not a gain and unit (signal {column})", "correct it in the header"
+        )
+    return None, None, "", text
+
+
+def _split_signal(path: Path, line: str) -> tuple[str, re.Match[str], str]:
+    """File name, format field and the rest of a line; of several splits the one whose file exists."""
+    splits = []
+    for space in re.finditer(r"\s+", line):
+        if form := _FORMAT.match(line, space.end()):
+            splits.append((line[: space.start()], form, " ".join(line[form.end() :].split())))
+    if not splits:
+        raise RecordError(path, f"'{line[:60]}' in the header is not a file and its format")
+    return next((split for split in splits if (path.parent / split[0]).is_file()), splits[0])
+
+
+def _inside(path: Path, name: str) -> Path:
+    """File that a header names: in its folder, whatever the folder was called when it was written.
+
+    Names of files that were copied out of their folders or renamed to upper case are found, too.
+    """
+    plain = name.replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    if plain.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
+        raise RecordError(
+            path,
+            f"header names {name[:80]}, a file outside the folder of the record",
+            "put the file beside the header and correct its name there",
+        )
+    file = path.parent.joinpath(*parts)
+    for candidate in (file, path.parent / parts[-1]):
+        if candidate.exists():
+            return candidate
+    for candidate in (file, path.parent / parts[-1]):
+        if candidate.parent.is_dir():
+            same = [p for p in candidate.parent.iterdir() if p.name.lower() == candidate.name.lower()]
+            if len(same) == 1:
+                return same[0]
+    return file
 
 
 def check_regular(file: Path, path: Path) -> None:
-    """Refuse a file that is absent, or a pipe that would never end."""
+    """Refuse a file that is absent, or a pipe or device that would never end."""
     if not file.exists():
         raise RecordError(path, f"file {file.name} is missing")
     if not file.is_file():
         raise RecordError(path, f"{file.name} is not a regular file")
 
 
-def check_amount(path: Path, values: int) -> None:
-    """Refuse what would take more memory than any recording needs."""
-    if values > _MOST_VALUES:
-        raise RecordError(path, f"would take {values * 8 / 2**30:.0f} GB of memory", "cut it into parts")
-
-
-def check_sizes(header: Header) -> None:
-    """Refuse signal files that are missing or shorter than the header says, before memory is allocated."""
-    raw, path = header.raw, header.path
-    groups = defaultdict(list)
-    for index, name in enumerate(raw.file_name):
-        groups[name].append(index)
-    frames = [spf or 1 for spf in raw.samps_per_frame]
-    if max(skew or 0 for skew in raw.skew) > (raw.sig_len or 10**6):
-        raise RecordError(path, "header gives a skew beyond the end of the signals")
-    for name, indices in groups.items():
-        file, first = path.parent / name, indices[0]
-        if not file.exists():
-            raise RecordError(path, f"file {name} is missing, but {path.name}.hea names it")
-        check_regular(file, path)
-        if raw.fmt[first] not in _FORMATS or raw.sig_len is None:
-            continue  # compressed formats carry their own check; without a length the file's size rules
-        samples = raw.sig_len * sum(frames[index] for index in indices)
-        group, size = _FORMATS[raw.fmt[first]]
-        expected = (raw.byte_offset[first] or 0) + math.ceil(samples * size / group)
-        actual = file.stat().st_size
-        if actual < expected:
-            raise RecordError(
-                path,
-                f"{name} is truncated: {expected} bytes expected from {path.name}.hea ({raw.sig_len} samples "
-                f"of {len(indices)} signals), {actual} found",
-            )
-    check_amount(path, (raw.sig_len or 0) * sum(frames))
-
-
-def check_checksums(path: Path, record: Any) -> list[str]:
-    """Compare the 16-bit sums of the samples with the header's; the note says how many it states."""
-    stated = 0
-    for name, wanted, samples in zip(record.sig_name, record.checksum, record.e_d_signal, strict=True):
-        if wanted is None:
-            continue
-        stated += 1
-        actual = int(checksums(samples))
-        if actual != wanted % 65536:
-            raise RecordError(
-                path,
-                f"checksum of lead {name} is {wanted % 65536} in the header but {actual} in "
-                f"{record.file_name[0]}: the samples were changed or damaged",
-            )
-    if stated == 0:
-        return ["the header has no checksums, so the samples could not be verified"]
-    return [f"checksums of {stated} of {record.n_sig} signals verified"]
-
-
-def defaults(header: Header) -> list[str]:
-    """Name the values that the WFDB format supplies where a header leaves them out."""
-    fields = [line.split() for line in header.lines[1 : len(header.leads) + 1]]
-    gains = [words[2] if len(words) > 2 else "" for words in fields]
-    notes = []
-    if any(gain == "" or gain.partition("(")[0].partition("/")[0] in ("0", "0.0") for gain in gains):
-        notes.append("the header gives no gain for some signals: 200 units per mV taken, the WFDB default")
-    if any("/" not in gain for gain in gains):
-        notes.append("the header gives no unit for some signals: mV taken, the WFDB default")
-    return notes
-
-
-def attempt(read: Callable[[Any], Any], path: Path, suffix: str = ".dat") -> Any:
+def attempt(read: Callable[[Any], Any], path: Path, suffix: str) -> Any:
     """Result of a call of wfdb; whatever it raises names the record."""
     wfdb = import_wfdb()
     try:
         with warnings.catch_warnings():  # wfdb with pandas 3.1: nothing that its users can do about
             warnings.simplefilter("ignore", DeprecationWarning)
             return read(wfdb)
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name if error.filename else f"{path.name}{suffix}"
-        raise RecordError(path, f"file {missing} is missing") from error
     except OSError as error:
         reason = f"{suffix} cannot be read ({error.strerror or error})"
         raise RecordError(path, reason, "check its permissions") from error
     except Exception as error:  # wfdb raises nearly every built-in type on a malformed file
         words = str(error).strip().partition("\n")[0][:150]
         reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
-        what = "not a readable WFDB record" if suffix in (".hea", ".dat") else f"{suffix} is not readable"
-        raise RecordError(path, f"{what} ({reason})") from error
+        raise RecordError(path, f"{suffix} is not readable ({reason})") from error

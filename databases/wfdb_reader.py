@@ -9,23 +9,23 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from databases.base import Annotations, Marks, Recording, Rhythms, Waves
+from databases.wfdb_files import checksums
 from databases.wfdb_header import (
+    DEFAULT_GAIN,
     REMEDY,
     Header,
     RecordError,
+    Signal,
     attempt,
-    check_amount,
-    check_checksums,
     check_regular,
-    check_sizes,
-    defaults,
+    parse_header,
     read_header,
 )
+from databases.wfdb_signals import check_amount, signal_groups, to_physical
 from utils.ecg import LEADS, unit_in_millivolts
 from utils.errors import UsageError
 
@@ -40,14 +40,17 @@ class Channel:
     ``values`` (T,): float64, in `unit`; NaN where the file marks a sample as invalid.
     ``unit``: as the file writes it, empty where it says nothing.
     ``rate``: in Hz, None where the file says nothing.
-    ``gain``: ADC units per `unit`: ``values * gain`` are the integers of the file, less their zero.
+    ``gain``: ADC units per `unit`: ``values * gain`` are the integers of the file, less their zero; None
+    where no single gain leads back to them.
+    ``fault``: why the file does not say what its integers, which `values` then are, mean.
     """
 
     name: str
     values: np.ndarray
     unit: str = ""
     rate: float | None = None
-    gain: float = 1.0
+    gain: float | None = 1.0
+    fault: str = ""
 
 
 def read_record(
@@ -74,6 +77,9 @@ def read_record(
         )
     columns = None if leads is None else _columns(header, leads)
     channels, notes = read_channels(header, columns, first, stop)
+    rate = channels[0].rate
+    if rate is None:
+        raise RecordError(header.path, "header says no sampling rate", "add it to its first line")
     factors = [unit_in_millivolts(channel.unit or "mV") for channel in channels]
     if leads is None and any(factors):
         skipped = [c.name for c, factor in zip(channels, factors, strict=True) if factor is None]
@@ -84,7 +90,7 @@ def read_record(
         raise RecordError(header.path, f"{unit} is not a unit of voltage (mV, uV or V)")
     return Recording(
         signal=_stack(header.path, channels, dtype),
-        sampling_rate=channels[0].rate or 0.0,
+        sampling_rate=rate,
         leads=tuple(c.name.upper() if c.name.upper() in LEADS else c.name for c in channels),
         notes=[f"{note[0].upper()}{note[1:]}." for note in notes],
         name=header.path.name,
@@ -108,79 +114,177 @@ def _stack(path: Path, channels: list[Channel], dtype: type[np.floating]) -> np.
 
 
 def read_channels(
-    header: Header, columns: Sequence[int] | None = None, start: int = 0, stop: int | None = None
+    header: Header,
+    columns: Sequence[int] | None = None,
+    start: int = 0,
+    stop: int | None = None,
+    needed: int | None = None,
 ) -> tuple[list[Channel], list[str]]:
-    """Read signals as the file describes them, and notes on what was verified or assumed."""
+    """Read signals as the file describes them, and notes on what was verified or assumed.
+
+    Frames `start` to `stop` are read. A file that ends too early is refused, unless it holds the frames up to
+    `needed`: then the others are NaN.
+    """
     if header.segments:
-        signals, notes = _join_segments(header)
-        names = signals if columns is None else [header.leads[column] for column in columns]
-        if absent := [name for name in names if name not in signals]:
-            raise RecordError(header.path, f"none of its segments holds lead {', '.join(absent)}")
-        return [replace(signals[n], values=signals[n].values[start:stop]) for n in names], notes
+        return _join_segments(header, columns, start, stop, needed)
     path = header.path
-    check_sizes(header)
-
-    def read(ignore_skew: bool) -> Any:
-        return attempt(
-            lambda wfdb: wfdb.rdrecord(
-                os.fspath(path),
-                channels=columns if columns is None else list(columns),
-                sampfrom=start,
-                sampto=stop,
-                physical=False,
-                smooth_frames=False,
-                ignore_skew=ignore_skew,
-            ),
-            path,
+    columns = range(len(header.signals)) if columns is None else columns
+    groups = signal_groups(header, columns)
+    notes = list(header.remarks)
+    whole = header.samples or min(group.available for group in groups)
+    last = whole if stop is None else min(stop, whole)
+    for group in groups:
+        notes += group.check_size(header.samples, whole if needed is None else min(needed, whole))
+    check_amount(path, (last - start) * sum(group.width for group in groups))
+    if not header.samples:
+        notes.append(f"the header gives no number of samples: {whole} taken from the size of the file")
+    skews = [header.signals[column].skew for column in columns]
+    if max(skews) > whole:
+        raise RecordError(
+            path, f"header gives a skew of {max(skews)}, beyond the end of the signals", "correct the header"
         )
-
-    record, notes = read(ignore_skew=True), []
-    if start == 0 and stop in (None, header.samples):
-        notes = check_checksums(path, record) + defaults(header)
-    if any(record.skew):
-        record = read(ignore_skew=False)
+    channels: dict[int, Channel] = {}
+    verified: list[bool] = []
+    for group in groups:
+        longest = min(last + max(skews), whole)
+        samples = group.read(start, longest)
+        for column, signal, digital in zip(group.columns, group.signals, samples, strict=True):
+            if column not in columns:
+                continue
+            if start == 0 and longest == whole and len(digital) == whole * signal.frames:
+                verified.append(_verify(path, group.file, signal, digital))
+            values = to_physical(digital[signal.skew * signal.frames :], signal, DEFAULT_GAIN)
+            length = (last - start) * signal.frames
+            if len(values) != length:
+                values = np.concatenate([values[:length], np.full(max(0, length - len(values)), np.nan)])
+            rate = header.sampling_rate and header.sampling_rate * signal.frames
+            gain = signal.gain or DEFAULT_GAIN
+            channels[column] = Channel(signal.name, values, signal.unit, rate, gain)
+    if stop is None and start == 0:
+        notes += _assumptions([header.signals[column] for column in columns])
+        notes += _verification(verified, len(columns))
+    if any(skews):
         notes.append("the channels were aligned by the skew in the header")
-    values = attempt(lambda _: record.dac(expanded=True), path)
-    names = [header.leads[column] for column in columns or range(len(values))]
-    parts = zip(names, values, record.units, record.samps_per_frame, record.adc_gain, strict=True)
-    rate = header.sampling_rate
-    return [
-        Channel(name, signal, unit or "", rate and rate * frames, gain)
-        for name, signal, unit, frames, gain in parts
-    ], notes
+    return [channels[column] for column in columns], notes
 
 
-def _join_segments(header: Header) -> tuple[dict[str, Channel], list[str]]:
+def _verify(path: Path, file: Path, signal: Signal, samples: np.ndarray) -> bool:
+    """Compare the 16-bit sum of the samples with the header's; False where it states none."""
+    if signal.checksum is None:
+        return False
+    actual, stated = int(checksums(samples)), signal.checksum % 65536
+    if actual == stated:
+        return True
+    if stated == 0 and signal.initial == 0 and int(samples[0]) != 0:
+        return False  # fields that a writer has filled with zeros
+    raise RecordError(
+        path,
+        f"checksum of lead {signal.name} is {stated} in the header but {actual} in {file.name}: the samples "
+        "were changed or damaged",
+    )
+
+
+def _verification(verified: list[bool], count: int) -> list[str]:
+    if not any(verified):
+        return ["the header has no checksums, so the samples could not be verified"]
+    return [f"checksums of {sum(verified)} of {count} signals verified"]
+
+
+def _assumptions(signals: Sequence[Signal]) -> list[str]:
+    """Name the values that the WFDB format supplies where a header leaves them out."""
+    notes = []
+    if any(signal.gain is None for signal in signals):
+        notes.append("the header gives no gain for some signals: 200 units per mV assumed, the WFDB default")
+    if any(not signal.unit for signal in signals):
+        notes.append("the header gives no unit for some signals: mV assumed, the WFDB default")
+    return notes
+
+
+def _join_segments(
+    header: Header,
+    columns: Sequence[int] | None,
+    start: int,
+    stop: int | None,
+    needed: int | None,
+) -> tuple[list[Channel], list[str]]:
     """Channels over all segments; NaN where a segment is a gap or lacks a signal."""
-    path, segments = header.path, header.segments
-    total = sum(length for _, length in segments)
-    check_amount(path, total * len(header.leads))
-    signals: dict[str, Channel] = {}
-    first = 0
-    for name, length in segments:
-        if name != "~" and length:  # a segment without samples only lists the signals
-            segment = read_header(path.with_name(name))
+    path = header.path
+    total = sum(length for _, length in header.segments)
+    last = total if stop is None else min(stop, total)
+    joined: dict[str, Channel] = {}
+    notes, gaps, first = list(header.remarks), [], 0
+    for file, length in header.segments:  # "~" is a gap; one without samples only lists the signals
+        begin, end = max(start, first), min(last, first + length)
+        if file and end > begin:
+            segment = parse_header(file.with_suffix(""))
             if segment.segments or segment.samples not in (None, length):
-                raise RecordError(path, f"segment {name} does not have the {length} samples that are listed")
-            channels = read_channels(segment)[0]
-            if len({channel.name for channel in channels}) < len(channels):
-                raise RecordError(path, f"segment {name} has two signals of one name")
-            for channel in channels:
-                frames = len(channel.values) // length
-                if channel.name not in signals:
-                    signals[channel.name] = replace(channel, values=np.full(total * frames, np.nan))
-                joined = signals[channel.name]
-                if (joined.rate, joined.unit) != (channel.rate, channel.unit):
-                    raise RecordError(path, f"{channel.name} changes its rate or unit in segment {name}")
-                joined.values[first * frames : (first + length) * frames] = channel.values
-                if joined.gain != channel.gain:  # then no gain leads back to the integers of the file
-                    signals[channel.name] = replace(joined, gain=1.0)
+                raise RecordError(
+                    path,
+                    f"segment {segment.path.name} does not have the {length} samples that are listed",
+                    "correct the header",
+                )
+            own = None if needed is None else max(0, needed - first)
+            whole = begin == first and end == first + length
+            part = (0, None) if whole else (begin - first, end - first)
+            channels, more = read_channels(segment, None, part[0], part[1], own)
+            notes += [note for note in more if note not in notes and "checksums" not in note]
+            _place(header, joined, channels, begin - start, end - start, last - start)
+        elif file is None and end > begin:
+            gaps.append((begin, end))
         first += length
-    if not signals:
-        raise RecordError(path, "all its segments are empty")
-    notes = [f"{len(segments)} segments were joined, their checksums verified where stated"]
-    gaps = [name for name, _ in segments].count("~")
-    return signals, notes + [f"{gaps} of the segments are gaps without a signal"] * bool(gaps)
+    if not joined:
+        raise RecordError(path, "all its segments are empty" if start == 0 else "this part is a gap", REMEDY)
+    names = list(joined) if columns is None else [header.leads[column] for column in columns]
+    if absent := [name for name in names if name not in joined]:
+        raise RecordError(path, f"none of its segments holds lead {', '.join(absent)}", "choose other leads")
+    notes.insert(0, f"{len(header.segments)} segments were joined, their checksums verified where stated")
+    rate = header.sampling_rate or next(iter(joined.values())).rate
+    for begin, end in gaps:
+        where = f"{begin / rate:g} to {end / rate:g} s" if rate else f"sample {begin} to {end}"
+        notes.append(f"there is a gap without a signal from {where}")
+    return [joined[name] for name in names], notes
+
+
+def _place(
+    header: Header, joined: dict[str, Channel], channels: list[Channel], begin: int, end: int, total: int
+) -> None:
+    """Put the channels of a segment into the joined ones, in the unit of the first."""
+    path = header.path
+    if len({channel.name for channel in channels}) < len(channels):
+        raise RecordError(path, "a segment has two signals of one name", "name them in its header")
+    for channel in channels:
+        frames = len(channel.values) // (end - begin)
+        rate = channel.rate or (header.sampling_rate and header.sampling_rate * frames)
+        target = joined.get(channel.name)
+        if target is None:
+            check_amount(path, total * frames + sum(len(known.values) for known in joined.values()))
+            target = replace(channel, values=np.full(total * frames, np.nan), rate=rate)
+            joined[channel.name] = target
+        if rate != target.rate:
+            raise RecordError(
+                path,
+                f"signal {channel.name} changes its sampling rate from {target.rate or 0:g} to {rate or 0:g} "
+                "Hz between segments",
+                "read its segments one by one",
+            )
+        factor = _unit_factor(channel.unit, target.unit)
+        if factor is None:
+            raise RecordError(
+                path,
+                f"signal {channel.name} changes its unit between segments ({target.unit}, {channel.unit})",
+                "read its segments one by one",
+            )
+        target.values[begin * frames : end * frames] = channel.values * factor
+        if target.gain != channel.gain or factor != 1:
+            joined[channel.name] = replace(target, gain=None)
+
+
+def _unit_factor(unit: str, target: str) -> float | None:
+    """Factor from one unit of voltage to another; no unit is mV."""
+    if unit == target:
+        return 1.0
+    size, wanted = unit_in_millivolts(unit or "mV"), unit_in_millivolts(target or "mV")
+    return size / wanted if size and wanted else None
 
 
 def read_annotations(path: str | os.PathLike, suffix: str = "atr", samples: int | None = None) -> Annotations:

@@ -22,10 +22,7 @@ def read_wfdb(header_path: Path, request: Request) -> RawFile:
     try:
         return RawFile("WFDB", *read_channels(read_header(header_path.with_suffix(""))))
     except RecordError as error:
-        raise DataError(
-            f"{header_path}: {error.reason}; compare header and signal file with the original, or copy both "
-            "again"
-        ) from error
+        raise DataError(f"{header_path}: {error.reason}; {error.remedy}") from error
 
 
 def signal_files(header_path: Path) -> set[Path]:
