@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 import os
 import shutil
 import signal
@@ -22,11 +23,17 @@ for _name, _value in {
 import pytest  # noqa: E402  (after the environment is set)
 from hypothesis import settings  # noqa: E402
 
+from utils.logs import Console  # noqa: E402
+
 # A busy machine makes single examples slow; no test is about time. The suite draws the same examples each
 # time; `pytest -m hypothesis --hypothesis-profile search` draws others, and many where a test sets no number.
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile("fixed")
+
+# What training logs reaches capsys as a command would show it, and caplog as well.
+logging.getLogger("training").addHandler(Console())
+logging.getLogger("training").setLevel(logging.INFO)
 
 # A suite started in the background inherits an ignored Ctrl-C; the tests of interruption need the usual one.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import time
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from preprocessing import Dataset
 from training.card import Card
 from training.checkpoint import ROOT
 from utils.provenance import PUBLIC_DATA_DIR, SCORING_LOG, command, git_commit, portable
+
+logger = logging.getLogger(__name__)
 
 try:
     import fcntl
@@ -90,10 +93,9 @@ def append(values: dict[str, Any], path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        print(
+        logger.info(
             f"note: this scoring is not in {path}, which cannot be written ({error.strerror or error}): "
-            f"add the line by hand\n{line}",
-            end="",
+            "add the line by hand\n" + line.removesuffix("\n"),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from training.card import Card
 from training.predictor import Forward
 from utils.errors import DataError
 from utils.threads import thread_count
+
+logger = logging.getLogger(__name__)
 
 
 def keras_forward(model: keras.Model) -> Forward:
@@ -49,7 +52,7 @@ def limit_threads(asked: int = 0) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(2)
         except RuntimeError:  # in a program that has computed with TensorFlow before
             if asked:
-                print("note: TensorFlow is running already and keeps its number of threads")
+                logger.info("note: TensorFlow is running already and keeps its number of threads")
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -156,6 +159,6 @@ def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> No
 
             write(torch.from_numpy(arrays[key]))
         else:
-            print(
+            logger.info(
                 f"note: the saved state has no '{key}' generator: dropout differs from an uninterrupted run"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,8 @@ from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig, TrainOptions
 from training.tasks import Task, create_task
 from utils.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def follow_init(config: TrainOptions) -> TrainOptions:
         return config
     crop = config.crop or card.inputs.crop
     if crop != config.crop:
-        print(f"trains on crops of {crop} samples, as '{config.init}' did")
+        logger.info(f"trains on crops of {crop} samples, as '{config.init}' did")
     decided = ("name", "num_classes", "samples", "leads", "activation")
     options = {key: value for key, value in card.model.items() if key not in decided}
     return replace(config, crop=crop, model_config={**options, **config.model_config})
@@ -98,7 +101,7 @@ def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = No
     check_same_data(config, data, progress, config.data_dir)
     counts = data.counts()
     limited = f" (--limit {config.limit})" if config.limit else ""
-    print(
+    logger.info(
         f"{config.task}: {', '.join(dataset.classes)}; {data.names[0]}: {counts['train']} records, "
         f"{data.names[1]}: {counts['val']} records{limited}; mean {standardizer.mean:.6f} mV, "
         f"std {standardizer.std:.6f} mV"

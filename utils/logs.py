@@ -17,13 +17,12 @@ PACKAGES = (
 )
 
 
-class _Console(logging.Handler):
+class Console(logging.Handler):
     """Information to standard output, warnings and errors to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        stream = (
-            sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        )  # looked up late: tests replace them
+        # looked up here, because streams are replaced meanwhile: by tests, and in all processes but the first
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
         print(self.format(record), file=stream, flush=True)
 
 
@@ -31,7 +30,7 @@ def show_logs(level: int = logging.INFO) -> None:
     """Let the loggers of our packages print; other people's stay as they are."""
     for name in PACKAGES:
         logger = logging.getLogger(name)
-        if not any(isinstance(handler, _Console) for handler in logger.handlers):
-            logger.addHandler(_Console())
+        if not any(isinstance(handler, Console) for handler in logger.handlers):
+            logger.addHandler(Console())
             logger.setLevel(level)
             logger.propagate = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import shutil
@@ -20,6 +21,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from utils.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
 
 _SQLITE = "sqlite:///"
 
@@ -150,7 +153,9 @@ def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial |
         if alone or not is_alive(worker):
             put_back(study, trial)
             who = f"process {worker['pid']} on {worker['host'].split()[0]}" if worker else "a worker"
-            print(f"trial {trial.number} was left unfinished by {who}: its settings will be tried again")
+            logger.info(
+                f"trial {trial.number} was left unfinished by {who}: its settings will be tried again"
+            )
     if len(trials_of(study, "complete", "pruned", "failed", "running")) >= n_trials:
         return None
     new = study.ask()

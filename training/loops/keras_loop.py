@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -34,6 +35,8 @@ from training.tasks import Task
 from training.tasks.selection import check_output
 from utils.errors import DataError
 
+logger = logging.getLogger(__name__)
+
 
 class TaskLoss(keras.losses.Loss):
     """The loss of a task as Keras takes it: a scalar for a batch."""
@@ -56,7 +59,7 @@ def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
         if card.framework != "keras" or card.name != config.model:
             raise DataError(f"--init {folder} holds '{card.name}', not a Keras '{config.model}'")
         kept = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
-        print(f"weights from {folder}, all but {', '.join(kept)}")
+        logger.info(f"weights from {folder}, all but {', '.join(kept)}")
     kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
     decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
     optimizer = kind(config.lr, clipnorm=config.clip_norm or None, **decay)
@@ -168,7 +171,7 @@ def _device() -> str:
     backend = keras.backend.backend()
     on_gpu = has_gpu()
     if backend == "tensorflow" and not on_gpu and shutil.which("nvidia-smi"):
-        print(
+        logger.info(
             "note: there is an NVIDIA GPU, but this TensorFlow does not see it: "
             f"pip install 'tensorflow[and-cuda]=={version('tensorflow')}', or set KERAS_BACKEND=torch"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from training.tasks.selection import selection_score, selection_title
 from utils.errors import TwelveLeadError
 from utils.loggers import RunLogger
 from utils.provenance import command
+
+logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[int, float], bool]
 
@@ -67,9 +70,9 @@ class Recorder:
 
     def introduce(self, parameters: int, device: str) -> None:
         """Say what is going to be trained, and from where."""
-        print(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
+        logger.info(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
         if self.run.progress:
-            print(f"resumed at {self._position()}")
+            logger.info(f"resumed at {self._position()}")
 
     def end_epoch(
         self,
@@ -102,10 +105,9 @@ class Recorder:
         self.logger.log(row)
         self.save(state)
         val_loss = f"val loss {row['val_loss']:.4f}  " if "val_loss" in row else ""
-        print(
+        logger.info(
             f"epoch {epoch + 1:3d}/{self.config.epochs}  loss {train_loss:.4f}  {val_loss}"
             f"val {selection_title(self.task)} {value:.4f} {'*' if better else ' '}  {seconds:.0f} s",
-            flush=True,
         )
         score = value if self.task.higher_is_better else -value
         history.stopped = self._on_epoch is not None and bool(self._on_epoch(epoch, score))
@@ -147,13 +149,17 @@ class Recorder:
     def conclude(self, interrupted: bool) -> None:
         """Say what was written and, after an interruption, how to resume."""
         if interrupted and not self.finished:
-            print(f"interrupted at {self._position()}; saved {self.run.folder / 'last'}")
+            logger.info(f"interrupted at {self._position()}; saved {self.run.folder / 'last'}")
             again = re.sub(r" --overwrite([ =](true|yes|on|1)\b)?", "", command(), flags=re.IGNORECASE)
-            print(f"resume with: {again}{'' if self.config.resume else ' --resume'}")
+            logger.info(f"resume with: {again}{'' if self.config.resume else ' --resume'}")
         if self.history.best is not None:
             which = f"{self.config.keep}: epoch {self.history.best_epoch + 1}"
-            print(f"{which}, {selection_title(self.task)} {self.history.best:.4f} on {self.data.names[1]}")
-            print(f"wrote {self.run.folder} (weights, card) and {self.run.logs} (metrics.csv, TensorBoard)")
+            logger.info(
+                f"{which}, {selection_title(self.task)} {self.history.best:.4f} on {self.data.names[1]}"
+            )
+            logger.info(
+                f"wrote {self.run.folder} (weights, card) and {self.run.logs} (metrics.csv, TensorBoard)"
+            )
 
     def _position(self) -> str:
         history = self.history

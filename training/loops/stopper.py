@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
-import sys
 from types import FrameType
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 class Stopper:
@@ -28,4 +30,4 @@ class Stopper:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this batch (once more to stop at once) ...", file=sys.stderr, flush=True)
+        logger.warning("\nstopping after this batch (once more to stop at once) ...")

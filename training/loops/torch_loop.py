@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from training.tasks.selection import check_output
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
 from utils.errors import DataError
 from utils.threads import thread_count
+
+logger = logging.getLogger(__name__)
 
 LossFunction = Callable[
     [torch.nn.Module, torch.Tensor, torch.Tensor], tuple[torch.Tensor, dict[str, torch.Tensor]]
@@ -66,7 +69,7 @@ def build_model(config: TrainOptions, data: TrainingData) -> torch.nn.Module:
         if card.framework != "torch" or card.name != config.model:
             raise DataError(f"--init {folder} holds '{card.name}', not a PyTorch '{config.model}'")
         kept = copy_weights(read_weights(folder / WEIGHTS["torch"]), model)
-        print(f"weights from {folder}, all but {', '.join(kept)}")
+        logger.info(f"weights from {folder}, all but {', '.join(kept)}")
     return model
 
 

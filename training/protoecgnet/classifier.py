@@ -6,6 +6,7 @@ is trained on them: seconds instead of hours, and the same result.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,8 @@ from training.protoecgnet.pruning import choose, prune
 from training.setup import TrainingData
 from training.tasks.selection import selection_score
 from utils.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 64
 _ROUGH_STEPS, _ROUGH_LR = 200, 3e-2
@@ -166,7 +169,7 @@ def _prune(network, prototypes, scores, data, weights, config):
     report = {"before": len(keep) + len(dropped), "after": len(keep), "dropped": counts}
     report |= {"val_macro_roc_auc_before": round(before, 6), "val_macro_roc_auc_after": round(after, 6)}
     listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "none"
-    print(
+    logger.info(
         f"pruned {len(dropped)} of {report['before']} prototypes ({listed}); "
         f"macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )

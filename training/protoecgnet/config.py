@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from training.config import (
 )
 from utils.config import check_values, fields_of, option, option_like
 from utils.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("feature_extractor", "prototypes", "joint", "projection", "classifier", "fusion")
 CHAIN = ("joint", "projection", "classifier")
@@ -237,7 +240,7 @@ def translate(args: Sequence[str]) -> list[str]:
         if not skip:
             result.append(word)
     if branch and "--branch" not in given:
-        print(f"note: the published command line means the {branch} branch: --branch {branch}")
+        logger.info(f"note: the published command line means the {branch} branch: --branch {branch}")
         result += ["--branch", branch]
     return result
 
@@ -296,7 +299,7 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
 
 def _check_imagenet(config: ProtoConfig) -> None:
     if config.training_stage not in ("feature_extractor", "joint", "all"):
-        print(
+        logger.info(
             f"note: --imagenet does not act in stage {config.training_stage}, whose trunk is trained already"
         )
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import shlex
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from training.torch_io import load_torch, read_weights
 from utils.config import flags_of, names_of
 from utils.errors import DataError, UsageError
 from utils.files import sha256
+
+logger = logging.getLogger(__name__)
 
 
 def stage_folder(config: ProtoConfig, branch: str, stage: str) -> Path:
@@ -57,7 +60,7 @@ def load_network(folder: Path, branch: str, classes: list[str] | None) -> tuple[
         raise DataError(f"{folder} holds '{card.name}', which has no prototypes")
     check_branch(folder, card, branch, classes)
     model, _ = load_torch(folder / WEIGHTS["torch"], card)
-    print(f"{folder}: all {len(model.state_dict())} tensors of branch {branch} loaded")
+    logger.info(f"{folder}: all {len(model.state_dict())} tensors of branch {branch} loaded")
     return model.cpu(), card
 
 
@@ -101,22 +104,22 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
         if name == "protoecgnet" and key in model.config and model.config[key] != value
     ]
     if differing:
-        print(f"note: those weights were trained with {', '.join(differing)}")
+        logger.info(f"note: those weights were trained with {', '.join(differing)}")
     model.load_state_dict(own | weights)
     rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start from random weights"
-    print(f"{folder}: {len(part)} tensors loaded{rest}")
+    logger.info(f"{folder}: {len(part)} tensors loaded{rest}")
 
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
     """Start a trunk from an image network; one of another family is left as it is, and that is said."""
     if trunk.backbone.startswith("resnet1d"):
-        print(f"note: --imagenet does not act on {trunk.backbone}, which is not an image network")
+        logger.info(f"note: --imagenet does not act on {trunk.backbone}, which is not an image network")
         return {}
     try:
         trunk.load_state_dict(trunk_weights(read_weights(Path(path)), trunk))
     except DataError as error:
         raise DataError(f"--imagenet {path} does not fit {trunk.backbone}: {error}") from error
-    print(f"{path}: the trunk {trunk.backbone} begins with ImageNet's weights")
+    logger.info(f"{path}: the trunk {trunk.backbone} begins with ImageNet's weights")
     return {"imagenet": {"file": Path(path).name, "sha256": sha256(path)}}
 
 

@@ -6,6 +6,7 @@ joint -> projection -> classifier for each branch, then fusion. Each stage is a 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,8 @@ from utils.errors import UsageError
 from utils.seeds import seed_everything
 from utils.threads import thread_count
 
+logger = logging.getLogger(__name__)
+
 
 def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     """Run one stage of one branch, or the fusion."""
@@ -50,7 +53,7 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     if stage == "fusion" and (config.branch or config.init):
         raise UsageError("the fusion joins all branches of --run: it takes neither --branch nor --init")
     own = stage_config(config, "" if stage == "fusion" else config.branch, stage)
-    print(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}", flush=True)
+    logger.info(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}")
     if stage == "projection":
         on_first(lambda: _project(config, own))
         return stage_folder(config, own.branch, stage)
@@ -85,7 +88,7 @@ def run_chain(config: ProtoConfig) -> Path:
         folder = stage_folder(config, branch, stage)
         again = config.resume and _current(config, branch, stage)
         if again and stage == "projection":
-            print(f"--- projection of branch {branch}: done before")
+            logger.info(f"--- projection of branch {branch}: done before")
             continue
         first = config.init if stage == CHAIN[0] else ""  # what follows starts from the stage before it
         step = replace(config, branch=branch, training_stage=stage, init=first)
@@ -114,7 +117,7 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
     source = source_of(chain, config.branch, ("joint", "prototypes"))
     other = stage_folder(chain, config.branch, "prototypes")
     if not chain.init and other != source and (other / "card.json").exists():
-        print(
+        logger.info(
             f"note: this projects {source}; --branch {config.branch} --training_stage projection "
             f"--init {other} projects the stage prototypes instead"
         )
@@ -126,7 +129,7 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
         check_options(chain, card)
         seed_everything(config.seed)
         if config.limit:
-            print(f"only the {len(data.train)} records of --limit can become prototypes")
+            logger.info(f"only the {len(data.train)} records of --limit can become prototypes")
         projection, scores, predictions = _projected(network, data, config.one_to_one)
         before, after = scores
         report = {
@@ -141,12 +144,12 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
         written = make_card(data, "torch", network.config, predictions, metrics, origin, extra)
         state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
         write_checkpoint(folder, written, partial(save_file, state))
-    print(
+    logger.info(
         f"{report['projected']} of {report['prototypes']} prototypes are now pieces of "
         f"{report['distinct_records']} training ECGs ({report['duplicate_windows']} show a window that "
         f"another one shows); macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )
-    print(f"wrote {folder}")
+    logger.info(f"wrote {folder}")
 
 
 def _projected(
@@ -165,4 +168,4 @@ def run_command(config: ProtoConfig) -> None:
     """Train one stage or the chain from the command line, in as many processes as there are devices."""
     with together(config.devices):
         folder = (run_chain if config.training_stage == "all" else run_stage)(config)
-        print(f"the trained network is in {folder}")
+        logger.info(f"the trained network is in {folder}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from utils.bootstrap import bootstrap, paired_difference
 from utils.calibration import Calibrator, choose_calibration
 from utils.errors import DataError
 from utils.metrics import choose_thresholds, evaluate
+
+logger = logging.getLogger(__name__)
 
 FREQUENT = 5  # patients with a class, and without it, from which on it counts as frequent
 INTERVALS = ("macro_roc_auc", "class_roc_auc", "macro_auprc", "mean_accuracy", "macro_f1_at_thresholds")
@@ -66,7 +69,9 @@ class MultilabelClassification(Task):
         unseen = train.targets.any(axis=0) & ~val.targets.any(axis=0)
         if unseen.any():
             listed = ", ".join(c for c, absent in zip(self.classes, unseen, strict=True) if absent)
-            print(f"{name} has no record with {listed}: it has no effect on any choice, its threshold is 0.5")
+            logger.info(
+                f"{name} has no record with {listed}: it has no effect on any choice, its threshold is 0.5"
+            )
 
     def score(
         self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
