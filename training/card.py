@@ -16,6 +16,7 @@ from utils.files import jsonable
 from utils.flags import type_of
 
 VERSION = 2
+TITLES = {"keras": "Keras", "torch": "PyTorch"}
 WEIGHTS = {"keras": "model.weights.h5", "torch": "model.safetensors"}
 NOTICE = "Not a medical device. For research and teaching; never for diagnosis or treatment."
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import models_tf
 import models_torch
+from training.card import TITLES
 from training.config import TrainConfig, check, parse_config
 from training.score_options import ScoreOptions
 from utils.errors import UsageError, nearest
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from training.loops.recorder import OnEpoch
 
 SCRIPTS = {"keras": ("train.py", "test.py"), "torch": ("torch_train.py", "torch_test.py")}
-TITLES = {"keras": "Keras", "torch": "PyTorch"}
 _DECIDED = ("num_classes", "samples", "leads", "activation")  # options of a model that the data decides
 
 

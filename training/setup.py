@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
 from preprocessing.options import open_dataset
+from training.card import TITLES, Card
 from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig, TrainOptions
 from training.tasks import Task, create_task
@@ -68,6 +70,18 @@ class TrainingData:
             encode=functools.partial(self.task.encode, smoothing=config.label_smoothing),
             aligned=self.task.aligned,
         )
+
+
+def initial_checkpoint(config: TrainOptions, framework: str) -> tuple[Path, Card] | None:
+    """Folder and card that ``--init`` names; None without it and for a resumed run."""
+    if not config.init or config.resume:
+        return None
+    folder = find_checkpoint(config.init, config.output_dir)
+    card = read_card(folder)
+    if card.framework != framework or card.name != config.model:
+        what = f"a {TITLES[framework]} '{config.model}'"
+        raise DataError(f"--init {folder} holds '{card.name}', not {what}")
+    return folder, card
 
 
 def follow_init(config: TrainOptions) -> TrainOptions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 
 import models_tf
 from training.card import WEIGHTS
-from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainOptions
 from training.keras_io import (
     copy_weights,
@@ -26,14 +24,13 @@ from training.keras_io import (
     restore_keras_state,
     save_weights,
 )
-from training.loops.loop import LoadData, State, train_model
-from training.loops.recorder import OnEpoch, Recorder
-from training.loops.stopper import Stopper
+from training.loops.engine import Engine, State
+from training.loops.loop import LoadData, train_model
+from training.loops.recorder import OnEpoch
 from training.predictor import Forward
-from training.setup import TrainingData, follow_init, load_training_data
+from training.setup import TrainingData, follow_init, initial_checkpoint, load_training_data
 from training.tasks import Task
 from training.tasks.selection import check_output
-from utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +50,9 @@ def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
     """Build and compile the model of a run, and start it from ``--init`` where asked."""
     model = _create(config, data)
     check_output(data.task, model.output_shape[1:], data.output_shape(config), config.model)
-    if config.init and not config.resume:  # a resumed run has its own weights
-        folder = find_checkpoint(config.init, config.output_dir)
-        card = read_card(folder)
-        if card.framework != "keras" or card.name != config.model:
-            raise DataError(f"--init {folder} holds '{card.name}', not a Keras '{config.model}'")
+    start = initial_checkpoint(config, "keras")
+    if start:
+        folder, card = start
         kept = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
         logger.info(f"weights from {folder}, all but {', '.join(kept)}")
     kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
@@ -81,15 +76,12 @@ def _create(config: TrainOptions, data: TrainingData) -> keras.Model:
     return models_tf.create_model(config.model, **{**options, **config.model_config})
 
 
-class KerasEngine:
-    """A Keras model for `train_model`; one process."""
+class KerasEngine(Engine):
+    """A Keras model."""
 
     framework = "keras"
-    first = True
-    made_from: list[str] | None = None
 
     def start(self, config: TrainOptions) -> None:
-        """Set the number of threads, and make TensorFlow deterministic on a CPU."""
         limit_threads(config.threads)
         if keras.backend.backend() == "tensorflow" and not has_gpu():
             import tensorflow as tf
@@ -97,9 +89,7 @@ class KerasEngine:
             tf.config.experimental.enable_op_determinism()
 
     def build(self, config: TrainOptions, data: TrainingData) -> None:
-        """Make the compiled model."""
-        self.inputs = data
-        self.extra: dict[str, Any] = {}
+        self.inputs, self.extra = data, {}
         self._constant = config.schedule == "constant"
         keras.config.set_dtype_policy("mixed_bfloat16" if config.precision == "bf16" else "float32")
         try:
@@ -108,56 +98,31 @@ class KerasEngine:
             keras.config.set_dtype_policy("float32")  # models loaded later in this process stay exact
 
     def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
-        """Put back a saved state."""
         restore_keras_state(self.model, arrays)
 
     def model_config(self) -> dict[str, Any]:
-        """Name and options of the model."""
         return self.model.config
 
     def introduction(self) -> tuple[int, str]:
-        """Number of parameters, and the device in words."""
         return self.model.count_params(), _device()
 
     def train_batch(
         self, signals: np.ndarray, targets: np.ndarray, rate: float
     ) -> tuple[float, dict[str, float]]:
-        """One step of `train_on_batch`.
-
-        Batch by batch rather than `model.fit`, whose generator thread can deadlock on the GIL at shutdown.
-        """
+        # batch by batch rather than `model.fit`, whose generator thread can deadlock on the GIL at shutdown
         if not self._constant:
             self.model.optimizer.learning_rate = rate
         self.model.reset_metrics()  # so that the loss is that of this batch, not a running mean
         return float(self.model.train_on_batch(signals, targets)), {}
 
     def forward(self) -> Forward:
-        """The model in inference mode."""
         return keras_forward(self.model)
 
     def state(self) -> State:
-        """Weights, optimizer and random state."""
         return keras_state(self.model), {}
 
     def save_weights(self, path: Path) -> None:
-        """Write HDF5 weights."""
         save_weights(self.model, path)
-
-    def stop_requested(self, stopper: Stopper) -> bool:
-        """Whether this process was asked to stop."""
-        return stopper.requested
-
-    def on_first(self, action: Callable[[], object]) -> None:
-        """There is one process."""
-        action()
-
-    def share(self, recorder: Recorder) -> None:
-        """There is one process."""
-
-    def finish(self, interrupted: bool) -> None:
-        """End the command after an interruption."""
-        if interrupted:
-            raise KeyboardInterrupt
 
 
 def train_keras(

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from preprocessing.batches import Batches
 from training.config import TrainOptions
+from training.loops.engine import Engine
 from training.loops.recorder import OnEpoch, Recorder
 from training.loops.schedule import learning_rate
 from training.loops.stopper import Stopper
@@ -21,63 +22,7 @@ from training.run import Run
 from training.setup import TrainingData
 from utils.seeds import seed_everything
 
-State = tuple[dict[str, np.ndarray], dict[str, Any]]
 LoadData = Callable[[Any, dict[str, Any] | None], TrainingData]
-
-
-class Engine(Protocol):
-    """What a framework does for `train_model`; the first three are called in this order.
-
-    ``inputs``: what the model reads; ``extra`` and ``made_from``: for the card. Set by `build`.
-    ``first``: whether this process writes, of those that train together.
-    """
-
-    framework: str
-    first: bool
-    inputs: TrainingData
-    extra: dict[str, Any]
-    made_from: list[str] | None
-
-    def start(self, config: TrainOptions) -> None:
-        """Set up threads and devices."""
-
-    def build(self, config: TrainOptions, data: TrainingData) -> None:
-        """Make model, optimizer and loss."""
-
-    def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
-        """Put back a saved state."""
-
-    def model_config(self) -> dict[str, Any]:
-        """Name and options of the model."""
-
-    def introduction(self) -> tuple[int, str]:
-        """Number of parameters, and the device in words."""
-
-    def train_batch(
-        self, signals: np.ndarray, targets: np.ndarray, rate: float
-    ) -> tuple[float, dict[str, float]]:
-        """One optimization step: the loss and its terms."""
-
-    def forward(self) -> Forward:
-        """The model in inference mode."""
-
-    def state(self) -> State:
-        """Everything that a resumed run needs, and JSON values that go with it."""
-
-    def save_weights(self, path: Path) -> None:
-        """Write the weights."""
-
-    def stop_requested(self, stopper: Stopper) -> bool:
-        """Whether any process was asked to stop."""
-
-    def on_first(self, action: Callable[[], object]) -> None:
-        """Let the first process do something while the others wait."""
-
-    def share(self, recorder: Recorder) -> None:
-        """Give all processes the history of the first one."""
-
-    def finish(self, interrupted: bool) -> None:
-        """Wait for the other processes; raise `KeyboardInterrupt` after an interruption."""
 
 
 def train_model(
@@ -94,16 +39,7 @@ def train_model(
             engine.restore(run.arrays, run.progress["extra"])
         engine.on_first(run.clear)
         config = dataclasses.replace(config, loggr=config.loggr and engine.first)
-        recorder = Recorder(
-            run,
-            config,
-            data,
-            engine.framework,
-            engine.model_config(),
-            engine.extra,
-            engine.made_from,
-            on_epoch,
-        )
+        recorder = Recorder(run, config, data, engine, on_epoch)
         with recorder, Stopper() as stopper:
             _train_epochs(engine, recorder, stopper)
         if engine.first:
@@ -127,8 +63,8 @@ def _train_epochs(engine: Engine, recorder: Recorder, stopper: Stopper) -> None:
             return
         state, seconds = engine.state(), time.monotonic() - began
         predictions = predict_validation(engine.forward(), engine.inputs, config)
-        engine.on_first(partial(recorder.end_epoch, seconds, predictions, engine.save_weights, state))
-        engine.share(recorder)
+        engine.on_first(partial(recorder.end_epoch, seconds, predictions, state))
+        recorder.history = engine.shared(recorder.history)
 
 
 def _train_epoch(engine: Engine, batches: Batches, recorder: Recorder, stopper: Stopper) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from training.checkpoint import write_checkpoint
 from training.config import TrainOptions
 from training.loops.cards import make_card, provenance_of
+from training.loops.engine import Engine, State
 from training.loops.history import History
 from training.run import Run
 from training.setup import TrainingData
@@ -29,10 +29,8 @@ OnEpoch = Callable[[int, float], bool]
 class Recorder:
     """Scores each epoch of a run and writes its files; closes the loggers as a context manager.
 
-    ``model``: ``model.config``, for the card.
     ``on_epoch``: ``on_epoch(epoch, score)`` after each epoch, with the selection score of the validation
         records (negative where lower is better); True ends the run.
-    ``extra``: more for the card; ``made_from``: weights of earlier stages, for its provenance.
     """
 
     def __init__(
@@ -40,16 +38,13 @@ class Recorder:
         run: Run,
         config: TrainOptions,
         data: TrainingData,
-        framework: str,
-        model: dict[str, Any],
-        extra: dict[str, Any] | None = None,
-        made_from: list[str] | None = None,
+        engine: Engine,
         on_epoch: OnEpoch | None = None,
     ):
         self.run, self.config, self.data, self.task = run, config, data, data.task
-        self.framework, self.model, self.extra = framework, model, extra or {}
+        self.engine = engine
         self.history = History.of(run.progress)
-        self.provenance = provenance_of(config, made_from)
+        self.provenance = provenance_of(config, engine.made_from)
         self._on_epoch = on_epoch
         wandb_id = (run.progress or {}).get("wandb_id")
         self.logger = RunLogger(
@@ -78,8 +73,7 @@ class Recorder:
         self,
         seconds: float,
         predictions: np.ndarray,
-        save_weights: Callable[[Path], None],
-        state: tuple[dict[str, np.ndarray], dict[str, Any]],
+        state: State,
     ) -> None:
         """Score the validation records, keep the weights where they are the best, save the state, log.
 
@@ -97,9 +91,15 @@ class Recorder:
             history.best, history.best_epoch = value, epoch
             metrics = {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}}
             card = make_card(
-                self.data, self.framework, self.model, predictions, metrics, self.provenance, self.extra
+                self.data,
+                self.engine.framework,
+                self.engine.model_config(),
+                predictions,
+                metrics,
+                self.provenance,
+                self.engine.extra,
             )
-            write_checkpoint(self.run.folder, card, save_weights)
+            write_checkpoint(self.run.folder, card, self.engine.save_weights)
         train_loss = history.train_loss
         history.begin_epoch(epoch + 1)
         self.logger.log(row)
@@ -132,7 +132,7 @@ class Recorder:
             return True
         return value > best if self.task.higher_is_better else value < best
 
-    def save(self, state: tuple[dict[str, np.ndarray], dict[str, Any]]) -> None:
+    def save(self, state: State) -> None:
         """Write ``last``, from which ``--resume`` continues."""
         arrays, extra = state
         self.run.save(

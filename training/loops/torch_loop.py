@@ -15,18 +15,18 @@ from safetensors.torch import save_file
 
 import models_torch
 from training.card import WEIGHTS
-from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainOptions
-from training.loops.loop import LoadData, State, train_model
+from training.loops.engine import Engine, State
+from training.loops.history import History
+from training.loops.loop import LoadData, train_model
 from training.loops.processes import end_others, is_first, on_first
-from training.loops.recorder import OnEpoch, Recorder
+from training.loops.recorder import OnEpoch
 from training.loops.stopper import Stopper
 from training.predictor import Forward
-from training.setup import TrainingData, follow_init, load_training_data
+from training.setup import TrainingData, follow_init, initial_checkpoint, load_training_data
 from training.tasks import Task
 from training.tasks.selection import check_output
 from training.torch_io import copy_weights, read_weights, restore_torch_state, torch_forward, torch_state
-from utils.errors import DataError
 from utils.threads import thread_count
 
 logger = logging.getLogger(__name__)
@@ -63,13 +63,10 @@ Prepare = Callable[[Any, TrainingData], Job]
 def build_model(config: TrainOptions, data: TrainingData) -> torch.nn.Module:
     """Build the model of a run, and start it from ``--init`` where asked."""
     model = models_torch.create_model(config.model, **{**data.sizes(config), **config.model_config})
-    if config.init and not config.resume:  # a resumed run has its own weights
-        folder = find_checkpoint(config.init, config.output_dir)
-        card = read_card(folder)
-        if card.framework != "torch" or card.name != config.model:
-            raise DataError(f"--init {folder} holds '{card.name}', not a PyTorch '{config.model}'")
-        kept = copy_weights(read_weights(folder / WEIGHTS["torch"]), model)
-        logger.info(f"weights from {folder}, all but {', '.join(kept)}")
+    start = initial_checkpoint(config, "torch")
+    if start:
+        kept = copy_weights(read_weights(start[0] / WEIGHTS["torch"]), model)
+        logger.info(f"weights from {start[0]}, all but {', '.join(kept)}")
     return model
 
 
@@ -98,8 +95,8 @@ def prepare_classifier(config: TrainOptions, data: TrainingData) -> Job:
     return Job(model, build_optimizer(config, model), task_loss(data.task))
 
 
-class TorchEngine:
-    """A PyTorch model for `train_model`, in one process or several."""
+class TorchEngine(Engine):
+    """A PyTorch model, in one process or several."""
 
     framework = "torch"
 
@@ -107,14 +104,12 @@ class TorchEngine:
         self._prepare = prepare
 
     def start(self, config: TrainOptions) -> None:
-        """Set the number of threads."""
         torch.set_num_threads(thread_count(config.threads))
 
     def build(self, config: TrainOptions, data: TrainingData) -> None:
-        """Start the other processes and make the job."""
         precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
         self._fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
-        self._fabric.launch()
+        self._fabric.launch()  # the other processes
         job = self._prepare(config, data)
         self.extra, self.made_from, self.inputs = job.extra, job.made_from, job.inputs or data
         self.first, self._clip_norm = is_first(), config.clip_norm
@@ -131,24 +126,18 @@ class TorchEngine:
         check_output(data.task, output.shape[1:], data.output_shape(config), self._plain.config["name"])
 
     def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
-        """Put back a saved state, on the device where model and optimizer are now."""
         restore_torch_state(self._plain, self._optimizer, arrays, extra["groups"])
 
     def model_config(self) -> dict[str, Any]:
-        """Name and options of the model."""
         return self._plain.config
 
     def introduction(self) -> tuple[int, str]:
-        """Number of parameters, and the device in words."""
         return sum(p.numel() for p in self._plain.parameters()), f"PyTorch on {self._fabric.device}"
 
     def train_batch(
         self, signals: np.ndarray, targets: np.ndarray, rate: float
     ) -> tuple[float, dict[str, float]]:
-        """One optimization step.
-
-        With several devices each takes its own rows of the batch (all of one that is too small to share).
-        """
+        # of several devices each takes its rows of the batch, or all of one that is too small to share
         fabric = self._fabric
         for group in self._optimizer.param_groups:
             group["lr"] = rate
@@ -167,41 +156,34 @@ class TorchEngine:
         return mean, {name: float(value) for name, value in terms.items()}
 
     def forward(self) -> Forward:
-        """The model in inference mode."""
         return torch_forward(self._plain, self.inputs.task.activation, self._fabric.device)
 
     def state(self) -> State:
-        """Weights, optimizer and random state."""
         arrays, groups = torch_state(self._plain, self._optimizer)
         return arrays, {"groups": groups}
 
     def save_weights(self, path: Path) -> None:
-        """Write safetensors weights."""
         save_file({key: tensor.contiguous() for key, tensor in self._weights().items()}, path)
 
     def stop_requested(self, stopper: Stopper) -> bool:
-        """Whether any process was asked to stop: all of them must stop after the same batch."""
         if self._fabric.world_size > 1:
+            # all of them must stop after the same batch
             asked = torch.tensor(float(stopper.requested), device=self._fabric.device)
             stopper.requested = bool(self._fabric.all_reduce(asked, reduce_op="sum") > 0)
         return stopper.requested
 
     def on_first(self, action: Callable[[], object]) -> None:
-        """Let the first process do something while the others wait; where it fails, all end."""
         on_first(action)
 
-    def share(self, recorder: Recorder) -> None:
-        """Give all processes the history of the first one."""
-        history = self._fabric.broadcast(recorder.history)
-        if not self.first:
-            recorder.history = history
+    def shared(self, history: History) -> History:
+        received = self._fabric.broadcast(history)
+        return history if self.first else received
 
     def finish(self, interrupted: bool) -> None:
-        """Wait for the others: a process that ends first would take one that still writes with it."""
-        self._fabric.barrier()
+        self._fabric.barrier()  # a process that ends first would take one that still writes with it
         if interrupted:
             end_others()
-            raise KeyboardInterrupt
+        super().finish(interrupted)
 
 
 def train_torch(
