@@ -16,10 +16,8 @@ import numpy as np
 
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.worker import measured
-from utils.report.markdown import markdown
 
 METHODS = ("lime", "kernel_shap")
-_TITLES = {"lime": "LIME", "kernel_shap": "KernelSHAP"}
 _SEGMENT, _RATE = 24, 360
 
 
@@ -150,37 +148,3 @@ def measure(
         }
     sizes = {"masks": masks, "plain_masks": plain_masks, "rounds": rounds}
     return {"benchmark": module, **sizes, "methods": report, "machine": describe()}
-
-
-def section(report: dict[str, Any]) -> str:
-    """Make the part of the page."""
-    lines = []
-    for method, entry in report["methods"].items():
-        each = {name: float(np.median(values)) for name, values in entry["cpu_ms_per_mask"].items()}
-        window = {name: value * report["masks"] / 1e3 for name, value in each.items()}
-        difference = entry["difference"]
-        lines.append(
-            [
-                _TITLES[method],
-                f"{each['ours']:.1f}",
-                f"{each['plain']:.1f}",
-                f"{window['ours']:.1f} / {window['plain']:.1f}",
-                f"{entry['ratio']:.1f} x ({min(entry['ratios']):.1f} to {max(entry['ratios']):.1f})",
-                f"{difference['coefficients']:.0e} / {difference['logits']:.0e}",
-            ]
-        )
-    header = ["method", "ours, CPU ms a mask", "plain", "a window, ours / plain, s", "plain / ours (spread)"]
-    return "\n\n".join(
-        [
-            "## Attribution by perturbation",
-            "LIME and KernelSHAP of the study's ResNet-18 (8.7 million parameters, one lead, 8 s at 360 "
-            "Hz, 120 segments) on one thread. *Plain* is Captum's way, one masked signal a forward pass; "
-            f"it makes {report['plain_masks']} masks, ours {report['masks']}, in turn in one process, "
-            f"{report['rounds']} times; medians count. On one core a batch alone gains a third or a half; "
-            "the rest is batch normalization folded into the convolutions, convolutions in the frequency "
-            "domain, and early layers that are computed once for all masks that look alike from there.",
-            markdown([*header, "difference, coefficients / logits"], lines),
-            "Differences are the largest on the same masks, relative to the largest value; for KernelSHAP "
-            "Captum's fit was made in double precision, because weights of 1 and 10^6 need it.",
-        ]
-    )

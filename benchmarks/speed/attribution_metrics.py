@@ -15,8 +15,7 @@ import numpy as np
 
 from benchmarks.speed.machine import cpu_seconds, describe
 from benchmarks.speed.plain_metrics import plain_faithfulness, plain_region
-from benchmarks.speed.worker import measured
-from utils.report.markdown import markdown
+from benchmarks.speed.worker import both_ways
 
 NETWORKS = {"narrow": (8, 16, 32, 64), "full": (64, 128, 256, 512)}
 METHODS = ("saliency", "integrated_gradients", "deep_shap")  # no two patches of equal relevance
@@ -144,27 +143,18 @@ def _counted(classifier: Any, name: str) -> Any:
 
 def _compared(ours: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     difference = np.abs(np.array(ours["scores"]) - np.array(plain["scores"]))
-    entry: dict[str, Any] = {"scores": len(difference), "mean_difference": float(difference.mean())}
-    entry |= {"max_difference": float(difference.max()), "ratio": plain["seconds"] / ours["seconds"]}
+    entry: dict[str, Any] = {"scores": len(difference)}
+    entry |= _rounded(mean_difference=difference.mean(), max_difference=difference.max())
+    entry |= _rounded(ratio=plain["seconds"] / ours["seconds"])
     for name, side in (("ours", ours), ("plain", plain)):
-        entry[name] = {
-            "cpu_ms": 1e3 * side["seconds"],
-            "passes": side["passes"],
-            "peak_rss_mb": side["peak_rss_mb"],
-        }
-    return _rounded(entry)
+        figures = {key: side[key] for key in ("passes", "peak_rss_mb")}
+        entry[name] = _rounded(cpu_ms=1e3 * side["seconds"], **figures)
+    return entry
 
 
-def _rounded(entry: dict[str, Any]) -> dict[str, Any]:
+def _rounded(**figures: float) -> dict[str, float]:
     """Four digits are enough."""
-    return {
-        name: _rounded(value)
-        if isinstance(value, dict)
-        else float(f"{value:.4g}")
-        if isinstance(value, float)
-        else value
-        for name, value in entry.items()
-    }
+    return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
 
 def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
@@ -172,56 +162,10 @@ def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
     windows = windows or {"narrow": [0, 3, 4], "full": [0]}
     module, report = "attribution_metrics", {}
     for network, rows in windows.items():
-        entry = {}
+        entry, common = {}, {"network": network, "windows": rows}
         for name, reference in (("region", False), ("region_reference", True)):
-            sides = [
-                measured(f"{module}:region", network=network, plain=plain, reference=reference, windows=rows)
-                for plain in (False, True)
-            ]
-            entry[name] = _compared(*sides)
+            entry[name] = _compared(**both_ways(f"{module}:region", reference=reference, **common))
         for name, methods in (("faithfulness", list(METHODS)), ("faithfulness_one_method", [METHODS[0]])):
-            sides = [
-                measured(
-                    f"{module}:faithfulness", network=network, plain=plain, windows=rows, methods=methods
-                )
-                for plain in (False, True)
-            ]
-            entry[name] = _compared(*sides)
+            entry[name] = _compared(**both_ways(f"{module}:faithfulness", methods=methods, **common))
         report[network] = {"windows": len(rows), **entry}
     return {"benchmark": module, "methods": list(METHODS), "networks": report, "machine": describe()}
-
-
-def section(report: dict[str, Any]) -> str:
-    """Make the part of the page."""
-    maps = len(report["methods"]) * len(SIGNS)
-    titles = {
-        "region": "region perturbation, default (half the window in 50 ms patches)",
-        "region_reference": "region perturbation, the study's setting (100 patches, a point after each)",
-        "faithfulness": f"faithfulness, {len(report['methods'])} methods and both signs share subsets",
-        "faithfulness_one_method": "faithfulness, one method and both signs",
-    }
-    lines = [
-        [
-            f"{network}: {title}",
-            f"{entry[name]['ours']['cpu_ms']:,.1f}",
-            f"{entry[name]['plain']['cpu_ms']:,.0f}",
-            f"{entry[name]['ratio']:.1f} x",
-            f"{entry[name]['ours']['passes']:.1f} / {entry[name]['plain']['passes']:.0f}",
-            f"{entry[name]['mean_difference']:.1g} / {entry[name]['max_difference']:.1g}",
-        ]
-        for network, entry in report["networks"].items()
-        for name, title in titles.items()
-    ]
-    header = ["network, metric", "ours, CPU ms", "plain, CPU ms", "ratio", "passes, ours / plain"]
-    return "\n\n".join(
-        [
-            "## Metrics of attribution maps",
-            "CPU time of one score (a window, a map, a sign and an order) on one thread; the "
-            f"{maps} maps of a window are scored together. *Plain* asks the network once a step and "
-            "searches for patches in Python, as the reference does. *Full* is the study's ResNet-18 with "
-            "8.7 million parameters, *narrow* has an eighth of its channels; both give the same answers to "
-            "the golden windows. By default a curve is asked where it bends, within `--tolerance`, which "
-            "moves the scores a little; in the study's setting after every patch.",
-            markdown([*header, "difference, mean / largest"], lines),
-        ]
-    )

@@ -41,6 +41,22 @@ def describe() -> dict[str, Any]:
     }
 
 
+def noise_dataset(labels: np.ndarray, rng: np.random.Generator) -> Any:
+    """Noise in the shape of PTB-XL; speed does not depend on what the signals show."""
+    from preprocessing import Dataset
+
+    count, classes = labels.shape
+    return Dataset(
+        signals=rng.standard_normal((count, 1000, 12), dtype=np.float32),
+        targets=labels,
+        classes=[f"class {index}" for index in range(classes)],
+        ids=np.arange(count),
+        patients=np.arange(count),
+        splits=np.full(count, "train"),
+        sampling_rate=100,
+    )
+
+
 def calibrate(repetitions: int = 5) -> dict[str, float]:
     """Time two fixed jobs on one thread, so that another machine's figures can be put beside these."""
     import torch

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
-from benchmarks.speed.worker import measured
+from benchmarks.speed.machine import cpu_seconds, describe, noise_dataset
+from benchmarks.speed.worker import both_ways, measured
 
 # CPU seconds of a training step per record that the reference took on another machine, one core.
 REFERENCE = {"imle_net": 0.113, "mousavi": 0.0037, "rajpurkar": 0.019, "ecgnet": 0.026, "resnet101": 0.37}
@@ -17,21 +17,12 @@ _SMALL_BATCH = {"resnet101": 8}  # its 157 million weights need 2.5 GB in Adam a
 
 
 def _dataset(records: int) -> Any:
-    """Noise in the shape of PTB-XL, as training takes it; speed does not depend on what the signals show."""
-    from preprocessing import Dataset, Standardizer
+    """Noise as training takes it."""
+    from preprocessing import Standardizer
     from training.setup import TrainingData
 
     rng = np.random.default_rng(0)
-    count = np.arange(records)
-    dataset = Dataset(
-        signals=rng.standard_normal((records, 1000, 12), dtype=np.float32),
-        targets=(rng.random((records, 5)) < 0.3).astype(np.uint8),
-        classes=["CD", "HYP", "MI", "NORM", "STTC"],
-        ids=count,
-        patients=count,
-        splits=np.full(records, "train"),
-        sampling_rate=100,
-    )
+    dataset = noise_dataset((rng.random((records, 5)) < 0.3).astype(np.uint8), rng)
     return TrainingData(dataset, dataset, Standardizer(0.0, 1.0), "")
 
 
@@ -108,27 +99,17 @@ def measure(
     calibration = {k: v for k, v in measured("machine:calibrate").items() if k != "peak_rss_mb"}
     for model in models:
         size = min(batch_size, _SMALL_BATCH.get(model, batch_size))
-        runs: dict[str, list[dict]] = {"ours": [], "plain": []}
-        for _ in range(rounds):
-            for kind, timings in runs.items():
-                timings.append(
-                    measured(
-                        "model_steps:steps",
-                        model=model,
-                        plain=kind == "plain",
-                        batch_size=size,
-                        repetitions=repetitions,
-                    )
-                )
+        sizes = {"batch_size": size, "repetitions": repetitions}
+        runs = [both_ways("model_steps:steps", model=model, **sizes) for _ in range(rounds)]
         entry: dict[str, Any] = {
-            "batch_size": size,
-            "repetitions": repetitions,
+            **sizes,
             "rounds": rounds,
             "reference_train": REFERENCE[model],
             "calibration_cpu_seconds": calibration,
             "machine": describe(),
         }
-        for kind, timings in runs.items():
+        for kind in ("ours", "plain"):
+            timings = [run[kind] for run in runs]
             entry[kind] = {
                 "peak_rss_mb": min(run["peak_rss_mb"] for run in timings),
                 **{job: min(min(run[job]) for run in timings) for job in ("train", "infer")},

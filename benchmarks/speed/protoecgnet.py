@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
-from benchmarks.speed.worker import measured
+from benchmarks.speed.machine import cpu_seconds, describe, noise_dataset
+from benchmarks.speed.worker import both_ways, measured
 from models_torch.protoecgnet import BRANCHES
 
 # CPU seconds that the reference took on another machine, one core: a joint step, per record (batch 32), and
@@ -21,7 +21,6 @@ REFERENCE_PROJECTION = {"rhythm": 1.39, "morphology": 6.14, "global": 1.77}
 CLASSES = {"rhythm": 16, "morphology": 52, "global": 3}
 _LABELLED = 0.57  # part of PTB-XL's records that have a label of the morphology group
 _EXPLAINED = 200
-TEST_FOLD = 2198
 
 
 def _network(branch: str, plain: bool) -> Any:
@@ -38,24 +37,14 @@ def _network(branch: str, plain: bool) -> Any:
 
 
 def _records(branch: str, count: int) -> Any:
-    """Noise with labels as dense as PTB-XL's; speed does not depend on what the signals show."""
-    from preprocessing import Dataset
-
+    """Noise with labels as dense as PTB-XL's."""
     rng = np.random.default_rng(0)
     classes = CLASSES[branch]
     labels = np.zeros((count, classes), dtype=np.uint8)
     part = 1.0 if branch == "rhythm" else _LABELLED
     for row in np.flatnonzero(rng.random(count) < part):
         labels[row, rng.integers(0, classes, 2)] = 1
-    return Dataset(
-        signals=rng.standard_normal((count, 1000, 12), dtype=np.float32),
-        targets=labels,
-        classes=[f"class {index}" for index in range(classes)],
-        ids=np.arange(count),
-        patients=np.arange(count),
-        splits=np.full(count, "train"),
-        sampling_rate=100,
-    )
+    return noise_dataset(labels, rng)
 
 
 def _windows_one_by_one(features: Any, prototypes: Any) -> Any:
@@ -206,22 +195,14 @@ def measure(records: int = 500, batch_size: int = 32, repetitions: int = 3) -> d
     module = "protoecgnet"
     report: dict[str, Any] = {"steps": {}, "projection": {}}
     for branch in BRANCHES:
-        entries = {}
-        for kind in ("ours", "plain"):
-            plain = kind == "plain"
-            entries[kind] = measured(
-                f"{module}:step", branch=branch, plain=plain, batch_size=batch_size, repetitions=repetitions
-            )
+        entries = both_ways(f"{module}:step", branch=branch, batch_size=batch_size, repetitions=repetitions)
         best = {kind: min(entry["seconds"]) for kind, entry in entries.items()}
         report["steps"][branch] = {
             **entries,
             "ratio": round(best["plain"] / best["ours"], 2),
             "reference": REFERENCE_STEP[branch],
         }
-        runs = {
-            kind: measured(f"{module}:projection", branch=branch, plain=kind == "plain", records=records)
-            for kind in ("ours", "plain")
-        }
+        runs = both_ways(f"{module}:projection", branch=branch, records=records)
         runs["one_to_one"] = measured(
             f"{module}:projection", branch=branch, plain=False, records=records, one_to_one=True
         )

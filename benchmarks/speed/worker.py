@@ -35,6 +35,11 @@ def measured(function: str, **arguments: Any) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def both_ways(function: str, **arguments: Any) -> dict[str, dict[str, Any]]:
+    """Call a function for ours and then for the plain way, each in a separate process."""
+    return {kind: measured(function, plain=kind == "plain", **arguments) for kind in ("ours", "plain")}
+
+
 def peak_rss_mb() -> float:
     """Most memory that this process held so far, memory-mapped pages that it touched included."""
     status = Path("/proc/self/status")

@@ -233,12 +233,3 @@ def test_benchmark_sides_agree(monkeypatch):
         }.items():
             score = expected[metric][method]["signed"][0]
             assert found["scores"] == [pytest.approx(score, abs=1e-6)]
-
-
-def test_benchmark_page():
-    side = {"cpu_ms": 2.0, "passes": 9.0, "peak_rss_mb": 400.0}
-    entry = {"ratio": 20.0, "ours": side, "plain": side, "mean_difference": 0.001, "max_difference": 0.01}
-    names = ("region", "region_reference", "faithfulness", "faithfulness_one_method")
-    networks = {"full": {"windows": 1, **dict.fromkeys(names, entry)}}
-    text = attribution_metrics.section({"methods": ["saliency", "lrp"], "networks": networks})
-    assert text.count("| 20.0 x |") == 4 and "the 4 maps of a window" in text

@@ -1,8 +1,15 @@
-"""Markdown tables."""
+"""Markdown: pages from templates, and tables."""
 
 from __future__ import annotations
 
+import functools
+import statistics
 from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from utils.report.page import read_template
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -10,3 +17,24 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["---" if column == 0 else "---:" for column in range(len(header))]
     lines = [header, rule, *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+
+
+def fill_markdown(template: str, /, **values: Any) -> str:
+    """Fill a template, ``package/file`` as in `utils.report.fill`; nothing is escaped.
+
+    The filter ``fmt`` formats a number: ``{{ 1234.5 | fmt(",.0f") }}``.
+    """
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(read_template),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"fmt": format, "median": statistics.median}
+    return environment

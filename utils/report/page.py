@@ -167,10 +167,15 @@ def _read(folder: str, name: str) -> str:
     return resources.files(package).joinpath(folder, file).read_text(encoding="utf-8")
 
 
+def read_template(name: str) -> str:
+    """Text of a template, named ``package/file``."""
+    return _read("templates", name)
+
+
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: _read("templates", name)),
+        loader=jinja2.FunctionLoader(read_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
