@@ -223,6 +223,11 @@ def test_docstrings_are_at_most_22_percent_of_the_source(files):
         ("def f(a):\n    return a\n", "GL08"),
         ('def f(a):\n    """Summary."""\n', "PR01"),
         (
+            'class A:\n    """Sum.\n\n    b : int\n        It.\n    """\n\n'
+            '    def f(self, a, b):\n        """Sum."""\n',
+            "PR01",
+        ),
+        (
             'def f():\n    """Sum.\n\n    Parameters\n    ----------\n    a : int\n        It.\n    """\n',
             "PR02",
         ),

@@ -54,42 +54,19 @@ def bootstrap(
     thresholds: Sequence[float] | np.ndarray | None = None,
     classes: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Percentile intervals of metrics from resampling patients with replacement.
+    """Percentile intervals of metrics from resampling patients with replacement, as JSON values.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-    patient_ids : array_like, shape (N,)
-        Which patient each record belongs to.
-    metrics : sequence of str
-        Keys of `METRICS`; they mean what they mean in `utils.metrics.evaluate`.
-    resamples : int
-        Number of accepted resamples.
-    seed : int
-        The same seed gives the same intervals.
-    level : float
-        Share of resamples inside the interval (0.95: from the 2.5 to the 97.5 percentile).
-    thresholds : array_like, shape (C,), optional
-        Thresholds chosen on other records; needed by the metrics that end in ``_at_thresholds``.
-    classes : sequence of str, optional
-        Class names for the per-class intervals; column numbers without.
+    ``metrics``: keys of `METRICS`, which mean what they mean in `utils.metrics.evaluate`.
+    ``resamples``: number of accepted resamples; the same ``seed`` gives the same ones.
+    ``level``: share of resamples inside the interval (0.95: from the 2.5 to the 97.5 percentile).
+    ``thresholds``: chosen on other records; needed by the metrics that end in ``_at_thresholds``.
+    ``classes``: names for the intervals of each class; column numbers without.
 
-    Returns
-    -------
-    dict
-        ``intervals``: for each metric ``point``, ``low``, ``high`` (for per-class metrics one such entry for
-        each class, None where undefined); ``level``, ``resamples``, ``rejected``, ``records``, ``patients``,
-        ``seed``, ``undefined_classes``. Plain JSON values.
+    Returns ``intervals``: for each metric ``point``, ``low`` and ``high``, or such an entry for each class
+    (None where undefined); ``level``, ``resamples``, ``rejected``, ``records``, ``patients``, ``seed``,
+    ``undefined_classes``.
 
-    Raises
-    ------
-    UsageError
-        Unknown metric, missing thresholds, or a level or number of resamples that cannot be.
-    DataError
-        Shapes do not fit, or nearly every resample loses a class.
+    Shapes: labels (N, C), probabilities (N, C), patient_ids (N,), thresholds (C,).
 
     References
     ----------
@@ -145,37 +122,12 @@ def paired_difference(
 ) -> dict[str, Any]:
     """Difference of one metric between two models on the same records, both scored on the same resamples.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities_a : array_like, shape (N, C)
-        Model A, values in [0, 1].
-    probabilities_b : array_like, shape (N, C)
-        Model B on the same records in the same order.
-    patient_ids : array_like, shape (N,)
-        Which patient each record belongs to.
-    metric : str
-        A single-valued key of `METRICS` that needs no thresholds, or ``ece``.
-    resamples : int
-        Number of accepted resamples.
-    seed : int
-        The same seed gives the same interval.
-    level : float
-        Share of resamples inside the interval.
+    ``metric``: a single-valued key of `METRICS` that needs no thresholds, or ``ece``.
 
-    Returns
-    -------
-    dict
-        ``metric``, ``a``, ``b``, ``difference`` (A minus B), ``low``, ``high``, ``level``, ``resamples``,
-        ``rejected``. Plain JSON values.
+    Returns ``metric``, ``a``, ``b``, ``difference`` (A minus B), ``low``, ``high``, ``level``, ``resamples``
+    and ``rejected`` as JSON values.
 
-    Raises
-    ------
-    UsageError
-        The metric is unknown or has one value for each class.
-    DataError
-        Shapes do not fit, or nearly every resample loses a class.
+    Shapes: labels (N, C), probabilities_a (N, C), probabilities_b (N, C), patient_ids (N,).
     """
     _check_options([metric], resamples, level, None, _DIFFERENCES)
     if metric.startswith("class_"):

@@ -27,12 +27,8 @@ _FOLDS = 5
 class Calibrator:
     """Platt scaling of each class: sigmoid(slope * logit(probability) + intercept).
 
-    Parameters
-    ----------
-    slope : ndarray, shape (C,)
-        Positive; below 1 where the model was too sure of itself.
-    intercept : ndarray, shape (C,)
-        Shift in logits.
+    ``slope`` (C,): positive; below 1 where the model was too sure of itself.
+    ``intercept`` (C,): shift in logits.
     """
 
     slope: np.ndarray
@@ -57,35 +53,13 @@ class Calibrator:
         return bool(((self.slope == 1) & (self.intercept == 0)).all())
 
     def to_json(self) -> dict[str, Any]:
-        """Give the calibrator as plain JSON values.
-
-        Returns
-        -------
-        dict
-            ``method`` (``platt``, or ``identity`` where nothing changes), ``slope`` and ``intercept``.
-        """
+        """Give ``method`` (``platt``, or ``identity`` where nothing changes), ``slope`` and ``intercept``."""
         method = "identity" if self.is_identity else "platt"
         return {"method": method, "slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Calibrator:
-        """Rebuild a calibrator.
-
-        Parameters
-        ----------
-        value : dict
-            From `to_json`.
-
-        Returns
-        -------
-        Calibrator
-            Equal to the one that was written.
-
-        Raises
-        ------
-        DataError
-            The value is not a calibrator.
-        """
+        """Rebuild a calibrator from `to_json`."""
         try:
             slope, intercept = np.asarray(value["slope"], float), np.asarray(value["intercept"], float)
             method = value["method"]
@@ -100,25 +74,10 @@ class Calibrator:
 def fit_calibrator(labels: np.ndarray, probabilities: np.ndarray) -> Calibrator:
     """Fit Platt scaling for each class; for validation records.
 
-    Penalised maximum likelihood: a unit normal prior holds slope and intercept near 1 and 0, so that a few or
+    Penalized maximum likelihood: a unit normal prior holds slope and intercept near 1 and 0, so that a few or
     perfectly separated records cannot send them to infinity. A class without both labels is left as it is.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-
-    Returns
-    -------
-    Calibrator
-        To be called on probabilities.
-
-    Raises
-    ------
-    DataError
-        The values are not labels and probabilities.
+    Shapes: labels (N, C), probabilities (N, C).
 
     References
     ----------
@@ -148,28 +107,13 @@ def choose_calibration(
 ) -> dict[str, Any]:
     """Fit Platt scaling where it lowers the log loss of patients that it was not fitted on.
 
-    Cross-validation over five groups of patients decides; else the identity is taken.
+    Cross-validation over five groups of patients decides; else, and with one patient, the identity is taken.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-    patient_ids : array_like, shape (N,)
-        Which patient each record belongs to.
+    Returns for a card: `Calibrator.to_json` of the calibrator fitted on all records, and ``cross_validation``
+    (None with one patient): ``folds``, and the mean log loss of held-out records, ``log_loss`` and
+    ``log_loss_calibrated``.
 
-    Returns
-    -------
-    dict
-        For a card: `Calibrator.to_json` of the calibrator fitted on all records, and ``cross_validation``:
-        ``folds`` and the mean log loss of held-out records, ``log_loss`` and ``log_loss_calibrated``. It is
-        None where there is only one patient; then the identity is taken.
-
-    Raises
-    ------
-    DataError
-        The values are not labels and probabilities, or not each record has a patient.
+    Shapes: labels (N, C), probabilities (N, C), patient_ids (N,).
     """
     y, p = check_probabilities(labels, probabilities)
     if np.shape(patient_ids) != (len(y),):

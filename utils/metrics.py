@@ -21,41 +21,20 @@ from utils.scorer import Scorer, check_labels, check_probabilities
 
 
 def macro(values: np.ndarray) -> float:
-    """Mean over the classes that are defined.
+    """Mean over the classes that are defined (not NaN); NaN where none is.
 
-    Parameters
-    ----------
-    values : ndarray, shape (C,)
-        NaN where undefined.
-
-    Returns
-    -------
-    float
-        NaN where no class is defined.
+    Shapes: values (C,).
     """
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of each class; ties count one half.
+    """Area under the ROC curve of each class, NaN where it is undefined; ties count one half.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    scores : array_like, shape (N, C)
-        Probabilities, logits or any other finite score that ranks records.
+    ``scores``: probabilities, logits or any other finite score that ranks records.
 
-    Returns
-    -------
-    ndarray, shape (C,)
-        NaN where a class has no positive or no negative record.
-
-    Raises
-    ------
-    DataError
-        Labels and scores do not fit together (`check_labels`).
+    Shapes: labels (N, C), scores (N, C) -> (C,).
 
     References
     ----------
@@ -68,27 +47,11 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray, least: int = 5) -> np.ndarray:
     """Threshold of each class that gives the best F1; for validation records, never for reported ones.
 
-    The threshold lies halfway between two neighboring scores, so that rounding cannot flip a record. Of
-    several equally good ones the highest is taken.
+    A label is predicted where its probability is at least the threshold, which lies halfway between two
+    neighboring scores, so that rounding cannot flip a record. Of several equally good ones the highest is
+    taken. A class with fewer positive records than ``least`` gets 0.5: what one or two of them say is chance.
 
-    Parameters
-    ----------
-    labels : array_like, shape (N, C)
-        0 or 1.
-    probabilities : array_like, shape (N, C)
-        Values in [0, 1].
-    least : int
-        A class with fewer positive records gets 0.5: what one or two of them say is chance.
-
-    Returns
-    -------
-    ndarray, shape (C,)
-        A label is predicted where its probability is at least this.
-
-    Raises
-    ------
-    DataError
-        The values are not labels and probabilities.
+    Shapes: labels (N, C), probabilities (N, C) -> (C,).
     """
     labels, probabilities = check_probabilities(labels, probabilities)
     thresholds = np.full(labels.shape[1], 0.5)

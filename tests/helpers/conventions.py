@@ -101,14 +101,20 @@ class _PublicDocstrings(DocstringVisitor):
         super().visit(node)
 
     def _get_numpydoc_issues(self, node: ast.AST) -> None:
+        before = len(self.findings)
         super()._get_numpydoc_issues(node)
+        owner = next((n for n in self.stack if isinstance(n, ast.ClassDef) and n is not node), None)
+        shared = _documented(owner)
+        self.findings[before:] = [  # arguments that methods share are documented once, at their class
+            finding
+            for finding in self.findings[before:]
+            if finding[2] != "PR01" or not set(re.findall(r"'(\w+)'", finding[3])) <= shared
+        ]
         doc = ast.get_docstring(node) or ""
         if isinstance(node, FUNCTIONS) and doc and "Yields\n---" not in doc and _yields(node):
             self._add(node, "YD01", "No Yields section found")
         if _decorated(node, "dataclass") and doc:
-            documented = {
-                name for names in re.findall(r"^(\w+(?:, \w+)*) : ", doc, re.M) for name in names.split(", ")
-            }
+            documented = _documented(node)
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and not _carries_help(field.value):
                     name = ast.unparse(field.target)
@@ -126,6 +132,12 @@ class _PublicDocstrings(DocstringVisitor):
 
     def _add(self, node: ast.AST, code: str, text: str) -> None:
         self.findings.append([f"{self.filepath}:{node.lineno}", self.node_name, code, text])
+
+
+def _documented(node: ast.AST | None) -> set[str]:
+    """Names that a docstring describes."""
+    doc = (ast.get_docstring(node) if node else "") or ""
+    return {name for names in re.findall(r"^(\w+(?:, \w+)*) : ", doc, re.M) for name in names.split(", ")}
 
 
 def _decorated(node: ast.AST, *names: str) -> bool:

@@ -61,35 +61,15 @@ def project(
     batch_size: int = 64,
     device: torch.device | str | None = None,
 ) -> Projection:
-    """Find the training window that each prototype is to become.
+    """Find the training window that each prototype is to become; the model is not changed, see
+    `Projection.apply`.
 
-    Parameters
-    ----------
-    model : ProtoECGNet
-        Not changed, see `Projection.apply`; works in evaluation mode.
-    records : Dataset
-        The training split, with the model's classes; signals in mV at the model's sampling rate.
-    standardizer : Standardizer
-        That of the model.
-    one_to_one : bool
-        No record serves two prototypes (the assignment with the largest sum of similarities). Where records
-        run out, a prototype takes another window of a record, and a window twice where those run out, too.
-        Takes memory for records x prototypes numbers; otherwise it does not grow with the records.
-    batch_size : int
-        Records of one forward pass.
-    device : torch.device or str, optional
-        Where to compute; by default on the GPU where there is one.
-
-    Returns
-    -------
-    Projection
-        Vectors, their sources and a report.
-
-    Raises
-    ------
-    DataError
-        Records outside the training folds, of other classes or of another shape, with NaN, or none that has a
-        class of the model.
+    ``records``: the training split, with the model's classes; signals in mV at the model's sampling rate.
+    ``one_to_one``: no record serves two prototypes (the assignment with the largest sum of similarities).
+        Where records run out, a prototype takes another window of a record, and a window twice where those
+        run out, too. Takes memory for records x prototypes numbers; otherwise it does not grow with the
+        records.
+    ``device``: by default the GPU where there is one.
 
     References
     ----------

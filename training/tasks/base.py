@@ -44,6 +44,35 @@ class Task(ABC):
         What people call the scores.
     aligned : bool
         Whether dimension 1 of the targets is time, so that crops and shifts apply to them as well.
+
+    Notes
+    -----
+    The methods share their arguments:
+
+    targets : ndarray, shape (N, ...)
+        As the dataset has them.
+    predictions, prediction : ndarray, shape (N, ..., C) and (..., C)
+        Activated outputs, of many records and of one.
+    decision : dict or None
+        From `fit_decision` or a card; None while the model is being trained.
+    dataset, train, val : Dataset
+        Records of a split.
+    framework : {"torch", "keras"}
+        PyTorch models give logits, Keras models activated outputs.
+    smoothing : float
+        Label smoothing; refused by default.
+    samples : int
+        Samples that a model reads, in `join` those of a record.
+    windows, starts : sequence of ndarray, shape (B, ..., C), and of int
+        Predictions for each window of a record, and its first sample.
+    resamples, seed : int
+        Bootstrap resamples of patients, where there are intervals, and their seed.
+    report, described : dict
+        From `report` and from `describe`.
+    sampling_rate : float
+        In Hz.
+    where : path-like
+        The card's file, for messages.
     """
 
     kind: ClassVar[str] = ""
@@ -68,13 +97,6 @@ class Task(ABC):
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
         """Turn the targets of a batch into what the loss takes.
 
-        Parameters
-        ----------
-        targets : ndarray, shape (B, ...)
-            As the dataset has them.
-        smoothing : float
-            Label smoothing; refused by default.
-
         Returns
         -------
         ndarray, shape (B, ...), float32
@@ -87,11 +109,6 @@ class Task(ABC):
     def loss(self, framework: str) -> Loss:
         """Build the loss of a framework.
 
-        Parameters
-        ----------
-        framework : {"torch", "keras"}
-            PyTorch models give logits, Keras models activated outputs.
-
         Returns
         -------
         callable
@@ -102,13 +119,6 @@ class Task(ABC):
     def output_shape(self, targets: np.ndarray, samples: int) -> tuple[int, ...]:
         """Shape that a model must give for one record.
 
-        Parameters
-        ----------
-        targets : ndarray, shape (N, ...)
-            As the dataset has them.
-        samples : int
-            Samples that the model reads.
-
         Returns
         -------
         tuple of int
@@ -118,15 +128,6 @@ class Task(ABC):
 
     def join(self, windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
         """Predict whole records from their overlapping windows, for models that were trained on crops.
-
-        Parameters
-        ----------
-        windows : sequence of ndarray, shape (B, ..., C)
-            Predictions for each window.
-        starts : sequence of int
-            First sample of each window.
-        samples : int
-            Samples of a record.
 
         Returns
         -------
@@ -148,13 +149,6 @@ class Task(ABC):
     def check_data(self, train: Any, val: Any) -> None:
         """Refuse data that cannot be learned or judged, before training.
 
-        Parameters
-        ----------
-        train : Dataset
-            Training records.
-        val : Dataset
-            Validation records.
-
         Raises
         ------
         DataError
@@ -166,13 +160,6 @@ class Task(ABC):
 
     def validation_loss(self, targets: np.ndarray, predictions: np.ndarray) -> float | None:
         """Loss of predictions, for metrics.csv and the schedule ``plateau``.
-
-        Parameters
-        ----------
-        targets : ndarray, shape (N, ...)
-            As the dataset has them.
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs.
 
         Returns
         -------
@@ -188,15 +175,6 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Score predictions.
 
-        Parameters
-        ----------
-        targets : ndarray, shape (N, ...)
-            As the dataset has them.
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs.
-        decision : dict, optional
-            From `fit_decision`; None while the model is being trained.
-
         Returns
         -------
         dict
@@ -205,13 +183,6 @@ class Task(ABC):
 
     def fit_decision(self, dataset: Any, predictions: np.ndarray) -> dict[str, Any] | None:
         """Fit what turns predictions into answers, such as thresholds.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            Validation records.
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs for them.
 
         Returns
         -------
@@ -222,13 +193,6 @@ class Task(ABC):
 
     def check_decision(self, decision: dict[str, Any] | None, where: Any) -> None:
         """Refuse a decision that `fit_decision` cannot have made.
-
-        Parameters
-        ----------
-        decision : dict or None
-            From a card.
-        where : path-like
-            The card's file, for messages.
 
         Raises
         ------
@@ -241,13 +205,6 @@ class Task(ABC):
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
         """Turn predictions into answers.
 
-        Parameters
-        ----------
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs.
-        decision : dict, optional
-            From the card.
-
         Returns
         -------
         ndarray
@@ -257,11 +214,6 @@ class Task(ABC):
 
     def remarks(self, decision: dict[str, Any] | None) -> list[str]:
         """Say what predictions of a model lack, because its card has no or only part of a decision.
-
-        Parameters
-        ----------
-        decision : dict or None
-            From the card.
 
         Returns
         -------
@@ -282,19 +234,6 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Judge the predictions for a split, for test.json.
 
-        Parameters
-        ----------
-        dataset : Dataset
-            The records.
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs for them.
-        decision : dict, optional
-            From the card.
-        resamples : int
-            Bootstrap resamples of patients, where there are intervals.
-        seed : int
-            Seed of the bootstrap.
-
         Returns
         -------
         dict
@@ -304,11 +243,6 @@ class Task(ABC):
 
     def table(self, report: dict[str, Any]) -> str:
         """Format a report as text.
-
-        Parameters
-        ----------
-        report : dict
-            From `report`.
 
         Returns
         -------
@@ -322,15 +256,6 @@ class Task(ABC):
         self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         """Columns of predictions.csv besides the record.
-
-        Parameters
-        ----------
-        dataset : Dataset
-            The records.
-        predictions : ndarray, shape (N, ..., C)
-            Activated outputs for them.
-        decision : dict, optional
-            From the card.
 
         Returns
         -------
@@ -346,15 +271,6 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Describe the prediction for one record, for prediction.json.
 
-        Parameters
-        ----------
-        prediction : ndarray, shape (..., C)
-            Activated output.
-        decision : dict or None
-            From the card.
-        sampling_rate : float
-            In Hz.
-
         Returns
         -------
         dict
@@ -365,11 +281,6 @@ class Task(ABC):
     def lines(self, described: dict[str, Any]) -> list[str]:
         """Lines that are printed about one record.
 
-        Parameters
-        ----------
-        described : dict
-            From `describe`.
-
         Returns
         -------
         list of str
@@ -379,11 +290,6 @@ class Task(ABC):
 
     def summary(self, described: dict[str, Any]) -> dict[str, Any]:
         """Row of one record in the table of a folder of recordings.
-
-        Parameters
-        ----------
-        described : dict
-            From `describe`.
 
         Returns
         -------

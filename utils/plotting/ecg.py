@@ -35,13 +35,13 @@ from utils.plotting.ecg_paper import (
 from utils.report import fill, register_section, write_page
 
 LONGEST_SECONDS = 120
-# 5 pixels a millimetre: every grid line falls on whole pixels.
+# 5 pixels a millimeter: every grid line falls on whole pixels.
 DPI = 127
 LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 
 _STRONG = "#4a2fc9"
 # Clear paper to strong violet: lightness alone carries the value, so color blindness takes nothing away.
-HEAT_COLOURS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
+HEAT_COLORS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
 _RIBBON = 2.2  # half of its height, mm
 
 
@@ -58,52 +58,24 @@ def plot_ecg(
     clip_percentile: float | None = None,
     dpi: int = DPI,
 ) -> Figure:
-    """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimetres when printed at its own size.
+    """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimeters when printed at its own size.
 
     Each lead is shifted so that its median lies on its line (a constant offset means nothing in an ECG);
     nothing else is done to the signal. A trace that an artifact takes off the paper is named.
 
-    `heat` becomes a ribbon under the trace. Its color bar runs exactly from the smallest to the largest
-    value drawn, on a square-root scale, because attention has few high peaks; with `clip_percentile` it ends
-    there and says so with an arrow.
+    `heat` (not negative, such as the attention of each sample) becomes a ribbon under the trace. Its color
+    bar runs exactly from the smallest to the largest value drawn, on a square-root scale, because attention
+    has few high peaks; with `clip_percentile` it ends there and says so with an arrow.
 
-    Parameters
-    ----------
-    signals_mv : array_like, shape (T, 12)
-        Signals in mV, leads in the order of `utils.ecg.LEADS`; up to 120 s.
-    sampling_rate : float
-        Samples a second.
-    path : path-like or None
-        PNG to write; None only returns the figure.
-    title : str
-        First line.
-    heat : array_like, shape (T, 12), optional
-        What to color, not negative, for example the attention of each sample.
-    heat_label : str
-        Meaning and unit of `heat`, beside the color bar.
-    subtitle : str
-        Second line, for example the predictions.
-    channel : array_like, shape (12,), optional
-        Importance of each lead (shares that sum to 1), written as % beside the lead names.
-    layout : str
-        ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest leads over
-        its second, as on clinical printouts.
-    clip_percentile : float, optional
-        Values of `heat` above this percentile get the strongest color.
-    dpi : int
-        Pixels an inch.
+    ``signals_mv``: mV, leads in the order of `utils.ecg.LEADS`; up to 120 s.
+    ``path``: PNG to write; None only returns the figure.
+    ``heat_label``: meaning and unit of `heat`, beside the color bar.
+    ``subtitle``: second line, for example the predictions.
+    ``channel``: importance of each lead (shares that sum to 1), written as % beside the lead names.
+    ``layout``: ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest
+        leads over its second, as on clinical printouts.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The finished figure.
-
-    Raises
-    ------
-    DataError
-        The arrays do not have these shapes or hold NaN or negative heat.
-    UsageError
-        The record is longer than 120 s, the sampling rate is not positive, or the layout is unknown.
+    Shapes: signals_mv (T, 12), heat (T, 12), channel (12,).
     """
     signals = _check_leads("signals_mv", signals_mv)
     if heat is not None:
@@ -115,8 +87,8 @@ def plot_ecg(
     rows, columns = LAYOUTS[layout]
     part = math.ceil(len(signals) / columns)
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
-    millimetres = (signals - np.median(signals, axis=0)) * MM_PER_MV
-    offsets, height = row_offsets(millimetres, sampling_rate, rows, spans)
+    millimeters = (signals - np.median(signals, axis=0)) * MM_PER_MV
+    offsets, height = row_offsets(millimeters, sampling_rate, rows, spans)
     column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
     figure, axes = new_paper(
         max(columns * column_width + 5, NARROWEST), height, title, subtitle, heat is not None
@@ -131,7 +103,7 @@ def plot_ecg(
         start, stop = spans[column]
         left = GUTTER + column * column_width
         x = left + np.arange(stop - start) / sampling_rate * MM_PER_SECOND
-        y = offsets[row] + millimetres[start:stop, lead]
+        y = offsets[row] + millimeters[start:stop, lead]
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
         axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
@@ -243,14 +215,14 @@ def _ribbon(axes: Axes, x: np.ndarray, y: np.ndarray, heat: np.ndarray, norm: Po
     places = np.arange(len(x) + 1) - 0.5
     edges_x, edges_y = (np.interp(places, np.arange(len(x)), v) for v in (x, y))
     grid_y = np.stack([edges_y - _RIBBON, edges_y + _RIBBON])
-    axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLOURS, norm=norm, zorder=2)
+    axes.pcolormesh(np.stack([edges_x, edges_x]), grid_y, heat[None], cmap=HEAT_COLORS, norm=norm, zorder=2)
 
 
 def _heat_bar(figure: Figure, norm: PowerNorm, clipped: bool, label: str) -> None:
     ticks = np.asarray(norm.inverse(np.linspace(0, 1, 5))).tolist()
     labels = {tick: f"{tick:.2g}" if tick < 10 else f"{tick:.0f}" for tick in ticks}
     note = "; square-root scale" + ("; stronger values share the last color" if clipped else "")
-    color_bar(figure, ScalarMappable(norm, HEAT_COLOURS), labels, label + note, clipped)
+    color_bar(figure, ScalarMappable(norm, HEAT_COLORS), labels, label + note, clipped)
 
 
 def color_bar(

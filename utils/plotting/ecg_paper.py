@@ -1,4 +1,4 @@
-"""ECG paper: true millimetres, 25 mm/s and 10 mm/mV, with grid, time axis, calibration pulse and footer."""
+"""ECG paper: true millimeters, 25 mm/s and 10 mm/mV, with grid, time axis, calibration pulse and footer."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from utils.ecg import NOT_A_DEVICE
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
 PAPER, THIN, THICK, INK, GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
-# Whole millimetres: white margins round the paper, room for the color bar, and before each column of traces.
+# Whole millimeters: white margins round the paper, room for the color bar, and before each column of traces.
 LEFT, RIGHT, BOTTOM, BAR, GUTTER = 20, 6, 15, 18, 15
 SMALLEST_PITCH, LARGEST_PITCH, NARROWEST = 15, 60, 120
 
 
 def row_offsets(
-    millimetres: np.ndarray, sampling_rate: float, rows: int, spans: Sequence[tuple[int, int]]
+    millimeters: np.ndarray, sampling_rate: float, rows: int, spans: Sequence[tuple[int, int]]
 ) -> tuple[np.ndarray, int]:
     """Place the rows of traces as close as they go without overlapping, on thick grid lines.
 
-    Shapes: millimetres (T, 12) -> offsets (rows,).
+    Shapes: millimeters (T, 12) -> offsets (rows,).
     """
     reach = max(1, round(0.2 * sampling_rate))
     up, down = np.zeros((2, rows, max(stop - start for start, stop in spans) * len(spans)))
     for column, (start, stop) in enumerate(spans):
-        part = millimetres[start:stop, column * rows : (column + 1) * rows].T
+        part = millimeters[start:stop, column * rows : (column + 1) * rows].T
         place = slice(start, stop)
         up[:, place] = maximum_filter1d(part, reach, axis=1)
         down[:, place] = maximum_filter1d(-part, reach, axis=1)
@@ -45,7 +45,7 @@ def row_offsets(
 
 
 def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
-    """Make a page whose only axes count millimetres of paper, with grid, scale, title and footer."""
+    """Make a page whose only axes count millimeters of paper, with grid, scale, title and footer."""
     titles, lines = textwrap.wrap(title, int(width / 3)), textwrap.wrap(subtitle, int(width / 1.8))
     head = 6 + 7 * len(titles) + 5 * len(lines)
     page = (LEFT + width + RIGHT, BOTTOM + BAR * has_bar + height + head)
