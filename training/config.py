@@ -22,51 +22,35 @@ _SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
 
 
 @dataclass
-class DataOptions(DatasetOptions):
+class DataOptions(DatasetOptions, group="data"):
     """Which records a run reads, and what is done to them first."""
 
-    sub: bool = option(
-        False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", group="data", searchable=False
-    )
-    highpass: float = option(0.0, "high-pass cutoff in Hz (0: off)", group="data", min=0)
-    limit: int = option(
-        0, "use at most this many records of each split (0: all)", group="data", min=0, searchable=False
-    )
+    sub: bool = option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", searchable=False)
+    highpass: float = option(0.0, "high-pass cutoff in Hz (0: off)", min=0)
+    limit: int = option(0, "use at most this many records of each split (0: all)", min=0, searchable=False)
 
 
 @dataclass
-class ModelOptions(Options):
+class ModelOptions(Options, group="model"):
     """Which model is trained, and from which weights."""
 
-    model: str = option("", "model to train", group="model", searchable=False)
-    model_config: dict = option({}, "options of the model as JSON", group="model", searchable=False)
+    model: str = option("", "model to train", searchable=False)
+    model_config: dict = option({}, "options of the model as JSON", searchable=False)
     init: str = option(
-        "", "start from the weights of this run or checkpoint folder (except the head)", group="model",
-        searchable=False,
-    )  # fmt: skip
+        "", "start from the weights of this run or checkpoint folder (except the head)", searchable=False
+    )
 
 
 @dataclass
-class OptimizerOptions(Options):
+class OptimizerOptions(Options, group="optimization"):
     """How a model is optimized."""
 
     batchsize: int = option(
-        32,
-        "records of a batch",
-        group="optimization",
-        min=1,
-        alias=("batch_size",),
-        search={"choices": (16, 32, 64)},
+        32, "records of a batch", min=1, alias=("batch_size",), search={"choices": (16, 32, 64)}
     )
-    epochs: int = option(
-        60, "largest number of epochs", group="optimization", scope="stop", min=1, searchable=False
-    )
+    epochs: int = option(60, "largest number of epochs", scope="stop", min=1, searchable=False)
     lr: float = option(
-        1e-3,
-        "learning rate of Adam",
-        group="optimization",
-        above=0,
-        search={"low": 1e-6, "high": 1e-2, "log": True},
+        1e-3, "learning rate of Adam", above=0, search={"low": 1e-6, "high": 1e-2, "log": True}
     )
     schedule: str = option(
         "constant",
@@ -74,69 +58,48 @@ class OptimizerOptions(Options):
         "validation loss); cyclic (triangles from a tenth to ten times lr, up in 4 epochs)",
         choices=_SCHEDULES,
         search={"choices": _SCHEDULES},
-        group="optimization",
     )
-    warmup_epochs: float = option(0.0, "epochs of linear warm-up (cosine only)", group="optimization", min=0)
+    warmup_epochs: float = option(0.0, "epochs of linear warm-up (cosine only)", min=0)
     weight_decay: float = option(
         0.0,
         "decoupled weight decay (AdamW); 0: plain Adam",
-        group="optimization",
         min=0,
         search={"low": 1e-5, "high": 1e-1, "log": True},
     )
     clip_norm: float = option(
-        -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)",
-        group="optimization",
-    )  # fmt: skip
-    patience: int = option(
-        20, "early-stopping patience in epochs, on the validation score", group="optimization",
-        scope="stop", min=1,
-    )  # fmt: skip
-    label_smoothing: float = option(
-        0.0, "label smoothing", group="optimization", min=0, below=1, search={"low": 0.0, "high": 0.1}
+        -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)"
     )
+    patience: int = option(
+        20, "early-stopping patience in epochs, on the validation score", scope="stop", min=1
+    )
+    label_smoothing: float = option(0.0, "label smoothing", min=0, below=1, search={"low": 0.0, "high": 0.1})
     keep: str = option(
         "best", "weights to keep: of the epoch with the best validation score, or of the last one",
-        choices=("best", "last"), group="optimization", scope="stop",
+        choices=("best", "last"), scope="stop",
     )  # fmt: skip
 
 
 @dataclass
-class AugmentationOptions(Options):
+class AugmentationOptions(Options, group="augmentation"):
     """How training batches are augmented."""
 
     crop: int = option(
         0,
         "train on random crops of this many samples (0: whole records)",
-        group="augmentation",
         min=0,
         search=lambda config: {"choices": (0, 5 * config.sampling_rate // 2, 5 * config.sampling_rate)},
     )
-    shift: float = option(
-        0.0, "largest circular shift, as a fraction of the record", group="augmentation", min=0
-    )
+    shift: float = option(0.0, "largest circular shift, as a fraction of the record", min=0)
     scale: float = option(
-        0.0,
-        "amplitudes times 1 - scale .. 1 + scale",
-        group="augmentation",
-        min=0,
-        search={"low": 0.0, "high": 0.3},
+        0.0, "amplitudes times 1 - scale .. 1 + scale", min=0, search={"low": 0.0, "high": 0.3}
     )
     noise: float = option(
-        0.0,
-        "largest noise, in units of the standardized signal",
-        group="augmentation",
-        min=0,
-        search={"low": 0.0, "high": 0.1},
+        0.0, "largest noise, in units of the standardized signal", min=0, search={"low": 0.0, "high": 0.1}
     )
-    lead_dropout: float = option(
-        0.0, "probability that a lead is silenced", group="augmentation", min=0, below=1
-    )
-    mixup: float = option(
-        0.0, "alpha of mixup", group="augmentation", min=0, search={"low": 0.0, "high": 0.4}
-    )
+    lead_dropout: float = option(0.0, "probability that a lead is silenced", min=0, below=1)
+    mixup: float = option(0.0, "alpha of mixup", min=0, search={"low": 0.0, "high": 0.4})
     augment: list[str] = option(
-        [], "registered augmenters, applied last, each NAME or NAME:OPTION=VALUE", group="augmentation",
+        [], "registered augmenters, applied last, each NAME or NAME:OPTION=VALUE",
         searchable=False, metavar="NAME[,..]",
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ import json
 import math
 import operator
 import sys
+import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import Field
@@ -47,7 +48,7 @@ def option(
     help: str = "",
     *,
     choices: Sequence[Any] | Callable[[], Sequence[Any]] | None = None,
-    group: str = "run",
+    group: str | None = None,
     scope: str = "result",
     min: float | None = None,
     max: float | None = None,
@@ -66,7 +67,7 @@ def option(
     """Declare a field of an `Options` class: a flag and a key of ``--config`` files.
 
     ``choices``: valid values (of each item of a list), or a function that gives them.
-    ``group``: heading in ``--help``.
+    ``group``: heading in ``--help``, where it is not that of the class.
     ``scope``: what the field changes, see `SCOPES`.
     ``min, max, above, below``: range of a number; ``min`` and ``max`` belong to it.
     ``searchable``: whether a study may search the field; by default where it changes the result.
@@ -93,9 +94,17 @@ def option(
 
 @dataclasses.dataclass
 class Options:
-    """Base of the options of a command; fields are declared with `option`."""
+    """Base of the options of a command; fields are declared with `option`.
+
+    ``class DataOptions(Options, group="data")`` names the heading of its fields in ``--help``.
+    """
 
     ignored: ClassVar[Mapping[str, str]] = {}  # flags of published code without a meaning here, and why
+
+    def __init_subclass__(cls, group: str = "run") -> None:
+        for f in vars(cls).values():
+            if isinstance(f, Field) and f.metadata.get("group", group) is None:
+                f.metadata = types.MappingProxyType({**f.metadata, "group": group})
 
     def to_json(self, scope: str | Collection[str] | None = None) -> dict[str, Any]:
         """Give the fields, or those of a scope, as JSON values."""
@@ -165,9 +174,9 @@ def add_options(
     named = dict.fromkeys(f.metadata["group"] for f in fields_of(kind))
     order = [name for name in named if name != "run"] + ["run"] * ("run" in named)
     groups = {name: parser.add_argument_group(name) for name in order}
-    types = _types(kind)
+    field_types = _types(kind)
     for f in fields_of(kind):
-        _add_flag(groups[f.metadata["group"]], f, types[f.name], _choices(f, choices))
+        _add_flag(groups[f.metadata["group"]], f, field_types[f.name], _choices(f, choices))
 
 
 def _add_flag(group: Any, f: Field, type_: FieldType, choices: Sequence[Any] | None) -> None:
@@ -232,8 +241,8 @@ def accept_values(
     renamed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Check names and types of values; errors begin with `where`."""
-    types = _types(kind)
-    known = {f.name: (f, types[f.name]) for f in fields_of(kind)}
+    field_types = _types(kind)
+    known = {f.name: (f, field_types[f.name]) for f in fields_of(kind)}
     new = dict(renamed or {})
     new |= {name: f.name for f in fields_of(kind) for name in (*f.metadata["alias"], *f.metadata["old"])}
     result = {}
@@ -309,8 +318,7 @@ def parse(
         parser.set_defaults(**read_config(config, kind, renamed, also))
     values = vars(parser.parse_args(words))
     _say_notes(words, kind, renamed or {}, ignored)
-    types = _types(kind)
-    options = kind(**{name: _value(type_, values[name]) for name, type_ in types.items()})
+    options = kind(**{name: _value(type_, values[name]) for name, type_ in _types(kind).items()})
     missing = [
         f for f in fields_of(kind) if f.metadata["required"] and getattr(options, f.name) in ("", None, [])
     ]

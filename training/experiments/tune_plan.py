@@ -20,24 +20,21 @@ from utils.files import jsonable
 
 
 @dataclass
-class StudyOptions(Options):
+class StudyOptions(Options, group="study"):
     """What a study is, beside the settings of its runs."""
 
-    study: str = option("", "name of the study (default: the model)", group="study", scope="run")
-    n_trials: int = option(50, "trials of all workers together", group="study", scope="run", min=1)
-    space: str = option(
-        "", "YAML file of what is searched (default: built in)", group="study", scope="run", metavar="FILE"
-    )
+    study: str = option("", "name of the study (default: the model)", scope="run")
+    n_trials: int = option(50, "trials of all workers together", scope="run", min=1)
+    space: str = option("", "YAML file of what is searched (default: built in)", scope="run", metavar="FILE")
     storage: str = option(
-        "", "sqlite:///FILE (default: journal.log in the folder of the study)", group="study", scope="machine"
+        "", "sqlite:///FILE (default: journal.log in the folder of the study)", scope="machine"
     )
     keep_weights: bool = option(
-        False, "True: keep the weights of all trials, not of the best alone", group="study", scope="run"
+        False, "True: keep the weights of all trials, not of the best alone", scope="run"
     )
     alone: bool = option(
-        False, "True: no other worker is at work: take over whatever was left unfinished", group="study",
-        scope="run",
-    )  # fmt: skip
+        False, "True: no other worker is at work: take over whatever was left unfinished", scope="run"
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from training.config import (
     check,
     parse_config,
 )
-from utils.config import check_values, fields_of, option, option_like
+from utils.config import Options, check_values, fields_of, option, option_like
 from utils.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,129 @@ _WHOLE_RECORD = "32"  # the published prototype length of the global branch
 
 
 @dataclass
-class ProtoConfig(TrainConfig):
+class HeadOptions(Options, group="optimization"):
+    """How the stages that train the last layer are optimized."""
+
+    l2: float = option(
+        0.0,
+        "L2 penalty on all weights (Adam's weight_decay)",
+        min=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
+    )
+    classifier_epochs: int = option(
+        100, "epochs of the classifier and fusion stages, instead of --epochs; seconds each", scope="stop",
+        stage="classifier", min=1, searchable=False,
+    )  # fmt: skip
+    classifier_lr: float = option(
+        1e-3,
+        "their learning rate, instead of --lr",
+        stage="classifier",
+        above=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
+    )
+
+
+@dataclass
+class PrototypeOptions(Options, group="prototypes"):
+    """Which branch and stage, and what the network with its prototypes is like."""
+
+    branch: str = option(
+        "", "branch to train; default: all of them", choices=tuple(BRANCHES), searchable=False
+    )
+    training_stage: str = option(
+        "all", f"one of {', '.join(STAGES)}, or all: {' -> '.join(CHAIN)} of each branch, then fusion",
+        choices=(*STAGES, "all"), metavar="STAGE", searchable=False,
+    )  # fmt: skip
+    backbone: str = option("", "trunk (default: that of the paper)", choices=tuple(BACKBONES))
+    imagenet: str = option(
+        "", "initial weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth"
+    )
+    width: int = option(64, "channels of the trunk's first stage", min=1)
+    bounded: bool = option(False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s")
+    dropout: float = option(0.0, "dropout in the trunk", min=0, below=1, search={"low": 0.0, "high": 0.5})
+    proto_dim: int = option(512, "size of a prototype's feature columns", min=1)
+    single_class_prototype_per_class: int = option(
+        0,
+        "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)",
+        min=0,
+        search={"low": 1, "high": 20},
+    )
+    joint_prototypes_per_border: int = option(0, "prototypes of each pair of classes", min=0)
+    proto_time_len: int = option(
+        0, "feature columns (0.32 s each) of a prototype (0: 3 morphology, all global)", min=0
+    )
+    latent_space_type: str = option(
+        "arc", "similarity: cosine (arc) or from the distance (l2)", choices=("arc", "l2")
+    )
+    prototype_activation_function: str = option(
+        "log", "similarity from an l2 distance", choices=("log", "linear")
+    )
+    add_on_layers_type: str = option(
+        "linear", "layers before the prototypes", choices=("linear", "other", "identity")
+    )
+    sigmoid: bool = option(False, "True: sigmoid after them, as the reference has it")
+    pooling: str = option("max", "score of a prototype from its windows", choices=("max", "top", "mean"))
+    similarity_scale: str = option("cosine", "range of a score", choices=("cosine", "reference"))
+    last_layer_connection_weight: float = option(
+        0.0, "initial weight to a prototype's own class (0: 10 / prototypes of the class)"
+    )
+    off_class_weight: float = option(0.0, "initial weight to the other classes")
+    bias: bool = option(True, "False: a classifier without bias, as in the reference")
+    reference_layers: bool = option(False, "True: image layers and unused weights of the reference")
+    one_to_one: bool = option(
+        True, "projection: no training record serves two prototypes, as far as records go", stage="projection"
+    )
+    prune: bool = option(
+        True, "classifier: drop prototypes that are duplicates, weigh little or never matter",
+        stage="classifier",
+    )  # fmt: skip
+
+
+@dataclass
+class LossOptions(Options, group="losses"):
+    """Weights and definitions of the losses."""
+
+    class_weights: str = option(
+        "none", "pos_weight: negatives / positives (records), that of the reference, or none",
+        choices=("records", "reference", "none"), alias=("use_class_weights",),
+        values={"True": "records", "true": "records", "False": "none", "false": "none"},
+    )  # fmt: skip
+    loss_definition: str = option(
+        "reference", "clustering and separation as in the reference, or over proper pairs",
+        choices=("corrected", "reference"),
+    )  # fmt: skip
+    lam_clst: float = option(0.1, "weight of the clustering loss", min=0)
+    lam_sep: float = option(0.01, "weight of the separation loss", min=0)
+    lam_spars: float = option(0.0, "weight of the sparsity loss", min=0)
+    lam_div: float = option(2.5, "weight of the diversity loss", min=0)
+    lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", min=0)
+    l1: float = option(
+        1e-4,
+        "L1 penalty of the classifier and fusion stages",
+        stage="classifier",
+        min=0,
+        search={"low": 1e-6, "high": 1e-2, "log": True},
+    )
+    fusion_l1: str = option(
+        "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
+        choices=("others", "all"), stage="fusion",
+    )  # fmt: skip
+    positive_own_weights: bool = option(
+        True, "classifier and fusion: own-class weights stay >= 0; False: as in the reference",
+        stage="classifier",
+    )  # fmt: skip
+    fusion_standardize: bool = option(
+        True, "fusion: similarities over their standard deviation; False: raw, as in the reference",
+        stage="fusion", old=("fusion_standardise",),
+    )  # fmt: skip
+    fusion_start: str = option(
+        "branches", "fusion: initial weights are those of the branches, or random as in the reference",
+        choices=("branches", "random"), stage="fusion",
+    )  # fmt: skip
+
+
+@dataclass
+class ProtoConfig(LossOptions, PrototypeOptions, HeadOptions, TrainConfig):
     """Everything that decides what a run of ProtoECGNet does; the fields document themselves."""
 
     ignored: ClassVar[dict[str, str]] = {
@@ -79,135 +201,6 @@ class ProtoConfig(TrainConfig):
     label_smoothing: float = option_like(OptimizerOptions, "label_smoothing", 0.0, searchable=False)
     crop: int = option_like(AugmentationOptions, "crop", 0, searchable=False)
     mixup: float = option_like(AugmentationOptions, "mixup", 0.0, searchable=False)
-    l2: float = option(
-        0.0,
-        "L2 penalty on all weights (Adam's weight_decay)",
-        group="optimization",
-        min=0,
-        search={"low": 1e-6, "high": 1e-2, "log": True},
-    )
-    classifier_epochs: int = option(
-        100, "epochs of the classifier and fusion stages, instead of --epochs; seconds each",
-        group="optimization", scope="stop", stage="classifier", min=1, searchable=False,
-    )  # fmt: skip
-    classifier_lr: float = option(
-        1e-3,
-        "their learning rate, instead of --lr",
-        group="optimization",
-        stage="classifier",
-        above=0,
-        search={"low": 1e-6, "high": 1e-2, "log": True},
-    )
-
-    branch: str = option(
-        "", "branch to train; default: all of them", group="prototypes", choices=tuple(BRANCHES),
-        searchable=False,
-    )  # fmt: skip
-    training_stage: str = option(
-        "all", f"one of {', '.join(STAGES)}, or all: {' -> '.join(CHAIN)} of each branch, then fusion",
-        choices=(*STAGES, "all"), group="prototypes", metavar="STAGE", searchable=False,
-    )  # fmt: skip
-    backbone: str = option(
-        "", "trunk (default: that of the paper)", choices=tuple(BACKBONES), group="prototypes"
-    )
-    imagenet: str = option(
-        "", "initial weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth",
-        group="prototypes",
-    )  # fmt: skip
-    width: int = option(64, "channels of the trunk's first stage", group="prototypes", min=1)
-    bounded: bool = option(
-        False, "True: a column of features sees 0.75 s of the ECG instead of 4.35 s", group="prototypes"
-    )
-    dropout: float = option(
-        0.0, "dropout in the trunk", group="prototypes", min=0, below=1, search={"low": 0.0, "high": 0.5}
-    )
-    proto_dim: int = option(512, "size of a prototype's feature columns", group="prototypes", min=1)
-    single_class_prototype_per_class: int = option(
-        0,
-        "prototypes of each class (0: 5 rhythm, 18 morphology, 7 global)",
-        group="prototypes",
-        min=0,
-        search={"low": 1, "high": 20},
-    )
-    joint_prototypes_per_border: int = option(
-        0, "prototypes of each pair of classes", group="prototypes", min=0
-    )
-    proto_time_len: int = option(
-        0, "feature columns (0.32 s each) of a prototype (0: 3 morphology, all global)", group="prototypes",
-        min=0,
-    )  # fmt: skip
-    latent_space_type: str = option(
-        "arc", "similarity: cosine (arc) or from the distance (l2)", choices=("arc", "l2"), group="prototypes"
-    )
-    prototype_activation_function: str = option(
-        "log", "similarity from an l2 distance", choices=("log", "linear"), group="prototypes"
-    )
-    add_on_layers_type: str = option(
-        "linear", "layers before the prototypes", choices=("linear", "other", "identity"), group="prototypes"
-    )
-    sigmoid: bool = option(False, "True: sigmoid after them, as the reference has it", group="prototypes")
-    pooling: str = option(
-        "max", "score of a prototype from its windows", choices=("max", "top", "mean"), group="prototypes"
-    )
-    similarity_scale: str = option(
-        "cosine", "range of a score", choices=("cosine", "reference"), group="prototypes"
-    )
-    last_layer_connection_weight: float = option(
-        0.0, "initial weight to a prototype's own class (0: 10 / prototypes of the class)",
-        group="prototypes",
-    )  # fmt: skip
-    off_class_weight: float = option(0.0, "initial weight to the other classes", group="prototypes")
-    bias: bool = option(True, "False: a classifier without bias, as in the reference", group="prototypes")
-    reference_layers: bool = option(
-        False, "True: image layers and unused weights of the reference", group="prototypes"
-    )
-    one_to_one: bool = option(
-        True, "projection: no training record serves two prototypes, as far as records go",
-        group="prototypes", stage="projection",
-    )  # fmt: skip
-    prune: bool = option(
-        True, "classifier: drop prototypes that are duplicates, weigh little or never matter",
-        group="prototypes", stage="classifier",
-    )  # fmt: skip
-
-    class_weights: str = option(
-        "none", "pos_weight: negatives / positives (records), that of the reference, or none",
-        choices=("records", "reference", "none"), group="losses", alias=("use_class_weights",),
-        values={"True": "records", "true": "records", "False": "none", "false": "none"},
-    )  # fmt: skip
-    loss_definition: str = option(
-        "reference", "clustering and separation as in the reference, or over proper pairs",
-        choices=("corrected", "reference"), group="losses",
-    )  # fmt: skip
-    lam_clst: float = option(0.1, "weight of the clustering loss", group="losses", min=0)
-    lam_sep: float = option(0.01, "weight of the separation loss", group="losses", min=0)
-    lam_spars: float = option(0.0, "weight of the sparsity loss", group="losses", min=0)
-    lam_div: float = option(2.5, "weight of the diversity loss", group="losses", min=0)
-    lam_cnrst: float = option(3.0, "weight of the contrastive loss (0: off)", group="losses", min=0)
-    l1: float = option(
-        1e-4,
-        "L1 penalty of the classifier and fusion stages",
-        group="losses",
-        stage="classifier",
-        min=0,
-        search={"low": 1e-6, "high": 1e-2, "log": True},
-    )
-    fusion_l1: str = option(
-        "others", "fusion: L1 over the weights to other classes, or over all as in the reference",
-        choices=("others", "all"), group="losses", stage="fusion",
-    )  # fmt: skip
-    positive_own_weights: bool = option(
-        True, "classifier and fusion: own-class weights stay >= 0; False: as in the reference",
-        group="losses", stage="classifier",
-    )  # fmt: skip
-    fusion_standardize: bool = option(
-        True, "fusion: similarities over their standard deviation; False: raw, as in the reference",
-        group="losses", stage="fusion", old=("fusion_standardise",),
-    )  # fmt: skip
-    fusion_start: str = option(
-        "branches", "fusion: initial weights are those of the branches, or random as in the reference",
-        choices=("branches", "random"), group="losses", stage="fusion",
-    )  # fmt: skip
 
 
 def parse_proto_config(description: str | None, args: Sequence[str]) -> ProtoConfig:
