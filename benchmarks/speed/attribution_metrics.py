@@ -68,7 +68,8 @@ def _curves(maps: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
 
 def region(network: str, plain: bool, reference: bool, windows: list[int]) -> dict[str, Any]:
     """Time region perturbation of all methods, signs and orders."""
-    from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+    from attribution.metrics.perturbation import perturbation_scores
+    from attribution.metrics.perturbed_inputs import PerturbationSettings
     from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
@@ -105,7 +106,8 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
 
 def faithfulness(network: str, plain: bool, windows: list[int], methods: list[str]) -> dict[str, Any]:
     """Time the faithfulness correlation of methods with both signs."""
-    from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+    from attribution.metrics.perturbation import perturbation_scores
+    from attribution.metrics.perturbed_inputs import PerturbationSettings
     from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
