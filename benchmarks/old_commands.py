@@ -22,7 +22,7 @@ def _page(name: str, folder: Path) -> str:
     if name == "results":
         return ptbxl.page([], read_rows(folder))
     if name == "protoecgnet":
-        return protoecgnet.page(folder)
+        return protoecgnet.page(protoecgnet.read_runs(folder), folder)
     return attribution.page(attribution.read_studies(folder))
 
 

@@ -20,9 +20,13 @@ def _ptbxl(data: Path) -> dict[str, str]:
     return {"ptbxl.md": ptbxl.page(*sets), "ptbxl.csv": ptbxl.to_csv(*sets)}
 
 
+def _protoecgnet(folder: Path) -> str:
+    return protoecgnet.page(protoecgnet.read_runs(folder), folder)
+
+
 PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "ptbxl": _ptbxl,
-    "protoecgnet": lambda data: {"protoecgnet.md": protoecgnet.page(data / "protoecgnet")},
+    "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {
         "attribution.md": attribution.page(attribution.read_studies(data / "attribution"))
     },

@@ -56,6 +56,14 @@ class Row:
         """Published scores of the model for the row's task."""
         return models.published(self.model, self.card.task)
 
+    @property
+    def limits(self) -> str:
+        """What the row left out, empty where it is complete."""
+        training, testing = self.card.config.get("limit", 0), self.test.get("limit", 0)
+        parts = [f"trained with --limit {training} (records of each split)"] if training else []
+        parts += [f"tested with --limit {testing} (records of fold 10)"] if testing else []
+        return " and ".join(parts)
+
     def predictions(self) -> dict[str, Any]:
         """Fold-10 predictions."""
         return read_npz(self.folder / "predictions.npz", _REMEDY)
@@ -89,11 +97,3 @@ def recipe(card: Card) -> str:
         elif word and flag and flag not in _NOT_SHOWN:
             changed[-1] += f" {word}"
     return ", ".join([config, *changed])
-
-
-def limits(row: Row) -> str:
-    """What a row left out, empty where it is complete."""
-    training, testing = row.card.config.get("limit", 0), row.test.get("limit", 0)
-    parts = [f"trained with --limit {training} (records of each split)"] if training else []
-    parts += [f"tested with --limit {testing} (records of fold 10)"] if testing else []
-    return " and ".join(parts)

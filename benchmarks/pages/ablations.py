@@ -146,42 +146,7 @@ def prototype_table(runs: Runs, changes_of: Changes) -> str:
     return markdown([*header, "training ECGs", "prototypes", "after pruning"], lines)
 
 
-def reference_sentence(runs: Runs, folder: Path) -> str:
-    """A sentence on all definitions of the reference together."""
+def reference_difference(runs: Runs, folder: Path) -> dict[str, Any] | None:
+    """All definitions of the reference together, compared with the base."""
     run = f"{PREFIX}reference_all"
-    if run not in runs or BASE not in runs:
-        return ""
-    result = difference(run, BASE, runs, folder)
-    return (
-        " With all definitions of the reference, same training, the fusion of half the width reaches "
-        f"{result['a']:.3f} instead of {result['b']:.3f} ({change(result)})."
-    )
-
-
-def ablation_page(runs: Runs, folder: Path) -> list[str]:
-    """The part of the page that is about ablations; empty without one."""
-    changes_of = listed(runs) if BASE in runs else {}
-    if len(changes_of) < 2:
-        return []
-    parts = [
-        "## Ablations",
-        "Whole chains with trunks of half the width (`configs/protoecgnet/small.yaml`). Each line changes "
-        "the options in its first column (list: `configs/protoecgnet/ablations.yaml`); `python -m "
-        "benchmarks ablate` trains them. Macro ROC-AUC: on fold 9 over all classes with both outcomes, on "
-        "fold 10 over the frequent ones; of the branches after the classifier stage. *Difference*: the "
-        "fusion minus that of the base with the same seed, on the same records of fold 10; the interval is "
-        "over patients and does not include the variation between seeds. A change that only late stages "
-        "read starts from copies of the base's earlier stages, so that their numbers repeat.",
-        score_table(runs, changes_of, folder),
-    ]
-    seeds = seed_table(runs, changes_of)
-    if seeds:
-        parts += ["### Other seeds", "Mean (smallest – largest).", seeds]
-    parts += [
-        "### Prototypes",
-        "*Projection*: change of the fold-9 score when learned prototypes are replaced by windows of "
-        "training ECGs; *cosine*: mean similarity of the two; *training ECGs*: distinct source records of "
-        "the rhythm + morphology + global prototypes.",
-        prototype_table(runs, changes_of),
-    ]
-    return parts
+    return difference(run, BASE, runs, folder) if run in runs and BASE in runs else None

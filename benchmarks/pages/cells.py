@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+NOTICE = "Not a medical device: for research and teaching only."
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number, or a dash where there is none."""

@@ -15,6 +15,8 @@ import torch_train
 from benchmarks import __main__ as commands
 from benchmarks import ablate as ablations
 from benchmarks.pages import ablations as ablation_tables
+from benchmarks.pages import protoecgnet
+from benchmarks.pages.cells import change
 from benchmarks.rows import DATA
 from tests.helpers.training_files import ROOT, call, small_database
 from tests.training.test_protoecgnet_stages import CODES
@@ -195,13 +197,13 @@ def test_tables_of_ablations(made):
     assert rows[2].endswith("(base of its seed) |") and rows[6].endswith("(base of its seed) |")
     seeds = ablation_tables.seed_table(runs, ablation_tables.listed(runs)).splitlines()
     assert len(seeds) == 3 and seeds[2].startswith("| (base) | 42, 1 | ")
-    assert ablation_tables.reference_sentence(runs, folder) == ""
+    assert ablation_tables.reference_difference(runs, folder) is None
     many = {f"{PREFIX}reference_all": runs.pop(f"{PREFIX}sigmoid"), BASE: runs[BASE]}
     write_npz(folder / f"{PREFIX}reference_all_predictions.npz", **read_npz(RUNS / _BASE_FILE, ""))
-    assert "(+0.000 [+0.000, +0.000])" in ablation_tables.reference_sentence(many, folder)
+    assert change(ablation_tables.reference_difference(many, folder)) == "+0.000 [+0.000, +0.000]"
     del runs[f"{PREFIX}seed1"]
     assert ablation_tables.seed_table(runs, ablation_tables.listed(runs)) == ""
-    assert "Other seeds" not in "".join(ablation_tables.ablation_page(runs, folder))
+    assert "Other seeds" not in protoecgnet.page(runs, folder)
     report = runs[BASE]["stages"]["rhythm/projection"]
     row = ablation_tables.prototype_table(runs, ablation_tables.listed(runs)).splitlines()[2]
     assert f"{report['projection']['distinct_records']} + " in row
@@ -259,4 +261,5 @@ def test_runs_that_are_not_what_the_list_says(made):
 
 def test_the_base_alone_makes_no_section(made):
     runs, folder = made
-    assert ablation_tables.ablation_page({BASE: runs[BASE]}, folder) == []
+    assert "## Ablations" in protoecgnet.page(runs, folder)
+    assert "## Ablations" not in protoecgnet.page({BASE: runs[BASE]}, folder)

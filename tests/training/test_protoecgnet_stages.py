@@ -11,8 +11,8 @@ import torch
 
 import torch_test
 import torch_train
+from benchmarks import render
 from benchmarks.collect import collect_run
-from benchmarks.pages import protoecgnet as results
 from preprocessing import Dataset, load_ptbxl
 from tests.helpers.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
@@ -324,9 +324,9 @@ def test_runs_become_tables(copied, tmp_path):
     for branch in ((), ("--branch", "rhythm"), ("--branch", "global")):
         call(torch_test.main, "torch_test.py", *test, *branch)
     data = tmp_path / "data"
-    assert "No run has been collected yet" in results.page(data / "protoecgnet")
+    assert "No run has been collected yet" in render.documents(data)[render.DOCS / "protoecgnet.md"]
     collect_run("protoecgnet", "", copied, data)
-    text = results.page(data / "protoecgnet")
+    text = render.documents(data)[render.DOCS / "protoecgnet.md"]
     assert "| rhythm |" in text and "**fusion**" in text
     assert str(copied) not in text
     report = read_json(copied / "logs/protoecgnet/rhythm/classifier/test.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -22,9 +23,10 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def fill_markdown(template: str, /, **values: Any) -> str:
     """Fill a template, ``package/file`` as in `utils.report.fill`; nothing is escaped.
 
-    The filter ``fmt`` formats a number: ``{{ 1234.5 | fmt(",.0f") }}``.
+    The filter ``fmt`` formats a number: ``{{ 1234.5 | fmt(",.0f") }}``. Of several empty lines one stays.
     """
-    return _environment().get_template(template).render(**values)
+    text = _environment().get_template(template).render(**values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 @functools.cache
@@ -34,7 +36,6 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        keep_trailing_newline=True,
     )
     environment.filters |= {"fmt": format, "median": statistics.median}
     return environment
