@@ -13,8 +13,9 @@ from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
 from preprocessing.transforms.augmenters import build_augmenters
 from training.model_info import model_info
-from utils.config import Options, check_values, first_words, option, parse
+from utils.config import Options, check_values, option, parse
 from utils.errors import UsageError
+from utils.flags import first_words
 from utils.plugins import load_named
 from utils.yaml_files import read_mapping
 

@@ -21,7 +21,7 @@ import yaml
 from utils import plugins
 from utils.errors import UsageError, nearest
 from utils.files import jsonable, write_text
-from utils.flags import FieldType, Parser, read_word, short, type_of
+from utils.flags import FieldType, Parser, first_words, read_word, short, type_of
 from utils.provenance import command, program
 from utils.yaml_files import read_mapping
 
@@ -218,7 +218,6 @@ def _default(f: Field) -> Any:
 def read_config(
     path: str | Path,
     kind: type[Options],
-    renamed: Mapping[str, str] | None = None,
     also: Mapping[type[Options], Collection[str]] | None = None,
 ) -> dict[str, Any]:
     """Read a configuration file and check its keys and the type of each value.
@@ -231,27 +230,21 @@ def read_config(
     for other, taken in (also or {}).items():
         if values.keys() & (names_of(other) - names_of(kind)):
             return {k: v for k, v in accept_values(values, where, other).items() if k in taken}
-    return accept_values(values, where, kind, renamed)
+    return accept_values(values, where, kind)
 
 
-def accept_values(
-    values: Mapping[Any, Any],
-    where: str,
-    kind: type[Options],
-    renamed: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+def accept_values(values: Mapping[Any, Any], where: str, kind: type[Options]) -> dict[str, Any]:
     """Check names and types of values; errors begin with `where`."""
     field_types = _types(kind)
     known = {f.name: (f, field_types[f.name]) for f in fields_of(kind)}
-    new = dict(renamed or {})
-    new |= {name: f.name for f in fields_of(kind) for name in (*f.metadata["alias"], *f.metadata["old"])}
+    names = _names(kind)
     result = {}
     for key, value in values.items():
-        name = new.get(key, key) if isinstance(key, str) else key
+        name = names.get(key, key) if isinstance(key, str) else key
         if name not in known:
             raise UsageError(f"{where}: unknown key {short(key)}: {nearest(str(key)[:80], known)}")
         f, type_ = known[name]
-        if key in f.metadata["old"] or key in (renamed or {}):
+        if key in f.metadata["old"]:
             _note_renamed(f"{where}: '{key}'", f"'{name}'")
         try:
             if isinstance(value, str | bool) and str(value) in f.metadata["values"]:
@@ -267,14 +260,6 @@ def _note_renamed(old: str, new: str) -> None:
     print(f"note: {old} is now {new}; the old name goes with the next version", file=sys.stderr)
 
 
-def first_words(args: Sequence[str], *names: str) -> dict[str, str]:
-    """Values of some flags, before the others are known."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in names:
-        parser.add_argument(f"--{name}", nargs="?", default="")
-    return {name: value or "" for name, value in vars(parser.parse_known_args(args)[0]).items()}
-
-
 def parse(
     kind: type[Kind],
     args: Sequence[str] | None = None,
@@ -285,7 +270,6 @@ def parse(
     check: Callable[[Kind], Kind | None] | None = None,
     defaults: Mapping[str, Any] | None = None,
     choices: Mapping[str, Any] | None = None,
-    renamed: Mapping[str, str] | None = None,
     ignored: Mapping[str, str] | None = None,
     also: Mapping[type[Options], Collection[str]] | None = None,
 ) -> Kind:
@@ -294,7 +278,6 @@ def parse(
     ``prog``: how the command is typed, by default how it was.
     ``check``: refuses combinations that cannot be, and may return changed options.
     ``defaults, choices``: those of this command, instead of those of the class.
-    ``renamed``: former flags and their present names; using one prints a note.
     ``ignored``: flags of published code without a meaning here, and why; using one prints a note.
     ``also``: classes of other commands whose files ``--config`` understands, and what is taken from them.
     """
@@ -304,20 +287,15 @@ def parse(
     config = first_words(words, "config")["config"]
     parser = Parser(prog=prog or program(), description=description, epilog=epilog)
     add_options(parser, kind, choices)
-    for old, new in (renamed or {}).items():
-        action = parser._option_string_actions[f"--{new}"]
-        hidden: dict[str, Any] = {"dest": new, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-        hidden |= {"type": action.type, "nargs": action.nargs, "const": action.const}
-        parser.add_argument(f"--{old}", **hidden)
     for name in ignored:
         parser.add_argument(f"--{name}", nargs="?", help=argparse.SUPPRESS)
     if {"-h", "--help"} & set(words):
         parser.parse_args(words)
     parser.set_defaults(**(defaults or {}))
     if config:
-        parser.set_defaults(**read_config(config, kind, renamed, also))
+        parser.set_defaults(**read_config(config, kind, also))
     values = vars(parser.parse_args(words))
-    _say_notes(words, kind, renamed or {}, ignored)
+    _say_notes(words, kind, ignored)
     options = kind(**{name: _value(type_, values[name]) for name, type_ in _types(kind).items()})
     missing = [
         f for f in fields_of(kind) if f.metadata["required"] and getattr(options, f.name) in ("", None, [])
@@ -331,22 +309,24 @@ def parse(
 
 def given_names(kind: type[Options] | Options, words: Sequence[str]) -> set[str]:
     """Names of the fields whose flags, or other names of them, are on a command line."""
-    names = {n: f.name for f in fields_of(kind) for n in (f.name, *f.metadata["alias"], *f.metadata["old"])}
+    names = _names(kind)
     return {names[flag] for flag in _flags(words) if flag in names}
+
+
+def _names(kind: type[Options] | Options) -> dict[str, str]:
+    """Every name that a field has or had, and its present one."""
+    return {n: f.name for f in fields_of(kind) for n in (f.name, *f.metadata["alias"], *f.metadata["old"])}
 
 
 def _flags(words: Sequence[str]) -> set[str]:
     return {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
 
 
-def _say_notes(
-    words: Sequence[str], kind: type[Options], renamed: Mapping[str, str], ignored: Mapping[str, str]
-) -> None:
+def _say_notes(words: Sequence[str], kind: type[Options], ignored: Mapping[str, str]) -> None:
     given = _flags(words)
-    former = {name: f.name for f in fields_of(kind) for name in f.metadata["old"]}
-    for old, new in {**former, **renamed}.items():
-        if old in given:
-            _note_renamed(f"--{old}", f"--{new}")
+    for f in fields_of(kind):
+        for old in given & set(f.metadata["old"]):
+            _note_renamed(f"--{old}", f"--{f.name}")
     for name, why in ignored.items():
         if name in given:
             print(f"note: --{name} has no meaning here: {why}", file=sys.stderr)

@@ -8,7 +8,7 @@ import json
 import reprlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,6 +40,14 @@ def json_object(text: str) -> dict:
 def split_list(text: str) -> list[str]:
     """Items of a comma-separated list."""
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def first_words(args: Sequence[str], *names: str) -> dict[str, str]:
+    """Values of some flags, before the others are known."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in names:
+        parser.add_argument(f"--{name}", nargs="?", default="")
+    return {name: value or "" for name, value in vars(parser.parse_known_args(args)[0]).items()}
 
 
 class Parser(argparse.ArgumentParser):

@@ -6,7 +6,6 @@ imports one: a model card or a configuration only says which plugins its run use
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import TwelveLeadError, UsageError
+from utils.flags import first_words, split_list
 
 VARIABLE = "TWELVELEAD_PLUGINS"
 _loaded: dict[str, str] = {}  # as it was named -> name of the module
@@ -23,7 +23,7 @@ _loaded: dict[str, str] = {}  # as it was named -> name of the module
 
 def load(names: Iterable[str] = ()) -> None:
     """Import the plugins of the environment variable and of a command line, each once."""
-    environment = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+    environment = split_list(os.environ.get(VARIABLE, ""))
     for name in (*environment, *names):
         if name not in _loaded:
             _loaded[name] = _import(name)
@@ -33,10 +33,7 @@ def load(names: Iterable[str] = ()) -> None:
 
 def load_named(words: Sequence[str]) -> None:
     """Import the plugins that a command line names with ``--plugins``."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--plugins", nargs="?", default="")
-    names = parser.parse_known_args(words)[0].plugins or ""
-    load(name.strip() for name in names.split(",") if name.strip())
+    load(split_list(first_words(words, "plugins")["plugins"]))
 
 
 def loaded() -> list[str]:

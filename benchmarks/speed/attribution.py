@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import measured
 
 METHODS = ("lime", "kernel_shap")
+_SIZES, _COMPARED_MASKS = {"masks": 500, "plain_masks": 100, "rounds": 5}, 200
 _SEGMENT, _RATE = 24, 360
 
 
@@ -129,22 +131,17 @@ def agreement(method: str, masks: int) -> dict[str, Any]:
     }
 
 
-def measure(
-    masks: int = 500, plain_masks: int = 100, rounds: int = 5, compared_masks: int = 200
-) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure both methods, each in a fresh process on one thread."""
     module, report = "attribution", {}
     for method in METHODS:
-        timed = measured(
-            f"{module}:times", method=method, masks=masks, plain_masks=plain_masks, rounds=rounds
-        )
+        timed = measured(f"{module}:times", method=method, **_SIZES)
         ratios = np.array(timed["plain"]) / np.array(timed["ours"])
         report[method] = {
             "cpu_ms_per_mask": {name: [round(1e3 * s, 3) for s in timed[name]] for name in ("ours", "plain")},
             "ratio": round(float(np.median(ratios)), 2),
             "ratios": [round(float(ratio), 2) for ratio in ratios],
             "peak_rss_mb": timed["peak_rss_mb"],
-            "difference": measured(f"{module}:agreement", method=method, masks=compared_masks),
+            "difference": measured(f"{module}:agreement", method=method, masks=_COMPARED_MASKS),
         }
-    sizes = {"masks": masks, "plain_masks": plain_masks, "rounds": rounds}
-    return {"benchmark": module, **sizes, "methods": report, "machine": describe()}
+    return {**_SIZES, "methods": report}

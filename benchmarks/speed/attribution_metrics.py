@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.plain_metrics import plain_faithfulness, plain_region
 from benchmarks.speed.worker import both_ways
 
 NETWORKS = {"narrow": (8, 16, 32, 64), "full": (64, 128, 256, 512)}
 METHODS = ("saliency", "integrated_gradients", "deep_shap")  # no two patches of equal relevance
+_WINDOWS = {"narrow": [0, 3, 4], "full": [0]}
 SIGNS = ("signed", "absolute")
 ORDERS = ("morf", "lerf")
 _RATE = 360
@@ -159,15 +161,14 @@ def _rounded(**figures: float) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in figures.items()}
 
 
-def measure(windows: dict[str, list[int]] | None = None) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure ours and the plain way in turn, each time in a fresh process on one thread."""
-    windows = windows or {"narrow": [0, 3, 4], "full": [0]}
     module, report = "attribution_metrics", {}
-    for network, rows in windows.items():
+    for network, rows in _WINDOWS.items():
         entry, common = {}, {"network": network, "windows": rows}
         for name, reference in (("region", False), ("region_reference", True)):
             entry[name] = _compared(**both_ways(f"{module}:region", reference=reference, **common))
         for name, methods in (("faithfulness", list(METHODS)), ("faithfulness_one_method", [METHODS[0]])):
             entry[name] = _compared(**both_ways(f"{module}:faithfulness", methods=methods, **common))
         report[network] = {"windows": len(rows), **entry}
-    return {"benchmark": module, "methods": list(METHODS), "networks": report, "machine": describe()}
+    return {"methods": list(METHODS), "networks": report}

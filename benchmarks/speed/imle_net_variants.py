@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import measured
 
 VARIANTS = {
@@ -50,17 +51,16 @@ def steps(variant: str, batch_size: int, repetitions: int) -> dict[str, Any]:
     return {"train": [round(cpu_seconds(train) / batch_size, 6) for _ in range(repetitions)]}
 
 
-def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure all variants in turn, each time in a fresh process on one thread."""
     runs: dict[str, list[dict]] = {variant: [] for variant in VARIANTS}
-    for _ in range(rounds):
+    sizes = {"batch_size": options.batchsize, "repetitions": options.repetitions}
+    for _ in range(options.rounds):
         for variant, timings in runs.items():
-            arguments = {"variant": variant, "batch_size": batch_size, "repetitions": repetitions}
-            timings.append(measured("imle_net_variants:steps", **arguments))
+            timings.append(measured("imle_net_variants:steps", variant=variant, **sizes))
     best = {variant: min(min(run["train"]) for run in timings) for variant, timings in runs.items()}
     return {
-        "benchmark": "imle_net_variants",
-        "batch_size": batch_size,
+        "batch_size": options.batchsize,
         "variants": {
             variant: {
                 "train": best[variant],
@@ -70,5 +70,4 @@ def measure(batch_size: int = 32, repetitions: int = 3, rounds: int = 2) -> dict
             }
             for variant, timings in runs.items()
         },
-        "machine": describe(),
     }

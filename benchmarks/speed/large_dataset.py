@@ -12,11 +12,10 @@ from databases.synthetic import write_dataset
 from databases.wfdb_files import write_record
 from utils.ecg import LEADS
 
-PTBXL_RECORDS = 21799
 _SIMULATED = 300
 
 
-def write_large_dataset(to: Path, records: int = PTBXL_RECORDS) -> Path:
+def write_large_dataset(to: Path, records: int) -> Path:
     """Simulate some records and write them again and again as other patients.
 
     Each copy is moved by some microvolts, so that no two recordings are equal; headers and checksums are

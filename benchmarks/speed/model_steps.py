@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.speed.machine import cpu_seconds, describe, noise_dataset
+from benchmarks.speed.options import REFERENCE_STEP, SpeedOptions
 from benchmarks.speed.worker import both_ways, measured
 
-# CPU seconds of a training step per record that the reference took on another machine, one core.
-REFERENCE = {"imle_net": 0.113, "mousavi": 0.0037, "rajpurkar": 0.019, "ecgnet": 0.026, "resnet101": 0.37}
 KERAS = ("imle_net", "mousavi", "rajpurkar")
 _SMALL_BATCH = {"resnet101": 8}  # its 157 million weights need 2.5 GB in Adam as it is
 
@@ -88,23 +87,21 @@ def steps(model: str, plain: bool, batch_size: int, repetitions: int) -> dict[st
     return times
 
 
-def measure(
-    models: Sequence[str] = tuple(REFERENCE), batch_size: int = 32, repetitions: int = 3, rounds: int = 2
-) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure ours and the plain model in turn, each time in a fresh process on one thread.
 
     The best of all steps counts: other jobs on the machine can only make a step look slower.
     """
     report: dict[str, Any] = {}
     calibration = {k: v for k, v in measured("machine:calibrate").items() if k != "peak_rss_mb"}
-    for model in models:
-        size = min(batch_size, _SMALL_BATCH.get(model, batch_size))
-        sizes = {"batch_size": size, "repetitions": repetitions}
-        runs = [both_ways("model_steps:steps", model=model, **sizes) for _ in range(rounds)]
+    for model in options.models:
+        size = min(options.batchsize, _SMALL_BATCH.get(model, options.batchsize))
+        sizes = {"batch_size": size, "repetitions": options.repetitions}
+        runs = [both_ways("model_steps:steps", model=model, **sizes) for _ in range(options.rounds)]
         entry: dict[str, Any] = {
             **sizes,
-            "rounds": rounds,
-            "reference_train": REFERENCE[model],
+            "rounds": options.rounds,
+            "reference_train": REFERENCE_STEP[model],
             "calibration_cpu_seconds": calibration,
             "machine": describe(),
         }
@@ -118,4 +115,4 @@ def measure(
         for job in ("train", "infer"):
             entry[f"{job}_ratio"] = round(entry["plain"][job] / entry["ours"][job], 3)
         report[model] = entry
-    return {"benchmark": "model_steps", "cpu_seconds_per_record": report, "machine": describe()}
+    return {"cpu_seconds_per_record": report}

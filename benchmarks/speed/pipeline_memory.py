@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import models
-from benchmarks.speed.large_dataset import PTBXL_RECORDS, write_large_dataset
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.large_dataset import write_large_dataset
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import measured, peak_rss_mb
 
 _STEPS = 2
@@ -95,40 +95,30 @@ def plain(data_dir: str, records: int) -> dict[str, Any]:
     return {"before_mb": before, "records": len(signals), "shape": list(scaled[0].shape)}
 
 
-def measure(
-    records: int = PTBXL_RECORDS,
-    plain_records: int = 2000,
-    batch_size: int = 32,
-    work_dir: str | None = None,
-) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure the first run (which makes the cache), two later runs and the plain way.
 
     The first run trains the smallest model, the later ones the model with the largest activations: by its
     recipe on crops, and on whole records.
     """
-    temporary = Path(tempfile.mkdtemp(dir=work_dir, prefix="twelvelead-"))
-    try:
-        folder = str(write_large_dataset(temporary, records))
+    records, batch = options.pipeline_records, ["--batchsize", str(options.batchsize)]
+    with tempfile.TemporaryDirectory(dir=options.work_dir or None, prefix="twelvelead-") as temporary:
+        folder = str(write_large_dataset(Path(temporary), records))
         runs = {
-            name: measured(
-                "pipeline_memory:ours", data_dir=folder, words=[*words, "--batchsize", str(batch_size)]
-            )
+            name: measured("pipeline_memory:ours", data_dir=folder, words=[*words, *batch])
             for name, words in RUNS.items()
         }
-        reference = measured("pipeline_memory:plain", data_dir=folder, records=min(plain_records, records))
-    finally:
-        shutil.rmtree(temporary)
+        count = min(options.plain_records, records)
+        reference = measured("pipeline_memory:plain", data_dir=folder, records=count)
     grown = reference["peak_rss_mb"] - reference["before_mb"]
     each = grown / reference["records"]
     return {
-        "benchmark": "pipeline_memory",
         "records": records,
-        "batch_size": batch_size,
+        "batch_size": options.batchsize,
         **runs,
         "plain": reference
         | {
             "mb_per_record": round(each, 4),
             "extrapolated_peak_mb": round(reference["before_mb"] + each * records),
         },
-        "machine": describe(),
     }

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe, noise_dataset
+from benchmarks.speed.machine import cpu_seconds, noise_dataset
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import both_ways, measured
 from models_torch.protoecgnet import BRANCHES
 
@@ -20,7 +21,7 @@ REFERENCE_STEP = {"rhythm": 0.010, "morphology": 0.025, "global": 0.012}
 REFERENCE_PROJECTION = {"rhythm": 1.39, "morphology": 6.14, "global": 1.77}
 CLASSES = {"rhythm": 16, "morphology": 52, "global": 3}
 _LABELLED = 0.57  # part of PTB-XL's records that have a label of the morphology group
-_EXPLAINED = 200
+_PROJECTED, _EXPLAINED = 500, 200
 
 
 def _network(branch: str, plain: bool) -> Any:
@@ -190,21 +191,21 @@ def _predictor(fusion: Any) -> Any:
     return Predictor(Path("untrained"), Card.from_json(card), fusion, torch_forward(fusion, "sigmoid"))
 
 
-def measure(records: int = 500, batch_size: int = 32, repetitions: int = 3) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure ours and the plain way in turn, each time in a fresh process on one thread."""
-    module = "protoecgnet"
+    module, sizes = "protoecgnet", {"batch_size": options.batchsize, "repetitions": options.repetitions}
     report: dict[str, Any] = {"steps": {}, "projection": {}}
     for branch in BRANCHES:
-        entries = both_ways(f"{module}:step", branch=branch, batch_size=batch_size, repetitions=repetitions)
+        entries = both_ways(f"{module}:step", branch=branch, **sizes)
         best = {kind: min(entry["seconds"]) for kind, entry in entries.items()}
         report["steps"][branch] = {
             **entries,
             "ratio": round(best["plain"] / best["ours"], 2),
             "reference": REFERENCE_STEP[branch],
         }
-        runs = both_ways(f"{module}:projection", branch=branch, records=records)
+        runs = both_ways(f"{module}:projection", branch=branch, records=_PROJECTED)
         runs["one_to_one"] = measured(
-            f"{module}:projection", branch=branch, plain=False, records=records, one_to_one=True
+            f"{module}:projection", branch=branch, plain=False, records=_PROJECTED, one_to_one=True
         )
         report["projection"][branch] = {
             **runs,
@@ -212,5 +213,4 @@ def measure(records: int = 500, batch_size: int = 32, repetitions: int = 3) -> d
             "reference": REFERENCE_PROJECTION[branch],
         }
     report["explanation"] = measured(f"{module}:explanation", records=_EXPLAINED)
-    sizes = {"records": records, "batch_size": batch_size, "repetitions": repetitions}
-    return {"benchmark": "protoecgnet", **sizes, **report, "machine": describe()}
+    return {"records": _PROJECTED, **sizes, **report}

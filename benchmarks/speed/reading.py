@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import measured
 from databases.ptbxl import read_database
 from databases.ptbxl_signals import RecordReader, file_states
@@ -66,15 +67,15 @@ def _warm_page_cache(data_dir: str) -> None:
             (Path(data_dir) / (name + suffix)).read_bytes()
 
 
-def measure(data_dir: str | None = None, records: int = 1000, repetitions: int = 3) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure all ways in turn, each time in fresh processes, with the files in the page cache."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = str(Path(data_dir).resolve()) if data_dir else f"{temporary}/synthetic"
-        if not data_dir:
-            write_dataset(folder, records)
+        folder = str(Path(options.data_dir).resolve()) if options.data_dir else f"{temporary}/synthetic"
+        if not options.data_dir:
+            write_dataset(folder, options.read_records)
         _warm_page_cache(folder)
         times: dict[str, list[float]] = {}
-        for repetition in range(repetitions):
+        for repetition in range(options.repetitions):
             process = measured("reading:with_wfdb", data_dir=folder)
             process |= measured("reading:with_reader", data_dir=folder)
             cache = f"{temporary}/cache{repetition}"
@@ -85,13 +86,11 @@ def measure(data_dir: str | None = None, records: int = 1000, repetitions: int =
         count = len(_records(folder)[1])
     medians = {name: median(values) for name, values in times.items()}
     return {
-        "benchmark": "reading",
-        "data": "PTB-XL at 100 Hz" if data_dir else "synthetic, in PTB-XL's layout, 100 Hz",
+        "data": "PTB-XL at 100 Hz" if options.data_dir else "synthetic, in PTB-XL's layout, 100 Hz",
         "records": count,
         "cpu_ms_per_record": times,
         "median_cpu_ms_per_record": medians,
         "ratio": {
             name: round(medians["wfdb"] / value, 1) for name, value in medians.items() if name != "wfdb"
         },
-        "machine": describe(),
     }

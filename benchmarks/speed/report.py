@@ -6,19 +6,9 @@ from pathlib import Path
 
 from benchmarks import models
 from benchmarks.speed.imle_net_variants import VARIANTS
+from benchmarks.speed.options import BENCHMARKS
 from utils.files import read_json
 from utils.report.markdown import fill_markdown
-
-BENCHMARKS = (
-    "reading",
-    "pipeline_memory",
-    "model_steps",
-    "imle_net_variants",
-    "protoecgnet",
-    "resampling",
-    "attribution",
-    "attribution_metrics",
-)
 
 
 def page(folder: Path) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed.machine import cpu_seconds, describe
+from benchmarks.speed.machine import cpu_seconds
+from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.worker import measured
 from utils.errors import DataError
 
+_PLAIN_RESAMPLES = 20
 _SHAPES = {"303 x 5": (303, 5), "2203 x 71": (2203, 71)}
 
 
@@ -63,15 +65,13 @@ def plain(source: str, resamples: int) -> dict[str, Any]:
     return {"cpu_seconds": cpu_seconds(job)}
 
 
-def measure(
-    predictions: str | None = None, resamples: int = 1000, plain_resamples: int = 20
-) -> dict[str, Any]:
+def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure both ways."""
-    report = {}
-    for source in [*_SHAPES, *([predictions] if predictions else [])]:
+    report, resamples = {}, options.resamples
+    for source in [*_SHAPES, *([options.predictions] if options.predictions else [])]:
         fast = measured("resampling:ours", source=source, resamples=resamples)
-        slow = measured("resampling:plain", source=source, resamples=plain_resamples)
-        extrapolated = slow["cpu_seconds"] * resamples / plain_resamples
+        slow = measured("resampling:plain", source=source, resamples=_PLAIN_RESAMPLES)
+        extrapolated = slow["cpu_seconds"] * resamples / _PLAIN_RESAMPLES
         if source in _SHAPES:
             label = f"{source}, synthetic"
         else:
@@ -84,10 +84,4 @@ def measure(
             "plain_peak_rss_mb": slow["peak_rss_mb"],
             "ratio": round(extrapolated / fast["cpu_seconds"], 1),
         }
-    return {
-        "benchmark": "resampling",
-        "resamples": resamples,
-        "plain_resamples": plain_resamples,
-        "shapes": report,
-        "machine": describe(),
-    }
+    return {"resamples": resamples, "plain_resamples": _PLAIN_RESAMPLES, "shapes": report}

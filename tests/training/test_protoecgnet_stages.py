@@ -74,7 +74,7 @@ def test_the_chain_leaves_every_stage(chain, database):
         joint, projected, classified = (
             read_card(folder(chain, branch, stage)) for stage in ("joint", "projection", "classifier")
         )
-        assert "prototypes" not in joint
+        assert "prototypes" not in joint.extra
         assert projected.provenance.made_from == [joint.weights_sha256]
         assert classified.provenance.made_from == [projected.weights_sha256]
         assert classified.task == f"proto_{branch}"

@@ -73,8 +73,6 @@ def test_options_former_names_print_a_note(tmp_path, capsys):
     assert "note: --standardise is now --standardize" in capsys.readouterr().err
     assert not toy("--config", settings(tmp_path, "standardise: false")).standardize
     assert "'standardise' is now 'standardize'" in capsys.readouterr().err
-    assert toy("--hertz=7", renamed={"hertz": "rate"}).rate == 7
-    assert "note: --hertz is now --rate" in capsys.readouterr().err
     assert toy("--gpu_num", "-1", "--rate", 7, ignored={"gpu_num": "the GPU is used"}).rate == 7
     assert "--gpu_num has no meaning here: the GPU is used" in capsys.readouterr().err
 
