@@ -54,9 +54,14 @@ class TrainingData:
         """Shape of a model's output for one record that it is trained on."""
         return self.task.output_shape(self.train.targets, self.sizes(config)["samples"])
 
+    @property
+    def parts(self) -> dict[str, Dataset]:
+        """Training and validation records."""
+        return {"train": self.train, "val": self.val}
+
     def counts(self) -> dict[str, int]:
         """Records of each split."""
-        return {"train": len(self.train), "val": len(self.val)}
+        return {name: len(part) for name, part in self.parts.items()}
 
     def batches(self, config: TrainOptions) -> Batches:
         """Training batches as the configuration wants them."""

@@ -24,12 +24,11 @@ from training.card import Card
 from training.checkpoint import read_card
 from training.loops.torch_loop import Job
 from training.protoecgnet.config import ProtoConfig
-from training.protoecgnet.joint import adam, first_bias, positive_weights
+from training.protoecgnet.joint import adam, first_bias, positive_weights, stage_facts
 from training.protoecgnet.networks import (
     check_options,
     check_records,
     load_network,
-    records_fingerprint,
     source_of,
 )
 from training.protoecgnet.pruning import choose, prune
@@ -104,10 +103,10 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
     check_options(chain, card)
     if "prototypes" not in card.extra:
         raise UsageError(
-            f"the prototypes of {folder} are no pieces of training ECGs yet: run --training_stage projection"
+            f"the prototypes of {folder} are not yet pieces of training ECGs: run --training_stage projection"
         )
     network.freeze("trunk", "add_on", "prototypes")
-    scores = {name: score_records(network, part, data.standardizer) for name, part in _parts(data)}
+    scores = {name: score_records(network, part, data.standardizer) for name, part in data.parts.items()}
     prototypes, report = card.extra["prototypes"], None
     weights = positive_weights(config, data)
     if config.prune:
@@ -116,21 +115,15 @@ def prepare_head(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) ->
         with torch.no_grad():  # so that the mean record starts at the odds of its classes
             mean = network.logits_of(torch.from_numpy(scores["train"])).mean(dim=0)
             network.head.bias.add_(first_bias(data.train.targets, weights) - mean)
-    more = {
-        "stage": "classifier",
-        "records_fingerprint": records_fingerprint(data),
-        "prototypes": prototypes,
-        "projection": card.extra["projection"],
-        "pruning": report,
-    }
-    job = _job(config, data, network, scores, weights, network.identity, more)
-    return replace(job, made_from=[card.weights_sha256])
+    extra = {"prototypes": prototypes, "projection": card.extra["projection"], "pruning": report}
+    return _job(config, data, network, scores, weights, network.identity, extra, [card])
 
 
-def _keep_positive(head: nn.Module, own: Tensor) -> None:
-    """A prototype never speaks against its own class."""
+def _keep_positive(head: nn.Module, own_class: Tensor) -> None:
+    """Clamp the weights of prototypes to their own class to at least 0."""
     with torch.no_grad():
-        head.weight.copy_(torch.where(own.to(head.weight.device), head.weight.clamp(min=0), head.weight))
+        weight = head.weight
+        weight.copy_(torch.where(own_class.to(weight.device), weight.clamp(min=0), weight))
 
 
 def _rough_fit(
@@ -139,14 +132,14 @@ def _rough_fit(
     """Train the last layer a little on all records at once, so that its weights say what matters."""
     x, y = torch.from_numpy(scores), torch.from_numpy(labels.astype(np.float32))
     optimizer = torch.optim.Adam(network.head.parameters(), lr=_ROUGH_LR)
-    own = network.identity.T > 0
+    own_class = network.identity.T > 0
     for _ in tqdm(range(_ROUGH_STEPS), desc="rough fit", unit="step", leave=False, disable=None):
         optimizer.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network.logits_of(x), y, pos_weight=weights)
         (loss + config.l1 * off_class_l1(network.head.weight, network.identity)).backward()
         optimizer.step()
         if config.positive_own_weights:
-            _keep_positive(network.head, own)
+            _keep_positive(network.head, own_class)
 
 
 def _prune(network, prototypes, scores, data, weights, config):
@@ -216,17 +209,11 @@ def _load_branches(
 def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
     """Prepare the stage fusion: one linear layer over the prototypes of all branches."""
     networks, cards = _load_branches(config, data, chain)
-    _, samples, leads = data.train.signals.shape
-    model = models_torch.create_model(
-        "protoecgnet_fusion",
-        num_classes=len(data.train.classes),
-        samples=samples,
-        leads=leads,
-        branches=[network.config for network in networks],
-    )
-    for own, network in zip(model.branch_models, networks, strict=True):
-        own.load_state_dict(network.state_dict())
-    scores = {name: score_records(model, part, data.standardizer) for name, part in _parts(data)}
+    branches = [network.config for network in networks]
+    model = models_torch.create_model("protoecgnet_fusion", **data.sizes(config), branches=branches)
+    for branch, network in zip(model.branch_models, networks, strict=True):
+        branch.load_state_dict(network.state_dict())
+    scores = {name: score_records(model, part, data.standardizer) for name, part in data.parts.items()}
     prototypes = [
         {**entry, "index": index}
         for index, entry in enumerate(entry for card in cards for entry in card.extra["prototypes"])
@@ -239,7 +226,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
     for entry in prototypes:  # its branch knew the labels of its own set only
         if entry["ecg_id"] is not None:
             present = data.train.targets[rows[entry["ecg_id"]]] > 0
-            entry["all_labels"] = [name for name, there in zip(names, present, strict=True) if there]
+            entry["all_labels"] = [name for name, label in zip(names, present, strict=True) if label]
     weights = positive_weights(config, data)
     if config.fusion_standardize:
         model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
@@ -249,35 +236,29 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             model.head.weight.zero_()
             model.head.bias.copy_(first_bias(data.train.targets, weights))
         _start_as_branches(model, [card.classes for card in cards], names)
-    more = {
-        "stage": "fusion",
-        "records_fingerprint": records_fingerprint(data),
-        "prototypes": prototypes,
-    }
-    job = _job(config, data, model, scores, weights, identity, more)
-    return replace(job, made_from=[card.weights_sha256 for card in cards])
+    return _job(config, data, model, scores, weights, identity, {"prototypes": prototypes}, cards)
 
 
-def _start_as_branches(model: nn.Module, classes: list[list[str]], names: dict[str, int]) -> None:
+def _start_as_branches(model: nn.Module, classes: list[list[str]], columns_of: dict[str, int]) -> None:
     """Let the fusion begin with the logits of the branches; their mean where several know a class."""
-    known = torch.zeros(len(names))
+    branches_of_class = torch.zeros(len(columns_of))
     weight, bias = torch.zeros_like(model.head.weight), torch.zeros_like(model.head.bias)
     first = 0
-    for network, own in zip(model.branch_models, classes, strict=True):
-        place = slice(first, first + len(network.prototype_vectors))
-        rows = [row for row, name in enumerate(own) if name in names]
-        columns = [names[own[row]] for row in rows]
+    for network, branch_classes in zip(model.branch_models, classes, strict=True):
+        prototypes = slice(first, first + len(network.prototype_vectors))
+        rows = [row for row, name in enumerate(branch_classes) if name in columns_of]
+        columns = [columns_of[branch_classes[row]] for row in rows]
         branch_weight = network.head.weight.detach()[rows]
-        weight[columns, place] += branch_weight * model.spread[place]
-        bias[columns] += branch_weight @ model.centre[place]
+        weight[columns, prototypes] += branch_weight * model.spread[prototypes]
+        bias[columns] += branch_weight @ model.centre[prototypes]
         if network.head.bias is not None:
             bias[columns] += network.head.bias.detach()[rows]
-        known[columns] += 1
-        first = place.stop
+        branches_of_class[columns] += 1
+        first = prototypes.stop
     with torch.no_grad():
-        there = known > 0
-        model.head.weight[there] = (weight / known[:, None].clamp(min=1))[there]
-        model.head.bias[there] = (bias / known.clamp(min=1))[there]
+        known = branches_of_class > 0
+        model.head.weight[known] = (weight / branches_of_class[:, None].clamp(min=1))[known]
+        model.head.bias[known] = (bias / branches_of_class.clamp(min=1))[known]
 
 
 def _job(
@@ -288,14 +269,15 @@ def _job(
     pos_weight: Tensor,
     identity: Tensor,
     extra: dict[str, Any],
+    parents: list[Card],
 ) -> Job:
     classifier = Classifier(network)
     optimizer = adam(config, classifier)
-    own = identity.T > 0
+    own_class = identity.T > 0
     whole = config.fusion_l1 == "all" and config.training_stage == "fusion"
 
     if config.positive_own_weights:
-        optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own))
+        optimizer.register_step_post_hook(lambda *_: _keep_positive(classifier.head, own_class))
 
     def loss(model, signals, labels):
         logits = model(signals).float()
@@ -306,16 +288,16 @@ def _job(
         penalty = full_l1(weight) if whole else off_class_l1(weight, identity.to(labels.device))
         return bce + config.l1 * penalty, {"bce": bce.detach(), "l1": penalty.detach()}
 
-    def state() -> dict[str, Tensor]:
-        return network.state_dict()
-
-    parts = {
-        name: replace(part, signals=scores[name][:, :, None], leads=("similarity",))
-        for name, part in _parts(data)
-    }
-    inputs = replace(data, train=parts["train"], val=parts["val"], standardizer=Standardizer(0.0, 1.0))
-    return Job(classifier, optimizer, loss, extra, inputs=inputs, weights=state)
-
-
-def _parts(data: TrainingData) -> list[tuple[str, Dataset]]:
-    return [("train", data.train), ("val", data.val)]
+    train, val = (
+        replace(part, signals=scores[name][:, :, None], leads=("similarity",))
+        for name, part in data.parts.items()
+    )
+    return Job(
+        classifier,
+        optimizer,
+        loss,
+        extra=stage_facts(config, data) | extra,
+        made_from=[card.weights_sha256 for card in parents],
+        inputs=replace(data, train=train, val=val, standardizer=Standardizer(0.0, 1.0)),
+        weights=network.state_dict,
+    )

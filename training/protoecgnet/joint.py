@@ -27,12 +27,6 @@ from training.setup import TrainingData
 _FROZEN = {"joint": ("head",), "prototypes": ("trunk", "head")}
 
 
-def sizes(data: TrainingData) -> dict[str, int]:
-    """Sizes of a network that the data decides."""
-    _, samples, leads = data.train.signals.shape
-    return {"num_classes": len(data.train.classes), "samples": samples, "leads": leads}
-
-
 def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
     """Weight of each class's positives, from the training records.
 
@@ -67,9 +61,9 @@ def _binary_cross_entropy(pos_weight: torch.Tensor, model, signals, labels):
 
 def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
     """Prepare the stage feature_extractor: the trunk as a plain classifier."""
-    options = {**sizes(data), **model_options(config, trunk_only=True)}
+    options = {**data.sizes(config), **model_options(config, trunk_only=True)}
     model = models_torch.create_model("protoecgnet_trunk", **options)
-    extra = _extra(config, data) | _begin_with_imagenet(config, model.trunk)
+    extra = stage_facts(config, data) | _begin_with_imagenet(config, model.trunk)
     loss = partial(_binary_cross_entropy, positive_weights(config, data))
     return Job(model, adam(config, model), loss, extra=extra)
 
@@ -77,7 +71,7 @@ def prepare_trunk(config: ProtoConfig, data: TrainingData) -> Job:
 def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) -> Job:
     """Prepare the stages prototypes and joint."""
     stage, branch, classes = config.training_stage, config.branch, data.train.classes
-    options = {**sizes(data), **model_options(config)}
+    options = {**data.sizes(config), **model_options(config)}
     model = models_torch.create_model("protoecgnet", **options)
     weights = positive_weights(config, data)
     if options["bias"]:
@@ -88,7 +82,9 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
             start_from(source_of(chain, branch, ("feature_extractor",)), model, branch, classes)
         elif config.init:
             start_from(find_checkpoint(config.init, config.output_dir), model, branch, classes)
-    extra = _extra(config, data) | (_begin_with_imagenet(config, model.trunk) if stage == "joint" else {})
+    extra = stage_facts(config, data) | (
+        _begin_with_imagenet(config, model.trunk) if stage == "joint" else {}
+    )
     model.freeze(*_FROZEN[stage])
     lambdas = {name: getattr(config, f"lam_{name}") for name in ("clst", "sep", "spars", "div", "cnrst")}
     loss = PrototypeLoss(
@@ -115,5 +111,6 @@ def _begin_with_imagenet(config: ProtoConfig, trunk: ResNet) -> dict[str, Any]:
     return start_from_imagenet(config.imagenet, trunk) if config.imagenet else {}
 
 
-def _extra(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
+def stage_facts(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
+    """What the card of every stage says of it."""
     return {"stage": config.training_stage, "records_fingerprint": records_fingerprint(data)}

@@ -15,7 +15,7 @@ from models_torch.protoecgnet import ProtoECGNet
 from models_torch.protoecgnet.imagenet import trunk_weights
 from models_torch.protoecgnet.resnet import ResNet
 from training.card import WEIGHTS, Card
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import find_checkpoint, holds_card, read_card
 from training.protoecgnet.config import ProtoConfig
 from training.setup import TrainingData
 from training.torch_io import load_torch, read_weights
@@ -37,7 +37,7 @@ def source_of(config: ProtoConfig, branch: str, stages: tuple[str, ...]) -> Path
         return find_checkpoint(config.init, config.output_dir)
     for stage in stages:
         folder = stage_folder(config, branch, stage)
-        if (folder / "card.json").exists() or (folder / "card.next.json").exists():
+        if holds_card(folder):
             return folder
     raise UsageError(
         f"there is no stage {' or '.join(stages)} of branch {branch} in "
@@ -66,9 +66,9 @@ def load_network(folder: Path, branch: str, classes: list[str] | None) -> tuple[
 
 def check_branch(folder: Path, card: Card, branch: str, classes: list[str] | None) -> None:
     """Refuse a checkpoint of another branch or label set."""
-    found = card.model.get("branch")
-    if found != branch:
-        raise DataError(f"{folder} is a {found} branch, not the {branch} branch: name another checkpoint")
+    of_card = card.model.get("branch")
+    if of_card != branch:
+        raise DataError(f"{folder} is a {of_card} branch, not the {branch} branch: name another checkpoint")
     if classes is not None and card.classes != classes:
         raise DataError(
             f"{folder} was trained on task {card.task} ({len(card.classes)} classes), not on these "
@@ -79,35 +79,33 @@ def check_branch(folder: Path, card: Card, branch: str, classes: list[str] | Non
 def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[str]) -> None:
     """Start a network from a checkpoint: from all of a branch, or from the trunk of a feature extractor."""
     card = read_card(folder)
-    name = card.name
-    if name not in ("protoecgnet", "protoecgnet_trunk"):
-        raise DataError(f"--init {folder} holds '{name}', not a ProtoECGNet or its trunk")
-    if name == "protoecgnet":
+    if card.name not in ("protoecgnet", "protoecgnet_trunk"):
+        raise DataError(f"--init {folder} holds '{card.name}', not a ProtoECGNet or its trunk")
+    trunk_only = card.name == "protoecgnet_trunk"
+    if not trunk_only:
         check_branch(folder, card, branch, classes)
-    weights = read_weights(folder / WEIGHTS["torch"])
-    own = model.state_dict()
-    part = own
-    if name == "protoecgnet_trunk":
-        part = {key: tensor for key, tensor in own.items() if key.startswith("trunk.")}
-        weights = {key: tensor for key, tensor in weights.items() if key.startswith("trunk.")}
-    wrong = set(part) ^ set(weights) | {
-        key for key in set(part) & set(weights) if part[key].shape != weights[key].shape
-    }
+    present, weights = (
+        {key: tensor for key, tensor in state.items() if key.startswith("trunk.") or not trunk_only}
+        for state in (model.state_dict(), read_weights(folder / WEIGHTS["torch"]))
+    )
+    shapes = [{key: tensor.shape for key, tensor in state.items()} for state in (present, weights)]
+    wrong = sorted(key for key in present | weights if shapes[0].get(key) != shapes[1].get(key))
     if wrong:
         raise DataError(
-            f"--init {folder} does not fit: {len(wrong)} of {len(part)} tensors are missing, left over or of "
-            f"another shape ({sorted(wrong)[0]}, ...); use the same --backbone, --width and prototypes"
+            f"--init {folder} does not fit: {len(wrong)} of {len(present)} tensors are missing, left over or "
+            f"of another shape ({wrong[0]}, ...); use the same --backbone, --width and prototypes"
         )
     differing = [
         f"{key} {value} (here {model.config[key]})"
         for key, value in card.model.items()
-        if name == "protoecgnet" and key in model.config and model.config[key] != value
+        if not trunk_only and key in model.config and model.config[key] != value
     ]
     if differing:
         logger.info(f"note: those weights were trained with {', '.join(differing)}")
-    model.load_state_dict(own | weights)
-    rest = "" if len(part) == len(own) else f"; the other {len(own) - len(part)} start from random weights"
-    logger.info(f"{folder}: {len(part)} tensors loaded{rest}")
+    model.load_state_dict(weights, strict=False)
+    others = len(model.state_dict()) - len(present)
+    rest = f"; the other {others} start from random weights" if others else ""
+    logger.info(f"{folder}: {len(present)} tensors loaded{rest}")
 
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
@@ -152,7 +150,7 @@ def check_options(config: ProtoConfig, card: Card) -> None:
 def records_fingerprint(data: TrainingData) -> str:
     """Fingerprint of the recordings and folds, whatever the label set."""
     digest = hashlib.sha256()
-    for part in (data.train, data.val):
+    for part in data.parts.values():
         digest.update(part.ids.tobytes())
         digest.update((part.splits if part.folds is None else part.folds).tobytes())
         if part.digests is not None:
