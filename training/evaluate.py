@@ -34,11 +34,6 @@ def score(
     return predictor.task.report(dataset, predictions, predictor.decision, resamples, seed)
 
 
-def table(predictor: Predictor, report: dict[str, Any]) -> str:
-    """Text table of a report."""
-    return predictor.task.table(report)
-
-
 def predictions_csv(predictor: Predictor, dataset: Dataset, predictions: np.ndarray) -> str:
     """Predictions for a split as a table for spreadsheets; records alone where they have no single row.
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import models_tf
-import models_torch
 from training.card import TITLES
 from training.config import TrainConfig, check, parse_config
+from training.model_info import PACKAGES, model_names, package_of
 from training.score_options import ScoreOptions
-from utils.errors import UsageError, nearest
+from utils.errors import UsageError
 
 if TYPE_CHECKING:
     from training.loops.recorder import OnEpoch
@@ -43,11 +42,11 @@ class Family:
 
     def models(self) -> list[str]:
         """Names that ``--model`` may take."""
-        return _package(self.framework).list_models()
+        return model_names(self.framework)
 
     def options(self, model: str) -> dict[str, Any]:
         """Options of a model, with their defaults, that the data does not decide."""
-        options = _package(self.framework).model_options(model)
+        options = PACKAGES[self.framework].model_options(model)
         return {key: value for key, value in options.items() if key not in _DECIDED}
 
     def translate(self, args: Sequence[str]) -> list[str]:
@@ -158,29 +157,18 @@ def register_family(family: Family | str, models: Sequence[str]) -> None:
 register_family("training.protoecgnet.family:FAMILY", models=("protoecgnet",))
 
 
-def _package(framework: str) -> Any:
-    return models_tf if framework == "keras" else models_torch
-
-
-def model_names(framework: str = "") -> list[str]:
-    """Names that ``--model`` may take, of one framework or of both."""
-    return sorted(name for key in PLAIN if framework in ("", key) for name in _package(key).list_models())
-
-
 def family_of(model: str, framework: str = "") -> Family:
     """Family of a model, which has to be of the framework where one is given."""
-    found = _OF_MODELS.get(model)
-    if isinstance(found, str):
-        module, _, name = found.partition(":")
-        found = _OF_MODELS[model] = getattr(importlib.import_module(module), name)
-    if found is None:
-        key = next((key for key in PLAIN if model in _package(key).list_models()), "")
-        if not key:
-            raise UsageError(f"unknown model '{model}': {nearest(model, model_names(framework))}")
-        found = PLAIN[key]
-    if framework not in ("", found.framework):
+    family = _OF_MODELS.get(model)
+    if isinstance(family, str):
+        module, _, name = family.partition(":")
+        family = _OF_MODELS[model] = getattr(importlib.import_module(module), name)
+    if family is None:
+        family = PLAIN[package_of(model, framework).model_info(model).framework]
+    if framework not in ("", family.framework):
+        train, score = SCRIPTS[family.framework]
         raise UsageError(
-            f"'{model}' is a {TITLES[found.framework]} model: use python {SCRIPTS[found.framework][0]} to "
-            f"train it, python {SCRIPTS[found.framework][1]} to score it"
+            f"'{model}' is a {TITLES[family.framework]} model: use python {train} to train it, "
+            f"python {score} to score it"
         )
-    return found
+    return family

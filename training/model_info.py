@@ -1,17 +1,31 @@
-"""What is known of a model of either framework; imports neither."""
+"""The registries of both frameworks; a framework is imported when one of its models is built."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import models_tf
 import models_torch
 from utils.errors import UsageError, nearest
 from utils.model_registry import ModelInfo
 
+PACKAGES: dict[str, Any] = {"keras": models_tf, "torch": models_torch}
+
+
+def model_names(framework: str = "") -> list[str]:
+    """Names of the models of one framework or of both."""
+    return sorted(n for key in PACKAGES if framework in ("", key) for n in PACKAGES[key].list_models())
+
+
+def package_of(model: str, framework: str = "") -> Any:
+    """The package that has a model; ``framework``: whose names an error lists."""
+    for package in PACKAGES.values():
+        if model in package.list_models():
+            return package
+    raise UsageError(f"unknown model '{model}': {nearest(model, model_names(framework))}")
+
 
 def model_info(name: str) -> ModelInfo:
     """Properties of a registered model."""
-    for package in (models_torch, models_tf):
-        if name in package.list_models():
-            return package.model_info(name)
-    names = sorted([*models_torch.list_models(), *models_tf.list_models()])
-    raise UsageError(f"unknown model '{name}': {nearest(name, names)}")
+    info: ModelInfo = package_of(name).model_info(name)
+    return info

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from preprocessing.options import DatasetOptions, complete_settings
-from training.card import Card, DataSource, Inputs, Outputs, Provenance
 from training.checkpoint import load_state, save_state
 from training.config import TrainOptions
 from training.lock import RunLock
@@ -19,8 +18,6 @@ from utils.config import names_of, stored_settings
 from utils.errors import DataError, UsageError
 from utils.files import write_text
 from utils.loggers import check_wandb
-
-__all__ = ["Card", "DataSource", "Inputs", "Outputs", "Provenance", "Run"]
 
 
 class Run:

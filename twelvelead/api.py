@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from training.model_info import PACKAGES, package_of
 from utils.errors import UsageError, nearest
 
 
@@ -25,18 +26,9 @@ def list_models(framework: str | None = None) -> list[str]:
     UsageError
         No such framework.
     """
-    names: list[str] = []
-    if framework not in (None, "keras", "torch"):
-        raise UsageError(f"unknown framework '{framework}': {nearest(str(framework), ['keras', 'torch'])}")
-    if framework in (None, "keras"):
-        import models_tf
-
-        names += models_tf.list_models()
-    if framework in (None, "torch"):
-        import models_torch
-
-        names += models_torch.list_models()
-    return names
+    if framework not in (None, *PACKAGES):
+        raise UsageError(f"unknown framework '{framework}': {nearest(str(framework), PACKAGES)}")
+    return [n for key in PACKAGES if framework in (None, key) for n in PACKAGES[key].list_models()]
 
 
 def create_model(name: str, **options: Any) -> Any:
@@ -60,12 +52,4 @@ def create_model(name: str, **options: Any) -> Any:
     UsageError
         Unknown model or option; the nearest valid one is named.
     """
-    import models_torch
-
-    if name in models_torch.list_models():
-        return models_torch.create_model(name, **options)
-    import models_tf
-
-    if name in models_tf.list_models():
-        return models_tf.create_model(name, **options)
-    raise UsageError(f"unknown model '{name}': {nearest(name, list_models())}")
+    return package_of(name).create_model(name, **options)

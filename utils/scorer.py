@@ -60,7 +60,8 @@ class Scorer:
     """Metrics of one set of predictions under record weights; what does not depend on weights is done once.
 
     A weight is how often a record counts (a bootstrap draws records several times or not at all). Every
-    method takes `weights`, integers of shape (N,), and treats them exactly as repeated records.
+    method takes `weights`, integers of shape (N,), and treats them exactly as repeated records; those named
+    ``class_`` give an array of shape (C,).
 
     ``labels`` (N, C): 0 or 1.
     ``probabilities`` (N, C): values in [0, 1].
@@ -91,40 +92,25 @@ class Scorer:
         }
 
     def class_roc_auc(self, weights: np.ndarray) -> np.ndarray:
-        """Area under the ROC curve of each class; ties count one half.
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """Area under the ROC curve of each class; ties count one half."""
         return weighted_roc_auc(self._sorted, weights)
 
     def class_auprc(self, weights: np.ndarray) -> np.ndarray:
-        """Average precision of each class: precision at every recall step, without interpolation.
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """Average precision of each class: precision at every recall step, without interpolation."""
         return weighted_auprc(self._sorted, weights)
 
     def class_accuracy(self, weights: np.ndarray) -> np.ndarray:
-        """Share of records whose decision is right, for each class.
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """Share of records whose decision is right, for each class."""
         return weights @ self._decisions["right"] / weights.sum()
 
     def class_f1(self, weights: np.ndarray) -> np.ndarray:
-        """F1 of each class at `thresholds`.
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """F1 of each class at `thresholds`."""
         positives = weights @ self.labels.astype(np.float64)
         predicted, hits = weights @ self._decisions["predicted"], weights @ self._decisions["hit"]
         return np.where(positives > 0, 2 * hits / np.maximum(positives + predicted, 1), np.nan)
 
     def class_ece(self, weights: np.ndarray) -> np.ndarray:
-        """Expected calibration error of each class (binary, 15 bins of equal width).
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """Expected calibration error of each class (binary, 15 bins of equal width)."""
         classes = self.labels.shape[1]
         gap = weights[:, None] * (self.probabilities - self.labels)
         sums = np.bincount(self._ece_bins, gap.ravel(), minlength=classes * ECE_BINS)
@@ -143,15 +129,12 @@ class Scorer:
     def class_brier(self, weights: np.ndarray) -> np.ndarray:
         """Brier score of each class: mean squared difference of probability and label.
 
-        Shapes: weights (N,) -> (C,). Source: Brier, Monthly Weather Review 78 (1950).
+        Brier, Monthly Weather Review 78 (1950).
         """
         return weights @ self._proper_scores["brier"] / weights.sum()
 
     def class_log_loss(self, weights: np.ndarray) -> np.ndarray:
-        """Binary cross-entropy of each class in nats; probabilities are clipped at 1e-7 from 0 and 1.
-
-        Shapes: weights (N,) -> (C,).
-        """
+        """Binary cross-entropy of each class in nats; probabilities are clipped at 1e-7 from 0 and 1."""
         return weights @ self._proper_scores["log_loss"] / weights.sum()
 
     @cached_property
@@ -202,10 +185,7 @@ class Scorer:
         return hits, predicted, self.labels.sum(axis=1, keepdims=True)
 
     def reference_curve(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Record-averaged precision, recall and F of the IMLE-Net reference at its ten global thresholds.
-
-        Shapes: weights (N,) -> (10,).
-        """
+        """Record-averaged precision, recall and F of the IMLE-Net reference at its ten global thresholds."""
         hits, predicted, true = self._reference_records
         counted, labeled = weights @ (predicted > 0), weights @ (true > 0)
         precision = weights @ (hits / np.maximum(predicted, 1)) / np.maximum(counted, 1)
@@ -216,10 +196,7 @@ class Scorer:
         return {"thresholds": REFERENCE_THRESHOLDS, "precision": precision, "recall": recall, "f1": f1}
 
     def max_f1_reference(self, weights: np.ndarray) -> float:
-        """Best F of `reference_curve`: the IMLE-Net paper's "max F1", chosen on the labels it reports.
-
-        Shapes: weights (N,).
-        """
+        """Best F of `reference_curve`: the IMLE-Net paper's "max F1", chosen on the labels it reports."""
         f1 = self.reference_curve(weights)["f1"]
         return float(np.nanmax(f1)) if np.isfinite(f1).any() else float("nan")
 

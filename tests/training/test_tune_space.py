@@ -11,6 +11,7 @@ from training import families
 from training.config import TrainConfig, check
 from training.experiments import tune_plan
 from training.experiments.search_space import check_space, default_space, read_space
+from training.model_info import model_names
 from training.protoecgnet.config import ProtoConfig, searched_settings
 from utils.errors import UsageError
 
@@ -128,7 +129,7 @@ def test_space_files_of_the_repository_are_valid():
     assert paths
     for path in paths:
         model = path.stem.split("-")[0]
-        names = families.model_names()
+        names = model_names()
         family = families.family_of(model)
         config = family.config_class(model=model)
         config = dataclasses.replace(

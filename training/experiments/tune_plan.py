@@ -13,7 +13,8 @@ from optuna.study import Study
 from training.checkpoint import read_card
 from training.config import TrainConfig, chosen_model
 from training.experiments.search_space import Dimension, check_space, default_space, read_space
-from training.families import Family, family_of, model_names
+from training.families import Family, family_of
+from training.model_info import model_names
 from utils.config import Options, fields_of, given_names, names_of, option, parse, stored_settings
 from utils.errors import UsageError, nearest
 from utils.files import jsonable

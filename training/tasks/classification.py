@@ -51,10 +51,7 @@ class MultilabelClassification(Task):
         return 2  # present and absent
 
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """Labels as float32, moved towards equal probabilities by label smoothing.
-
-        Shapes: targets (B, C) -> (B, C).
-        """
+        """Labels as float32, moved towards equal probabilities by label smoothing."""
         return np.asarray(targets).astype(np.float32) * (1 - smoothing) + smoothing / self._smoothed_over()
 
     def check_data(self, train: Any, val: Any) -> None:
@@ -117,10 +114,7 @@ class MultilabelClassification(Task):
         return remarks
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
-        """Classes that reach their threshold.
-
-        Shapes: predictions (N, C) -> (N, C) of bool.
-        """
+        """Classes that reach their threshold."""
         return np.asarray(predictions) >= thresholds_of(decision, len(self.classes))
 
     def report(
@@ -131,10 +125,7 @@ class MultilabelClassification(Task):
         resamples: int = 1000,
         seed: int = 0,
     ) -> dict[str, Any]:
-        """Metrics of a split with confidence intervals over patients.
-
-        Shapes: predictions (N, C).
-        """
+        """Metrics of a split with confidence intervals over patients."""
         thresholds = thresholds_of(decision, len(self.classes))
         labels, patients, classes = dataset.targets, dataset.patients, self.classes
         draws = {"resamples": resamples, "seed": seed}
@@ -202,10 +193,7 @@ class MultilabelClassification(Task):
     def columns(
         self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Label, answer and probability of each class.
-
-        Shapes: predictions (N, C).
-        """
+        """Label, answer and probability of each class."""
         thresholds = thresholds_of(decision, len(self.classes))
         columns: dict[str, Any] = {}
         for index, name in enumerate(self.classes):
@@ -217,10 +205,7 @@ class MultilabelClassification(Task):
     def describe(
         self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
     ) -> dict[str, Any]:
-        """``classes``: probability, calibrated probability, threshold and answer of each class.
-
-        Shapes: prediction (C,).
-        """
+        """``classes``: probability, calibrated probability, threshold and answer of each class."""
         calibrator = calibrator_of(decision)
         calibrated = calibrator(prediction[None])[0] if calibrator else None
         thresholds = thresholds_of(decision, len(self.classes))
@@ -263,10 +248,7 @@ class MulticlassClassification(MultilabelClassification):
         return len(self.classes)
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
-        """The most probable class.
-
-        Shapes: predictions (N, C) -> (N, C) of bool.
-        """
+        """The most probable class."""
         return np.arange(len(self.classes)) == np.argmax(predictions, axis=1)[:, None]
 
 

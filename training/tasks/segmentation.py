@@ -55,10 +55,7 @@ class Segmentation(Task):
     aligned = True
 
     def one_hot(self, targets: np.ndarray) -> np.ndarray:
-        """Targets as one column of bool a class.
-
-        Shapes: targets (N, T) -> (N, T, C).
-        """
+        """Targets as one column of bool a class."""
         targets = np.asarray(targets)
         if targets.ndim != 2 or (
             targets.size and not 0 <= targets.min() <= targets.max() < len(self.classes)
@@ -70,10 +67,7 @@ class Segmentation(Task):
         return targets[..., None] == np.arange(len(self.classes))
 
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """One-hot float32, moved towards equal probabilities by label smoothing.
-
-        Shapes: targets (B, T) -> (B, T, C).
-        """
+        """One-hot float32, moved towards equal probabilities by label smoothing."""
         return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / len(self.classes)
 
     def check_data(self, train: Any, val: Any) -> None:
@@ -91,10 +85,7 @@ class Segmentation(Task):
             )
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
-        """Most probable class of each sample.
-
-        Shapes: predictions (N, T, C) -> (N, T).
-        """
+        """Most probable class of each sample."""
         return np.argmax(predictions, axis=-1)
 
     def score(
@@ -156,10 +147,7 @@ class Segmentation(Task):
     def describe(
         self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
     ) -> dict[str, Any]:
-        """``segments``: class, start and end in seconds of each stretch, without the background.
-
-        Shapes: prediction (T, C).
-        """
+        """``segments``: class, start and end in seconds of each stretch, without the background."""
         answer = self.one_hot(self.decode(prediction[None], decision))[0]
         segments = []
         for column in self._judged():
@@ -208,10 +196,7 @@ class MultilabelSegmentation(Segmentation):
     activation = "sigmoid"
 
     def one_hot(self, targets: np.ndarray) -> np.ndarray:
-        """Targets as bool.
-
-        Shapes: targets (N, T, C) -> (N, T, C).
-        """
+        """Targets as bool."""
         targets = np.asarray(targets)
         if targets.ndim != 3 or targets.shape[2] != len(self.classes):
             raise DataError(
@@ -221,17 +206,11 @@ class MultilabelSegmentation(Segmentation):
         return targets > 0
 
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """0 and 1 as float32, moved towards 0.5 by label smoothing.
-
-        Shapes: targets (B, T, C) -> (B, T, C).
-        """
+        """0 and 1 as float32, moved towards 0.5 by label smoothing."""
         return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / 2
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
-        """Classes of each sample with a probability of at least 0.5.
-
-        Shapes: predictions (N, T, C) -> (N, T, C).
-        """
+        """Classes of each sample with a probability of at least 0.5."""
         return np.asarray(predictions) >= 0.5
 
 

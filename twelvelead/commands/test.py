@@ -14,9 +14,10 @@ from preprocessing.options import open_dataset
 from preprocessing.targets import find_targets
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import chosen_model
-from training.evaluate import predict_dataset, predictions_csv, score, table
-from training.families import SCRIPTS, Family, family_of, model_names
+from training.evaluate import predict_dataset, predictions_csv, score
+from training.families import SCRIPTS, Family, family_of
 from training.fold10_log import record_scoring
+from training.model_info import model_names
 from training.predictor import Predictor, load_predictor
 from training.score_options import ScoreOptions
 from utils.config import parse
@@ -165,7 +166,7 @@ def _print(report: dict[str, Any], predictor: Predictor) -> None:
     print(f"{predictor.folder}: {report['records']} records of {report['split']}, scored {often}")
     if not report["trained_on_this_data"]:
         print("note: the model was not trained on this copy of the data")
-    print(table(predictor, report))
+    print(predictor.task.table(report))
     chosen_on = predictor.card.outputs.chosen_on
     if chosen_on:
         what = "checkpoint, " + ", ".join(predictor.decision) if predictor.decision else "checkpoint"

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from training.config import chosen_model
-from training.families import PLAIN, family_of, model_names
+from training.families import PLAIN, family_of
+from training.model_info import model_names
 from utils.errors import UsageError, nearest
 
 
