@@ -13,6 +13,7 @@ from training.predictor import Predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.files import write_json, write_npz
 from utils.plotting.ecg import plot_channels, plot_ecg
+from utils.text import printable
 
 
 def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, Any]:
@@ -31,10 +32,14 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
         ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the
         validation records) and ``positive``; for exclusive classes only the most probable one is positive.
     """
-    prediction = predictor.predict(recording.signal[None])[0]
+    return describe_prediction(predictor, recording, predictor.predict(recording.signal[None])[0])
+
+
+def describe_prediction(predictor: Predictor, recording: Recording, prediction: np.ndarray) -> dict[str, Any]:
+    """What `predict_recording` gives, for a prediction that was made in a batch."""
     return {
-        "record": recording.name,
-        "source": str(recording.source),
+        "record": printable(recording.name),
+        "source": printable(str(recording.source)),
         "model": predictor.card.name,
         "checkpoint": predictor.folder.name,
         "task": predictor.card.task,
@@ -83,7 +88,7 @@ def explain_recording(
         answer = ", ".join(
             f"{c['class']} {c['probability']:.2f}{' yes' * c['positive']}" for c in prediction["classes"]
         )
-    title = f"{recording.name}: {prediction['checkpoint']} ({prediction['task']})"
+    title = f"{printable(recording.name, 80)}: {prediction['checkpoint']} ({prediction['task']})"
     written = [folder / "prediction.json", folder / "ecg.png"]
     picture: dict[str, Any] = {"title": title, "subtitle": answer}
     if maps is not None:

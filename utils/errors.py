@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from utils.logs import show_logs
+from utils.text import open_console, printable
 
 
 class TwelveLeadError(Exception):
@@ -42,20 +45,46 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def run_cli(main: Callable[[], int | None]) -> None:
     """Run a command-line entry point and turn user errors into one clear line and an exit code."""
     show_logs()
+    open_console()
+    code: Any
     try:
-        code = main() or 0
-        sys.stdout.flush()
-    except TwelveLeadError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = error.exit_code
+        code = _exit_code(main)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
     except BrokenPipeError:  # the reader of a pipe, such as head, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = 141
-    except OSError as error:  # what no closer place has explained
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; check the path and its permissions", file=sys.stderr)
+    except OSError as error:  # a full disk behind standard output
+        _drop_output()
         code = 1
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: the output cannot be written: {error.strerror}\n".encode())
+    sys.exit(code)
+
+
+def _exit_code(main: Callable[[], int | None]) -> Any:
+    """Exit code of a command, whose errors are printed."""
+    try:
+        return main() or 0
+    except TwelveLeadError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # what no closer place has explained
+        where = f"{printable(str(error.filename))}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; check the path and its permissions", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
-        code = 130
-    sys.exit(code)
+        return 130
+    except SystemExit as ended:  # argparse, after --help or a wrong flag
+        return ended.code
+
+
+def _drop_output() -> None:
+    """Send what is still to be written nowhere, or the interpreter would complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            os.dup2(nowhere, number)

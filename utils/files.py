@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import DataError, TwelveLeadError
+from utils.text import encodable
 
 _ALWAYS_UNPACKED = 2**28  # bytes of an .npz file's arrays that are never too many
 _COMPRESSION = 200  # times its own size: maps and masks compress this much, bombs a thousand times
@@ -45,10 +46,11 @@ def read_error(path: str | os.PathLike, error: OSError) -> DataError:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
 
-    The temporary name ends like the final one, because some writers look at the suffix.
+    The temporary name ends like the final one, because some writers look at the suffix. ``durable=False``
+    does not wait for the disk, which takes milliseconds: for one of thousands of files.
     """
     path = Path(path)
     temporary = None
@@ -62,8 +64,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -80,10 +83,10 @@ def stays_inside(name: str) -> bool:
     return not (path.is_absolute() or ".." in path.parts or set(name) & set("\\:\0"))
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_text(path: str | os.PathLike, text: str, durable: bool = True) -> None:
+    """Write UTF-8 text atomically; bytes of file names that are not UTF-8 are written as escapes."""
+    with atomic_path(path, durable) as temporary:
+        temporary.write_text(encodable(text), encoding="utf-8")
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -109,9 +112,9 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike, value: Any, durable: bool = True) -> None:
     """Write valid JSON (no NaN) atomically, indented, ending in a newline."""
-    write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n", durable)
 
 
 def read_json(path: str | os.PathLike) -> Any:

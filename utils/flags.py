@@ -29,12 +29,21 @@ def true_or_false(text: str) -> bool:
 def json_object(text: str) -> dict:
     """Read a JSON object from text."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:  # also numbers with thousands of digits
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError("must be a JSON object, e.g. '{\"dropout\": 0.3}'")
     return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Pairs of a JSON object as a dict; ValueError for a key that is given twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)[:80]}' is given twice")
+    return values
 
 
 def split_list(text: str) -> list[str]:
@@ -99,8 +108,8 @@ class FieldType:
             return None
         if self.many is None:
             return self._accept_item(value)
-        if isinstance(value, str):
-            value = split_list(value)
+        if isinstance(value, str):  # paths may hold commas
+            value = [value] if self.item is Path else split_list(value)
         if not isinstance(value, list | tuple):
             raise TypeError
         return self.many(self._accept_item(item) for item in value)
@@ -135,6 +144,8 @@ def read_word(type_: FieldType, spellings: Mapping[str, Any], text: str) -> Any:
     """Value of one word; a list where the field is one, except of paths, which may hold commas."""
     if text in spellings:
         return spellings[text]
+    if type_.item is Path and not text.strip():  # Path("") would be the current folder
+        raise argparse.ArgumentTypeError("the path is empty; name a file or a folder (. for the current one)")
     try:
         if type_.many and type_.item is not Path:
             return [type_.read(word) for word in split_list(text)]

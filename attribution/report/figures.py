@@ -19,6 +19,7 @@ from attribution.scores.summary import in_order, without_twin
 from explain.names import RANDOM, Metric, metric, row_title
 from utils.ecg import NOT_A_DEVICE
 from utils.plotting.ecg_paper import GREY, INK
+from utils.plotting.style import plain_style
 
 STRONG = "#4a2fc9"
 # lightness alone encodes the value, for color-blind readers
@@ -33,6 +34,7 @@ _LEGEND = (
 )
 
 
+@plain_style()
 def score_table(
     table: pd.DataFrame, title: str, families: Sequence[str], subtitle: str = ""
 ) -> Figure | None:
@@ -158,6 +160,7 @@ def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str
     axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GREY)
 
 
+@plain_style()
 def critical_difference(
     comparison: Comparison, title: str, random: dict[str, dict] | None = None, alpha: float = 0.05
 ) -> Figure | None:

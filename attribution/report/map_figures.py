@@ -28,6 +28,7 @@ from utils.plotting.ecg_paper import (
     row_offsets,
     time_axis,
 )
+from utils.plotting.style import plain_style
 
 FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
 # transparent in the middle, so that paper and ground truth show where a map is zero
@@ -57,6 +58,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return values / largest if largest > 0 else values
 
 
+@plain_style()
 def draw_methods(
     signal_mv: np.ndarray,
     sampling_rate: float,
@@ -151,6 +153,7 @@ def _ground_truth_legend(figure: Figure, ground_truth_name: str) -> None:
     figure.text((LEFT + 98) / width, 16.5 / height, "\n".join(lines[:2]), fontsize=9, va="center", color=INK)
 
 
+@plain_style()
 def draw_twelve_leads(
     signals_mv: np.ndarray,
     sampling_rate: float,

@@ -21,6 +21,7 @@ from training.predictor import Predictor
 from utils.errors import UsageError
 from utils.files import write_json, write_npz
 from utils.tables import write_csv
+from utils.text import printable
 
 
 def explain_recording(
@@ -35,7 +36,9 @@ def explain_recording(
     folder = Path(folder)
     (explanation,) = explain_records(predictor, recording.signal[None], top)
     reader = find_source_reader(predictor, data_dir)
-    written = write_report(predictor, explanation, recording.signal, folder, recording.name, reader)
+    written = write_report(
+        predictor, explanation, recording.signal, folder, printable(recording.name), reader
+    )
     arrays, facts = folder / "explanation.npz", folder / "prediction.json"
     write_npz(
         arrays,

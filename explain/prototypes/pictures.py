@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from utils.plotting.ecg import plot_ecg, png
 from utils.plotting.ecg_paper import GUTTER, INK, MM_PER_SECOND, time_axis
+from utils.plotting.style import plain_style
 
 DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
 WINDOW_COLOR = "#4a2fc9"
@@ -52,6 +53,7 @@ def view_of(
     return start, min(end, duration_ms)
 
 
+@plain_style()
 def draw_window(
     signals_mv: np.ndarray,
     sampling_rate: float,
@@ -79,6 +81,7 @@ def draw_window(
     return _small_png(figure)
 
 
+@plain_style()
 def draw_record(
     signals_mv: np.ndarray, sampling_rate: float, marks: Sequence[Mark], title: str, subtitle: str
 ) -> bytes:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
@@ -187,3 +188,16 @@ def test_channel_pictures(tmp_path):
     assert "<script" not in page and "http:" not in page
     with pytest.raises(DataError, match="12 shares"):
         plot_channels(shares[:11], tmp_path / "x.png", tmp_path / "x.html")
+
+
+def test_style_and_font_of_a_user_do_not_change_pictures(tmp_path):
+    signals = np.random.default_rng(0).normal(0, 0.1, (300, 12))
+    plot_ecg(signals, 100, tmp_path / "plain.png", title="x")
+    plot_channels(np.full(12, 1 / 12), tmp_path / "channels.png", tmp_path / "a.html")
+    with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "axes.grid": True}):
+        plot_ecg(signals, 100, tmp_path / "styled.png", title="x")
+        plot_channels(np.full(12, 1 / 12), tmp_path / "styled_channels.png", tmp_path / "b.html")
+    for name in ("plain", "channels"):
+        styled = tmp_path / f"styled{'_channels' * (name == 'channels')}.png"
+        assert styled.read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    plot_ecg(signals, 100, tmp_path / "boxes.png", title="\u5fc3 \x00 \udcfc $x_{")  # no glyph, no character

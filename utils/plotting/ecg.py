@@ -32,7 +32,9 @@ from utils.plotting.ecg_paper import (
     row_offsets,
     time_axis,
 )
+from utils.plotting.style import plain_style
 from utils.report import fill, register_section, write_page
+from utils.text import printable
 
 LONGEST_SECONDS = 120
 # 5 pixels a millimeter: every grid line falls on whole pixels.
@@ -45,6 +47,7 @@ HEAT_COLORS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_
 _RIBBON = 2.2  # half of its height, mm
 
 
+@plain_style()
 def plot_ecg(
     signals_mv: np.ndarray,
     sampling_rate: float,
@@ -139,6 +142,7 @@ def _lead_name(axes: Axes, x: float, y: float, lead: int, share: float | None) -
         axes.text(x, y - 4.6, f"{100 * share:.1f} %", ha="right", va="center", fontsize=8, color=GREY)
 
 
+@plain_style()
 def plot_channels(
     importance: np.ndarray,
     path_png: str | os.PathLike,
@@ -163,7 +167,7 @@ def plot_channels(
     axes.set_ylabel("share of attention (%)")
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.text(0.08, 0.91, title, fontsize=13, weight="bold", parse_math=False)
+    figure.text(0.08, 0.91, printable(title), fontsize=13, weight="bold", parse_math=False)
     figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
     write_bytes(path_png, png(figure, DPI, optimize=False))
     facts = {
@@ -239,6 +243,7 @@ def color_bar(
     figure.text(LEFT / width, 20.5 / height, words, fontsize=9, va="center", color=INK, parse_math=False)
 
 
+@plain_style()
 def png(
     figure: Figure,
     dpi: float = DPI,

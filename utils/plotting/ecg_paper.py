@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import maximum_filter1d
 
 from utils.ecg import NOT_A_DEVICE
+from utils.text import printable
 
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
@@ -46,7 +47,8 @@ def row_offsets(
 
 def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
     """Make a page whose only axes count millimeters of paper, with grid, scale, title and footer."""
-    titles, lines = textwrap.wrap(title, int(width / 3)), textwrap.wrap(subtitle, int(width / 1.8))
+    titles = textwrap.wrap(printable(title), int(width / 3))
+    lines = textwrap.wrap(printable(subtitle), int(width / 1.8))
     head = 6 + 7 * len(titles) + 5 * len(lines)
     page = (LEFT + width + RIGHT, BOTTOM + BAR * has_bar + height + head)
     figure = Figure(figsize=(page[0] / 25.4, page[1] / 25.4), facecolor="white")
