@@ -12,9 +12,11 @@ import numpy as np
 
 from databases.wfdb_reader import Channel
 from preprocessing.recordings.formats import RawFile
+from preprocessing.recordings.lead_names import map_names, ready_line
 from preprocessing.transforms.resample import resample
-from utils.ecg import DISPLAY_NAMES, LEADS, display_name, unit_in_millivolts
-from utils.errors import DataError, UsageError, nearest
+from utils.ecg import LEADS, display_name, unit_in_millivolts
+from utils.errors import DataError, UsageError
+from utils.text import listed
 
 # Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5. Beyond
 # PLAUSIBLE_MV a recording is refused; beyond LIKELY_MV, where a factor of ten leads, mV are never guessed.
@@ -25,30 +27,27 @@ _RATES_HZ = (10.0, 100_000.0)
 UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)"
 
 
-def lead_name(text: str) -> str | None:
-    """Standard lead that a channel name means."""
-    plain = re.sub(r"^(?:(?:MDC|ECG|EKG|LEAD)(?:[ _:.]+|-(?! ))?)*", "", text.strip().upper())
-    return plain if plain in LEADS else None
-
-
 def select_leads(
     source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
 ) -> tuple[dict[str, Channel], list[str]]:
     """Choose the channels that are standard leads."""
     labels = [channel.name for channel in raw.channels]
-    mapped = _map_names(source, labels, names, notes)
+    mapped = map_names(source, labels, names, notes)
     chosen: dict[str, Channel] = {}
-    for lead, channel in zip(mapped, raw.channels, strict=True):
-        if lead in chosen:
+    for name, channel in zip(mapped, raw.channels, strict=True):
+        if name is None:
+            continue
+        if name.lead in chosen:
             raise DataError(
-                f"{source}: '{chosen[lead].name}' and '{channel.name}' both name lead {display_name(lead)}; "
-                "rename one, or name all channels with --leads (- leaves one out)"
+                f"{source}: '{chosen[name.lead].name}' and '{channel.name}' both name lead "
+                f"{display_name(name.lead)}; rename one, or name all channels with --leads (- leaves one out)"
             )
-        if lead:
-            chosen[lead] = channel
-    ignored = [label for label, lead in zip(labels, mapped, strict=True) if lead is None]
+        if channel.name in raw.faults:
+            raise DataError(raw.faults[channel.name])
+        chosen[name.lead] = replace(channel, values=-channel.values) if name.inverted else channel
+    ignored = [label for label, name in zip(labels, mapped, strict=True) if name is None]
     if ignored:
-        notes.append(f"Channels that are none of the 12 leads were ignored: {', '.join(ignored)}.")
+        notes.append(f"Channels that are none of the 12 leads were ignored: {listed(ignored)}.")
     if any(len(channel.values) == 0 for channel in chosen.values()):
         raise DataError(f"{source}: holds no samples")
     missing = [lead for lead in LEADS if lead not in chosen]
@@ -60,49 +59,18 @@ def select_leads(
     if set(missing) - set(derived):
         shown = ", ".join(display_name(lead) for lead in missing if lead not in derived)
         raise DataError(
-            f"{source}: lead {shown} missing; the channels are: {', '.join(labels)}. All 12 leads are needed "
+            f"{source}: lead {shown} missing; the channels are: {listed(labels)}. All 12 leads are needed "
             "(III, aVR, aVL, aVF are derived from I and II); where they are there under other names, "
-            "give the names of all channels in file order with --leads"
+            f"give the names of all channels in file order with --leads{ready_line(mapped)}"
         )
     if derived:
         shown = ", ".join(display_name(lead) for lead in derived)
         notes.append(f"Derived exactly from I and II, because the file lacks them: {shown}.")
-    if [lead for lead in mapped if lead] != [lead for lead in LEADS if lead in chosen]:
-        order = ", ".join(display_name(lead) for lead in mapped if lead)
+    found = [name.lead for name in mapped if name is not None]
+    if found != [lead for lead in LEADS if lead in chosen]:
+        order = ", ".join(map(display_name, found))
         notes.append(f"Leads were brought from the order of the file ({order}) into the standard order.")
     return chosen, derived
-
-
-def _map_names(
-    source: Path, labels: list[str], names: Sequence[str] | None, notes: list[str]
-) -> list[str | None]:
-    """Standard lead of each channel, None for those to ignore."""
-    if names is not None:
-        if len(names) != len(labels):
-            raise UsageError(
-                f"{source}: --leads names {len(names)} channels, but there are {len(labels)}: "
-                f"{', '.join(labels)} (- leaves one out)"
-            )
-        for name in names:
-            if name != "-" and lead_name(name) is None:
-                raise UsageError(
-                    f"--leads: '{name}' is not a lead: {nearest(name, DISPLAY_NAMES)}, or - to leave it out"
-                )
-        notes.append(f"Channels were named by --leads: {', '.join(names)}.")
-        return [None if name == "-" else lead_name(name) for name in names]
-    numbers = [re.fullmatch(r"lead[ _-]?(\d+)", label, re.IGNORECASE) for label in labels]
-    found = [int(match[1]) for match in numbers if match]
-    if sorted(found) == list(range(12)):
-        raise DataError(
-            f"{source}: the leads are numbered from 0, but lead1 to lead12 are counted from 1: rename the "
-            f"columns, or name them with --leads {','.join(DISPLAY_NAMES)}"
-        )
-    if sorted(found) == list(range(1, 13)):
-        notes.append(
-            f"Leads are numbered, not named: the order {', '.join(DISPLAY_NAMES)} (PTB-XL's) is assumed."
-        )
-        return [LEADS[int(match[1]) - 1] if match else None for match in numbers]
-    return [lead_name(label) for label in labels]
 
 
 def common_rate(

@@ -44,11 +44,13 @@ class RawFile:
 
     ``kind``: name of the format.
     ``notes``: what the reader found or assumed, one sentence each.
+    ``faults``: why channels, by name, cannot be used; raised only where a lead is among them.
     """
 
     kind: str
     channels: list[Channel]
     notes: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

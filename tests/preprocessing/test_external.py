@@ -7,9 +7,9 @@ import pytest
 import scipy.io
 
 from databases.wfdb_files import import_wfdb
-from preprocessing.recordings.ecg_channels import lead_name
 from preprocessing.recordings.ecg_csv import read_csv
 from preprocessing.recordings.external import find_recordings, prepare, read_recording
+from preprocessing.recordings.lead_names import lead_name
 from preprocessing.transforms.resample import resample
 from tests.helpers.ecg_files import SIGNALS, has_note, quiet_write, write_csv, write_edf, write_wfdb
 from utils.ecg import DISPLAY_NAMES, LEADS
@@ -165,7 +165,7 @@ def test_csv_lead_names(tmp_path, names):
     assert has_note(recording, "Units not given: mV assumed because") == ("(mV)" not in names[0])
 
 
-@pytest.mark.parametrize("name", ["-aVR", "MLII", "V7", "", "Lead -aVR", "lead1", "VI", "aVRR"])
+@pytest.mark.parametrize("name", ["-aVR", "V7", "", "Lead -aVR", "lead1", "VI", "aVRR", "V3R", "-V1"])
 def test_names_that_are_no_standard_lead(name):
     assert lead_name(name) is None
 

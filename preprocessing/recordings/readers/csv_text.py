@@ -1,21 +1,17 @@
-"""Reader of tables of text."""
+"""Reader of tables of text: CSV, TSV and TXT."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from preprocessing.recordings.ecg_csv import read_csv
-from preprocessing.recordings.formats import Format, RawFile, Request, register_format
+from preprocessing.recordings.formats import Format, register_format
+from preprocessing.recordings.text_table import holds_table
 
 
 def is_table(head: bytes, path: Path) -> bool:
-    """Whether a file is text with digits and something that separates columns."""
-    return b"\0" not in head and any(c in head for c in b",;\t") and any(c in head for c in b"0123456789")
+    """Whether a file is text with rows of numbers."""
+    return holds_table(head)
 
 
-def read_table(path: Path, request: Request) -> RawFile:
-    """Read a CSV file whose first line names the columns."""
-    return read_csv(path, request.sampling_rate is not None)
-
-
-register_format(Format("CSV", (".csv",), is_table, read_table, specific=False))
+register_format(Format("CSV", (".csv", ".tsv", ".txt", ".tab"), is_table, read_csv, specific=False))
