@@ -1,20 +1,47 @@
-"""Which recordings a path holds."""
+"""Which recordings paths hold, and what a search left out."""
 
 from __future__ import annotations
 
+import glob
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocessing.recordings.formats import known_suffixes, named_formats, recognize
+from preprocessing.recordings.formats import Format, known_suffixes, list_formats, read_head, recognize
 from utils.errors import DataError, UsageError, nearest
+from utils.text import listed, printable
+
+_RESULTS = "prediction.json"  # in a folder of results; beside settings.yaml, predictions.csv is one, too
+_TABLE, _SETTINGS = "predictions.csv", "settings.yaml"
+_MAGIC = "*?["
 
 
-def find_recordings(path: str | Path) -> list[Path]:
-    """List the recordings at a path.
+@dataclass
+class Search:
+    """What a search found: recordings in order, and sentences about what was left out.
+
+    ``base``: folder that the names of the recordings are relative to.
+    """
+
+    recordings: list[Path] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    base: Path = Path()
+
+    def name(self, recording: Path) -> Path:
+        """Path of a recording below the base."""
+        return Path(os.path.relpath(os.path.abspath(recording), self.base))
+
+
+def find_recordings(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """List the recordings at a path, or at several.
 
     Parameters
     ----------
-    path : path-like
-        A file, a WFDB record with or without ending, or a folder, searched with its subfolders.
+    path : path-like or sequence of path-like
+        A file, a WFDB record with or without ending, a pattern such as ``*.edf``, or a folder, searched with
+        its subfolders; links to folders and what is hidden are left out.
 
     Returns
     -------
@@ -26,20 +53,172 @@ def find_recordings(path: str | Path) -> list[Path]:
     DataError
         Nothing is there, or nothing of a known format.
     UsageError
-        A file of an unknown format.
+        A file of an unknown format, or an empty path.
     """
-    path = Path(path)
-    if not path.is_dir():
-        return [locate(path)]
-    suffixes = known_suffixes()
-    files = [p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and p.name[0] != "."]
-    parts = {part for p in files for item in named_formats(p) for part in item.parts(p)}
-    found = sorted(p for p in files if p not in parts)
-    if not found:
+    return search_recordings([path] if isinstance(path, str | Path) else path).recordings
+
+
+def search_recordings(paths: Sequence[str | Path], skip: Collection[Path] = ()) -> Search:
+    """Find the recordings at several paths; the folders in `skip` are left out."""
+    found, walk = Search(), _Walk({Path(os.path.abspath(folder)) for folder in skip})
+    roots: list[Path] = []
+    for given in paths:
+        for path in _expanded(given):
+            if path.is_dir():
+                walk.folder(path)
+                roots.append(path)
+                found.recordings += walk.take()
+            elif path == Path(given) or _is_readable(path):  # a pattern may match anything
+                found.recordings.append(locate(path))
+                roots.append(path.parent)
+            else:
+                walk.add("files that are not read", path)
+    unique = {os.path.abspath(recording): recording for recording in found.recordings}
+    found.recordings, found.left_out = list(unique.values()), walk.sentences()
+    if roots:
+        found.base = Path(os.path.commonpath([os.path.abspath(root) for root in roots]))
+    if not found.recordings:
+        where = listed([str(path) for path in paths])
+        what = f"; left out: {'; '.join(found.left_out)}" if found.left_out else ""
         raise DataError(
-            f"{path}: no recording in this folder; known endings: {', '.join(suffixes)} (WFDB: .hea)"
+            f"{where}: no recording in this folder; known endings: {', '.join(known_suffixes())} "
+            f"(WFDB: .hea){what}"
         )
     return found
+
+
+def _expanded(given: str | Path) -> list[Path]:
+    """Paths that a path or pattern means."""
+    text = os.fspath(given)
+    if not text.strip():
+        raise UsageError("--dir: the path is empty; name a file or a folder (. for the current one)")
+    if "\0" in text:
+        raise UsageError(f"{printable(text)}: a path cannot hold the character \\x00")
+    if not is_pattern(given):
+        return [Path(text)]
+    matches = sorted(glob.glob(text, recursive=True))
+    if not matches:
+        raise DataError(f"{printable(text)}: no file matches this pattern; check the path")
+    return [Path(match) for match in matches]
+
+
+def is_pattern(path: str | Path) -> bool:
+    """Whether a path is a pattern such as ``*.edf``, and not the name of a file."""
+    text = os.fspath(path)
+    return any(mark in text for mark in _MAGIC) and not os.path.lexists(text)
+
+
+def _is_readable(path: Path) -> bool:
+    """Whether a file that a pattern matched is there and may be a recording."""
+    return path.suffix.lower() in known_suffixes() and path.exists()
+
+
+class _Walk:
+    """A search through folders that remembers what it left out."""
+
+    def __init__(self, skip: set[Path]):
+        self._skip = skip
+        self._left_out: dict[str, list[str]] = {}
+        self._found: list[Path] = []
+
+    def add(self, reason: str, path: str | Path) -> None:
+        """Remember what was left out, and why."""
+        self._left_out.setdefault(reason, []).append(os.fspath(path))
+
+    def take(self) -> list[Path]:
+        """Recordings of the last folder, sorted."""
+        found, self._found = sorted(self._found), []
+        return found
+
+    def sentences(self) -> list[str]:
+        """What was left out, one sentence a reason."""
+        return [f"{reason} ({len(paths)}): {_by_ending(paths)}" for reason, paths in self._left_out.items()]
+
+    def folder(self, root: Path) -> None:
+        """Search a folder and its subfolders."""
+        for folder, folders, files in os.walk(root, onerror=self._unreadable):
+            inside = Path(folder)
+            folders[:] = sorted(name for name in folders if self._enters(inside / name))
+            hidden = [name for name in files if name.startswith(".")]
+            for name in hidden:
+                self.add("hidden files or folders", inside / name)
+            results = {_TABLE, _SETTINGS} if {_TABLE, _SETTINGS} <= set(files) else set()
+            visible = sorted(set(files) - set(hidden) - results)
+            self._take_files([inside / name for name in visible])
+
+    def _unreadable(self, error: OSError) -> None:
+        self.add(f"folders that cannot be read ({error.strerror})", str(error.filename))
+
+    def _enters(self, path: Path) -> bool:
+        """Whether a subfolder is searched."""
+        if path.name.startswith("."):
+            reason = "hidden files or folders"
+        elif path.is_symlink():
+            reason = "links to folders, which are not followed"
+        elif Path(os.path.abspath(path)) in self._skip or _holds_results(path):
+            reason = "folders of earlier results"
+        else:
+            return True
+        self.add(reason, path)
+        return False
+
+    def _take_files(self, files: Sequence[Path]) -> None:
+        """Sort the files of a folder into recordings, their parts, and others."""
+        formats = {suffix: item for item in reversed(list_formats()) for suffix in item.suffixes}
+        named = [path for path in files if path.suffix.lower() in formats]
+        parts = {part for path in named for part in formats[path.suffix.lower()].parts(path)}
+        headers = {path.stem for path in named if path.suffix.lower() == ".hea"}
+        for path in files:
+            item = formats.get(path.suffix.lower())
+            if path in parts:
+                continue
+            if item is None and path.stem in headers:  # signals and annotations of a WFDB record
+                continue
+            reason = self._reason(path, item)
+            if reason:
+                self.add(reason, path)
+            else:
+                self._found.append(path)
+
+    def _reason(self, path: Path, item: Format | None) -> str:
+        """Why a file is left out; empty for a recording."""
+        try:
+            regular = stat.S_ISREG(path.stat().st_mode)
+        except OSError:
+            return "links whose target cannot be read" if path.is_symlink() else "files that cannot be read"
+        if not regular:
+            return "files that are not regular ones"
+        if item is None:
+            return "files of formats that are not read"
+        try:  # a .txt may be anything
+            if (
+                not item.specific
+                and path.suffix.lower() != item.suffixes[0]
+                and not item.sniff(read_head(path), path)
+            ):
+                return "texts without a table"
+        except DataError:
+            return ""  # whoever reads it says why it cannot be read
+        return ""
+
+
+def _holds_results(folder: Path) -> bool:
+    """Whether an earlier prediction wrote a folder."""
+    table = (folder / _TABLE).is_file() and (folder / _SETTINGS).is_file()
+    return table or (folder / _RESULTS).is_file()
+
+
+def _by_ending(paths: Sequence[str]) -> str:
+    """Some paths of each ending, the most frequent ones first."""
+    endings: dict[str, list[str]] = {}
+    for path in paths:
+        endings.setdefault(Path(path).suffix.lower(), []).append(path)
+    parts = []
+    for _, named in sorted(endings.items(), key=lambda item: -len(item[1]))[:10]:
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        parts.append(", ".join(printable(name) for name in named[:3]) + more)
+    more = f", and others with {len(endings) - 10} further endings" if len(endings) > 10 else ""
+    return ", ".join(parts) + more
 
 
 def locate(path: Path) -> Path:
@@ -54,8 +233,16 @@ def locate(path: Path) -> Path:
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name one recording in it")
     if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        siblings = list(_siblings(path))
         hint = nearest(path.name, sorted(siblings)).partition("Valid:")[0].strip()
         raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}")
     recognize(path)
     return path
+
+
+def _siblings(path: Path) -> Iterator[str]:
+    """Names of the files beside a path, where they can be listed."""
+    try:
+        yield from os.listdir(path.parent)
+    except OSError:
+        return
