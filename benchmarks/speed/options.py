@@ -16,6 +16,7 @@ BENCHMARKS = (
     "resampling",
     "attribution",
     "attribution_metrics",
+    "folder",
 )
 PTBXL_RECORDS = 21799
 # CPU seconds of a training step per record that the reference took on another machine, one core.
@@ -44,7 +45,8 @@ class SpeedOptions(Options):
     batchsize: int = option(32, "pipeline_memory and steps: records in a batch", min=1)
     predictions: str = option("", "resampling: a predictions.npz to measure on, too")
     resamples: int = option(1000, "resampling: resamples", min=1)
-    repetitions: int = option(3, "reading and steps: measurements", min=1)
+    folder_records: int = option(2000, "folder: recordings", min=1)
+    repetitions: int = option(3, "folder, reading and steps: measurements", min=1)
     rounds: int = option(2, "steps: processes of each kind", min=1)
     output_dir: str = option(
         str(Path(__file__).resolve().parent), "folder of the reports and the page", scope="machine"

@@ -1,0 +1,139 @@
+"""Recordings read and prepared in processes of their own while a model works on those before."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from databases.base import Recording
+from preprocessing.recordings.external import prepare, read_recording
+from utils.errors import TwelveLeadError
+from utils.threads import thread_count
+
+_WORTH_A_PROCESS = 64  # recordings; below, starting one takes longer than reading them
+_MOST_PROCESSES = 8
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How recordings are read, and the rate in Hz and number of samples that a model takes."""
+
+    sampling_rate: float
+    samples: int
+    given_rate: float | None = None
+    units: str | None = None
+    leads: str | None = None
+    start: float | None = None
+
+    def read(self, path: Path) -> Recording:
+        """Read one recording and prepare it for the model."""
+        recording = read_recording(path, self.given_rate, self.units, self.leads)
+        return prepare(recording, self.sampling_rate, self.samples, self.start)
+
+
+def try_read(reading: Reading, paths: Sequence[Path]) -> list[Recording | str]:
+    """Recordings, or why they cannot be read; no file ends the work on the others."""
+    results: list[Recording | str] = []
+    for path in paths:
+        try:
+            results.append(reading.read(path))
+        except TwelveLeadError as error:
+            results.append(str(error))
+        except Exception as error:  # one unforeseen file in a million must not end the batch
+            results.append(f"{path}: reading it failed unexpectedly ({type(error).__name__}: {error})")
+    return results
+
+
+def read_ahead(
+    reading: Reading, paths: Sequence[Path], chunk: int, processes: int = 0
+) -> Iterator[tuple[Sequence[Path], list[Recording | str]]]:
+    """Read recordings in chunks, in order; `processes` read ahead (0: as many as are worth it).
+
+    No more chunks are in memory than there are processes, and two.
+    """
+    chunks = [paths[first : first + chunk] for first in range(0, len(paths), chunk)]
+    if not processes and len(paths) < _WORTH_A_PROCESS:
+        for part in chunks:
+            yield part, try_read(reading, part)
+        return
+    pool = _Pool(processes or max(1, min(_MOST_PROCESSES, thread_count() // 2)))
+    try:
+        waiting: deque[tuple[Sequence[Path], Future]] = deque()
+        for part in chunks:
+            waiting.append((part, pool.submit(try_read, reading, part)))
+            if len(waiting) > pool.processes + 1:
+                yield _result(pool, reading, waiting)
+        while waiting:
+            yield _result(pool, reading, waiting)
+    finally:
+        pool.close()
+
+
+class _Pool:
+    """Reading processes that are started anew when a file kills one."""
+
+    def __init__(self, processes: int):
+        self.processes = processes
+        self._start()
+
+    def _start(self) -> None:
+        # spawn: a copy of a process in which a framework runs its threads may hang
+        self._executor = ProcessPoolExecutor(
+            self.processes, multiprocessing.get_context("spawn"), initializer=_start_worker
+        )
+
+    def submit(self, work: Callable, *args: object) -> Future:
+        """Queue work, in new processes where the old ones have died."""
+        try:
+            return self._executor.submit(work, *args)
+        except BrokenProcessPool:
+            self.close()
+            self._start()
+            return self._executor.submit(work, *args)
+
+    def close(self) -> None:
+        """End the processes; what is queued is dropped."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the command is killed, which could not end it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _result(
+    pool: _Pool, reading: Reading, waiting: deque[tuple[Sequence[Path], Future]]
+) -> tuple[Sequence[Path], list[Recording | str]]:
+    """Result of the first chunk; where its process has died, its files are read one by one."""
+    part, future = waiting.popleft()
+    try:
+        return part, future.result()
+    except BrokenProcessPool:
+        logger.warning("a reading process has died; its files are read again, one by one")
+    results: list[Recording | str] = []
+    for path in part:
+        try:
+            results += pool.submit(try_read, reading, [path]).result()
+        except BrokenProcessPool:
+            results.append(f"{path}: reading it ends the process (a crash, or the memory does not suffice)")
+    for index, (later, _) in enumerate(waiting):
+        waiting[index] = later, pool.submit(try_read, reading, later)
+    return part, results
