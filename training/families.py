@@ -117,6 +117,7 @@ class KerasFamily(Family):
 
     def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
         """Train one run."""
+        import models_tf.backend  # noqa: F401  (first: it decides on Keras' backend and settings)
         from training.loops.keras_loop import train_keras
 
         if on_epoch is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import platform
 import time
 from pathlib import Path
 from typing import Any
 
-from utils.errors import TwelveLeadError, UsageError
+from utils.errors import TwelveLeadError, UsageError, nearest
 from utils.files import jsonable, write_text
+
+logger = logging.getLogger(__name__)
+_WANDB_MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")
 
 
 class RunLogger:
@@ -82,12 +86,26 @@ class RunLogger:
 
 def check_wandb() -> None:
     """Make sure that wandb is there and has a key, or needs none."""
+    mode = os.environ.get("WANDB_MODE", "").strip() or "online"
+    if mode not in _WANDB_MODES:
+        raise UsageError(
+            f"WANDB_MODE={mode[:40]} is not known: {nearest(mode, _WANDB_MODES)}; or use --loggr False"
+        )
+    os.environ["WANDB_MODE"] = mode  # wandb does not take an empty one
     try:
         import wandb
+
+        has_key = bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
     except ImportError as error:
         raise UsageError("--loggr True needs wandb: pip install wandb, or leave --loggr False") from error
-    mode = os.environ.get("WANDB_MODE", "online")
-    if mode == "online" and not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
+    except ValueError as error:  # of another variable WANDB_...
+        raise UsageError(
+            f"wandb does not take its settings ({str(error).splitlines()[0]}): check the environment "
+            "variables WANDB_..., or use --loggr False"
+        ) from error
+    if mode == "disabled":
+        logger.info("note: WANDB_MODE=disabled, so wandb logs nothing")
+    if mode in ("online", "run", "shared") and not has_key:
         raise UsageError(
             "--loggr True found no wandb key: run `wandb login`, or set WANDB_MODE=offline, "
             "or use --loggr False"
@@ -109,7 +127,7 @@ def _start_wandb(run: str, config: dict[str, Any], folder: Path, wandb_id: str |
             dir=str(folder),
             settings=wandb.Settings(silent=True, console="off"),
         )
-    except wandb.errors.Error as error:
+    except (wandb.errors.Error, ValueError) as error:
         raise TwelveLeadError(
             f"wandb did not start ({error}): set WANDB_MODE=offline or use --loggr False"
         ) from error

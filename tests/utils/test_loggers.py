@@ -133,3 +133,10 @@ def test_loggr_false_never_looks_for_wandb(tmp_path, monkeypatch):
     with pytest.raises(Exception, match="absent"):
         words = flags("ecgnet", tmp_path / "absent", tmp_path, "--loggr", "False")
         call(torch_train.main, "torch_train.py", *words)
+
+
+@pytest.mark.parametrize("mode", ["banana", "Online"])
+def test_unknown_wandb_mode_is_named(monkeypatch, mode):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    with pytest.raises(UsageError, match=f"WANDB_MODE={mode} is not known: .*offline"):
+        check_wandb()
