@@ -1,6 +1,7 @@
 """The study of a folder: whose trials are alive, and storages that are shared, cut or damaged."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.helpers.tune_files import SPACE, by_rate, pretend_training, rows, run, words
-from training.experiments.study import is_alive, open_study, this_worker
+from training.experiments.study import is_alive, open_study, this_worker, trials_of
 from utils.errors import DataError, TwelveLeadError, UsageError
 
 
@@ -77,11 +78,50 @@ def test_journal_cut_or_damaged(tmp_path, space, pretend):
         file.write('{"op_code": 4, "wor')  # the disk was full
     run(*words("data", tmp_path, space, "--n_trials", 2))
     assert [row["state"] for row in rows(tmp_path)] == ["complete", "complete"]
-    text = journal.read_text()
-    for damaged in (text.replace("{", "", 1), text.replace('"op_code"', '"code"', 1)):
-        journal.write_text(damaged)
-        with pytest.raises(DataError, match=r"journal\.log is damaged"):
-            run(*words("data", tmp_path, space, "--n_trials", 3))
+    lines = journal.read_bytes().splitlines(keepends=True)
+    trials = [(t.state, t.values, t.user_attrs) for t in open_study(journal.parent, "s", "", 1).get_trials()]
+    for number in range(len(lines)):  # also those that create the study and the trials
+        for damaged in (b"\n", b"\0\xff\n", lines[number][: len(lines[number]) // 2]):
+            journal.write_bytes(b"".join([*lines[:number], damaged, *lines[number + 1 :]]))
+            found = [
+                (t.state, t.values, t.user_attrs) for t in open_study(journal.parent, "s", "", 1).get_trials()
+            ]
+            same = sum(a == b for a, b in zip(found, trials, strict=True))
+            assert same >= len(trials) - 1
+    run(*words("data", tmp_path, space, "--n_trials", 3))
+    assert len(rows(tmp_path)) == 3
+
+
+def test_trials_of_two_workers_survive_the_loss_of_a_line(tmp_path):
+    """Numbers of trials follow the lines that create them: a lost one must not shift those after it."""
+    study = open_study(tmp_path, "s", "", 1)
+    for _ in range(2):
+        trials = [study.ask() for _ in range(3)]
+        for trial in reversed(trials):
+            trial.set_user_attr("number", trial.number)
+            study.tell(trial, trial.number / 10)
+    journal = tmp_path / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for number in range(len(lines)):
+        journal.write_bytes(b"".join([*lines[:number], b"\n", *lines[number + 1 :]]))
+        again = open_study(tmp_path, "s", "", 1)
+        agree = [
+            t.user_attrs.get("number", t.number) == t.number and t.values in (None, [t.number / 10])
+            for t in again.trials
+        ]
+        assert len(agree) == 6 and all(agree)
+        assert len(trials_of(again, "complete")) >= 5
+
+
+def test_journal_with_a_blank_line_keeps_its_trials(shared_data, tmp_path):
+    case = shared_data.parent / "cases" / "14_journal" / "journal.log"
+    if not case.exists():
+        pytest.skip(f"no {case}")
+    shutil.copy(case, tmp_path)
+    trials = open_study(tmp_path, "st 1", "", 1).get_trials()
+    assert [(t.state, t.values, len(t.params)) for t in trials] == [
+        (TrialState.COMPLETE, [0.4922435897435896], 9)
+    ]
 
 
 def test_storage_is_sqlite_or_the_journal(tmp_path, space, pretend):

@@ -16,10 +16,11 @@ import optuna
 from optuna.pruners import HyperbandPruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from training.experiments.journal import TolerantJournal
 from utils.errors import DataError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
     try:
         return optuna.create_study(
             study_name=name,
-            storage=_open_sqlite(storage) if storage else _open_journal(folder / "journal.log"),
+            storage=_open_sqlite(storage) if storage else _open_journal(folder / "journal.log", name),
             direction="maximize",
             load_if_exists=True,
             pruner=HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
@@ -60,7 +61,7 @@ def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
         ) from error
 
 
-def _open_journal(path: Path) -> BaseStorage:
+def _open_journal(path: Path, study: str) -> BaseStorage:
     lock = JournalFileOpenLock(str(path))
     if path.exists():
         # A worker that died while it wrote (a full disk) leaves half a line, which would spoil the next one.
@@ -71,7 +72,7 @@ def _open_journal(path: Path) -> BaseStorage:
                 os.truncate(path, content.rfind(b"\n") + 1)
         finally:
             lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    return JournalStorage(TolerantJournal(path, study, lock))
 
 
 def _open_sqlite(url: str) -> BaseStorage:
