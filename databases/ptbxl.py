@@ -7,7 +7,9 @@ doi:10.1038/s41597-020-0495-6. Releases 1.0.1, 1.0.2 and 1.0.3 share this layout
 from __future__ import annotations
 
 import ast
+import codecs
 import functools
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -24,7 +26,9 @@ from databases.wfdb_reader import read_record
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 from utils.files import read_error, read_json, stays_inside
+from utils.text import listed
 
+_logger = logging.getLogger(__name__)
 DATABASE_CSV = "ptbxl_database.csv"
 STATEMENTS_CSV = "scp_statements.csv"
 SYNTHETIC_MARKER = "synthetic.json"  # `databases.synthetic` leaves its parameters in it
@@ -35,6 +39,7 @@ MI_REFERENCE_SPLITS = {  # IMLE-Net's own selection, whose test set made every c
 SPLIT_NAMES = {"train": "folds 1-8", "val": "fold 9", "test": "fold 10"}
 FILENAME_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
+_RESTORE = "compare it with the original, or download it again"
 _GET_IT = (
     "download it with `python -m databases.download ptbxl --to FOLDER` and point --data_dir at that folder"
 )
@@ -117,20 +122,43 @@ def _read_csv(
 ) -> pd.DataFrame:
     """`columns` and those of `optional` that exist, indexed by `index` or by the first column."""
     try:
-        header = list(pd.read_csv(path, nrows=0).columns)
+        form = _form_of(path)
+        header = list(pd.read_csv(path, nrows=0, **form).columns)
         index = index or header[0]
         absent = [c for c in [index, *columns] if c not in header]
         if absent:
             raise DataError(
-                f"{path} has no column {', '.join(absent)}: it is not PTB-XL's official table "
-                "(releases 1.0.1 to 1.0.3 have it); download it again"
+                f"{path} has no column {', '.join(absent)}; its columns are {listed(header)}: it is not "
+                f"PTB-XL's official table (releases 1.0.1 to 1.0.3 have it); {_RESTORE}"
             )
         columns = columns + [column for column in optional if column in header]
-        return pd.read_csv(path, usecols=[index, *columns], index_col=index, low_memory=False)
+        table = pd.read_csv(path, usecols=[index, *columns], index_col=index, low_memory=False, **form)
     except OSError as error:
         raise read_error(path, error) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a readable CSV table ({error}): download it again") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeError) as error:
+        raise DataError(f"{path} is not a readable CSV table ({error}): {_RESTORE}") from error
+    if form["sep"] != ",":
+        _logger.info(f"{path}: was saved by a spreadsheet ({form['sep']!r} between its cells), and read so")
+        for column in table.columns:  # with decimal commas, perhaps
+            words = table[column].dropna().astype(str)
+            if len(words) and words.str.fullmatch(r"-?\d+,\d+").any():
+                table[column] = pd.to_numeric(
+                    table[column].astype(str).str.replace(",", "."), errors="coerce"
+                )
+    return table
+
+
+def _form_of(path: Path) -> dict[str, Any]:
+    """How a table is written: the official way, or as a spreadsheet has saved it."""
+    with open(path, "rb") as file:
+        head = file.read(65536)
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    first = head.decode(encoding, errors="replace").lstrip("\ufeff").splitlines()[:2] or [""]
+    skip = int(first[0].lower().startswith("sep="))
+    line = first[min(skip, len(first) - 1)]
+    separator = max(",;\t|", key=line.count)
+    # reports in German, saved in Latin-1, are not read: bytes that are not UTF-8 do not matter
+    return {"sep": separator, "encoding": encoding, "encoding_errors": "replace", "skiprows": skip}
 
 
 def _whole_numbers(table: pd.DataFrame, column: str, low: int, high: int, path: Path) -> np.ndarray:

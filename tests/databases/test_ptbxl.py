@@ -191,6 +191,40 @@ def test_the_release_follows_from_the_records_or_from_the_marker(tmp_path):
             release_of(folder, 3)
 
 
+@pytest.mark.parametrize(
+    ("form", "sep"),
+    [
+        ({"sep": ";"}, ""),
+        ({"sep": ";", "encoding": "utf-8-sig"}, ""),
+        ({"sep": ";"}, "sep=;\n"),
+        ({"sep": "\t", "encoding": "utf-16"}, ""),
+        ({"sep": ";", "encoding": "latin-1"}, ""),
+    ],
+)
+def test_tables_that_a_spreadsheet_saved_are_read(database, form, sep):
+    expected = read_database(database), read_statements(database)
+    for name in ("ptbxl_database.csv", "scp_statements.csv"):
+        table = pd.read_csv(database / name, dtype=str, keep_default_na=False)
+        table = table.rename(columns={"Unnamed: 0": ""})
+        for column in ("patient_id", "age", "diagnostic"):
+            if column in table:
+                table[column] = table[column].str.replace(".", ",")
+        if "report" in table:
+            table["report"] = "Überleitung"
+        table.to_csv(database / name, index=False, **form)
+        if sep:
+            (database / name).write_text(sep + (database / name).read_text())
+    pd.testing.assert_frame_equal(read_database(database), expected[0])
+    pd.testing.assert_frame_equal(read_statements(database), expected[1])
+
+
+def test_table_of_a_case_is_read(shared_data):
+    case = shared_data.parent / "cases" / "15_table"
+    if not case.is_dir():
+        pytest.skip(f"no {case}")
+    assert len(read_database(case)) == 20 and len(read_statements(case)) > 20
+
+
 def test_500_hz_files_are_read_from_their_own_column(tmp_path):
     folder = write_small_ptbxl(tmp_path / "ptb", records=20, sampling_rate=500)
     dataset = load_ptbxl(folder, sampling_rate=500)
