@@ -12,7 +12,7 @@ from utils.config import Options, option, option_like
 class ScoreOptions(Options):
     """Which run is scored, on which data, and how."""
 
-    model: str = option("", "trained model", group="model")
+    model: str = option("", "trained model, or the run or checkpoint folder of one", group="model")
     run: str = option("", "name of the run or checkpoint folder (default: the model)", scope="run")
     sub: bool = option_like(DataOptions, "sub", False, "True: score the run MODEL_mi")
     task: str = option("", "label set; refused where the run was trained on another one", group="data")

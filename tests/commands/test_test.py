@@ -194,6 +194,14 @@ def test_wrong_usage(trained, database, words, message, monkeypatch):
     assert message in str(caught.value) and caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize("folder", [True, False])
+def test_model_may_be_a_run_or_the_folder_of_a_checkpoint(database, tmp_path, folder):
+    path = write_untrained(tmp_path / "checkpoints" / "mine", "ecgnet")
+    score_torch(tmp_path, database, "--model", path if folder else "mine", "--limit", 5)
+    report = report_of(tmp_path, "mine")
+    assert report["model"] == "ecgnet" and report["settings"]["model"] == "ecgnet"
+
+
 def test_a_checkpoint_of_another_architecture_under_this_name(trained, database, tmp_path):
     os.symlink(trained / "checkpoints" / "ecgnet", tmp_path / "resnet101")
     (tmp_path / "checkpoints").mkdir()

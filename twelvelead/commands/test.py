@@ -20,7 +20,7 @@ from training.fold10_log import record_scoring
 from training.model_info import model_names
 from training.predictor import Predictor, load_predictor
 from training.score_options import ScoreOptions
-from utils.config import parse
+from utils.config import first_words, parse
 from utils.errors import UsageError, nearest
 from utils.files import read_json, write_json, write_npz, write_text
 from utils.provenance import command, git_commit, versions
@@ -33,6 +33,7 @@ def main(framework: str = "", default_model: str = "", args: Sequence[str] | Non
     """Read the flags and score; a script names its framework and the model that it scores by default."""
     words = list(sys.argv[1:] if args is None else args)
     model = chosen_model(words) or default_model  # which imports plugins
+    words, model = _with_run(words, model)
     if not model and not {"-h", "--help"} & set(words):
         raise UsageError(f"--model is missing: {nearest('', model_names(framework))}")
     family = family_of(model or model_names(framework)[0], framework)
@@ -53,6 +54,20 @@ def main(framework: str = "", default_model: str = "", args: Sequence[str] | Non
     if options.explain:
         _explain(predictor, test, results, options, data_dir)
     sys.stdout.flush()
+
+
+def _with_run(words: list[str], model: str) -> tuple[list[str], str]:
+    """Words and architecture where ``--model`` is a run or the folder of a checkpoint: its card knows it."""
+    if not model or model in model_names():
+        return words, model
+    try:
+        folder = find_checkpoint(model, first_words(words, "output_dir")["output_dir"] or ".")
+    except UsageError:  # whoever looks for the model names those that there are
+        return words, model
+    card = read_card(folder)
+    architecture = card.config.get("model", card.name)
+    named = [] if first_words(words, "run")["run"] else ["--run", str(folder)]
+    return [*words, "--model", architecture, *named], architecture
 
 
 def parse_options(words: Sequence[str], family: Family, model: str) -> Any:
