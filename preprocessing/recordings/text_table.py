@@ -291,8 +291,8 @@ def _read_preamble(path: Path, before: list[tuple[int, list[str]]], delimiter: s
                 setattr(table, name, found)
                 taken.append(f"{found:g} Hz" if isinstance(found, float) else str(found))
     if before:
-        read = f", of which {', '.join(taken)} was read" if taken else ""
-        table.notes.append(f"lines above the header were left out ({len(before)}){read}")
+        used = f", of which {', '.join(taken)} was read" if taken else ""
+        table.notes.append(f"lines above the header were left out ({len(before)}){used}")
 
 
 def _pair(row: Sequence[str]) -> tuple[str, str]:
