@@ -211,15 +211,13 @@ def _predict_batch(
     if not readable:
         return rows
     try:
-        predictions: Sequence[Any] = predictor.predict(
-            np.stack([r.signal for _, r in readable]), len(readable)
-        )
+        predictions = list(predictor.predict(np.stack([r.signal for _, r in readable]), len(readable)))
     except TwelveLeadError:  # of one recording: which one it is, and the answers for the others
         predictions = [None] * len(readable)
     for (index, recording), prediction in zip(readable, predictions, strict=True):
         try:
             if prediction is None:
-                prediction = predictor.predict(recording.signal[None])[0]
+                (prediction,) = predictor.predict(recording.signal[None])
             described = describe_prediction(predictor, recording, prediction)
             rows[index] = predictor.task.summary(described)
             if warnings := [note for note in recording.notes if note.startswith("WARNING")]:

@@ -20,9 +20,10 @@ from training.fold10_log import record_scoring
 from training.model_info import model_names
 from training.predictor import Predictor, load_predictor
 from training.score_options import ScoreOptions
-from utils.config import first_words, parse
+from utils.config import parse
 from utils.errors import UsageError, nearest
 from utils.files import read_json, write_json, write_npz, write_text
+from utils.flags import first_words
 from utils.provenance import command, git_commit, versions
 
 # what a configuration file of the training says about the test
