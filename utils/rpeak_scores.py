@@ -1,0 +1,188 @@
+"""Scores of R-peaks: matching with a tolerance, F1 with intervals over patients, the CPSC2019 score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from utils.errors import DataError
+
+CPSC2019_SPAN_S = (0.5, 9.5)  # of its records of 10 s, the part that is scored
+
+
+def match_peaks(reference: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
+    """Pair reference and found peaks one to one, each the other's nearest.
+
+    Parameters
+    ----------
+    reference, found : numpy.ndarray
+        Sample numbers, ascending.
+    tolerance : float
+        Largest distance of a pair, in samples.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (pairs, 2): positions in ``reference`` and in ``found``.
+
+    Raises
+    ------
+    DataError
+        If peaks are not ascending.
+    """
+    reference, found = _ascending(reference, "reference"), _ascending(found, "found")
+    if len(reference) == 0 or len(found) == 0:
+        return np.empty((0, 2), np.int64)
+    forth, back = _nearest(reference, found), _nearest(found, reference)
+    rows = np.flatnonzero(back[forth] == np.arange(len(reference)))
+    pairs = np.stack([rows, forth[rows]], axis=1)
+    return pairs[np.abs(reference[pairs[:, 0]] - found[pairs[:, 1]]) <= tolerance]
+
+
+def rpeak_scores(
+    references: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    rate: float,
+    tolerances_ms: Sequence[float] = (150, 75, 25),
+    spans: Sequence[tuple[float, float]] | None = None,
+    patients: Sequence[object] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Score the R-peaks of several records together.
+
+    Parameters
+    ----------
+    references, found : sequence of numpy.ndarray
+        For each record, sample numbers, ascending.
+    rate : float
+        Sampling rate in Hz.
+    tolerances_ms : sequence of float, optional
+        Each gives one entry.
+    spans : sequence of (float, float), optional
+        For each record the first and the last sample that count: a reference peak outside is left out, with
+        what was found for it. Without: all.
+    patients : sequence, optional
+        Patient of each record, for the intervals; without, every record is of another patient.
+    resamples, seed : int, optional
+        Of the bootstrap over patients.
+
+    Returns
+    -------
+    dict
+        For each tolerance (``"75"``): ``sensitivity``, ``ppv``, ``f1``, its 95 % interval ``f1_low`` and
+        ``f1_high``, ``tp``, ``fp``, ``fn``, and ``median_error_ms`` of the pairs.
+
+    Raises
+    ------
+    DataError
+        If the arguments do not have one entry a record, or peaks are not ascending.
+    """
+    spans = [(-np.inf, np.inf)] * len(references) if spans is None else spans
+    owners = np.arange(len(references)) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
+    if not len(references) == len(found) == len(spans) == len(owners):
+        raise DataError(
+            f"{len(references)} reference records, {len(found)} found, {len(spans)} spans, "
+            f"{len(owners)} patients"
+        )
+    weights = np.random.default_rng(seed).multinomial(
+        owners.max() + 1, np.full(owners.max() + 1, 1 / (owners.max() + 1)), resamples
+    )
+    result = {}
+    for tolerance in tolerances_ms:
+        counts, errors = np.zeros((owners.max() + 1, 3)), []
+        for owner, reference, peaks, span in zip(owners, references, found, spans, strict=True):
+            row, distances = _count(reference, peaks, tolerance * rate / 1000, span)
+            counts[owner] += row
+            errors.append(distances * 1000 / rate)
+        resampled = _f1(weights @ counts)
+        resampled = resampled[np.isfinite(resampled)]
+        low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
+        tp, fp, fn = total = counts.sum(axis=0)
+        result[f"{tolerance:g}"] = {
+            "sensitivity": float(tp / max(tp + fn, 1)),
+            "ppv": float(tp / max(tp + fp, 1)),
+            "f1": float(_f1(total)),
+            "f1_low": float(low),
+            "f1_high": float(high),
+            "tp": int(tp),
+            "fp": int(fp),
+            "fn": int(fn),
+            "median_error_ms": float(np.median(np.concatenate(errors))) if tp else float("nan"),
+        }
+    return result
+
+
+def cpsc2019_score(
+    references: Sequence[np.ndarray], found: Sequence[np.ndarray], rate: float, tolerance_s: float = 0.075
+) -> np.ndarray:
+    """QRS score of the China Physiological Signal Challenge 2019.
+
+    Parameters
+    ----------
+    references, found : sequence of numpy.ndarray
+        For each record of 10 s, sample numbers, ascending.
+    rate : float
+        Sampling rate in Hz.
+    tolerance_s : float, optional
+        In seconds.
+
+    Returns
+    -------
+    numpy.ndarray
+        Score of each record: 1 without an error, 0.3 with one beat missed, 0.7 with one false beat, else 0.
+        The challenge's figure is the mean. Counted between 0.5 and 9.5 s.
+
+    References
+    ----------
+    Gao et al., An open-access ECG database for algorithm evaluation of QRS detection and heart rate
+    estimation, J. Med. Imaging Health Inform. 9, 1853 (2019), doi:10.1166/jmihi.2019.2800.
+    """
+    start, stop = CPSC2019_SPAN_S[0] * rate, CPSC2019_SPAN_S[1] * rate
+    reach, scores = tolerance_s * rate, []
+    for reference, peaks in zip(references, found, strict=True):
+        reference = np.asarray(reference)[(np.asarray(reference) >= start) & (np.asarray(reference) <= stop)]
+        near = np.abs(np.subtract.outer(reference, np.asarray(peaks))) <= reach  # (reference, found)
+        missed = int((~near.any(axis=1)).sum())
+        inner = (np.asarray(peaks) >= start + reach) & (np.asarray(peaks) <= stop - reach)
+        false = int((inner & ~near.any(axis=0)).sum() + np.maximum(near.sum(axis=1) - 1, 0).sum())
+        scores.append({(0, 0): 1.0, (1, 0): 0.3, (0, 1): 0.7}.get((missed, false), 0.0))
+    return np.asarray(scores)
+
+
+def _ascending(peaks: np.ndarray, what: str) -> np.ndarray:
+    peaks = np.asarray(peaks)
+    if (np.diff(peaks) <= 0).any():
+        raise DataError(f"the {what} peaks are not ascending")
+    return peaks
+
+
+def _nearest(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Position in ``among`` (ascending) of what is nearest to each value; the earlier one of two."""
+    right = np.clip(np.searchsorted(among, values), 1, max(len(among) - 1, 1))
+    right = np.minimum(right, len(among) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(values - among[left] <= among[right] - values, left, right)
+
+
+def _count(
+    reference: np.ndarray, found: np.ndarray, tolerance: float, span: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """True positives, false positives and false negatives of a record, and the distances of its pairs."""
+    reference, found = np.asarray(reference), np.asarray(found)
+    pairs = match_peaks(reference, found, tolerance)
+    counted = (reference >= span[0]) & (reference <= span[1])
+    kept = pairs[counted[pairs[:, 0]]]
+    unpaired = np.ones(len(found), bool)
+    unpaired[pairs[:, 1]] = False
+    false = (unpaired & (found >= span[0]) & (found <= span[1])).sum()
+    distances = np.abs(reference[kept[:, 0]] - found[kept[:, 1]])
+    return np.array([len(kept), false, counted.sum() - len(kept)]), distances
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """F1 of counts (..., 3); NaN where there is nothing to find and nothing found."""
+    tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    whole = 2 * tp + fp + fn
+    return np.divide(2 * tp, whole, out=np.full_like(whole, np.nan), where=whole > 0)
