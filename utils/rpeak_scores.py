@@ -80,7 +80,8 @@ def rpeak_scores(
         If the arguments do not have one entry a record, or peaks are not ascending.
     """
     spans = [(-np.inf, np.inf)] * len(references) if spans is None else spans
-    owners = np.arange(len(references)) if patients is None else np.unique(np.asarray(patients), return_inverse=True)[1]
+    persons = np.arange(len(references)) if patients is None else np.asarray(patients)
+    owners = np.unique(persons, return_inverse=True)[1]
     if not len(references) == len(found) == len(spans) == len(owners):
         raise DataError(
             f"{len(references)} reference records, {len(found)} found, {len(spans)} spans, "
