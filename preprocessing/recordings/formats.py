@@ -22,6 +22,7 @@ The modules of the package are found by themselves; a reader that needs an optio
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 import stat
@@ -86,10 +87,16 @@ def register_format(item: Format) -> Format:
     return _FORMATS.register(item.name, item, item.read.__module__)
 
 
-def list_formats() -> list[Format]:
-    """Formats in the order in which they are asked: those that recognize any text last."""
+@functools.cache
+def _import_readers() -> None:
+    """Import the readers of this package, once: looking for them takes longer than reading a small file."""
     for module in pkgutil.iter_modules(readers.__path__):
         importlib.import_module(f"{readers.__name__}.{module.name}")
+
+
+def list_formats() -> list[Format]:
+    """Formats in the order in which they are asked: those that recognize any text last."""
+    _import_readers()
     return sorted((_FORMATS.get(name) for name in _FORMATS), key=lambda item: not item.specific)
 
 
