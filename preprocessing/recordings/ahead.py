@@ -101,6 +101,16 @@ class _Pool:
             self._start()
             return self._executor.submit(work, *args)
 
+    def check(self) -> None:
+        """Refuse to go on where processes do not even start, which no file is to blame for."""
+        try:
+            self.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise TwelveLeadError(
+                "no process can be started to read ahead: a script that predicts many recordings needs "
+                "`if __name__ == '__main__':`, and each process about 200 MB of memory"
+            ) from error
+
     def close(self) -> None:
         """End the processes; what is queued is dropped."""
         self._executor.shutdown(wait=True, cancel_futures=True)
@@ -127,6 +137,7 @@ def _result(
     try:
         return part, future.result()
     except BrokenProcessPool:
+        pool.check()
         logger.warning("a reading process has died; its files are read again, one by one")
     results: list[Recording | str] = []
     for path in part:

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +138,23 @@ def test_recordings_are_read_ahead_in_order(tmp_path, processes):
     assert "absent.csv does not exist" in results.pop(3)
     for i, recording in enumerate(results):
         np.testing.assert_allclose(recording.signal, make_signals(100) * (1 + i / 10), atol=1e-3)
+
+
+def test_processes_that_do_not_start_are_an_error_of_no_file(tmp_path):
+    """A script without a guard starts itself again in each process."""
+    np.save(tmp_path / "a.npy", make_signals(100))
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from preprocessing.recordings.ahead import Reading, read_ahead\n"
+        f"paths = [Path({str(tmp_path / 'a.npy')!r})]\n"
+        "list(read_ahead(Reading(100, 1000, 100), paths, 1, 1))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and "needs `if __name__ == '__main__':`" in done.stderr
 
 
 def test_no_file_ends_the_reading_of_others(tmp_path):
