@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attribution.sources.any_database import build_any
 from attribution.sources.holter import build_holter
 from attribution.sources.icentia11k import build_icentia11k
 from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
-from attribution.sources.ptbxl import build_ptbxl
 from attribution.sources.synthetic import build_synthetic
+from attribution.sources.whole_records import build_any, build_ptbxl
 from databases import list_databases, open_database
 from preprocessing.splits import check_patients, fold_names, resplit
 from preprocessing.windows import Windows, save_windows
@@ -34,9 +33,9 @@ class Builder:
 
 
 BUILDERS = {
-    **dict.fromkeys(("mitdb", "svdb", "incartdb"), Builder(build_holter)),
-    "icentia11k": Builder(build_icentia11k, ("windows_per_patient",)),
-    "ptbxl": Builder(build_ptbxl, ("task", "sampling_rate", "cache_dir", "partial")),
+    **dict.fromkeys(("mitdb", "svdb", "incartdb"), Builder(build_holter, ("reference",))),
+    "icentia11k": Builder(build_icentia11k, ("windows_per_patient",)),  # the study's own file is not public
+    "ptbxl": Builder(build_ptbxl, ("reference", "task", "sampling_rate", "cache_dir", "partial")),
     "synthetic": Builder(build_synthetic, ("task", "sampling_rate", "cache_dir")),
     "ludb": Builder(build_ludb, ("sampling_rate",)),
 }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from attribution.engine.selection import THRESHOLDS, check_fit, select_windows
-from attribution.engine.settings import MapSettings
+from attribution.engine.settings import default_settings, published_settings
 from attribution.engine.store import RECORD, Arrays, ResumableTable, is_current, read_record
 from attribution.engine.workspace import (
     SELECTION,
@@ -31,9 +31,9 @@ from attribution.engine.workspace import (
 )
 from explain.engine.classifier import Classifier, load_classifier
 from explain.engine.fast import speed_up
-from explain.methods import CannotExplain, completeness, explain, get_method, list_methods
+from explain.methods import CannotExplain, Settings, completeness, explain, get_method, list_methods
 from preprocessing.windows import Windows, load_windows
-from utils.config import Options, names_of, option, parse, write_settings
+from utils.config import Options, names_of, option, option_like, parse, write_settings
 from utils.errors import DataError, TwelveLeadError, UsageError, run_cli
 from utils.files import write_json, write_npz
 from utils.provenance import command, git_commit, versions
@@ -68,22 +68,28 @@ class ComputeOptions(Options):
     attr_method: list[str] = option(
         ["gradcam"], "methods", group="methods", scope="run", choices=lambda: ["all", *list_methods()]
     )
-    n_samples: int | None = option(None, "perturbations of lime and kernel_shap (500)", group="methods")
-    n_baselines: int | None = option(
-        None, "baselines of deep_shap (25; with --reference: --n_samples)", group="methods"
+    n_samples: int | None = option_like(
+        Settings, "n_samples", None, "perturbations of lime and kernel_shap (500)", group="methods"
     )
+    n_baselines: int | None = option_like(
+        Settings, "n_baselines", None, "baselines of deep_shap (25; with --reference: --n_samples)",
+        group="methods",
+    )  # fmt: skip
     baselines: str = option(
         "",
         "baselines of deep_shap: training windows (default), or white noise as in the study",
         group="methods", choices=("training", "noise"),
     )  # fmt: skip
-    segment_ms: float | None = option(
-        None, "length of the segments of lime and kernel_shap in ms (64)", group="methods"
+    segment_ms: float | None = option_like(
+        Settings, "segment_ms", None, "length of the segments of lime and kernel_shap in ms (64)",
+        group="methods",
+    )  # fmt: skip
+    feature_mask_size: int | None = option_like(
+        Settings, "segment_samples", None, "the same in samples, as in the study", group="methods"
     )
-    feature_mask_size: int | None = option(None, "the same in samples, as in the study", group="methods")
-    ig_steps: int = option(50, "steps of integrated_gradients", group="methods")
-    upsampling: str = option(
-        "", "upsampling of gradcam (centered)", group="methods", choices=("centered", "nearest")
+    ig_steps: int = option_like(Settings, "ig_steps", 50, "steps of integrated_gradients", group="methods")
+    upsampling: str = option_like(
+        Settings, "upsampling", "", "upsampling of gradcam (centered)", group="methods"
     )
     reference: bool = option(
         False,
@@ -91,16 +97,14 @@ class ComputeOptions(Options):
         group="methods",
     )
     seed: int = option(0, "seed of the methods and of the selection of windows", min=0)
-    batch_size: int = option(32, "windows per forward pass", scope="machine")
+    batch_size: int = option_like(Settings, "batch_size", 32, "windows per forward pass", scope="machine")
     threads: int = option(0, "CPU threads (0: PyTorch's choice)", scope="machine", min=0)
     result_dir: str = option("", "default: results/attribution/DATASET_MODEL", scope="run")
     overwrite: bool = option(False, "replace what the folder holds", scope="run")
 
 
 # what the flags decide besides the settings of the methods, where feature_mask_size is segment_samples
-RECORDED = sorted(
-    names_of(ComputeOptions, "result") - {"feature_mask_size", *(f.name for f in fields(MapSettings))}
-)
+RECORDED = sorted(names_of(ComputeOptions, "result") - {"feature_mask_size", *default_settings()})
 
 
 def parse_options(args: Sequence[str] | None = None) -> ComputeOptions:
@@ -131,17 +135,16 @@ def _complete(options: ComputeOptions) -> ComputeOptions:
     )
 
 
-def make_settings(options: ComputeOptions, leads: int) -> MapSettings:
+def make_settings(options: ComputeOptions, leads: int) -> dict[str, Any]:
     """Settings of the methods: the defaults or those of the published study, with what the flags change."""
-    preset = MapSettings.published(options.dataset, leads) if options.reference else MapSettings()
+    preset = published_settings(options.dataset, leads) if options.reference else default_settings()
     changes: dict[str, Any] = {name: getattr(options, name) for name in ("seed", "batch_size", "ig_steps")}
     changes |= {name: getattr(options, name) or None for name in ("upsampling", "baselines")}
     changes |= {name: getattr(options, name) for name in ("n_samples", "n_baselines", "segment_ms")}
     changes["segment_samples"] = options.feature_mask_size if options.segment_ms is None else 0
     if options.reference and options.n_baselines is None:
         changes["n_baselines"] = options.n_samples  # the study has one flag for both
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(preset, **given)
+    return preset | {name: value for name, value in changes.items() if value is not None}
 
 
 def prepare(options: ComputeOptions) -> Workspace:
@@ -186,7 +189,7 @@ def _describe(options: ComputeOptions, windows: Windows, model: Classifier) -> d
         "model_path": str(options.model_path),
         "model_fingerprint": weights_fingerprint(model),
         "seed": model.card.provenance.seed or 0,
-        "settings": asdict(make_settings(options, len(windows.leads))),
+        "settings": make_settings(options, len(windows.leads)),
         "methods": options.attr_method,
         "not_possible": {},
         "command": command(),

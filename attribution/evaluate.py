@@ -22,13 +22,12 @@ from tqdm import tqdm
 from attribution.engine.workspace import Workspace, open_workspace
 from attribution.metrics.localization import REFERENCE_TOP_K, TOP_FRACTION
 from attribution.metrics.perturbation import SIGNS, PerturbationSettings
-from attribution.metrics.perturbed_inputs import FILLS
 from attribution.scores.compute import PerturbationScorer, Scores, add_localization
 from attribution.scores.files import ScoreFiles
 from attribution.scores.plan import ALL_METRICS, LOCALIZATION, ScorePlan, resolve_metrics
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up
-from utils.config import Options, option, parse, write_settings
+from utils.config import Options, option, option_like, parse, write_settings
 from utils.errors import UsageError, nearest, run_cli
 
 _USUAL = PerturbationSettings()
@@ -60,34 +59,33 @@ class EvaluateOptions(Options):
     top_k: int = option(
         0, f"k of top_k_intersection (default: {TOP_FRACTION} of the mask)", group="metrics", min=0
     )
-    patch_ms: float | None = option(
-        None, f"patch in milliseconds (default: {_USUAL.patch_ms:g})", group="metrics"
+    patch_ms: float | None = option_like(
+        _USUAL, "patch_ms", None, f"patch in milliseconds (default: {_USUAL.patch_ms:g})"
     )
-    patch_size: int = option(0, "patch in samples (default: by --patch_ms)", group="metrics", min=0)
+    patch_size: int = option_like(_USUAL, "patch_samples", 0, "patch in samples (default: by --patch_ms)")
     perturb_order: str = option(
         "both", "order of region perturbation", group="metrics", scope="run", choices=("morf", "lerf", "both")
     )
-    coverage: float | None = option(
-        None, f"part that region perturbation removes (default: {_USUAL.coverage})", group="metrics"
+    coverage: float | None = option_like(
+        _USUAL, "coverage", None, f"part that region perturbation removes (default: {_USUAL.coverage})"
     )
-    tolerance: float | None = option(
-        None,
+    tolerance: float | None = option_like(
+        _USUAL, "tolerance", None,
         "points of a curve are added while a stretch may hide more area; 0: all points "
         f"(default: {_USUAL.tolerance})",
-        group="metrics",
-    )
-    fill: str = option("zero", "what removed samples become", group="metrics", choices=FILLS)
-    subset_ratio: float = option(0.1, "size of the subsets of the faithfulness correlation", group="metrics")
-    runs: int = option(100, "number of subsets of the faithfulness correlation", group="metrics")
-    random_orders: int = option(3, "random orders of deletion and insertion", group="metrics")
+    )  # fmt: skip
+    fill: str = option_like(_USUAL, "fill", _USUAL.fill)
+    subset_ratio: float = option_like(_USUAL, "subset_ratio", _USUAL.subset_ratio)
+    runs: int = option_like(_USUAL, "runs", _USUAL.runs)
+    random_orders: int = option_like(_USUAL, "random_orders", _USUAL.random_orders)
     reference: bool | None = option(
         None,
         f"settings of the published study: 100 patches of 16 samples, k {REFERENCE_TOP_K}, its ties "
         "(default: as for the maps)",
         group="metrics",
     )
-    seed: int = option(0, "seed of subsets, orders and ties", min=0)
-    batch_size: int = option(64, "windows per forward pass", scope="machine")
+    seed: int = option_like(_USUAL, "seed", _USUAL.seed)
+    batch_size: int = option_like(_USUAL, "batch_size", _USUAL.batch_size)
     threads: int = option(0, "CPU threads (0: PyTorch's choice)", scope="machine", min=0)
     overwrite: bool = option(False, "replace finished scores", scope="run")
 

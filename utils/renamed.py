@@ -51,6 +51,7 @@ RENAMED = {
     "attribution.shared_layers": "explain.engine.shared_layers",
     "attribution.sources.beat_sets": "attribution.sources.holter",
     "attribution.sources.collect": "preprocessing.beat_windows",
+    "attribution.sources.ptbxl": "attribution.sources.whole_records",
     "attribution.sources.records": "databases.wfdb_reader",
     "attribution.study": "attribution.report.analysis",
     "attribution.truth": "preprocessing.targets.regions",

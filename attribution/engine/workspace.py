@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from attribution.engine.selection import Selection
-from attribution.engine.settings import MapSettings
 from attribution.engine.store import RECORD, read_record
 from explain.engine.classifier import Classifier, load_classifier
 from explain.methods import Settings
@@ -143,12 +142,12 @@ class Workspace:
 
         Shapes: rows (B,).
         """
-        settings = MapSettings(**self.args["settings"])
+        stored = self.args["settings"]
         # without training windows (LUDB) attribution.compute refuses deep_shap, which alone needs them
-        drawn = settings.baselines == "training" and (self.windows.splits == "train").any()
+        drawn = stored["baselines"] == "training" and (self.windows.splits == "train").any()
         if drawn and self._baselines is None:
-            self._baselines = training_baselines(self.windows, self.model, settings.seed)
-        return settings.for_windows(rows, self._baselines)
+            self._baselines = training_baselines(self.windows, self.model, stored["seed"])
+        return Settings(**{**stored, "seeds": rows, "baselines": self._baselines})
 
 
 def open_workspace(folder: str | os.PathLike, model_path: str | os.PathLike | None = None) -> Workspace:
@@ -188,11 +187,6 @@ def training_baselines(windows: Windows, model: Classifier, seed: int) -> np.nda
     Returns shape (n, T, leads).
     """
     train = np.flatnonzero(windows.splits == "train")
-    if not len(train):
-        raise UsageError(
-            f"'{windows.name}' has no training windows that deep_shap could take as baselines: "
-            "--baselines noise, as in the published study"
-        )
     random = np.random.default_rng([seed, 1])
     columns = [random.permutation(train[windows.labels[train, c] == 1]) for c in range(len(windows.classes))]
     turns = [column[i] for i in range(_BASELINES) for column in columns if i < len(column)]

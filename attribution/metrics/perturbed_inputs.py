@@ -12,7 +12,8 @@ import torch
 
 from attribution.metrics.removal_order import Plan
 from explain.engine.classifier import Classifier
-from utils.errors import UsageError, nearest
+from utils.config import check_values, option
+from utils.errors import UsageError
 
 FILLS = ("zero", "linear")
 _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches; curves bend early
@@ -20,52 +21,32 @@ _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches;
 
 @dataclass(frozen=True)
 class PerturbationSettings:
-    """How the input is perturbed.
+    """How the input is perturbed; `option` declares the ranges that are checked."""
 
-    ``patch_ms``: length of a patch in milliseconds, comparable over sampling rates.
-    ``patch_samples``: the same in samples; 0 takes `patch_ms`.
-    ``coverage``: part of the input that region perturbation removes.
-    ``regions``: the same as a number of patches; 0 takes `coverage`.
-    ``tolerance``: a section of a curve is halved by another forward pass while the triangle between its
-        ends could hide more area than this; 0: a forward pass after every patch.
-    ``subset_ratio``: part of the samples in a subset of the faithfulness correlation.
-    ``random_orders``: random orders that deletion and insertion are compared with.
-    ``seed``: seed of subsets, random orders and ties.
-    ``batch_size``: inputs of one forward pass; changes speed, not scores.
-    ``reference``: ties, the end of the window and random numbers as in the published study: the subsets
-        of all windows come from one stream, so that those of a window depend on the ones before it.
-    """
-
-    patch_ms: float = 50.0
-    patch_samples: int = 0
-    coverage: float = 0.5
-    regions: int = 0
-    tolerance: float = 0.0025
-    fill: str = "zero"
-    subset_ratio: float = 0.1
-    runs: int = 100
-    random_orders: int = 3
-    seed: int = 0
-    batch_size: int = 64
+    patch_ms: float = option(50.0, "patch in milliseconds", group="metrics", above=0)
+    patch_samples: int = option(0, "patch in samples; 0 takes patch_ms", group="metrics", min=0)
+    coverage: float = option(0.5, "part that region perturbation removes", group="metrics", above=0, max=1)
+    regions: int = option(0, "the same as a number of patches; 0 takes coverage", group="metrics", min=0)
+    tolerance: float = option(
+        0.0025,
+        "a section of a curve is halved by another forward pass while the triangle between its ends could "
+        "hide more area; 0: a forward pass after every patch",
+        group="metrics", min=0,
+    )  # fmt: skip
+    fill: str = option("zero", "what removed samples become", group="metrics", choices=FILLS)
+    subset_ratio: float = option(
+        0.1, "size of the subsets of the faithfulness correlation", group="metrics", above=0, below=1
+    )
+    runs: int = option(100, "number of subsets of the faithfulness correlation", group="metrics", min=3)
+    random_orders: int = option(3, "random orders of deletion and insertion", group="metrics", min=1)
+    seed: int = option(0, "seed of subsets, orders and ties", min=0)
+    batch_size: int = option(64, "windows per forward pass", scope="machine", min=1)
+    # ties, the end of the window and random numbers as in the published study: the subsets of all windows
+    # come from one stream, so that those of a window depend on the ones before it
     reference: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("patch_samples", "regions", "tolerance", "seed"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise UsageError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("random_orders", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        if self.runs < 3:
-            raise UsageError(f"runs is {self.runs}: a correlation needs at least 3")
-        if not 0 < self.patch_ms < np.inf:
-            raise UsageError(f"patch_ms must be above 0 and finite, not {self.patch_ms}")
-        if not 0 < self.coverage <= 1 or not 0 < self.subset_ratio < 1:
-            raise UsageError(
-                f"coverage {self.coverage} must lie in (0, 1] and subset_ratio {self.subset_ratio} in (0, 1)"
-            )
-        if self.fill not in FILLS:
-            raise UsageError(f"unknown fill '{self.fill}': {nearest(self.fill, FILLS)}")
+        check_values(self)
 
     @classmethod
     def published(cls, **changes: Any) -> PerturbationSettings:

@@ -10,7 +10,6 @@ from databases.icentia11k import Icentia11k
 from preprocessing.beat_windows import BeatWindows, cut_beats
 from preprocessing.targets.beats import classify
 from preprocessing.windows import Windows
-from utils.errors import UsageError
 
 SECONDS = 8
 CLASSES = ("normal", "pac", "pvc")
@@ -26,10 +25,6 @@ def build_icentia11k(database: Icentia11k, options: BuildOptions) -> Windows:
     are any, at even distances in time. So the classes are far more balanced than in practice: predictive
     values do not carry over.
     """
-    if options.reference:
-        raise UsageError(
-            "icentia11k has no --reference: the study's own file was made in an unpublished way; leave it out"
-        )
     records = database.records
     segments = {patient: list(rows.index) for patient, rows in records.groupby("patient", sort=True)}
     patients = list(segments)

@@ -15,7 +15,7 @@ from preprocessing.signals import ScaledSignals
 from preprocessing.transforms.resample import resample
 from preprocessing.windows import Regions, Windows
 from utils.ecg import LEADS
-from utils.errors import DataError, UsageError
+from utils.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ def build_ludb(database: Ludb, options: BuildOptions) -> Windows:
     The beats at both ends of a record (the first and last second or so) are not annotated: a map that points
     at one of them is scored as if it were wrong. Waves without both onset and offset are left out.
     """
-    if options.reference:
-        raise UsageError("the study has no ludb: leave out --reference")
     records = list(database.records.index)
     records = [records[place] for place in spread(len(records), options.limit)]
     rate = options.sampling_rate or 100

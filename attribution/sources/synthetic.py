@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from attribution.sources.options import BuildOptions
-from attribution.sources.ptbxl import limited, windows_of
+from attribution.sources.whole_records import limited, windows_of
 from databases.synthetic import load_ground_truth
 from databases.synthetic.database import Synthetic
 from databases.synthetic.recording import FOLDERS, TRUTH_RATE
@@ -20,8 +20,6 @@ TASK = "superdiagnostic"
 
 def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
     """Take the records that ``python -m databases.synthetic`` wrote."""
-    if options.reference:
-        raise UsageError("the study has no synthetic data: leave out --reference")
     if options.task not in (None, TASK):
         raise UsageError(f"signs are planted for the task {TASK}, not for '{options.task}': leave out --task")
     root = database.root

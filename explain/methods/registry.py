@@ -11,6 +11,7 @@ import numpy as np
 
 from explain.engine.classifier import Classifier
 from explain.names import TITLES
+from utils.config import check_values, option
 from utils.errors import DataError, TwelveLeadError, UsageError, nearest
 from utils.registry import Registry
 
@@ -21,63 +22,39 @@ class CannotExplain(TwelveLeadError):
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """Options of the methods. Every method takes what it `uses` and ignores the rest.
+    """Options of the methods. Every method takes what it `uses` and ignores the rest."""
 
-    Parameters
-    ----------
-    seed : int
-        Seed of everything random.
-    seeds : ndarray of int64, shape (B,), optional
-        One number for each window, its row in the file: a window's random numbers come from (seed, key), so
-        that its map does not depend on the windows beside it. `explain` fills in 0, 1, 2, ... where missing.
-    batch_size : int
-        Rows of one forward pass. It changes speed and memory, not the maps.
-    ig_steps : int
-        Gauss-Legendre nodes of integrated_gradients.
-    upsampling : str
-        How gradcam and guided_gradcam bring the coarse map to the samples: ``centered``, each column at the
-        middle of its samples and a straight line between; ``nearest``, the reference's staircase.
-    n_samples : int
-        Perturbed inputs of lime and kernel_shap, 2 at least: the whole and the silenced one.
-    segment_ms : float
-        Length of a segment of lime and kernel_shap in milliseconds.
-    segment_samples : int
-        The same in samples (the reference's way); 0 takes `segment_ms`.
-    baselines : ndarray of float32, shape (n, T, leads), optional
-        Standardized training windows that deep_shap averages over; None takes white noise, as the reference.
-    n_baselines : int
-        Baselines that deep_shap draws for a window.
-    """
-
-    seed: int = 0
-    seeds: np.ndarray | None = None
-    batch_size: int = 32
-    ig_steps: int = 50
-    upsampling: str = "centered"
-    n_samples: int = 500
-    segment_ms: float = 64.0
-    segment_samples: int = 0
-    baselines: np.ndarray | None = None
-    n_baselines: int = 25
+    seed: int = option(0, "seed of everything random", min=0)
+    seeds: np.ndarray | None = option(
+        None,
+        "one number for each window, its row in the file, shape (B,): a window's random numbers come from "
+        "(seed, number), so that its map does not depend on the batch; 0, 1, 2, ... where missing",
+    )
+    batch_size: int = option(32, "rows of one forward pass; changes speed and memory, not the maps", min=1)
+    ig_steps: int = option(50, "Gauss-Legendre nodes of integrated_gradients", min=1)
+    upsampling: str = option(
+        "centered",
+        "how gradcam and guided_gradcam bring the coarse map to the samples: centered, each column at the "
+        "middle of its samples and a straight line between; nearest, the reference's staircase",
+        choices=("centered", "nearest"),
+    )
+    n_samples: int = option(
+        500, "perturbed inputs of lime and kernel_shap: the whole and the silenced one, then others", min=2
+    )
+    segment_ms: float = option(64.0, "length of a segment of lime and kernel_shap in milliseconds", above=0)
+    segment_samples: int = option(0, "the same in samples (the reference's way); 0 takes segment_ms", min=0)
+    baselines: np.ndarray | None = option(
+        None,
+        "standardized training windows that deep_shap averages over, shape (n, T, leads); None takes white "
+        "noise, as the reference",
+    )
+    n_baselines: int = option(25, "baselines that deep_shap draws for a window", min=1)
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 1), ("ig_steps", 1), ("n_samples", 2), ("n_baselines", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name} must be {least} or more, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise UsageError(f"seed must be 0 or more, not {self.seed}")
-        if self.segment_samples < 0 or not 0 < self.segment_ms < np.inf:
-            raise UsageError(
-                f"segments need a length: segment_ms {self.segment_ms} or segment_samples "
-                f"{self.segment_samples}"
-            )
-        if self.upsampling not in UPSAMPLING:
-            raise UsageError(
-                f"unknown upsampling '{self.upsampling}': {nearest(self.upsampling, UPSAMPLING)}"
-            )
+        check_values(self)
 
     def generator(self, index: int) -> np.random.Generator:
-        """Random numbers of one window.
+        """Random numbers of one window, the same for the same seed and window, whatever the batch.
 
         Parameters
         ----------
@@ -87,13 +64,10 @@ class Settings:
         Returns
         -------
         numpy.random.Generator
-            The same for the same seed and window, whatever the batch.
+            A new generator.
         """
         window_seed = index if self.seeds is None else int(self.seeds[index])
         return np.random.default_rng([self.seed, window_seed])
-
-
-UPSAMPLING = ("centered", "nearest")
 
 
 class Attribution(Protocol):

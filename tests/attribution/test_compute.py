@@ -107,13 +107,13 @@ def test_selection_limit_draws_evenly():
 def test_settings_of_the_published_study(study, tmp_path):
     options = module.parse_options(["--model_path", "x", "--dataset", "mitdb", "--reference"])
     settings = module.make_settings(options, leads=1)
-    assert (settings.segment_samples, settings.n_baselines, settings.n_samples) == (24, 250, 500)
-    assert settings.baselines == "noise" and settings.upsampling == "nearest"
+    assert [settings[n] for n in ("segment_samples", "n_baselines", "n_samples")] == [24, 250, 500]
+    assert settings["baselines"] == "noise" and settings["upsampling"] == "nearest"
     assert options.prob_threshold == 0.75
     words = ["--model_path", "x", "--dataset", "ptbxl", "--reference"]
-    assert module.make_settings(module.parse_options(words), 12).n_samples == 5000
+    assert module.make_settings(module.parse_options(words), 12)["n_samples"] == 5000
     both = module.make_settings(module.parse_options([*words, "--n_samples", "90"]), 12)
-    assert (both.n_samples, both.n_baselines) == (90, 90)  # the study has one flag for both
+    assert (both["n_samples"], both["n_baselines"]) == (90, 90)  # the study has one flag for both
     assert module.parse_options(["--model_path", "x", "--dataset", "svdb"]).prob_threshold == 0.9
 
 

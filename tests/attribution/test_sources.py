@@ -13,7 +13,7 @@ from attribution.build import build, describe_counts
 from attribution.sources.icentia11k import share
 from attribution.sources.ludb import CLASSES, superclasses
 from attribution.sources.options import BuildOptions
-from attribution.sources.ptbxl import CINC_TARGETS
+from attribution.sources.whole_records import CINC_TARGETS
 from databases import Database, Recording, register_database
 from databases import registry as databases_registry
 from databases.synthetic import load_ground_truth, write_dataset

@@ -1,8 +1,8 @@
-"""Windows of PTB-XL: whole records of 10 s with 12 leads.
+"""Windows that are whole records: of PTB-XL, and of any other database labeled by one of its target sets.
 
-With ``reference`` the labels are the study's 22 targets, which it took from the PhysioNet/CinC Challenge's
-copy of PTB-XL. `CINC_TARGETS` says from which SCP codes of the official table each is made here; two of them,
-the deviations of the electrical axis, come from its column ``heart_axis``.
+With ``reference`` the labels of PTB-XL are the study's 22 targets, which it took from the PhysioNet/CinC
+Challenge's copy of PTB-XL. `CINC_TARGETS` says from which SCP codes of the official table each is made here;
+two of them, the deviations of the electrical axis, come from its column ``heart_axis``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from attribution.sources.options import BuildOptions, spread
+from databases import Database
 from databases.ptbxl import DATABASE_CSV, Ptbxl
-from preprocessing import Dataset, load_ptbxl
+from preprocessing import Dataset, list_targets, load_dataset, load_ptbxl
+from preprocessing.targets.registry import CLASS_KINDS
 from preprocessing.windows import Windows
 from utils.errors import DataError, UsageError
 
@@ -74,6 +76,20 @@ def build_ptbxl(database: Ptbxl, options: BuildOptions) -> Windows:
         dataset = _with_cinc_targets(dataset, database.root)
         task = "22 targets of the study"
     return windows_of("ptbxl", limited(dataset, options.limit), settings | {"task": task})
+
+
+def build_any(database: Database, options: BuildOptions) -> Windows:
+    """Take the records of the task, with the splits of the database."""
+    if not options.task:
+        targets = ", ".join(list_targets(database.name)) or "none is registered"
+        raise UsageError(f"--task must name a target set of {database.name}: {targets}")
+    rate = options.sampling_rate
+    how = {"cache_dir": options.cache_dir, **options.splitting}
+    dataset = load_dataset(database.name, database.root, options.task, rate, **how)
+    if dataset.kind not in CLASS_KINDS:
+        raise UsageError(f"--task {options.task}: maps explain classes, not targets of kind {dataset.kind}")
+    settings = {"reference": False, "limit": options.limit, "version": dataset.version, "task": options.task}
+    return windows_of(database.name, limited(dataset, options.limit), settings)
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
