@@ -31,7 +31,7 @@ RENAMED = {
     "attribution.metrics.localisation": "attribution.metrics.localization",
     "attribution.metrics.regions": "attribution.metrics.removal_order",
     "attribution.metrics.removal": "attribution.metrics.perturbation",
-    "attribution.model_stability": "attribution.sanity.model_stability",
+    "attribution.model_stability": "attribution.sanity.checks",
     "attribution.names": "explain.names",
     "attribution.published": "attribution.report.published",
     "attribution.randomization": "attribution.sanity.randomization",

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from explain.engine.classifier import Classifier
@@ -78,7 +79,9 @@ def select_windows(
 
     Logs which of the explained classes have no such window.
     """
-    explained = [_class_number(windows, target)] if target else _abnormal(windows)
+    explained = [i for i, name in enumerate(windows.classes) if name not in windows.normal]
+    if target:
+        explained = [_class_number(windows, target)]
     labeled = (windows.splits == "test")[:, None] & (windows.labels == 1)
     rows, targets = np.nonzero(labeled & np.isin(np.arange(len(windows.classes)), explained))
     names = ", ".join(windows.classes[c] for c in explained)
@@ -115,10 +118,6 @@ def _class_number(windows: Windows, target: str) -> int:
     raise UsageError(f"--target_label '{target}' is not a class: {nearest(target, windows.classes)}")
 
 
-def _abnormal(windows: Windows) -> list[int]:
-    return [i for i, name in enumerate(windows.classes) if name not in windows.normal]
-
-
 def _probabilities(
     windows: Windows, classifier: Classifier, rows: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:
@@ -136,18 +135,15 @@ def _probabilities(
 def _evenly(patients: np.ndarray, targets: np.ndarray, limit: int, seed: int) -> np.ndarray:
     """Places of `limit` entries: classes and patients take turns, the order within each is drawn."""
     order = np.random.default_rng([seed, 2]).permutation(len(patients))
-    turn_of_patient: dict[tuple[str, int], int] = {}
-    entries = []
-    for place in order:
-        pair = (str(patients[place]), int(targets[place]))
-        turn_of_patient[pair] = turn_of_patient.get(pair, -1) + 1
-        entries.append((turn_of_patient[pair], pair[1], place))
-    by_class = {
-        c: [e[2] for e in sorted(entries, key=lambda e: e[0]) if e[1] == c] for c in set(targets.tolist())
-    }
-    chosen: list[int] = []
-    for turn in range(len(patients)):
-        chosen += [places[turn] for _, places in sorted(by_class.items()) if turn < len(places)]
-        if len(chosen) >= limit:
-            break
-    return np.sort(chosen[:limit])
+    order = order[np.argsort(turns(patients[order], targets[order]), kind="stable")]
+    order = order[np.lexsort((targets[order], turns(targets[order])))]
+    return np.sort(order[:limit])
+
+
+def turns(*columns: np.ndarray) -> np.ndarray:
+    """For each row the number of earlier rows with the same values.
+
+    Shapes: columns (n,) -> (n,).
+    """
+    table = pd.DataFrame(dict(enumerate(columns)))
+    return table.groupby(list(table)).cumcount().to_numpy()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from attribution.engine.selection import turns
 from attribution.engine.workspace import Workspace
 from attribution.report.analysis import Study
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
@@ -35,11 +36,7 @@ def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
     Shapes: targets (n,).
     """
     order = np.random.default_rng(seed).permutation(len(targets))
-    turn = np.empty(len(targets), dtype=np.int64)
-    for target in np.unique(targets):
-        of_class = order[targets[order] == target]
-        turn[of_class] = np.arange(len(of_class))
-    return sorted(order.tolist(), key=lambda i: (turn[i], targets[i]))[:count]
+    return order[np.lexsort((targets[order], turns(targets[order])))][:count].tolist()
 
 
 def method_order(names: list[str]) -> list[str]:

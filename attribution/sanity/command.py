@@ -6,30 +6,30 @@ python -m attribution.sanity --attr_dir results/attribution/mitdb_seed1 results/
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
+from attribution.engine.selection import turns
 from attribution.engine.store import ResumableTable, is_current, read_record, write_entry
 from attribution.engine.workspace import Workspace, open_workspace
 from attribution.metrics.agreement import gini
 from attribution.sanity.checks import (
     Subject,
     check_reproducible,
+    compare_models,
     completeness_columns,
+    models_file,
     randomization_columns,
     seed_columns,
 )
 from attribution.sanity.files import Column, cascade_similarity, flag, score_file, tidy
-from attribution.sanity.model_stability import compare_models, models_file
 from attribution.sanity.randomization import Group, layer_groups
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up
@@ -75,13 +75,9 @@ def draw_evenly(patients: np.ndarray, count: int, seed: int) -> np.ndarray:
 
     Shapes: patients (N,) -> (min(count, N),).
     """
-    positions = np.random.default_rng(seed).permutation(len(patients))
-    seen: collections.Counter[Any] = collections.Counter()
-    turns = []
-    for patient in np.asarray(patients)[positions].tolist():
-        turns.append(seen[patient])
-        seen[patient] += 1
-    return np.sort(positions[np.argsort(turns, kind="stable")][: count or None])
+    order = np.random.default_rng(seed).permutation(len(patients))
+    order = order[np.argsort(turns(np.asarray(patients)[order]), kind="stable")]
+    return np.sort(order[: count or None])
 
 
 def check_folder(workspace: Workspace, options: SanityOptions) -> list[str]:
