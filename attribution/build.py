@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attribution.sources.holter import build_holter
-from attribution.sources.icentia11k import build_icentia11k
+from attribution.sources.holter import build_holter, build_icentia11k
 from attribution.sources.ludb import build_ludb
 from attribution.sources.options import BuildOptions
-from attribution.sources.synthetic import build_synthetic
-from attribution.sources.whole_records import build_any, build_ptbxl
+from attribution.sources.whole_records import build_any, build_ptbxl, build_synthetic
 from databases import list_databases, open_database
 from preprocessing.splits import check_patients, fold_names, resplit
 from preprocessing.windows import Windows, save_windows

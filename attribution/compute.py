@@ -20,12 +20,13 @@ import torch
 from tqdm import tqdm
 
 from attribution.engine.selection import THRESHOLDS, check_fit, select_windows
-from attribution.engine.settings import default_settings, published_settings
 from attribution.engine.store import RECORD, Arrays, ResumableTable, is_current, read_record
 from attribution.engine.workspace import (
     SELECTION,
     Workspace,
+    default_settings,
     model_label,
+    published_settings,
     read_selection,
     weights_fingerprint,
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from explain.engine.feature_maps import FeatureLayer
+from explain.engine.classifier import FeatureLayer
 from tests.helpers.model_cases import MODELS, SUBJECTS, Subject, registered
 from utils.errors import DataError
 from utils.model_registry import ModelCase, ModelInfo

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,27 @@ from preprocessing.windows import Windows, load_windows
 from training.card import WEIGHTS
 from utils.errors import DataError, UsageError, nearest
 from utils.files import read_npz, sha256
+
+_PUBLISHED_SEGMENTS = {"mitdb": 24, "svdb": 8, "incartdb": 16, "icentia11k": 16, "ptbxl": 32}  # samples
+
+
+def default_settings() -> dict[str, Any]:
+    """Defaults of every setting."""
+    values = asdict(Settings())
+    del values["seeds"], values["baselines"]
+    return values | {"baselines": "training"}
+
+
+def published_settings(dataset: str, leads: int) -> dict[str, Any]:
+    """Noise baselines, segments in samples, nearest upsampling."""
+    return default_settings() | {
+        "upsampling": "nearest",
+        "n_samples": 5000 if leads > 1 else 500,
+        "segment_samples": _PUBLISHED_SEGMENTS.get(dataset, 16),
+        "n_baselines": 80 if leads > 1 else 250,
+        "baselines": "noise",
+    }
+
 
 SELECTION = "selection.npz"
 _BASELINES = 100  # training windows that deep_shap draws from

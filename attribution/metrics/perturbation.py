@@ -33,8 +33,14 @@ from typing import Any
 
 import numpy as np
 
-from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
-from attribution.metrics.removal_order import Plan, grid_order, grid_plan, sliding_plan
+from attribution.metrics.perturbed_inputs import (
+    PerturbationSettings,
+    PerturbedInputs,
+    Plan,
+    grid_order,
+    grid_plan,
+    sliding_plan,
+)
 from explain.engine.classifier import Classifier
 from utils.errors import UsageError, nearest
 

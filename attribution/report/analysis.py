@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from attribution.report.published import published_claims, rankings
-from attribution.report.ranks import Comparison, compare_methods
+from attribution.report.ranks import Comparison, compare_methods, published_claims, rankings
 from attribution.scores.summary import in_order, summarize
 from explain.names import metric
 from utils.files import slug

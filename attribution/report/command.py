@@ -23,11 +23,17 @@ from attribution.engine.store import RECORD, read_record
 from attribution.engine.workspace import open_workspace
 from attribution.report.analysis import Study, analyse
 from attribution.report.figures import critical_difference, score_table
-from attribution.report.maps import Picture, blind_maps, draw_windows, map_pictures
-from attribution.report.page import PAGE, RATING_PAGE, RATING_TITLE, TITLE
-from attribution.report.rating import BlindMap, rating_facts, shuffled
-from attribution.report.tables import study_markdown
-from attribution.sanity.files import cascade_similarity, flag
+from attribution.report.maps import (
+    BlindMap,
+    Picture,
+    blind_maps,
+    draw_windows,
+    map_pictures,
+    rating_facts,
+    shuffled,
+)
+from attribution.report.tables import PAGE, RATING_PAGE, RATING_TITLE, TITLE, study_markdown
+from attribution.sanity.checks import cascade_similarity, flag
 from attribution.scores.summary import COLUMNS, read_scores
 from explain.names import RANDOM, method_title, metric
 from utils.config import Options, option, parse, write_settings

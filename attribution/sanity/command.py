@@ -21,15 +21,19 @@ from attribution.engine.store import ResumableTable, is_current, read_record, wr
 from attribution.engine.workspace import Workspace, open_workspace
 from attribution.metrics.agreement import gini
 from attribution.sanity.checks import (
+    Column,
     Subject,
+    cascade_similarity,
     check_reproducible,
     compare_models,
     completeness_columns,
+    flag,
     models_file,
     randomization_columns,
+    score_file,
     seed_columns,
+    tidy,
 )
-from attribution.sanity.files import Column, cascade_similarity, flag, score_file, tidy
 from attribution.sanity.randomization import Group, layer_groups
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up

@@ -1,14 +1,12 @@
 """Attribution methods: how much each sample of each lead contributes to the logit of a class."""
 
 from explain.methods import (  # noqa: F401  (the methods register themselves)
-    attention,
-    baselines,
     deep_lift,
     gradcam,
     gradients,
+    inherent,
     lrp,
     perturbation,
-    prototypes,
 )
 from explain.methods.completeness import completeness as completeness
 from explain.methods.registry import CannotExplain, Settings, list_methods, register_method

@@ -18,7 +18,7 @@ from attribution.metrics.perturbation import (
     measure_controls,
     perturbation_scores,
 )
-from attribution.metrics.removal_order import grid_order, grid_plan, sliding_plan
+from attribution.metrics.perturbed_inputs import grid_order, grid_plan, sliding_plan
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
 

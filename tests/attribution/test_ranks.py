@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
-from attribution.report.published import published_claims, rankings
 from attribution.report.ranks import (
     FEWEST_PATIENTS,
     against_random,
@@ -18,6 +17,8 @@ from attribution.report.ranks import (
     compare_methods,
     holm,
     patient_means,
+    published_claims,
+    rankings,
     signed_rank,
 )
 from attribution.scores.summary import COLUMNS

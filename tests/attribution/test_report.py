@@ -13,8 +13,8 @@ import pytest
 
 from attribution.report.analysis import analyse
 from attribution.report.command import main, read_sources, write_report
-from attribution.report.page import PAGE, RATING_PAGE, RATING_TITLE, TITLE
-from attribution.report.rating import HIDDEN, BlindMap, rating_facts, shuffled
+from attribution.report.maps import HIDDEN, BlindMap, rating_facts, shuffled
+from attribution.report.tables import PAGE, RATING_PAGE, RATING_TITLE, TITLE
 from benchmarks.pages import attribution as results
 from preprocessing.windows import save_windows
 from tests.helpers.attribution_scores import METHODS, make_windows, score_lines, write_maps, write_scores
@@ -122,7 +122,7 @@ def test_report_page_is_self_contained_and_complete(report):
 
 
 PLUGIN = """
-from attribution.report.page import PAGE
+from attribution.report.tables import PAGE
 from utils.report import fill, register_section
 
 def longest(facts, images):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attribution.build import build, describe_counts
-from attribution.sources.icentia11k import share
+from attribution.sources.holter import share
 from attribution.sources.ludb import CLASSES, superclasses
 from attribution.sources.options import BuildOptions
 from attribution.sources.whole_records import CINC_TARGETS

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from explain.engine.classifier import load_classifier, use_torch_backend
-from explain.engine.feature_maps import FeatureLayer
+from explain.engine.classifier import FeatureLayer, load_classifier, use_torch_backend
 from explain.methods import CannotExplain, explain
 from models_torch import create_model
 from models_torch.layers import recorded

@@ -19,8 +19,7 @@ from PIL import Image
 import explain.prototypes.explain
 import inference
 from explain.prototypes.contributions import explain_records
-from explain.prototypes.explain import explain_split
-from explain.prototypes.explanation_csv import COLUMNS, RowMaker
+from explain.prototypes.explain import COLUMNS, RowMaker, explain_split
 from explain.prototypes.gallery import thumbnail, write_gallery
 from explain.prototypes.pictures import view_of
 from explain.prototypes.report import write_report

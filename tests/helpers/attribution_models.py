@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from explain.engine.classifier import Classifier, load_classifier
-from explain.engine.feature_maps import FeatureLayer
+from explain.engine.classifier import Classifier, FeatureLayer, load_classifier
 from explain.methods import CannotExplain, Settings, explain, list_methods
 from models_tf import list_models as list_keras
 from models_tf import model_info as keras_info

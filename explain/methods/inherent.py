@@ -1,4 +1,4 @@
-"""The contributions of a prototype network's prototypes as an attribution map."""
+"""Maps from the model itself, its attention and its prototypes; and noise, the baseline of all methods."""
 
 from __future__ import annotations
 
@@ -9,6 +9,29 @@ from explain.engine.classifier import Classifier
 from explain.methods.completeness import logit
 from explain.methods.registry import CannotExplain, Settings, register_method
 from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
+
+
+@register_method("attention", signed=False, native=True)
+def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
+    """Beat x rhythm x channel attention of every sample.
+
+    The network attends once for all classes: the map is the same for every target.
+
+    References
+    ----------
+    Reddy et al., IMLE-Net, IEEE SMC 2021, doi:10.1109/SMC52423.2021.9658706.
+    """
+    if not hasattr(classifier.predictor.model, "attention"):
+        raise CannotExplain(
+            f"attention is what a model such as IMLE-Net computes on its way to the answer, and "
+            f"'{classifier.model_name}' has none: take integrated_gradients or gradcam"
+        )
+    if classifier.attention is None:
+        raise CannotExplain(
+            f"'{classifier.name}' reads crops of {classifier.crop} samples, which do not divide the record's "
+            f"{classifier.samples}: its attention has no share of every sample; take another method"
+        )
+    return classifier.attention(x)
 
 
 def _logit_without_bias(
@@ -44,3 +67,11 @@ def prototypes(classifier: Classifier, x: np.ndarray, targets: np.ndarray, setti
     share = each / ((stop - start) * x.shape[2])
     steps.scatter_add_(1, start, share).scatter_add_(1, stop, -share)
     return steps.cumsum(dim=1)[:, :-1, None].expand(-1, -1, x.shape[2]).numpy()
+
+
+@register_method("random_baseline", uses=("seed",), native=True)
+def random_baseline(
+    classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings
+) -> np.ndarray:
+    """Standard normal noise."""
+    return np.stack([settings.generator(i).standard_normal(x.shape[1:], np.float32) for i in range(len(x))])
