@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +24,8 @@ HIGH_LATERAL = ("I", "AVL")
 LATERAL = ("I", "AVL", "V5", "V6")
 SEPTAL = ("V1", "V2", "V3", "V4")
 
+Apply = Callable[[Waves, float, np.random.Generator], None]
+
 
 @dataclass(frozen=True)
 class Sign:
@@ -33,7 +36,7 @@ class Sign:
     weight: float
     leads: tuple[str, ...]
     groups: tuple[str, ...]
-    apply: Callable[[Waves, float, np.random.Generator], None]
+    apply: Apply
 
 
 def _infarct(
@@ -75,34 +78,24 @@ def _infarct(
         waves.vectors[t_rows] -= flip * np.maximum(along, 0.05)[:, None] * unit
 
 
-def _inferior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """IMI: Q waves and ST elevation in II, III, aVF, most in III; reciprocal ST depression in I and aVL."""
-    _infarct(waves, severity, rng, away=(0.06, -0.42, 0.0), injury=(-0.08, 0.30, 0.02))
-
-
-def _anteroseptal_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ASMI: QS or lost R in V1-V4 with ST elevation there."""
-    _infarct(waves, severity, rng, away=(-0.05, 0.0, 0.34), injury=(0.06, -0.02, -0.24))
-
-
-def _anterior_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """AMI: as anteroseptal, with its center at V3-V4 and reaching V5."""
-    _infarct(waves, severity, rng, away=(-0.22, 0.0, 0.30), injury=(0.16, -0.02, -0.20))
-
-
-def _anterolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ALMI: Q waves and ST elevation in I, aVL, V3-V6; reciprocal depression in III and aVF."""
-    _infarct(waves, severity, rng, away=(-0.34, 0.12, 0.16), injury=(0.22, -0.12, -0.10))
-
-
-def _lateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """LMI: Q waves and ST elevation in I, aVL, V5, V6; reciprocal depression in III and aVF."""
-    _infarct(waves, severity, rng, away=(-0.36, 0.16, -0.06), injury=(0.22, -0.16, 0.08))
-
-
-def _inferolateral_infarct(waves: Waves, severity: float, rng: np.random.Generator) -> None:
-    """ILMI: inferior infarction that reaches V5 and V6."""
-    _infarct(waves, severity, rng, away=(-0.24, -0.36, -0.02), injury=(0.14, 0.26, 0.06))
+# where the QRS vector is lost, and where the injury current of ST points
+_INFARCTS: dict[str, Apply] = {
+    code: partial(_infarct, away=away, injury=injury)
+    for code, away, injury in (
+        # Q waves and ST elevation in II, III, aVF, most in III; reciprocal ST depression in I and aVL
+        ("IMI", (0.06, -0.42, 0.0), (-0.08, 0.30, 0.02)),
+        # QS or lost R in V1-V4 with ST elevation there
+        ("ASMI", (-0.05, 0.0, 0.34), (0.06, -0.02, -0.24)),
+        # as anteroseptal, with its center at V3-V4 and reaching V5
+        ("AMI", (-0.22, 0.0, 0.30), (0.16, -0.02, -0.20)),
+        # Q waves and ST elevation in I, aVL, V3-V6; reciprocal depression in III and aVF
+        ("ALMI", (-0.34, 0.12, 0.16), (0.22, -0.12, -0.10)),
+        # Q waves and ST elevation in I, aVL, V5, V6; reciprocal depression in III and aVF
+        ("LMI", (-0.36, 0.16, -0.06), (0.22, -0.16, 0.08)),
+        # inferior infarction that reaches V5 and V6
+        ("ILMI", (-0.24, -0.36, -0.02), (0.14, 0.26, 0.06)),
+    )
+}
 
 
 def _replace_qrs(waves: Waves, table: list[tuple]) -> None:
@@ -274,19 +267,19 @@ def _long_qt(waves: Waves, severity: float, rng: np.random.Generator) -> None:
 SIGNS = {
     sign.code: sign
     for sign in (
-        Sign("IMI", "MI", 0.38, INFERIOR + HIGH_LATERAL, ("QRS", "ST", "T"), _inferior_infarct),
-        Sign("ASMI", "MI", 0.33, SEPTAL, ("QRS", "ST", "T"), _anteroseptal_infarct),
-        Sign("ILMI", "MI", 0.08, (*INFERIOR, "V5", "V6"), ("QRS", "ST", "T"), _inferolateral_infarct),
-        Sign("AMI", "MI", 0.09, ("V2", "V3", "V4", "V5"), ("QRS", "ST", "T"), _anterior_infarct),
+        Sign("IMI", "MI", 0.38, INFERIOR + HIGH_LATERAL, ("QRS", "ST", "T"), _INFARCTS["IMI"]),
+        Sign("ASMI", "MI", 0.33, SEPTAL, ("QRS", "ST", "T"), _INFARCTS["ASMI"]),
+        Sign("ILMI", "MI", 0.08, (*INFERIOR, "V5", "V6"), ("QRS", "ST", "T"), _INFARCTS["ILMI"]),
+        Sign("AMI", "MI", 0.09, ("V2", "V3", "V4", "V5"), ("QRS", "ST", "T"), _INFARCTS["AMI"]),
         Sign(
             "ALMI",
             "MI",
             0.07,
             (*LATERAL, "V3", "V4", "III", "AVF"),
             ("QRS", "ST", "T"),
-            _anterolateral_infarct,
+            _INFARCTS["ALMI"],
         ),
-        Sign("LMI", "MI", 0.05, (*LATERAL, "III", "AVF"), ("QRS", "ST", "T"), _lateral_infarct),
+        Sign("LMI", "MI", 0.05, (*LATERAL, "III", "AVF"), ("QRS", "ST", "T"), _INFARCTS["LMI"]),
         Sign("CLBBB", "CD", 0.15, (*LATERAL, "V1", "V2", "V3"), ("QRS", "ST", "T"), _left_bundle_block),
         Sign("CRBBB", "CD", 0.16, ("I", "V1", "V2", "V5", "V6"), ("QRS", "T"), _right_bundle_block),
         Sign("IRBBB", "CD", 0.18, ("V1", "V2", "V3"), ("QRS",), _incomplete_right_bundle_block),

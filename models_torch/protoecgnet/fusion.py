@@ -25,18 +25,12 @@ from utils.model_registry import ModelCase
         ModelCase(
             {
                 "samples": 160, "leads": 3, "branches": (
-                    {
-                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
-                        "branch": "rhythm",
-                    },
-                    {
-                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
-                        "branch": "morphology",
-                    },
-                    {
-                        "num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
-                        "branch": "global",
-                    },
+                    {"num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                     "branch": "rhythm"},
+                    {"num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                     "branch": "morphology"},
+                    {"num_classes": 3, "samples": 160, "leads": 3, "width": 4, "proto_dim": 8,
+                     "branch": "global"},
                 ),
             },
             parameters=50_978,
@@ -46,7 +40,7 @@ from utils.model_registry import ModelCase
 class ProtoECGNet_Fusion(PrototypeClassifier):
     """Branches of ProtoECGNet under one classifier; the branches are frozen.
 
-    A logit is ``bias`` + sum over the prototypes of weight x (score - centre) / spread. Centre and spread are
+    A logit is ``bias`` + sum over the prototypes of weight x (score - center) / spread. Center and spread are
     the mean and the standard deviation of each prototype's score over the training records, which makes the
     branches comparable under one penalty: in the reference a score reaches 1, 13 or 4, depending on the
     branch.
@@ -79,7 +73,7 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
         self.branch_models = nn.ModuleList(networks)
         self.prototypes = [len(network.prototype_vectors) for network in networks]
         total = sum(self.prototypes)
-        self.register_buffer("centre", torch.zeros(total))
+        self.register_buffer("center", torch.zeros(total))
         self.register_buffer("spread", torch.ones(total))
         self.head = nn.Linear(total, num_classes)
         self.branch_models.requires_grad_(False)
@@ -119,4 +113,9 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
 
     def standardized(self, scores: Tensor) -> Tensor:
         """Scores in units of their spread over the training records: (B, P) -> (B, P)."""
-        return (scores - self.centre) / self.spread
+        return (scores - self.center) / self.spread
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        if f"{prefix}centre" in state_dict:  # its name in version 0.1
+            state_dict[f"{prefix}center"] = state_dict.pop(f"{prefix}centre")
+        super()._load_from_state_dict(state_dict, prefix, *args)

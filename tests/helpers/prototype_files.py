@@ -86,7 +86,7 @@ def write_prototypes(
             own.load_state_dict(network.state_dict())
         with torch.inference_mode():
             scores = built.scores(signals)[0]
-        built.centre.copy_(scores.mean(0))
+        built.center.copy_(scores.mean(0))
         built.spread.copy_(scores.std(0).clamp(min=0.01))
         built.head.weight.data.normal_()
     if built.head.bias is not None:

@@ -297,7 +297,7 @@ def test_fusion_contributions_add_up_and_branches_stay_frozen():
     for own, branch in zip(model.branch_models, branches, strict=True):
         own.load_state_dict(branch.state_dict())
     torch.manual_seed(5)
-    model.centre.copy_(torch.randn(len(model.centre)))
+    model.center.copy_(torch.randn(len(model.center)))
     model.spread.copy_(torch.rand(len(model.spread)) + 0.5)
     model.train()
     assert not model.branch_models[0].trunk.training and model.head.training
@@ -309,6 +309,10 @@ def test_fusion_contributions_add_up_and_branches_stay_frozen():
         torch.testing.assert_close(total, model(small_signals()), rtol=1e-4, atol=1e-5)
     assert window.shape == scores.shape == (4, 18)
     assert all(not p.requires_grad for p in model.branch_models.parameters())
+    of_version_0_1 = {name.replace("center", "centre"): tensor for name, tensor in model.state_dict().items()}
+    again = create_model(**model.config)
+    again.load_state_dict(of_version_0_1)
+    assert torch.equal(again.center, model.center)
 
 
 def test_list_prototypes():

@@ -316,7 +316,7 @@ def test_the_references_fusion_can_be_had(copied, database):
     _, own = fusion("--fusion_start", "random", "--positive_own_weights", False)
     assert (own < 0).any()
     state, _ = fusion("--fusion_standardize", False)
-    assert torch.equal(state["spread"], torch.ones_like(state["spread"])) and not state["centre"].any()
+    assert torch.equal(state["spread"], torch.ones_like(state["spread"])) and not state["center"].any()
 
 
 def test_runs_become_tables(copied, tmp_path):

@@ -229,7 +229,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
             entry["all_labels"] = [name for name, label in zip(names, present, strict=True) if label]
     weights = positive_weights(config, data)
     if config.fusion_standardize:
-        model.centre.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
+        model.center.copy_(torch.from_numpy(scores["train"].mean(axis=0)))
         model.spread.copy_(torch.from_numpy(scores["train"].std(axis=0)).clamp(min=1e-3))
     if config.fusion_start == "branches":
         with torch.no_grad():
@@ -250,7 +250,7 @@ def _start_as_branches(model: nn.Module, classes: list[list[str]], columns_of: d
         columns = [columns_of[branch_classes[row]] for row in rows]
         branch_weight = network.head.weight.detach()[rows]
         weight[columns, prototypes] += branch_weight * model.spread[prototypes]
-        bias[columns] += branch_weight @ model.centre[prototypes]
+        bias[columns] += branch_weight @ model.center[prototypes]
         if network.head.bias is not None:
             bias[columns] += network.head.bias.detach()[rows]
         branches_of_class[columns] += 1
