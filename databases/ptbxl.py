@@ -83,12 +83,10 @@ class Ptbxl(Database):
         start: int | None = None,
         stop: int | None = None,
     ) -> Recording:
-        """Read a recording or a part of it in mV."""
         path = self.root / self.row(record)["path"]
         return read_record(path, leads or LEADS, start, stop, sampling_rate=self.sampling_rate)
 
     def annotations(self, record: Any) -> Annotations:
-        """Give the SCP-ECG statements of a record."""
         return Annotations(statements=dict(self.row(record)["scp_codes"]))
 
 

@@ -39,7 +39,6 @@ class RecordProblems:
         self._some_missing = False
 
     def add(self, ecg_id: int, file: str, reason: str) -> None:
-        """Add one damaged record."""
         self._problems.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
         self._some_missing |= reason == MISSING
 

@@ -31,12 +31,10 @@ class WfdbDatabase(Database):
         stop: int | None = None,
         dtype: type[np.floating] = np.float32,
     ) -> Recording:
-        """Read a recording or a part of it in mV."""
         path = self.root / self.row(record)["path"]
         return read_record(path, leads, start, stop, sampling_rate=self.sampling_rate, dtype=dtype)
 
     def annotations(self, record: Any) -> Annotations:
-        """Read the beats and rhythms of a record."""
         row = self.row(record)
         return read_annotations(self.root / row["path"], "atr", row.get("samples"))
 

@@ -76,7 +76,6 @@ class BeatWindows:
         self._beats.append(beats)
 
     def finish(self, dataset: str, lead: str, sampling_rate: int, settings: dict[str, Any]) -> Windows:
-        """Join all windows."""
         if not self._rows:
             raise DataError(f"{dataset}: no window has a beat of {', '.join(self.classes)}")
         columns = (np.array(column) for column in zip(*self._rows, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,25 +155,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.signals)
 
-    @property
-    def labels(self) -> np.ndarray:
-        """Alias of `targets`."""
-        return self.targets
-
-    @property
-    def ecg_ids(self) -> np.ndarray:
-        """Alias of `ids`."""
-        return self.ids
-
-    @property
-    def records(self) -> np.ndarray:
-        """Alias of `ids`."""
-        return self.ids
-
-    @property
-    def patient_ids(self) -> np.ndarray:
-        """Alias of `patients`."""
-        return self.patients
+    # other names
+    labels = property(operator.attrgetter("targets"))
+    ecg_ids = records = property(operator.attrgetter("ids"))
+    patient_ids = property(operator.attrgetter("patients"))
 
     @property
     def multilabel(self) -> bool:

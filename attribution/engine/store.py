@@ -93,7 +93,6 @@ class ResumableTable:
         return valid
 
     def append(self, key: str, arrays: Arrays) -> None:
-        """Keep an item."""
         content = io.BytesIO()
         np.savez(content, key=np.array(key), **arrays)  # type: ignore[arg-type]
         try:

@@ -90,7 +90,6 @@ class Workspace:
 
     @property
     def model(self) -> Classifier:
-        """The model that was explained."""
         if self._model is None:
             model = load_classifier(self._model_path)
             if weights_fingerprint(model) != self.args["model_fingerprint"]:
@@ -133,7 +132,6 @@ class Workspace:
         return [name for name in complete if "all" in names or name in names]
 
     def map_file(self, method: str) -> Path:
-        """Path of the maps of a method."""
         return self.folder / "maps" / f"{method}.npz"
 
     def maps(self, method: str) -> np.ndarray:

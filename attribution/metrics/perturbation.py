@@ -33,14 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from attribution.metrics.perturbed_inputs import (
-    PerturbationSettings,
-    PerturbedInputs,
-    Plan,
-    grid_order,
-    grid_plan,
-    sliding_plan,
-)
+from attribution.metrics.perturbed_inputs import PerturbationSettings as PerturbationSettings
+from attribution.metrics.perturbed_inputs import PerturbedInputs, Plan, grid_order, grid_plan, sliding_plan
 from explain.engine.classifier import Classifier
 from utils.errors import UsageError, nearest
 

@@ -75,7 +75,6 @@ class Study:
         return sorted({r.ground_truth for r in self.rankings if r.family == "localization"})
 
     def counts(self) -> dict[str, Any]:
-        """Count what was explained."""
         once = self.scores.drop_duplicates(["seed", "window", "target"])
         return {
             "windows": len(once.drop_duplicates(["window", "target"])),

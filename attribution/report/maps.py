@@ -18,6 +18,7 @@ from attribution.engine.workspace import Workspace
 from attribution.report.analysis import Study
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from explain.names import RANDOM, TITLES, method_title
+from preprocessing.windows import Windows
 from utils.ecg import LEADS, display_name
 from utils.files import slug
 from utils.plotting.ecg import png
@@ -100,7 +101,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
     all_maps = {name: result.maps(name)[positions] for name in methods}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        start = int(windows.starts[row])
+        start = _start(windows, row)
         ground_truth = windows.ground_truths[0] if windows.ground_truths else ""
         mask = windows.mask(row, target, ground_truth) if ground_truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
@@ -147,7 +148,7 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
     all_maps = {name: result.maps(name)[positions] for name in method_order(result.methods())}
     for place, position in enumerate(positions):
         row, target = int(result.rows[position]), int(result.targets[position])
-        class_name, start = windows.classes[target], int(windows.starts[row])
+        class_name, start = windows.classes[target], _start(windows, row)
         words = f"explains {class_name}, probability {result.probability[position]:.2f}"
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, None)
@@ -170,6 +171,11 @@ def blind_maps(study: Study, result: Workspace, positions: list[int]) -> list[Bl
             picture = png(figure, _RATING_DPI, 256, Image.Quantize.MAXCOVERAGE)
             blind.append(BlindMap(picture, words, facts))
     return blind
+
+
+def _start(windows: Windows, row: int) -> int:
+    """First sample of a window in its record."""
+    return 0 if windows.starts is None else int(windows.starts[row])
 
 
 def _lead(maps: dict[str, np.ndarray], mask: np.ndarray | None) -> int:

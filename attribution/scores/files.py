@@ -40,7 +40,6 @@ class ScoreFiles:
         self.entries: dict[str, Any] = read_record(folder).get(SECTION, {})
 
     def file(self, method: str) -> Path:
-        """Path of the scores of a method."""
         return self.folder / "scores" / f"{method}.csv"
 
     def known(self, method: str, plan: ScorePlan, overwrite: bool) -> Known:

@@ -90,7 +90,6 @@ class ScorePlan:
         return cls(metrics, **{**preset, **changes})
 
     def cells(self) -> list[Cell]:
-        """Columns of scores."""
         return [
             Cell(sign, metric, ground_truth)
             for metric in self.metrics

@@ -83,7 +83,6 @@ class FileClient:
         self._connections: list[requests.Session] = []
 
     def close(self) -> None:
-        """Close the connections of all threads."""
         for connection in self._connections:
             connection.close()
 

@@ -32,7 +32,6 @@ class Waves:
         return cls([row[0] for row in table], groups, numbers[:, 0], numbers[:, 1], numbers[:, 2:])
 
     def copy(self) -> Waves:
-        """Copy the arrays."""
         return Waves(
             list(self.names), self.groups.copy(), self.times.copy(), self.widths.copy(), self.vectors.copy()
         )
@@ -45,7 +44,6 @@ class Waves:
         width: float,
         vector: np.ndarray | tuple[float, float, float],
     ) -> None:
-        """Add one wave."""
         self.names.append(name)
         self.groups = np.append(self.groups, group)
         self.times = np.append(self.times, time)
@@ -53,7 +51,6 @@ class Waves:
         self.vectors = np.vstack([self.vectors, vector])
 
     def row(self, name: str) -> int:
-        """Find the row of a wave."""
         return self.names.index(name)
 
     def window(self, group: str, rr: float = 1.0) -> tuple[float, float]:

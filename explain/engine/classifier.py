@@ -185,7 +185,6 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
         return next(self._model.parameters()).device
 
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:

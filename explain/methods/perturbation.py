@@ -164,7 +164,6 @@ def _maps(
 
 
 def _segment_length(classifier: Classifier, settings: Settings) -> int:
-    """Samples of a segment."""
     length = settings.segment_samples or round(settings.segment_ms * classifier.sampling_rate / 1000)
     return max(1, length)
 

@@ -62,7 +62,6 @@ class Interceptor(TorchFunctionMode):
         return result
 
     def follows(self, value: Any) -> bool:
-        """Whether a value depends on the input."""
         return isinstance(value, Tensor) and getattr(value, "_followed_by", None) is self
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -109,7 +108,6 @@ class Interceptor(TorchFunctionMode):
         return None
 
     def refuse(self, func: Callable, reason: str) -> NoReturn:
-        """Say why the method does not apply to the model."""
         self.refusal = (
             f"{self.method} cannot explain {self.classifier.name}: it calls "
             f"{resolve_name(func) or repr(func)}{self._place()}, and {reason}; take a method that needs "

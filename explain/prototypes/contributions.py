@@ -16,7 +16,8 @@ import torch
 
 from models_torch.protoecgnet.prototype_classifier import PrototypeClassifier
 from training.predictor import Predictor
-from training.protoecgnet.projected import branches_of, prototype_list
+from training.protoecgnet.projected import branches_of
+from training.protoecgnet.projected import prototype_list as prototype_list
 from utils.errors import DataError, UsageError, nearest
 
 TOLERANCE = 1e-4

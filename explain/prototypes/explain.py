@@ -63,7 +63,6 @@ class RowMaker:
     def row(
         self, ecg_id: int | str, explanation: Explanation, true_labels: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """Make the row of one record."""
         row: dict[str, Any] = dict.fromkeys(COLUMNS, "")
         row["ecg_id"] = ecg_id
         probability = dict(zip(self.predictor.classes, explanation.probabilities, strict=True))

@@ -155,7 +155,6 @@ class ProtoECGNet(PrototypeClassifier):
         self.feature_info = self._describe(depth)
 
     def _prototype_length(self, proto_time_len: int, paper_columns: int) -> int:
-        """Columns of a prototype."""
         length = 1 if self.averaged else proto_time_len or paper_columns or self.columns
         if proto_time_len < 0 or (proto_time_len > 1 and self.averaged):
             raise UsageError(

@@ -190,7 +190,7 @@ def _print(report: dict[str, Any], predictor: Predictor) -> None:
 
 
 def _check_prototypes(predictor: Predictor) -> None:
-    from training.protoecgnet.projected import prototype_list
+    from explain.prototypes.contributions import prototype_list
 
     prototype_list(predictor)
 
