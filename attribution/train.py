@@ -21,7 +21,16 @@ from preprocessing.dataset import Dataset
 from preprocessing.options import FoldOptions
 from preprocessing.splits import SPLIT_NAMES, follow_split
 from preprocessing.windows import load_windows
-from training.config import ModelOptions, OptimizerOptions, RunOptions, TrainOptions, check_run, parse_config
+from training.config import (
+    ModelOptions,
+    OptimizerOptions,
+    RunOptions,
+    TrainConfig,
+    TrainOptions,
+    check_run,
+    parse_config,
+)
+from training.families import family_of
 from training.loops.processes import together
 from training.loops.torch_loop import Job, prepare_classifier, train_torch
 from training.setup import TrainingData, check_same_data
@@ -79,9 +88,10 @@ class StudyConfig(TrainOptions, FoldOptions, WindowOptions):
 
 def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     """Refuse impossible values and fill in the names that follow from others."""
-    if config.model.startswith("protoecgnet"):
+    family = family_of(config.model, "torch")
+    if family.config_class is not TrainConfig:  # trained in a way of its own
         raise UsageError(
-            "ProtoECGNet is trained by torch_train.py; attribution.compute explains it from there"
+            f"{config.model} is trained by {family.script}; attribution.compute explains it from there"
         )
     path = config.dataset_path or f"data/attribution/{config.dataset}.npz"
     if config.dataset not in list_databases() and not Path(path).exists():

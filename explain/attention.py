@@ -17,20 +17,10 @@ from utils.text import printable
 
 
 def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, Any]:
-    """Probabilities of one prepared recording with thresholds and yes or no.
+    """Probabilities of one recording at the model's rate and length, with thresholds and yes or no.
 
-    Parameters
-    ----------
-    predictor : Predictor
-        Trained model.
-    recording : Recording
-        At the model's rate and length.
-
-    Returns
-    -------
-    dict
-        ``classes``: one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the
-        validation records) and ``positive``; for exclusive classes only the most probable one is positive.
+    ``classes`` has one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the validation
+    records) and ``positive``; for exclusive classes only the most probable one is positive.
     """
     return describe_prediction(predictor, recording, predictor.predict(recording.signal[None])[0])
 

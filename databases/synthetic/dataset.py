@@ -55,28 +55,9 @@ def write_dataset(
     An existing dataset is renamed just before the new one gets its name: a process killed between the two
     renames leaves no dataset at `to`, and running it again writes the new one.
 
-    Parameters
-    ----------
-    to : path-like
-        Target folder: absent, empty, or a dataset written before.
-    records : int
-        Number of recordings of 10 s.
-    seed : int
-        The same seed gives the same bytes.
-    rates : sequence of int
-        100, 500 or both, in Hz.
-
-    Returns
-    -------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    UsageError
-        An argument is out of range, or the folder holds other files.
-    TwelveLeadError
-        The folder cannot be written.
+    ``to``: target folder: absent, empty, or a dataset written before.
+    ``seed``: the same one gives the same bytes.
+    ``rates``: 100, 500 or both, in Hz.
     """
     to = Path(to)
     parameters = check_parameters(records, seed, rates)
@@ -107,30 +88,9 @@ def write_dataset(
 def load_ground_truth(
     folder: str | os.PathLike, superclass: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read where the planted signs are.
+    """Read where the planted signs are, all or those of a class, at 100 Hz.
 
-    Parameters
-    ----------
-    folder : path-like
-        Folder of the dataset.
-    superclass : str, optional
-        Only signs of this class.
-
-    Returns
-    -------
-    ecg_ids : ndarray of int64, shape (N,)
-        The records.
-    mask : ndarray of bool, shape (N, 1000, 12)
-        True where a sign is, at 100 Hz.
-    codes : ndarray of str, shape (N,)
-        SCP-ECG codes of the signs, joined by ``+``.
-
-    Raises
-    ------
-    DataError
-        The folder was not written by `write_dataset`, or its file is damaged.
-    UsageError
-        There is no such class.
+    Returns the records (N,), a mask (N, 1000, 12), and the SCP-ECG codes of the signs, joined by ``+`` (N,).
     """
     path = Path(folder) / "truth.npz"
     if superclass is not None and superclass not in CLASSES:

@@ -20,29 +20,7 @@ def remove_baseline(signals_mv: Any, sampling_rate: float, cutoff: float = 0.5, 
     0.5 Hz lies below the 0.67 Hz that Kligfield et al. (2007,
     https://doi.org/10.1161/CIRCULATIONAHA.106.180200) allow for filters without phase distortion.
 
-    Parameters
-    ----------
-    signals_mv : array_like, shape (..., T, leads)
-        Any number of records, in mV (any unit will do); not changed.
-    sampling_rate : float
-        In Hz.
-    cutoff : float
-        In Hz, above 0 and below half the sampling rate.
-    order : int
-        Order of the Butterworth filter that is applied twice.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., T, leads)
-        The filtered signals, in the unit of the input.
-
-    Raises
-    ------
-    UsageError
-        There is no such filter at this sampling rate.
-    DataError
-        There is no time axis, the records are shorter than the extension of their ends, or a sample is NaN
-        or infinite (record and lead are named).
+    Shapes: signals_mv (..., T, leads) -> (..., T, leads), float64.
     """
     # Half a second of import, which only those who filter should wait for.
     from scipy.signal import butter, sosfiltfilt

@@ -12,20 +12,7 @@ _LARGEST_DENOMINATOR = 10_000
 
 
 def ratio(source_rate: float, target_rate: float) -> Fraction:
-    """Ratio of two sampling rates as up- and downsampling factors.
-
-    Parameters
-    ----------
-    source_rate : float
-        Rate of the signal, in Hz.
-    target_rate : float
-        Target rate, in Hz.
-
-    Returns
-    -------
-    fractions.Fraction
-        ``up / down``: exact for rates with a small common ratio, else correct to about 1e-8.
-    """
+    """Ratio of two rates as ``up / down``: exact where they have a small common one, else to about 1e-8."""
     exact = Fraction(target_rate).limit_denominator(1_000_000) / Fraction(source_rate).limit_denominator(
         1_000_000
     )
@@ -40,19 +27,7 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     ends do not ring against an assumed zero. No delay is added: PTB-XL's own 100 Hz files, made with another
     filter, lie 1.25 ms (an eighth of a sample) ahead of this and differ by 5 uV RMS once that is taken out.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (T,) or (T, channels)
-        Signals, any unit.
-    source_rate : float
-        Their sampling rate in Hz.
-    target_rate : float
-        Target rate in Hz.
-
-    Returns
-    -------
-    ndarray, shape (ceil(T * target_rate / source_rate),) or the same with channels
-        Resampled signals, float64; sample k lies at k / target_rate seconds.
+    Shapes: signals (T,) or (T, channels) -> (ceil(T * target_rate / source_rate), ...), float64.
     """
     from scipy.signal import resample_poly  # half a second that nothing else pays
 
