@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from attribution.engine.store import Arrays
 from attribution.engine.workspace import Workspace
 from attribution.metrics.agreement import correlation
 from attribution.sanity.randomization import Group, randomized
-from attribution.scores.files import score_lines
+from attribution.scores.files import Column, score_lines
 from explain.engine.classifier import Classifier
 from explain.engine.fast import speed_up
 from explain.methods import Settings, completeness, explain, get_method
@@ -30,27 +29,6 @@ from utils.tables import write_csv
 # Mean similarity over the cascade, from the head at random to all weights at random: the early steps count,
 # where the evidence for a class is gone already, and the late ones, where nothing is left of the model.
 IGNORES_WEIGHTS, KEEPS_ORDER = 0.9, 0.5
-
-
-class Column(NamedTuple):
-    """One number for each window.
-
-    ``metric``: name of the metric.
-    ``scores`` (n,): NaN where undefined.
-    """
-
-    metric: str
-    sign: str
-    scores: np.ndarray
-
-
-def tidy(
-    workspace: Workspace, method: str, columns: Sequence[Column], positions: np.ndarray | None = None
-) -> pd.DataFrame:
-    """Lines of a score file."""
-    positions = np.arange(len(workspace.rows)) if positions is None else positions
-    parts = [score_lines(workspace, positions, method, c.sign, c.metric, "", c.scores) for c in columns]
-    return pd.concat(parts, ignore_index=True)
 
 
 def score_file(folder: Path, method: str) -> Path:
@@ -237,7 +215,7 @@ def compare_models(workspaces: Sequence[Workspace], methods: Sequence[str]) -> l
         for workspace, against in zip(workspaces, scores, strict=True):
             column = Column("model_stability", "absolute", _mean_of_known(against))
             path = models_file(workspace.folder, method)
-            written.append(write_csv(path, tidy(workspace, method, [column]), na_rep="nan"))
+            written.append(write_csv(path, score_lines(workspace, method, [column]), na_rep="nan"))
     return written
 
 

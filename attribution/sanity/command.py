@@ -21,7 +21,6 @@ from attribution.engine.store import ResumableTable, is_current, read_record, wr
 from attribution.engine.workspace import Workspace, open_workspace
 from attribution.metrics.agreement import gini
 from attribution.sanity.checks import (
-    Column,
     Subject,
     cascade_similarity,
     check_reproducible,
@@ -32,9 +31,9 @@ from attribution.sanity.checks import (
     randomization_columns,
     score_file,
     seed_columns,
-    tidy,
 )
 from attribution.sanity.randomization import Group, layer_groups
+from attribution.scores.files import Column, score_lines
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up
 from utils.config import Options, option, parse, write_settings
@@ -147,7 +146,8 @@ def check_method(
     columns += seed_columns(subject, options.seeds, progress, table.item)
     columns += completeness_columns(subject)
     sparseness = Column("sparseness_gini", "absolute", gini(maps))
-    return pd.concat([tidy(workspace, method, columns, positions), tidy(workspace, method, [sparseness])])
+    lines = score_lines(workspace, method, columns, positions)
+    return pd.concat([lines, score_lines(workspace, method, [sparseness])])
 
 
 def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:

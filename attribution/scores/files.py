@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -82,8 +82,12 @@ class ScoreFiles:
         settings = {name: how for name, how in known.entry["settings"].items() if name not in metrics}
         # new lines are not trusted until the file is complete
         self._record(method, {**known.entry, "settings": settings})
-        parts = [known.lines, *(self._lines(method, cell, scores) for cell, scores in new.columns.items())]
-        table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+        columns = [
+            Column(cell.metric, cell.sign, new.columns[cell], cell.ground_truth) for cell in new.columns
+        ]
+        table = score_lines(self.workspace, method, columns)
+        if len(known.lines):
+            table = pd.concat([known.lines, table], ignore_index=True)
         order = {name: place for place, name in enumerate(ALL_METRICS)}
         table = table.iloc[np.argsort(table["metric"].map(order), kind="stable")]
         write_csv(self.file(method), table, na_rep="nan")
@@ -103,37 +107,39 @@ class ScoreFiles:
         self.entries[method] = entry
         write_entry(self.folder, SECTION, method, entry, self.workspace.args)
 
-    def _lines(self, method: str, cell: Cell, scores: np.ndarray) -> pd.DataFrame:
-        return score_lines(self.workspace, np.arange(len(scores)), method, *cell, scores)
+
+class Column(NamedTuple):
+    """One number for each window, or for some of them.
+
+    ``scores`` (n,): NaN where undefined.
+    ``ground_truth``: what a localization metric compares with.
+    """
+
+    metric: str
+    sign: str
+    scores: np.ndarray
+    ground_truth: str = ""
 
 
 def score_lines(
-    workspace: Workspace,
-    positions: np.ndarray,
-    method: str,
-    sign: str,
-    metric: str,
-    ground_truth: str,
-    scores: np.ndarray,
+    workspace: Workspace, method: str, columns: Iterable[Column], positions: np.ndarray | None = None
 ) -> pd.DataFrame:
-    """Lines of a score file: one score of each explained window at these positions.
+    """Lines of a score file: one a score, of all explained windows or of those at these positions.
 
-    Shapes: positions (k,), scores (k,).
+    Shapes: positions (n,).
     """
+    positions = np.arange(len(workspace.rows)) if positions is None else positions
     rows, windows = workspace.rows[positions], workspace.windows
-    columns = {
+    of_windows = {
         **workspace.labels(),
         "method": method,
-        "sign": sign,
-        "metric": metric,
-        "ground_truth": ground_truth,
         "record": windows.records[rows],
         "patient": windows.patients[rows],
         "window": rows,
         "target": np.array(windows.classes)[workspace.targets[positions]],
-        "score": scores,
     }
-    return pd.DataFrame(columns)[COLUMNS]
+    parts = [pd.DataFrame({**of_windows, **c._asdict()}).rename(columns={"scores": "score"}) for c in columns]
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 
 def _is_in(lines: pd.DataFrame, cells: Sequence[Cell]) -> np.ndarray:

@@ -15,7 +15,8 @@ from attribution import compute
 from attribution.engine.store import ResumableTable
 from attribution.engine.workspace import open_workspace, weights_fingerprint
 from attribution.sanity import command as sanity
-from attribution.sanity.checks import Column, _mean_of_known
+from attribution.sanity.checks import _mean_of_known
+from attribution.scores.files import Column
 from attribution.scores.summary import read_score_file
 from explain.engine.classifier import load_classifier
 from explain.methods import Settings, explain
