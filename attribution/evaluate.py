@@ -127,9 +127,9 @@ def summary(files: ScoreFiles, methods: Sequence[str], plan: ScorePlan) -> str:
     table = table[table["ground_truth"].isin([*plan.ground_truths, ""])]
     cells = table.groupby(["ground_truth", "method", "sign", "metric"], sort=False)["score"]
     means, missing = cells.mean(), cells.size() - cells.count()
-    shown = means.map("{:.3f}".format) + missing.map(lambda count: f" ({count} NaN)" if count else "")
+    texts = means.map("{:.3f}".format) + missing.map(lambda count: f" ({count} NaN)" if count else "")
     blocks = []
-    for ground_truth, block in shown.groupby(level="ground_truth", sort=False):
+    for ground_truth, block in texts.groupby(level="ground_truth", sort=False):
         wide = block.droplevel("ground_truth").unstack("metric")
         wide = wide.reindex(columns=[metric for metric in plan.metrics if metric in wide]).fillna("-")
         wide = wide.reindex(list(dict.fromkeys(block.droplevel(["ground_truth", "metric"]).index)))

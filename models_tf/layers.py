@@ -119,7 +119,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Notes
     -----
-    The variance is E[x^2] - E[x]^2 in float32, as in TensorFlow's synchronised variant.
+    The variance is E[x^2] - E[x]^2 in float32, as in TensorFlow's synchronized variant.
 
     References
     ----------

@@ -43,20 +43,20 @@ def sliding_plan(
     sums = np.lib.stride_tricks.sliding_window_view(lead_rows, patch, axis=1).sum(axis=-1)
     starts = sums.shape[1]
 
-    free, chosen = bytearray(b"\1" * sums.size), []
+    free, removed = bytearray(b"\1" * sums.size), []
     for place in _order(sums.ravel(), descending, generator).tolist():
         if free[place]:
-            chosen.append(place)
-            if len(chosen) == regions:
+            removed.append(place)
+            if len(removed) == regions:
                 break
             lead = place // starts * starts
             low, high = max(lead, place - patch + 1), min(lead + starts, place + patch)
             free[low:high] = bytes(high - low)
 
-    lead, start = np.divmod(np.array(chosen), starts)
+    lead, start = np.divmod(np.array(removed), starts)
     rank = np.full((leads, samples + patch), _NEVER, dtype=np.int32)
-    rank[lead[:, None], start[:, None] + np.arange(patch)] = np.arange(1, len(chosen) + 1)[:, None]
-    return Plan(np.ascontiguousarray(rank[:, :samples].T), len(chosen))
+    rank[lead[:, None], start[:, None] + np.arange(patch)] = np.arange(1, len(removed) + 1)[:, None]
+    return Plan(np.ascontiguousarray(rank[:, :samples].T), len(removed))
 
 
 def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -> np.ndarray:

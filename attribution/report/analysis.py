@@ -118,7 +118,7 @@ class Study:
         }
 
 
-def analyse(
+def analyze(
     scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95, alpha: float = 0.05
 ) -> list[Study]:
     """Compute means, intervals, tests and rankings of every dataset and model."""

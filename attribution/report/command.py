@@ -21,7 +21,7 @@ from tqdm import tqdm
 from attribution.compute import RECORDED
 from attribution.engine.store import RECORD, read_record
 from attribution.engine.workspace import open_workspace
-from attribution.report.analysis import Study, analyse
+from attribution.report.analysis import Study, analyze
 from attribution.report.figures import critical_difference, score_table
 from attribution.report.maps import (
     BlindMap,
@@ -58,7 +58,7 @@ def write_report(
 ) -> list[Path]:
     """Read the scores of all folders and write everything."""
     scores = read_scores(folders)
-    studies = analyse(scores, resamples, seed)
+    studies = analyze(scores, resamples, seed)
     provenance: dict[str, Any] = {
         "command": command(),
         "git_commit": git_commit(),
@@ -162,14 +162,16 @@ def draw_maps(
     source = Path(study.scores["folder"].iloc[0])
     try:
         result = open_workspace(source)
-        chosen = draw_windows(result.targets, maps + rated, seed)
-        pictures = list(map_pictures(study, result, chosen[:maps]))
-        blind = blind_maps(study, result, chosen[maps:])
+        positions = draw_windows(result.targets, maps + rated, seed)
+        pictures = list(map_pictures(study, result, positions[:maps]))
+        blind = blind_maps(study, result, positions[maps:])
     except TwelveLeadError as error:  # tables and tests do not need maps
         return [], [], [f"No pictures of maps from {source}: {error}"]
     notes = []
-    if len(chosen) < maps + rated:
-        notes.append(f"Only {len(chosen)} windows were explained, fewer than the {maps + rated} to be drawn.")
+    if len(positions) < maps + rated:
+        notes.append(
+            f"Only {len(positions)} windows were explained, fewer than the {maps + rated} to be drawn."
+        )
     return pictures, blind, notes
 
 

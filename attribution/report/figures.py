@@ -18,13 +18,13 @@ from attribution.report.ranks import Comparison, can_differ
 from attribution.scores.summary import in_order, without_twin
 from explain.names import RANDOM, Metric, metric, row_title
 from utils.ecg import NOT_A_DEVICE
-from utils.plotting.ecg_paper import GREY, INK
+from utils.plotting.ecg_paper import GRAY, INK
 from utils.plotting.style import plain_style
 
 STRONG = "#4a2fc9"
 # lightness alone encodes the value, for color-blind readers
 _SCORE_COLORS = LinearSegmentedColormap.from_list("scores", ["#ffffff", "#b9aef0", STRONG])
-# millimetres
+# millimeters
 _MARGIN, _NAMES, _CELL, _ROW, _GAP, _HEADER, _FOOT = 8, 46, 21, 8.5, 5, 21, 27
 _SCALE, _LEGEND_LINE = 50, 3.4
 _LEGEND = (
@@ -66,7 +66,7 @@ def score_table(
     legend = textwrap.wrap(_LEGEND, max(20, int((left - _SCALE - 6) / 1.42)))
     foot = max(_FOOT, 12 + _LEGEND_LINE * len(legend))
     size = (left + 2 * _MARGIN, _MARGIN + head + _HEADER + len(names) * _ROW + _GAP + foot)
-    figure, axes = _millimetre_page(size)
+    figure, axes = _millimeter_page(size)
     top = size[1] - _MARGIN - head - _HEADER
     _titles(axes, size[1], wrapped, under)
     for label, (start, stop) in groups.items():
@@ -74,7 +74,7 @@ def score_table(
         axes.text(_MARGIN + start + 0.5, top + 16, label, fontsize=9, va="bottom", color=INK)
     heights = [top - _ROW * (i + 1) - (_GAP if name == RANDOM else 0) for i, (name, _) in enumerate(names)]
     for (name, sign), y in zip(names, heights, strict=True):
-        color = GREY if name == RANDOM else INK
+        color = GRAY if name == RANDOM else INK
         axes.text(_MARGIN, y + _ROW / 2, row_title(name, sign), fontsize=9, va="center", color=color)
     for x, name, column in columns:
         scored = metric(name)
@@ -93,7 +93,7 @@ _HEADERS = {
 }
 
 
-def _millimetre_page(size: tuple[float, float]) -> tuple[Figure, Axes]:
+def _millimeter_page(size: tuple[float, float]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(size[0] / 25.4, size[1] / 25.4), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, size[0]), ylim=(0, size[1]))
@@ -125,7 +125,7 @@ def _draw_column(
         middle = x + _CELL / 2
         if not np.isfinite(means[i]):
             text = "–" if np.isnan(line.windows) else f"all {int(line.windows)} NaN"
-            axes.text(middle, y + _ROW / 2, text, fontsize=8, ha="center", va="center", color=GREY)
+            axes.text(middle, y + _ROW / 2, text, fontsize=8, ha="center", va="center", color=GRAY)
             continue
         axes.add_patch(
             Rectangle(
@@ -156,8 +156,8 @@ def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str
     axes.text(_MARGIN + length, y - 0.8, "best", fontsize=7, va="top", ha="right", color=INK)
     for number, line in enumerate(legend):
         at = (_MARGIN + length + 6, y + 3.4 - _LEGEND_LINE * number)
-        axes.text(*at, line, fontsize=7, va="top", color=GREY)
-    axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GREY)
+        axes.text(*at, line, fontsize=7, va="top", color=GRAY)
+    axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GRAY)
 
 
 @plain_style()
@@ -184,7 +184,7 @@ def critical_difference(
     under = textwrap.wrap(_test_words(comparison, bool(random), alpha), int((width - 2 * _MARGIN) / 1.75))
     head = 7 * len(wrapped) + 4.6 * len(under) + 4
     size = (width, _MARGIN + head + rows * row + 24)
-    figure, axes = _millimetre_page(size)
+    figure, axes = _millimeter_page(size)
     _titles(axes, size[1], wrapped, under)
     top, bottom = size[1] - _MARGIN - head, 24
 
@@ -209,7 +209,7 @@ def critical_difference(
         x = left + axis + 7 + 4 * lane
         ends = [heights[first] + 1.6, heights[last] - 1.6]
         axes.plot([x, x], ends, color=INK, linewidth=2.6, solid_capstyle="butt", zorder=3)
-    axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GREY)
+    axes.text(_MARGIN, 3.5, NOT_A_DEVICE, fontsize=7, color=GRAY)
     return figure
 
 

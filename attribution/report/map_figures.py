@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from utils.errors import DataError
 from utils.plotting.ecg import color_bar, plot_ecg
 from utils.plotting.ecg_paper import (
-    GREY,
+    GRAY,
     GUTTER,
     INK,
     LEFT,
@@ -86,10 +86,10 @@ def draw_methods(
             raise DataError(
                 f"the map {name} is {np.shape(values)}, finite numbers of shape {signal.shape} are required"
             )
-    millimetres = (signal - np.median(signal)) * _HALF_GAIN
+    millimeters = (signal - np.median(signal)) * _HALF_GAIN
     span = (start, start + len(signal))
     offsets, height = row_offsets(
-        np.tile(millimetres[:, None], len(maps)), sampling_rate, len(maps), [(0, len(signal))]
+        np.tile(millimeters[:, None], len(maps)), sampling_rate, len(maps), [(0, len(signal))]
     )
     column = GUTTER + 5 * math.ceil(len(signal) / sampling_rate * MM_PER_SECOND / 5)
     figure, axes = new_paper(max(column + 5, NARROWEST), height, title, subtitle, True)
@@ -99,13 +99,13 @@ def draw_methods(
             _shade(axes, x[0], sampling_rate, first, last, _FOOT, height)
     for (name, values), offset in zip(maps.items(), offsets, strict=True):
         _band(axes, x, offset, _scaled(np.asarray(values, dtype=np.float64)), sampling_rate)
-        axes.plot(x, offset + millimetres, color=INK, linewidth=0.7, solid_joinstyle="round", zorder=4)
+        axes.plot(x, offset + millimeters, color=INK, linewidth=0.7, solid_joinstyle="round", zorder=4)
         axes.plot([3, 5, 5, 10, 10, 12], offset + _PULSE, color=INK, linewidth=0.7, zorder=4)
         words = "\n".join(textwrap.wrap(name, 11))
         axes.text(-1.5, offset, words, ha="right", va="center", fontsize=7.5, weight="bold")
         note = "map is zero" if not np.any(values) else (notes or {}).get(name, "")
         below = offset - 2.2 - 1.6 * words.count("\n")
-        axes.text(-1.5, below, note, ha="right", va="top", fontsize=6.5, color=GREY)
+        axes.text(-1.5, below, note, ha="right", va="top", fontsize=6.5, color=GRAY)
     next(t for t in axes.texts if "mm/mV" in t.get_text()).set_text("25 mm/s   5 mm/mV")
     time_axis(axes, sampling_rate, [span], column)
     words = (
@@ -188,8 +188,8 @@ def draw_twelve_leads(
     column = GUTTER + 5 * math.ceil(seconds * MM_PER_SECOND / 5)
     time_axis(axes, sampling_rate, [(start, start + len(magnitude))], column)
     if ground_truth is not None and ground_truth.any():
-        millimetres = (signals_mv - np.median(signals_mv, axis=0)) * MM_PER_MV
-        offsets, height = row_offsets(millimetres, sampling_rate, 12, [(0, len(magnitude))])
+        millimeters = (signals_mv - np.median(signals_mv, axis=0)) * MM_PER_MV
+        offsets, height = row_offsets(millimeters, sampling_rate, 12, [(0, len(magnitude))])
         middles = (offsets[:-1] + offsets[1:]) / 2
         tops, bottoms = np.concatenate([[height], middles]), np.concatenate([middles, [_FOOT]])
         for lead in range(12):

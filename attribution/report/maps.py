@@ -69,7 +69,7 @@ def rating_facts(maps: Sequence[BlindMap]) -> tuple[dict[str, Any], dict[str, by
     return facts, images
 
 
-_RATING_DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
+_RATING_DPI = 101.6  # 4 pixels a millimeter: every grid line falls on whole pixels
 
 
 class Picture(NamedTuple):

@@ -157,8 +157,10 @@ def summary(folder: Path, methods: Sequence[str]) -> tuple[pd.DataFrame, list[st
         files = [score_file(folder, method), models_file(folder, method)]
         scores = pd.concat([read_score_file(file) for file in files if file.exists()])
         of_signed = scores["metric"].isin(["seed_stability", "completeness_error"])
-        shown = (of_signed == (scores["sign"] == "signed")) & (scores["metric"] != "seed_stability_pearson")
-        known = scores[shown].groupby("metric", sort=False)["score"].agg(["mean", "count", "size"])
+        of_table = (of_signed == (scores["sign"] == "signed")) & (
+            scores["metric"] != "seed_stability_pearson"
+        )
+        known = scores[of_table].groupby("metric", sort=False)["score"].agg(["mean", "count", "size"])
         lines[method] = known["mean"].copy()
         missing = [
             f"{metric} {size - count} of {size}"
@@ -208,7 +210,7 @@ def main(args: Sequence[str] | None = None) -> None:
         write_settings(folder / "sanity.yaml", options)
         table, remarks = summary(folder, names)
         # the groups alone are in the files: they would make the lines too long
-        shown = table[[column for column in table if "_only_" not in column]]
-        shown = shown.rename(columns=lambda name: name.removeprefix("randomization_"))
-        print(f"\nMeans, {folder}\n{shown.to_string(float_format='{:.3f}'.format, na_rep='-')}")
+        columns = table[[column for column in table if "_only_" not in column]]
+        columns = columns.rename(columns=lambda name: name.removeprefix("randomization_"))
+        print(f"\nMeans, {folder}\n{columns.to_string(float_format='{:.3f}'.format, na_rep='-')}")
         print("\n".join(remarks))

@@ -41,12 +41,12 @@ def resolve_metrics(names: Sequence[str], orders: Sequence[str] = ("morf", "lerf
         "perturbation": perturbation,
         "region_perturbation": region,
     }
-    chosen: set[str] = set()
+    selected: set[str] = set()
     for name in names:
         if name not in groups and name not in ALL_METRICS:
             raise UsageError(f"unknown metric '{name}': {nearest(name, [*groups, *ALL_METRICS])}")
-        chosen.update(groups.get(name, [name]))
-    return [metric for metric in ALL_METRICS if metric in chosen]
+        selected.update(groups.get(name, [name]))
+    return [metric for metric in ALL_METRICS if metric in selected]
 
 
 class Cell(NamedTuple):

@@ -43,8 +43,8 @@ def build_holter(database: HolterDatabase, options: BuildOptions) -> Windows:
     """
     collected = BeatWindows(AAMI_CLASSES)
     records = database.records
-    chosen = records.iloc[spread(len(records), options.limit)].to_dict("index")
-    for record, row in tqdm(chosen.items(), desc=database.name, unit="record", disable=None):
+    selected = records.iloc[spread(len(records), options.limit)].to_dict("index")
+    for record, row in tqdm(selected.items(), desc=database.name, unit="record", disable=None):
         _add_record(collected, database, record, row, options.reference)
     settings = {"reference": options.reference, "window_seconds": SECONDS, "limit": options.limit}
     first_column = options.reference and REFERENCE_COLUMNS[database.name] == 0
@@ -101,10 +101,10 @@ def build_icentia11k(database: Icentia11k, options: BuildOptions) -> Windows:
     records = database.records
     segments = {patient: list(rows.index) for patient, rows in records.groupby("patient", sort=True)}
     patients = list(segments)
-    chosen = [patients[place] for place in spread(len(patients), options.limit)]
+    selected = [patients[place] for place in spread(len(patients), options.limit)]
     split = dict(zip(records["patient"], records["split"], strict=True))
     collected = BeatWindows(ICENTIA11K_CLASSES)
-    for patient in tqdm(chosen, desc="icentia11k", unit="patient", disable=None):
+    for patient in tqdm(selected, desc="icentia11k", unit="patient", disable=None):
         for record, start, label, beats in _choose(collected, database, segments[patient], options):
             stop = start + SECONDS * database.sampling_rate
             signal = database.read(record, None, start, stop, dtype=np.float64).signal[:, 0]

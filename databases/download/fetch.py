@@ -67,14 +67,14 @@ def choose_files(
     for table in source.tables:
         if table not in listed:
             raise DataError(f"{CHECKSUMS} does not list {table}: is the address that of {title}?")
-    chosen = [*source.tables, *(name for name in source.extras if name in listed)]
+    files = [*source.tables, *(name for name in source.extras if name in listed)]
     for rate in rates:
         records = sorted(path for path in listed if re.fullmatch(source.records[rate], path))
         if not records:
             raise DataError(f"{CHECKSUMS} lists no records at {rate} Hz: is the address right?")
         first = set(sorted({path.rsplit(".", 1)[0] for path in records})[:limit])
-        chosen += [path for path in records if path.rsplit(".", 1)[0] in first]
-    return chosen
+        files += [path for path in records if path.rsplit(".", 1)[0] in first]
+    return files
 
 
 def _fetch_all(client: FileClient, names: list[str], checksums: dict[str, str], workers: int) -> Iterator:

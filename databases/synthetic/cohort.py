@@ -66,7 +66,7 @@ def stratified_folds(
     """
     weight = np.array(counts, dtype=float)
     member = np.array([[name in profile for name in CLASSES] for profile in profiles])
-    wanted = np.tile((weight[:, None] * member).sum(axis=0) / FOLDS, (FOLDS, 1))
+    lacking = np.tile((weight[:, None] * member).sum(axis=0) / FOLDS, (FOLDS, 1))
     room = np.full(FOLDS, weight.sum() / FOLDS)
     folds = np.zeros(len(profiles), dtype=int)
     evaluated = (
@@ -77,13 +77,13 @@ def stratified_folds(
         left = member[waiting].sum(axis=0)
         if left.any():
             rarest = int(np.argmin(np.where(left > 0, left, np.inf)))
-            patients, need = np.flatnonzero(waiting & member[:, rarest]), wanted[:, rarest]
+            patients, need = np.flatnonzero(waiting & member[:, rarest]), lacking[:, rarest]
         else:
             patients, need = np.flatnonzero(waiting), room
         for patient in patients:
             fold = int(np.lexsort((rng.random(FOLDS), -room, ~evaluated, -need.round(6)))[0])
             folds[patient] = fold + 1
-            wanted[fold] -= weight[patient] * member[patient]  # `need` is a view of it
+            lacking[fold] -= weight[patient] * member[patient]  # `need` is a view of it
             room[fold] -= weight[patient]
     return folds.tolist()
 
@@ -150,7 +150,7 @@ def _individual(rng: np.random.Generator, age: int, sex: int) -> Waves:
     width = rng.normal(1, 0.07)
     waves.times[qrs] *= width
     waves.widths[qrs] *= width * rng.normal(1, 0.05, int(qrs.sum()))
-    repolarisation = rng.normal(1.02 if sex else 1.0, 0.05)
-    waves.times[st | t] *= repolarisation
+    repolarization = rng.normal(1.02 if sex else 1.0, 0.05)
+    waves.times[st | t] *= repolarization
     waves.widths[t] *= rng.normal(1, 0.08)
     return waves

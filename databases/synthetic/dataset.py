@@ -132,8 +132,8 @@ def is_written(to: Path, parameters: dict) -> bool:
     if MARKER not in names or strangers:
         what = f"such as '{strangers[0]}'" if strangers else f"and no {MARKER}"
         raise UsageError(f"{to} holds files that this command did not write, {what}: choose another folder")
-    wanted = _FILES | {FOLDERS[rate][0] for rate in parameters["rates"]}
-    return wanted <= names and read_json(to / MARKER) == parameters
+    expected = _FILES | {FOLDERS[rate][0] for rate in parameters["rates"]}
+    return expected <= names and read_json(to / MARKER) == parameters
 
 
 def _write_into(folder: Path, parameters: dict) -> None:

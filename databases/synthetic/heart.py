@@ -98,8 +98,8 @@ def evaluate_beats(waves: Waves, times: np.ndarray, rr: np.ndarray) -> np.ndarra
 
     Shapes: times (B, S), rr (B,) -> (B, S, 3).
     """
-    repolarisation = np.isin(waves.groups, ("ST", "T"))
-    stretch = np.where(repolarisation, np.sqrt(rr)[:, None], 1.0)
+    repolarization = np.isin(waves.groups, ("ST", "T"))
+    stretch = np.where(repolarization, np.sqrt(rr)[:, None], 1.0)
     center = (waves.times * stretch)[:, :, None]
     width = (waves.widths * stretch)[:, :, None]
     bumps = np.exp(-0.5 * ((times[:, None, :] - center) / width) ** 2)

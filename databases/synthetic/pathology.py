@@ -232,14 +232,14 @@ def _non_specific_st(waves: Waves, severity: float, rng: np.random.Generator) ->
     waves.vectors[waves.groups == "T"] *= rng.uniform(0.5, 0.85)
 
 
-def _ischaemic_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+def _ischemic_st(waves: Waves, severity: float, rng: np.random.Generator) -> None:
     """ISC_: ST depression of 0.1-0.3 mV with flat or inverted T in the left and inferior leads."""
     _depress(waves, (0.2 + 0.8 * severity) * np.array([-0.18, -0.13, 0.03]) * rng.uniform(0.8, 1.2))
     rows = waves.groups == "T"
     waves.vectors[rows] = waves.vectors[rows] * (0.75 - 1.1 * severity, 0.75 - 0.9 * severity, 0.85)
 
 
-def _anterolateral_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+def _anterolateral_ischemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
     """ISCAL: symmetrical T inversion with slight ST depression in I, aVL, V3-V6."""
     _depress(waves, (0.1 + 0.9 * severity) * np.array([-0.11, 0.02, 0.03]))
     rows = waves.groups == "T"
@@ -250,7 +250,7 @@ def _anterolateral_ischaemia(waves: Waves, severity: float, rng: np.random.Gener
     )
 
 
-def _inferior_ischaemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
+def _inferior_ischemia(waves: Waves, severity: float, rng: np.random.Generator) -> None:
     """ISCIN: T inversion with slight ST depression in II, III, aVF."""
     _depress(waves, (0.1 + 0.9 * severity) * np.array([0.02, -0.13, 0.0]))
     rows = waves.groups == "T"
@@ -305,9 +305,9 @@ SIGNS = {
         ),
         Sign("NDT", "STTC", 0.36, LEADS, ("T",), _non_diagnostic_t),
         Sign("NST_", "STTC", 0.16, LEADS, ("ST", "T"), _non_specific_st),
-        Sign("ISC_", "STTC", 0.20, LEADS, ("ST", "T"), _ischaemic_st),
-        Sign("ISCAL", "STTC", 0.14, (*LATERAL, "V3", "V4"), ("ST", "T"), _anterolateral_ischaemia),
-        Sign("ISCIN", "STTC", 0.07, INFERIOR, ("ST", "T"), _inferior_ischaemia),
+        Sign("ISC_", "STTC", 0.20, LEADS, ("ST", "T"), _ischemic_st),
+        Sign("ISCAL", "STTC", 0.14, (*LATERAL, "V3", "V4"), ("ST", "T"), _anterolateral_ischemia),
+        Sign("ISCIN", "STTC", 0.07, INFERIOR, ("ST", "T"), _inferior_ischemia),
         Sign("LNGQT", "STTC", 0.07, LEADS, ("T",), _long_qt),
     )
 }

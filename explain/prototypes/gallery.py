@@ -98,9 +98,9 @@ def thumbnail(signals_mv: np.ndarray, sampling_rate: float, start_ms: float, end
     whole = end - start >= duration
     left, right = (0, duration) if whole else (max(0, start - _MARGIN_S), min(duration, end + _MARGIN_S))
     step = max(1, round(sampling_rate / _SAMPLES_PER_SECOND))
-    shown = signals_mv[round(left * sampling_rate) : round(right * sampling_rate) : step]
-    heights = np.rint((shown - np.median(shown, axis=0)) * _PER_MV).astype(int)
-    across = np.rint(np.arange(len(shown)) * step / sampling_rate * _PER_SECOND).astype(int)
+    samples = signals_mv[round(left * sampling_rate) : round(right * sampling_rate) : step]
+    heights = np.rint((samples - np.median(samples, axis=0)) * _PER_MV).astype(int)
+    across = np.rint(np.arange(len(samples)) * step / sampling_rate * _PER_SECOND).astype(int)
     width = round((right - left) * _PER_SECOND)
     shades, traces, names, y = [], [], [], 0
     first, length = round((start - left) * _PER_SECOND), round((end - start) * _PER_SECOND)

@@ -13,7 +13,7 @@ from utils.plotting.ecg import plot_ecg, png
 from utils.plotting.ecg_paper import GUTTER, INK, MM_PER_SECOND, time_axis
 from utils.plotting.style import plain_style
 
-DPI = 101.6  # 4 pixels a millimetre: every grid line falls on whole pixels
+DPI = 101.6  # 4 pixels a millimeter: every grid line falls on whole pixels
 WINDOW_COLOR = "#4a2fc9"
 # Okabe and Ito's palette, also for color-blind readers (without its yellow, faint on paper)
 CLASS_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

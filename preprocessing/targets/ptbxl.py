@@ -94,13 +94,13 @@ def _mi_reference_labels(database: pd.DataFrame) -> Targets:
     """IMLE-Net's published selection: few NORM records of folds 1-3, folds 9 and 10 as one test set."""
     infarctions, normal = _mi_parts(database, min_likelihood=0)
     folds = database["strat_fold"].to_numpy()
-    chosen = [(row, column, "train" if folds[row] <= 8 else "test") for row, column in infarctions.items()]
-    chosen += [(row, 2, "train") for row in [r for r in normal if folds[r] in (1, 2)][:900]]
-    chosen += [(row, 2, "test") for row in [r for r in normal if folds[r] == 3][:200]]
-    chosen.sort()
-    rows = np.asarray([row for row, _, _ in chosen], dtype=np.int64)
-    labels = np.eye(3, dtype=np.uint8)[[column for _, column, _ in chosen]]
-    return Targets(rows, labels, list(MI_CLASSES), np.asarray([split for *_, split in chosen]))
+    selection = [(row, column, "train" if folds[row] <= 8 else "test") for row, column in infarctions.items()]
+    selection += [(row, 2, "train") for row in [r for r in normal if folds[r] in (1, 2)][:900]]
+    selection += [(row, 2, "test") for row in [r for r in normal if folds[r] == 3][:200]]
+    selection.sort()
+    rows = np.asarray([row for row, _, _ in selection], dtype=np.int64)
+    labels = np.eye(3, dtype=np.uint8)[[column for _, column, _ in selection]]
+    return Targets(rows, labels, list(MI_CLASSES), np.asarray([split for *_, split in selection]))
 
 
 def build_labels(

@@ -66,9 +66,9 @@ def take_annotations(annotations: Annotated | None, rows: np.ndarray) -> Annotat
     if annotations is None:
         return None
     starts, stops = np.searchsorted(annotations.window, [rows, rows + 1])
-    chosen = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.arange(0)])
+    places = np.concatenate([np.arange(a, b) for a, b in zip(starts, stops, strict=True)] or [np.arange(0)])
     window = np.repeat(np.arange(len(rows)), stops - starts)
-    return type(annotations)(window, *(values[chosen] for values in annotations[1:]))
+    return type(annotations)(window, *(values[places] for values in annotations[1:]))
 
 
 def rows_of(annotations: Annotated, row: int) -> Annotated:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from attribution.report.analysis import analyse
+from attribution.report.analysis import analyze
 from attribution.report.command import main, read_sources, write_report
 from attribution.report.maps import HIDDEN, BlindMap, rating_facts, shuffled
 from attribution.report.tables import PAGE, RATING_PAGE, RATING_TITLE, TITLE
@@ -254,7 +254,7 @@ def test_report_names_maps_that_ignore_the_weights():
     steps = (("randomization_head", ""), ("randomization_layer1", ""), ("auc", "beats"))
     methods = ("lime", "guided_gradcam", "random_baseline")  # about 0.2, 0.6 and 0 in all scores
     scores = pd.concat([score_lines(method, metrics=steps) for method in methods])
-    (study,) = analyse(scores.assign(folder="nowhere"), resamples=20)
+    (study,) = analyze(scores.assign(folder="nowhere"), resamples=20)
     _, notes = read_sources(study)
     (flagged,) = [note for note in notes if "random weights" in note]
     assert flagged.startswith("Guided Grad-CAM: similarity 0.6")

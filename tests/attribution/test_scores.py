@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from attribution.report.analysis import analyse
+from attribution.report.analysis import analyze
 from attribution.report.figures import critical_difference, score_table
 from attribution.report.tables import made_words, panel_markdown, panels, study_markdown
 from attribution.scores.summary import COLUMNS, read_score_file, read_scores, summarize
@@ -127,13 +127,13 @@ def test_summarize_counts_resamples_without_a_score():
     draws = np.random.default_rng(1).multinomial(3, [1 / 3] * 3, size=500)
     assert line["rejected"] == (draws[:, 2] == 3).sum() > 0
     assert (line["low"], line["high"], line["patients"]) == pytest.approx((0.2, 0.8, 2))
-    study = analyse(scores, resamples=500, seed=1)[0]
+    study = analyze(scores, resamples=500, seed=1)[0]
     text = study_markdown({**study.summary(), "notes": [], "sources": []})
     assert f"left out of the intervals: at most {line['rejected']}." in text
 
 
 def test_report_describes_its_sample():
-    study = analyse(pd.concat([score_lines("lime"), score_lines("gradcam")]), resamples=20)[0]
+    study = analyze(pd.concat([score_lines("lime"), score_lines("gradcam")]), resamples=20)[0]
     settings = {"ig_steps": 50, "n_samples": 500, "segment_ms": 64.0, "segment_samples": 0}
     settings |= {"n_baselines": 25, "baselines": "training"}
     source = {"folder": "a", "seed": 1, "limit": 40, "prob_threshold": 0.75, "settings": settings}
@@ -165,7 +165,7 @@ def test_summarize_one_patient_and_no_score():
 
 
 def test_analyse_gives_the_reason_for_missing_tests():
-    study = analyse(score_lines(patients=1), resamples=20)[0]
+    study = analyze(score_lines(patients=1), resamples=20)[0]
     assert {test.comparison.reason for test in study.tests} == {
         "1 patients: no test is possible with fewer than 6"
     }
@@ -177,7 +177,7 @@ def test_analyse_gives_the_reason_for_missing_tests():
 def test_analyse_a_metric_without_scores():
     scores = pd.concat([score_lines(m) for m in METHODS], ignore_index=True)
     scores.loc[scores["metric"] == "auc", "score"] = np.nan
-    study = analyse(scores, resamples=20)[0]
+    study = analyze(scores, resamples=20)[0]
     reasons = {test.metric: test.comparison.reason for test in study.tests}
     assert reasons["auc"] == "no row has a score" and reasons["pointing_game"] == ""
     assert study.rankings[0].ranking["rows"] == [] and len(study.rankings[0].ranking["unranked"]) == 6
@@ -192,7 +192,7 @@ def test_analyse_a_metric_without_scores():
 def test_panels_mark_the_best_three_and_count_nan():
     scores = pd.concat([score_lines(m) for m in METHODS], ignore_index=True)
     scores.loc[(scores["method"] == "lime") & (scores["window"] == 3), "score"] = np.nan
-    study = analyse(scores, resamples=20)[0]
+    study = analyze(scores, resamples=20)[0]
     localization, perturbation = panels(study.table)
     assert localization.title == "localization, ground truth: beats" and localization.header[0] == "AUC ↑"
     assert perturbation.header == ["region perturbation LeRF ↓"]

@@ -19,7 +19,7 @@ from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
 from utils.files import write_bytes
 from utils.plotting.ecg_paper import (
-    GREY,
+    GRAY,
     GUTTER,
     INK,
     LEFT,
@@ -139,7 +139,7 @@ def _lead_name(axes: Axes, x: float, y: float, lead: int, share: float | None) -
     """Write the name of a lead and, below it, its share of the importance."""
     axes.text(x, y, DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold")
     if share is not None:
-        axes.text(x, y - 4.6, f"{100 * share:.1f} %", ha="right", va="center", fontsize=8, color=GREY)
+        axes.text(x, y - 4.6, f"{100 * share:.1f} %", ha="right", va="center", fontsize=8, color=GRAY)
 
 
 @plain_style()
@@ -168,7 +168,7 @@ def plot_channels(
     axes.set_ylim(0, max(shares.max() * 1.12, 10))
     axes.spines[["top", "right"]].set_visible(False)
     figure.text(0.08, 0.91, printable(title), fontsize=13, weight="bold", parse_math=False)
-    figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GREY)
+    figure.text(0.08, 0.03, NOT_A_DEVICE, fontsize=8, color=GRAY)
     write_bytes(path_png, png(figure, DPI, optimize=False))
     facts = {
         "title": title,

@@ -17,7 +17,7 @@ from utils.text import printable
 
 MM_PER_SECOND = 25.0
 MM_PER_MV = 10.0
-PAPER, THIN, THICK, INK, GREY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
+PAPER, THIN, THICK, INK, GRAY = "#fff8f6", "#f9dedb", "#eeb3ae", "#111111", "#555555"
 # Whole millimeters: white margins round the paper, room for the color bar, and before each column of traces.
 LEFT, RIGHT, BOTTOM, BAR, GUTTER = 20, 6, 15, 18, 15
 SMALLEST_PITCH, LARGEST_PITCH, NARROWEST = 15, 60, 120
@@ -55,7 +55,7 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
     box = (LEFT / page[0], (page[1] - head - height) / page[1], width / page[0], height / page[1])
     axes = figure.add_axes(box, facecolor=PAPER)
     axes.set(xlim=(0, width), ylim=(0, height), yticks=[])
-    axes.tick_params(length=3, color=GREY)
+    axes.tick_params(length=3, color=GRAY)
     for spine in axes.spines.values():
         spine.set(color=THICK, linewidth=0.8)
     for spacing, color, line in ((1, THIN, 0.35), (5, THICK, 0.55)):
@@ -63,7 +63,7 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
         level = [[(0, y), (width, y)] for y in range(0, height + 1, spacing)]
         grid = LineCollection(upright + level, colors=color, linewidths=line, antialiaseds=False, zorder=1)
         axes.add_collection(grid)
-    axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=GREY, ha="right", zorder=5)
+    axes.text(width - 1.5, 1.2, "25 mm/s   10 mm/mV", fontsize=8, color=GRAY, ha="right", zorder=5)
     for number, text in enumerate(titles):
         figure.text(
             box[0],
@@ -77,7 +77,7 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
     for number, text in enumerate(lines):
         y = 6 + 7 * len(titles) + 5 * number
         figure.text(box[0], 1 - y / page[1], text, fontsize=9.5, color=INK, va="center", parse_math=False)
-    figure.text(box[0], 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=GREY)
+    figure.text(box[0], 3.5 / page[1], NOT_A_DEVICE, fontsize=8, color=GRAY)
     return figure, axes
 
 
@@ -89,7 +89,7 @@ def time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]]
         for second in range(math.ceil(first), math.floor(last + 1e-9) + 1):
             places.append(GUTTER + column * column_width + (second - first) * MM_PER_SECOND)
             labels.append(f"{second} s")
-    axes.set_xticks(places, labels, fontsize=8, color=GREY)
+    axes.set_xticks(places, labels, fontsize=8, color=GRAY)
 
 
 def calibration_pulse(axes: Axes, offset: float) -> None:
