@@ -91,10 +91,7 @@ class Ptbxl(Database):
 
 
 def splits_of_folds(folds: np.ndarray) -> np.ndarray:
-    """Name the split of each record from its ``strat_fold``, as PTB-XL recommends.
-
-    Shapes: folds (N,) -> (N,).
-    """
+    """Name the split of each record from its ``strat_fold``, as PTB-XL recommends; folds (N,) -> (N,)."""
     return np.asarray(["train", "val", "test"])[np.clip(np.asarray(folds, dtype=np.int64) - 8, 0, 2)]
 
 

@@ -57,10 +57,7 @@ class RecordProblems:
 
 
 def file_states(data_dir: str | os.PathLike, filenames: Sequence[str]) -> np.ndarray:
-    """Size and modification time of the two files of each record, without opening them.
-
-    Returns shape (N, 4).
-    """
+    """Size and modification time of the two files of each record, without opening them, (N, 4)."""
     states = np.full((len(filenames), 4), -1, dtype=np.int64)
     for row, name in enumerate(filenames):
         for column, suffix in ((0, ".hea"), (2, ".dat")):
@@ -102,10 +99,7 @@ def parse_plain_header(text: bytes, name: str) -> tuple[int, int, list[int], lis
 
 
 def read_with_wfdb(path: str | os.PathLike, sampling_rate: int) -> np.ndarray:
-    """Read one record of any layout as int16 microvolts in PTB-XL's order of leads.
-
-    Returns shape (T, 12).
-    """
+    """Read one record of any layout as int16 microvolts in PTB-XL's order of leads, (T, 12)."""
     recording = read_record(path, LEADS, sampling_rate=sampling_rate, dtype=np.float64)
     try:
         return to_int16(recording.signal)
@@ -184,10 +178,7 @@ class RecordReader:
             self._problem(row, ".hea", f"header says {rate} Hz, expected {self._rate} Hz")
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Read the samples.
-
-        Returns shape (<= 256, T, 12).
-        """
+        """Read the samples, (<= 256, T, 12)."""
         count, length, leads = self.shape
         buffer = np.empty((min(BLOCK, count), length, leads), dtype="<i2")
         with tqdm(total=count, desc=f"samples, {self._rate} Hz", unit="record", disable=None) as bar:

@@ -166,10 +166,7 @@ class Group:
 
 
 def _unpack(fmt: str, part: np.ndarray) -> np.ndarray:
-    """Signed samples of packed groups.
-
-    Shapes: part (groups, bytes) -> (groups, samples).
-    """
+    """Signed samples of packed groups; part (groups, bytes) -> (groups, samples)."""
     first, second, third = part[:, 0], part[:, 1], part[:, 2]
     if fmt == "24":
         samples, bits = [first | second << 8 | third << 16], 24

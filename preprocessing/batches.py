@@ -50,10 +50,7 @@ class Batches:
         return -(-len(self.dataset.targets) // self.batch_size)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """One batch of one epoch.
-
-        Returns shape signals (B, T, leads), targets (B, ...).
-        """
+        """One batch of one epoch; signals (B, T, leads), targets (B, ...)."""
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         rows = self._order(epoch)[chosen]
         signals = self.standardizer(self.dataset.signals[rows])

@@ -17,10 +17,7 @@ from utils.errors import DataError
 
 
 def cut_beats(positions: np.ndarray, classes: np.ndarray, length: int, count: int) -> list[np.ndarray]:
-    """Assign the beats of a record to consecutive windows.
-
-    Shapes: positions (M,), classes (M,) -> (m, 2).
-    """
+    """Assign the beats of a record to consecutive windows; positions (M,), classes (M,) -> (m, 2)."""
     order = np.argsort(positions, kind="stable")
     positions, classes = positions[order], classes[order]
     edges = np.searchsorted(positions, np.arange(count + 1) * length)
@@ -44,10 +41,7 @@ class BeatWindows:
         self._beats: list[np.ndarray] = []
 
     def label(self, beats: np.ndarray) -> int | None:
-        """Class of a window by its beats.
-
-        Shapes: beats (m, 2).
-        """
+        """Class of a window by its beats; beats (m, 2)."""
         label = window_label(beats[:, 1])
         if label < len(self.classes):
             return label
@@ -64,10 +58,7 @@ class BeatWindows:
         signal: np.ndarray,
         beats: np.ndarray,
     ) -> None:
-        """Add a window.
-
-        Shapes: signal (T,), beats (m, 2).
-        """
+        """Add a window; signal (T,), beats (m, 2)."""
         try:
             self._signals.append(to_int16(signal))
         except DataError as error:

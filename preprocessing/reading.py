@@ -57,10 +57,7 @@ class RecordingReader:
         self.shape = (len(ids), samples, len(self._leads))
 
     def _signal(self, record: Any) -> np.ndarray:
-        """A recording in mV at the requested rate.
-
-        Returns shape (T, leads).
-        """
+        """A recording in mV at the requested rate, (T, leads)."""
         recording = self._database.read(record, self._leads)
         if not np.isfinite(recording.signal).all():
             bad = int(np.flatnonzero(~np.isfinite(recording.signal).all(axis=0))[0])
@@ -68,10 +65,7 @@ class RecordingReader:
         return resample(recording.signal, recording.sampling_rate, self._rate)
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Read the recordings; one error lists all that cannot be used.
-
-        Returns shape (<= 64, T, leads).
-        """
+        """Read the recordings; one error lists all that cannot be used, (<= 64, T, leads)."""
         count, samples, _ = self.shape
         problems: list[str] = []
         padded = 0

@@ -146,8 +146,5 @@ class ScaledSignals:
 
 
 def waveform_digest(samples: np.ndarray) -> str:
-    """Fingerprint of one recording: equal samples, equal text.
-
-    Shapes: samples (T, leads).
-    """
+    """Fingerprint of one recording: equal samples, equal text; samples (T, leads)."""
     return hashlib.sha256(samples.data).hexdigest()[:32]

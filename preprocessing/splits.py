@@ -122,10 +122,7 @@ def follow_split(windows: Dataset, settings: Mapping[str, Any]) -> Dataset:
 
 
 def strata(dataset: Dataset) -> np.ndarray:
-    """Labels to stratify by: the classes, or those that a mask of class numbers shows.
-
-    Returns shape (N, C).
-    """
+    """Labels to stratify by: the classes, or those that a mask of class numbers shows, (N, C)."""
     targets = dataset.targets
     if dataset.kind in CLASS_KINDS:
         return targets

@@ -141,9 +141,6 @@ def _evenly(patients: np.ndarray, targets: np.ndarray, limit: int, seed: int) ->
 
 
 def turns(*columns: np.ndarray) -> np.ndarray:
-    """For each row the number of earlier rows with the same values.
-
-    Shapes: columns (n,) -> (n,).
-    """
+    """For each row the number of earlier rows with the same values; columns (n,) -> (n,)."""
     table = pd.DataFrame(dict(enumerate(columns)))
     return table.groupby(list(table)).cumcount().to_numpy()

@@ -135,10 +135,7 @@ class Workspace:
         return self.folder / "maps" / f"{method}.npz"
 
     def maps(self, method: str) -> np.ndarray:
-        """Read the maps of a method.
-
-        Returns shape (n, T, leads).
-        """
+        """Read the maps of a method, (n, T, leads)."""
         path = self.map_file(method)
         if not path.exists():
             have = ", ".join(self.methods()) or "none"
@@ -151,17 +148,11 @@ class Workspace:
         return maps
 
     def signals(self, rows: np.ndarray) -> np.ndarray:
-        """Standardized signals of some windows, as the model reads them.
-
-        Shapes: rows (B,) -> (B, T, leads).
-        """
+        """Standardized signals of some windows, as the model reads them; rows (B,) -> (B, T, leads)."""
         return self.model.standardize(self.windows.signals[rows])
 
     def settings(self, rows: np.ndarray) -> Settings:
-        """Settings that the maps of some windows were made with.
-
-        Shapes: rows (B,).
-        """
+        """Settings that the maps of some windows were made with; rows (B,)."""
         stored = self.args["settings"]
         # without training windows (LUDB) attribution.compute refuses deep_shap, which alone needs them
         drawn = stored["baselines"] == "training" and (self.windows.splits == "train").any()
@@ -202,10 +193,7 @@ def model_label(model: Classifier) -> str:
 
 
 def training_baselines(windows: Windows, model: Classifier, seed: int) -> np.ndarray:
-    """Training windows that deep_shap takes as baselines, drawn evenly over classes.
-
-    Returns shape (n, T, leads).
-    """
+    """Training windows that deep_shap takes as baselines, drawn evenly over classes, (n, T, leads)."""
     train = np.flatnonzero(windows.splits == "train")
     random = np.random.default_rng([seed, 1])
     columns = [random.permutation(train[windows.labels[train, c] == 1]) for c in range(len(windows.classes))]

@@ -9,10 +9,7 @@ _ROWS = 64  # maps that are ranked or sorted at once
 
 
 def correlation(first: np.ndarray, second: np.ndarray, ranks: bool = True) -> np.ndarray:
-    """Correlation of two maps of each window, over all samples and leads.
-
-    Shapes: first, second (N, ...) -> (N,).
-    """
+    """Correlation of two maps of each window, over all samples and leads; first, second (N, ...) -> (N,)."""
     scores = np.full(len(first), np.nan)
     for start in range(0, len(first), _ROWS):
         part = slice(start, start + _ROWS)

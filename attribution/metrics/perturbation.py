@@ -233,10 +233,7 @@ def _random_area(
 def draw_subsets(
     samples: int, settings: PerturbationSettings, seeds: np.ndarray, skip: int = 0
 ) -> Iterator[np.ndarray]:
-    """Draw the random subsets of the faithfulness correlation.
-
-    Shapes: seeds (N,) -> (runs, size).
-    """
+    """Draw the random subsets of the faithfulness correlation; seeds (N,) -> (runs, size)."""
     size = max(1, int(settings.subset_ratio * samples))
     if settings.reference:
         yield from _stream_of_reference(samples, size, settings, skip, skip + len(seeds))

@@ -71,10 +71,7 @@ def grid_order(values: np.ndarray, patch: int, generator: np.random.Generator) -
 
 
 def grid_plan(order: np.ndarray, shape: tuple[int, int], patch: int) -> Plan:
-    """Remove all patches of a fixed grid in a given order.
-
-    Shapes: order (patches,).
-    """
+    """Remove all patches of a fixed grid in a given order; order (patches,)."""
     samples, leads = shape
     rank = np.empty(len(order), dtype=np.int32)
     rank[order] = np.arange(1, len(order) + 1)
@@ -159,10 +156,7 @@ class PerturbedInputs:
         return len(self.x)
 
     def whole(self) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs for the unperturbed windows.
-
-        Returns shape logits, probabilities (N,).
-        """
+        """Outputs for the unperturbed windows; logits, probabilities (N,)."""
         size = self.settings.batch_size
         return self._collect(
             (self.x[start : start + size], self.targets[start : start + size])
@@ -217,10 +211,7 @@ class PerturbedInputs:
         ]
 
     def without_subsets(self, row: int, subsets: np.ndarray) -> np.ndarray:
-        """Logits of one window without subsets of its samples.
-
-        Shapes: subsets (runs, size) -> (runs,).
-        """
+        """Logits of one window without subsets of its samples; subsets (runs, size) -> (runs,)."""
         x, places = self.x[row], torch.from_numpy(subsets).to(self.device)
         removed = torch.zeros((len(places), x.numel()), dtype=torch.bool, device=self.device)
         removed = removed.scatter_(1, places, True).reshape(-1, *x.shape)

@@ -45,10 +45,7 @@ _FOOT = 4.5  # the scale of the paper is written there, mm
 
 
 def runs_of(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Runs of True in a mask, as (start, stop).
-
-    Shapes: mask (T,).
-    """
+    """Runs of True in a mask, as (start, stop); mask (T,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 

@@ -81,10 +81,7 @@ class Picture(NamedTuple):
 
 
 def draw_windows(targets: np.ndarray, count: int, seed: int) -> list[int]:
-    """Choose windows at random, the explained classes in turn.
-
-    Shapes: targets (n,).
-    """
+    """Choose windows at random, the explained classes in turn; targets (n,)."""
     order = np.random.default_rng(seed).permutation(len(targets))
     return order[np.lexsort((targets[order], turns(targets[order])))][:count].tolist()
 

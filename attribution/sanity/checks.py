@@ -82,10 +82,7 @@ class Subject:
     def explain(
         self, classifier: Classifier | None = None, rows: slice = slice(None), **changes
     ) -> np.ndarray:
-        """Make the maps again.
-
-        Returns shape (n, T, leads).
-        """
+        """Make the maps again, (n, T, leads)."""
         settings = replace(self.settings, seeds=np.asarray(self.settings.seeds)[rows], **changes)
         return explain(classifier or self.classifier, self.method, self.x[rows], self.targets[rows], settings)
 

@@ -40,10 +40,7 @@ class Scores:
     undefined: dict[Cell, dict[str, int]] = field(default_factory=dict)
 
     def add(self, cell: Cell, scores: np.ndarray, reasons: np.ndarray) -> None:
-        """Add a column and count what is missing in it.
-
-        Shapes: scores (n,), reasons (n,).
-        """
+        """Add a column and count what is missing in it; scores (n,), reasons (n,)."""
         self.columns[cell] = scores
         missing = Counter(reasons[np.isnan(scores)].tolist())
         if missing:
@@ -53,10 +50,7 @@ class Scores:
 def add_localization(
     scores: Scores, workspace: Workspace, maps: np.ndarray, plan: ScorePlan, cells: Sequence[Cell]
 ) -> None:
-    """Score maps against the ground truths of the windows.
-
-    Shapes: maps (n, T, leads).
-    """
+    """Score maps against the ground truths of the windows; maps (n, T, leads)."""
     for ground_truth in dict.fromkeys(cell.ground_truth for cell in cells if cell.metric in LOCALIZATION):
         pairs = zip(workspace.rows.tolist(), workspace.targets.tolist(), strict=True)
         masks = np.stack([workspace.windows.mask(row, target, ground_truth) for row, target in pairs])
@@ -117,10 +111,7 @@ class PerturbationScorer:
     def add(
         self, scores: Scores, method: str, maps: np.ndarray, cells: Sequence[Cell], controls: Controls
     ) -> None:
-        """Score one method's maps.
-
-        Shapes: maps (n, T, leads).
-        """
+        """Score one method's maps; maps (n, T, leads)."""
         cells = [cell for cell in cells if cell.metric not in LOCALIZATION]
         metrics = list(dict.fromkeys(cell.metric for cell in cells))
         signs = [sign for sign in SIGNS if any(cell.sign == sign for cell in cells)]

@@ -170,10 +170,7 @@ def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
 
 
 def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Find stretches of True along time.
-
-    Shapes: mask (N, T, leads) -> window, lead, start, stop (R,).
-    """
+    """Find stretches of True along time; mask (N, T, leads) -> window, lead, start, stop (R,)."""
     steps = np.diff(np.pad(mask.astype(np.int8), ((0, 0), (1, 1), (0, 0))), axis=1)
     # with time last, the beginnings and ends of one lead come in pairs in the order of time
     window, lead, start = np.nonzero(np.swapaxes(steps == 1, 1, 2))

@@ -70,10 +70,7 @@ def decimate(signal: np.ndarray, sampling_rate: int) -> np.ndarray:
 
 
 def twelve_leads(independent: np.ndarray) -> np.ndarray:
-    """Compute the twelve leads from I, II and V1-V6.
-
-    Shapes: independent (..., 8) -> (..., 12).
-    """
+    """Compute the twelve leads from I, II and V1-V6; independent (..., 8) -> (..., 12)."""
     one, two = independent[..., 0], independent[..., 1]
     limb = np.stack([one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2], axis=-1)
     return np.concatenate([limb, independent[..., 2:]], axis=-1)

@@ -82,10 +82,7 @@ def healthy_waves() -> Waves:
 
 
 def rotation(frontal: float, horizontal: float = 0.0) -> np.ndarray:
-    """Rotation of the heart vector.
-
-    Returns shape (3, 3).
-    """
+    """Rotation of the heart vector, (3, 3)."""
     c, s = np.cos(frontal), np.sin(frontal)
     around_z = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     c, s = np.cos(horizontal), np.sin(horizontal)
@@ -94,10 +91,7 @@ def rotation(frontal: float, horizontal: float = 0.0) -> np.ndarray:
 
 
 def evaluate_beats(waves: Waves, times: np.ndarray, rr: np.ndarray) -> np.ndarray:
-    """Heart vector of several beats of the same shape.
-
-    Shapes: times (B, S), rr (B,) -> (B, S, 3).
-    """
+    """Heart vector of several beats of the same shape; times (B, S), rr (B,) -> (B, S, 3)."""
     repolarization = np.isin(waves.groups, ("ST", "T"))
     stretch = np.where(repolarization, np.sqrt(rr)[:, None], 1.0)
     center = (waves.times * stretch)[:, :, None]

@@ -63,10 +63,7 @@ def simulate_recording(
 
 
 def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
-    """Mark where the patient's signs are in a recording; ventricular beats have none.
-
-    Returns shape (1000, 12).
-    """
+    """Mark where the patient's signs are in a recording; ventricular beats have none, (1000, 12)."""
     mask = np.zeros((SECONDS * TRUTH_RATE, 12), dtype=np.uint8)
     time = np.arange(len(mask)) / TRUTH_RATE
     normal = ~rhythm.ventricular

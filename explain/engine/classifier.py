@@ -195,17 +195,11 @@ class Classifier:
         return self.predictor.standardize(signals_mv)
 
     def tensor(self, x: np.ndarray) -> Tensor:
-        """Copy signals to the model's device.
-
-        Shapes: x (B, samples, leads).
-        """
+        """Copy signals to the model's device; x (B, samples, leads)."""
         return torch.tensor(np.asarray(x, dtype=np.float32), device=self.device)
 
     def logits(self, x: np.ndarray, batch_size: int = 32) -> np.ndarray:
-        """Logits of standardized signals.
-
-        Shapes: x (B, samples, leads) -> (B, C).
-        """
+        """Logits of standardized signals; x (B, samples, leads) -> (B, C)."""
         rows = [np.zeros((0, len(self.classes)), np.float32)]
         with torch.no_grad(), self.exact_arithmetic():
             for start in range(0, len(x), batch_size):
@@ -213,10 +207,7 @@ class Classifier:
         return np.concatenate(rows)
 
     def probabilities(self, logits: Any) -> Any:
-        """Probabilities of logits.
-
-        Shapes: logits (B, C) -> (B, C).
-        """
+        """Probabilities of logits; logits (B, C) -> (B, C)."""
         values = torch.as_tensor(logits)
         result = torch.sigmoid(values) if self.multilabel else torch.softmax(values, dim=1)
         return result if isinstance(logits, Tensor) else result.numpy()

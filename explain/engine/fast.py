@@ -77,10 +77,7 @@ def speed_up(classifier: Classifier) -> None:
 
 
 def fast_copy(module: nn.Module, probe: Tensor) -> nn.Module:
-    """Copy a module for many forward passes.
-
-    Shapes: probe (B, T, leads).
-    """
+    """Copy a module for many forward passes; probe (B, T, leads)."""
     run = _Run(module, probe)
     for on_cpu in (True, False):
         candidate = _rebuilt(module, run, on_cpu and probe.device.type == "cpu")

@@ -78,10 +78,7 @@ class SharedLayers:
 
 
 def share_layers(module: nn.Module, model: nn.Module, ids: Tensor, count: int) -> SharedLayers | None:
-    """Find the deepest layer whose versions are few.
-
-    Shapes: ids (T, leads).
-    """
+    """Find the deepest layer whose versions are few; ids (T, leads)."""
     samples, leads = ids.shape
     if samples < 4 * _PROBED:
         return None

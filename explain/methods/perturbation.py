@@ -29,19 +29,13 @@ ANCHOR_WEIGHT = 1e6  # of the whole and the silenced input in KernelSHAP: the su
 
 
 def segments(samples: int, leads: int, length: int) -> np.ndarray:
-    """Cut every lead into segments.
-
-    Returns shape (samples, leads).
-    """
+    """Cut every lead into segments, (samples, leads)."""
     each = -(-samples // length)
     return (np.arange(samples) // length)[:, None] + each * np.arange(leads)
 
 
 def lime_masks(count: int, number: int, random: np.random.Generator) -> np.ndarray:
-    """Draw LIME's perturbations: a fair coin for each segment.
-
-    Returns shape (count, number).
-    """
+    """Draw LIME's perturbations: a fair coin for each segment, (count, number)."""
     return random.integers(0, 2, (count, number)).astype(bool)
 
 

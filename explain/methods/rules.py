@@ -43,10 +43,7 @@ class Interceptor(TorchFunctionMode):
         self.refusal = ""  # why the method does not apply, once it is known
 
     def run(self, x: Tensor) -> Tensor:
-        """Logits of the model, with replaced gradients.
-
-        Shapes: x (B, T, leads) -> (B, C).
-        """
+        """Logits of the model, with replaced gradients; x (B, T, leads) -> (B, C)."""
         self.follow(x)
         try:
             with self, torch.enable_grad():

@@ -114,10 +114,7 @@ def explain_records(
     classes: str | Sequence[str] = "predicted",
     batch_size: int = 32,
 ) -> list[Explanation]:
-    """Decompose the logits of records into the contributions of prototypes.
-
-    Shapes: signals_mv (N, T, leads).
-    """
+    """Decompose the logits of records into the contributions of prototypes; signals_mv (N, T, leads)."""
     prototypes, spans = prototype_list(predictor), _spans(predictor)
     if top < 1:
         raise UsageError(f"at least one prototype must be listed, not {top}")

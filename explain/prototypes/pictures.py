@@ -85,10 +85,7 @@ def draw_window(
 def draw_record(
     signals_mv: np.ndarray, sampling_rate: float, marks: Sequence[Mark], title: str, subtitle: str
 ) -> bytes:
-    """Draw a whole record with several windows in it.
-
-    Shapes: signals_mv (T, 12).
-    """
+    """Draw a whole record with several windows in it; signals_mv (T, 12)."""
     figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle)
     _shade(figure, marks, 0)
     return _small_png(figure)

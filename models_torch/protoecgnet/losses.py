@@ -65,10 +65,7 @@ def label_cooccurrence(labels: Tensor | np.ndarray) -> Tensor:
 
 
 def class_weights(labels: Tensor | np.ndarray, rule: str = "records", limit: float | None = 100.0) -> Tensor:
-    """Weight of each class's positives in the cross-entropy.
-
-    Shapes: labels (N, C) -> (C,).
-    """
+    """Weight of each class's positives in the cross-entropy; labels (N, C) -> (C,)."""
     if rule not in _RULES:
         raise UsageError(f"unknown rule '{rule}' for class weights: {nearest(rule, _RULES)}")
     if limit is not None and not limit > 0:
@@ -124,10 +121,7 @@ def separation_loss(scores: Tensor, labels: Tensor, identity: Tensor, reference:
 
 
 def sparsity_loss(scores: Tensor) -> Tensor:
-    """Keep the positive scores of a record few and small.
-
-    Shapes: scores (N, P).
-    """
+    """Keep the positive scores of a record few and small; scores (N, P)."""
     return scores.clamp(min=0).sum(dim=1).mean()
 
 
@@ -144,10 +138,7 @@ def _diversity(cosines: Tensor) -> Tensor:
 
 
 def diversity_loss(prototypes: Tensor) -> Tensor:
-    """Make the prototypes orthogonal to each other.
-
-    Shapes: prototypes (P, D).
-    """
+    """Make the prototypes orthogonal to each other; prototypes (P, D)."""
     return _diversity(_cosines(prototypes))
 
 
@@ -242,8 +233,5 @@ def off_class_l1(head_weight: Tensor, identity: Tensor) -> Tensor:
 
 
 def full_l1(head_weight: Tensor) -> Tensor:
-    """Sum of all absolute weights of the last layer.
-
-    Shapes: head_weight (C, P).
-    """
+    """Sum of all absolute weights of the last layer; head_weight (C, P)."""
     return head_weight.abs().sum()

@@ -27,10 +27,7 @@ class PrototypeClassifier(nn.Module):
         return scores
 
     def logits_of(self, scores: Tensor) -> Tensor:
-        """Logits from scores.
-
-        Shapes: scores (B, P) -> (B, num_classes).
-        """
+        """Logits from scores; scores (B, P) -> (B, num_classes)."""
         return self.head(self.standardized(scores))
 
     def contributions(self, scores: Tensor) -> Tensor:

@@ -178,8 +178,5 @@ def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[st
 
 
 def median_peak_to_peak(signals: np.ndarray) -> float:
-    """Median over the leads of the peak-to-peak amplitude.
-
-    Shapes: signals (T, leads).
-    """
+    """Median over the leads of the peak-to-peak amplitude; signals (T, leads)."""
     return float(np.median(np.ptp(signals, axis=0)))

@@ -26,10 +26,7 @@ IDENTITY_NAMES = ("III = II - I", "aVR = -(I + II) / 2", "aVL = (I - III) / 2", 
 
 
 def derive_limb_leads(lead_i: np.ndarray, lead_ii: np.ndarray) -> dict[str, np.ndarray]:
-    """Leads III, aVR, aVL and aVF from leads I and II, exactly.
-
-    Shapes: lead_i (T,), lead_ii (T,).
-    """
+    """Leads III, aVR, aVL and aVF from leads I and II, exactly; lead_i (T,), lead_ii (T,)."""
     return {
         "III": lead_ii - lead_i,
         "AVR": -(lead_i + lead_ii) / 2,
@@ -39,18 +36,12 @@ def derive_limb_leads(lead_i: np.ndarray, lead_ii: np.ndarray) -> dict[str, np.n
 
 
 def identity_residuals(signals: np.ndarray) -> np.ndarray:
-    """How far the limb leads are from the four identities.
-
-    Shapes: signals (T, 12) -> (4,).
-    """
+    """How far the limb leads are from the four identities; signals (T, 12) -> (4,)."""
     return _relative(_IDENTITIES[None], _covariance(signals)[:6, :6])[0]
 
 
 def explain_violation(signals: np.ndarray) -> str:
-    """Find the smallest change of lead names or signs that restores the identities.
-
-    Shapes: signals (T, 12).
-    """
+    """Find the smallest change of lead names or signs that restores the identities; signals (T, 12)."""
     covariance = _covariance(signals)
     orders, signs = np.array(list(permutations(range(6)))), np.array(list(product((1, -1), repeat=6)))
     # For every order and sign pattern: the identities written for the leads as they stand in the file.

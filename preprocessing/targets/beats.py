@@ -42,10 +42,7 @@ FLUTTER_SYMBOLS = "![]"  # ventricular flutter or fibrillation: its waves are no
 def classify(
     symbols: Sequence[str], table: Mapping[str, int], default: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each annotation; annotations without one are left out.
-
-    Returns shape kept (M,), classes (M,).
-    """
+    """Class of each annotation; annotations without one are left out; kept (M,), classes (M,)."""
     classes_of = [(place, table.get(symbol, default)) for place, symbol in enumerate(symbols)]
     beats = [(place, index) for place, index in classes_of if index is not None]
     kept, classes = np.array(beats, dtype=np.int64).reshape(-1, 2).T
@@ -65,10 +62,7 @@ def window_label(classes: np.ndarray) -> int:
 def beat_spans(
     samples: Sequence[int] | np.ndarray, classes: Sequence[int] | np.ndarray, length: int
 ) -> list[tuple[int, int, int]]:
-    """Divide a window among its beats, halfway between neighbors.
-
-    Shapes: samples (M,), classes (M,).
-    """
+    """Divide a window among its beats, halfway between neighbors; samples (M,), classes (M,)."""
     # sorted by position, then by class, so that a dict keeps the highest class of each position
     owners = dict(sorted(zip(map(int, samples), map(int, classes), strict=True)))
     positions = list(owners)

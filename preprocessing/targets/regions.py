@@ -59,10 +59,7 @@ def sort_annotations(annotations: Annotated | None) -> Annotated | None:
 
 
 def take_annotations(annotations: Annotated | None, rows: np.ndarray) -> Annotated | None:
-    """Annotations of some windows, renumbered in their order.
-
-    Shapes: rows (n,).
-    """
+    """Annotations of some windows, renumbered in their order; rows (n,)."""
     if annotations is None:
         return None
     starts, stops = np.searchsorted(annotations.window, [rows, rows + 1])
@@ -87,10 +84,7 @@ def beats_by_class(beats: Beats, classes: Sequence[str], samples: int) -> dict[s
 
 
 def region_mask(regions: Regions | None, target: int, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Mask of the regions of one window that belong to a class and a ground truth.
-
-    Returns shape (T, leads).
-    """
+    """Mask of the regions of one window that belong to a class and a ground truth, (T, leads)."""
     mask = np.zeros(shape, dtype=bool)
     if regions is None:
         return mask
