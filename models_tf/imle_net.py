@@ -89,8 +89,6 @@ def imle_net(
 ) -> keras.Model:
     """Build IMLE-Net.
 
-    References
-    ----------
     Reddy et al., IMLE-Net: An Interpretable Multi-level Multi-channel Model for ECG Classification,
     IEEE SMC 2021, pp. 1068-1074, doi:10.1109/SMC52423.2021.9658706.
     """

@@ -24,12 +24,8 @@ class AttentionPool(keras.layers.Layer):
 
     ``units``: size of the hidden projection.
 
-    Notes
-    -----
     Called on (n, T, C) it returns the pair (n, C) and (n, T); the weights sum to 1 over T.
 
-    References
-    ----------
     Reddy et al., IMLE-Net, IEEE SMC 2021, doi:10.1109/SMC52423.2021.9658706.
     """
 
@@ -117,12 +113,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         backward pass.
     ``**kwargs``: arguments of `keras.layers.BatchNormalization`; ``axis`` stays the last one.
 
-    Notes
-    -----
     The variance is E[x^2] - E[x]^2 in float32, as in TensorFlow's synchronized variant.
 
-    References
-    ----------
     Ioffe and Szegedy, Batch Normalization, ICML 2015, arXiv:1502.03167.
     """
 
@@ -185,8 +177,6 @@ class Conv1D(keras.layers.Layer):
     ``filters``: channels of the output.
     ``kernel_size``: positions of the kernel.
 
-    Notes
-    -----
     The name is that of Keras' layer because weights are saved by the class that holds them.
     """
 

@@ -69,8 +69,6 @@ def mousavi(
 ) -> keras.Model:
     """Build Mousavi and Afghah's network in the form the IMLE-Net study compares with.
 
-    References
-    ----------
     Mousavi and Afghah, Inter- and Intra-Patient ECG Heartbeat Classification for Arrhythmia Detection: A
     Sequence to Sequence Deep Learning Approach, ICASSP 2019, pp. 1308-1312,
     doi:10.1109/ICASSP.2019.8683140.

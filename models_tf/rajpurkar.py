@@ -68,8 +68,6 @@ def rajpurkar(
 ) -> keras.Model:
     """Build Rajpurkar and Hannun's 34-layer residual network in the form the IMLE-Net study compares with.
 
-    References
-    ----------
     Rajpurkar et al., Cardiologist-Level Arrhythmia Detection with Convolutional Neural Networks,
     arXiv:1707.01836; Hannun et al., Nature Medicine 25 (2019), 65-69, doi:10.1038/s41591-018-0268-3.
     """

@@ -75,8 +75,6 @@ class ECGNet(nn.Module):
     The outputs of the parallel stem convolutions (`stem_kernels`) are joined along time; every second block
     halves the time axis and every fourth adds `filters` channels; an LSTM reads the raw signal.
 
-    References
-    ----------
     Murugesan et al., ECGNet: Deep Network for Arrhythmia Classification, IEEE MeMeA 2018,
     doi:10.1109/MeMeA.2018.8438739; sizes as in the IMLE-Net study.
     """

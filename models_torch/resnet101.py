@@ -85,8 +85,6 @@ class ResNet101(nn.Module):
     Convolutions start from N(0, 2 / (k^2 out)) as in the reference, a formula for square kernels; batch
     norm follows each of them, so only the size of the first steps depends on it.
 
-    References
-    ----------
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
     """
 

@@ -96,8 +96,6 @@ class ResNet18(nn.Module):
     territory can be learned. Layers are two-dimensional with kernels of height 1, as in the study, which
     compares kernels of 3, 5 and 7 samples.
 
-    References
-    ----------
     Suh et al., "Visual interpretation of deep learning model in ECG classification", Computers in Biology and
     Medicine 182, 2024, doi:10.1016/j.compbiomed.2024.109088; He et al., "Deep residual learning for image
     recognition", 2016, doi:10.1109/CVPR.2016.90.

@@ -32,8 +32,6 @@ def gini(maps: np.ndarray) -> np.ndarray:
 
     Shapes: maps (N, ...) -> (N,).
 
-    References
-    ----------
     Hurley and Rickard, Comparing Measures of Sparsity, 2009, doi:10.1109/TIT.2009.2027527; of maps: Chalasani
     et al., Concise Explanations of Neural Networks, ICML 2020, arXiv:1810.06583.
     """

@@ -168,8 +168,6 @@ def critical_difference(
 
     Hollow dots: rows that are not significantly better than random maps.
 
-    References
-    ----------
     After Demsar, Journal of Machine Learning Research 7 (2006) 1-30; tests as in `ranks.compare`.
     """
     if comparison.reason:

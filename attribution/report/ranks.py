@@ -59,8 +59,6 @@ def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) ->
 
     Shapes: means (patients, rows).
 
-    References
-    ----------
     Demsar, Journal of Machine Learning Research 7 (2006) 1-30. Benavoli, Corani and Mangili, ibid. 17 (2016)
     1-10: signed-rank tests instead of mean-rank tests, whose result for a pair depends on the other rows.
     """
@@ -110,8 +108,6 @@ def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
 
     Shapes: a, b (n,).
 
-    References
-    ----------
     Pratt, Journal of the American Statistical Association 54 (1959) 655-667,
     doi:10.1080/01621459.1959.10501526.
     """
@@ -138,8 +134,6 @@ def can_differ(patients: int, rows: int, alpha: float = 0.05) -> bool:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction.
 
-    References
-    ----------
     Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
     """
     p = np.asarray(p_values, dtype=np.float64)
@@ -260,8 +254,6 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def published_claims(ranking: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Compare the claims of the published study with a ranking.
 
-    References
-    ----------
     Suh et al., Computers in Biology and Medicine 182 (2024) 109088, doi:10.1016/j.compbiomed.2024.109088.
     """
     claims = []

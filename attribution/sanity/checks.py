@@ -110,8 +110,6 @@ def randomization_columns(
 ) -> list[Column]:
     """Similarity of the trained model's maps with those of the model with randomized weights.
 
-    References
-    ----------
     Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292.
     """
     states = [(group.name, groups[: depth + 1]) for depth, group in enumerate(groups)]
@@ -183,8 +181,6 @@ def compare_models(workspaces: Sequence[Workspace], methods: Sequence[str]) -> l
     For each window and target that two folders share: Spearman's correlation of their absolute maps; a
     window's score is the mean over the other folders that have it, NaN where none has.
 
-    References
-    ----------
     Arends et al., European Heart Journal - Digital Health, 2026, call it self-consistency.
     """
     models: dict[str, Path] = {}

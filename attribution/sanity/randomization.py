@@ -103,8 +103,6 @@ def _statistics(part: nn.Module) -> list[torch.Tensor]:
 def randomized(groups: Sequence[Group], seed: int = 0) -> Iterator[None]:
     """Permute the values of every tensor of these groups, and restore them bit for bit afterwards.
 
-    References
-    ----------
     Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv:1810.03292.
     """
     saved = [(tensor, tensor.detach().clone()) for group in groups for tensor in group.tensors]

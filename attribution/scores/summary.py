@@ -122,8 +122,6 @@ def summarize(
     are resamples without any score. With several seeds the mean is that of the seeds' means, also in each
     resample.
 
-    References
-    ----------
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1007/978-1-4899-4541-9.
     """
     if resamples < 2 or not 0 < level < 1:

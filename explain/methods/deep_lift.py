@@ -129,8 +129,6 @@ def deep_lift(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
 
     A map sums to f(x) - f(0). One forward and one backward pass over the windows and as many zero signals.
 
-    References
-    ----------
     Shrikumar et al., Learning Important Features Through Propagating Activation Differences, ICML 2017,
     arXiv:1704.02685; the rescale rule as in Ancona et al., ICLR 2018, arXiv:1711.06104.
     """
@@ -158,8 +156,6 @@ def deep_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
     what makes this ECG differ from others; or white noise, which is what the reference compares with and no
     ECG looks like.
 
-    References
-    ----------
     Lundberg and Lee, A Unified Approach to Interpreting Model Predictions, NeurIPS 2017, arXiv:1705.07874.
     """
     drawn = [_draw(settings, index, x.shape[1:]) for index in range(len(x))]

@@ -37,8 +37,6 @@ def gradcam(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings
 
     The model's ``feature_info`` says which layer is read and where its columns lie.
 
-    References
-    ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, doi:10.1109/ICCV.2017.74.
     """
     coarse = coarse_maps(classifier, x, targets)
@@ -55,8 +53,6 @@ def guided_gradcam(
 ) -> np.ndarray:
     """Guided backpropagation where Grad-CAM is positive: its detail, limited to the relevant part.
 
-    References
-    ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, doi:10.1109/ICCV.2017.74.
     """
     positive = np.maximum(gradcam(classifier, x, targets, settings), 0)

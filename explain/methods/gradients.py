@@ -26,8 +26,6 @@ def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tenso
 def saliency(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """Gradient of the logit, with its sign.
 
-    References
-    ----------
     Simonyan et al., Deep Inside Convolutional Networks, 2013, arXiv:1312.6034.
     """
     return _numpy(input_gradients(classifier, classifier.tensor(x), _targets(classifier, targets)))
@@ -39,8 +37,6 @@ def input_gradient(
 ) -> np.ndarray:
     """Input times gradient: what each sample adds to a logit that were linear.
 
-    References
-    ----------
     Shrikumar et al., Not Just a Black Box, 2016, arXiv:1605.01713.
     """
     return x * saliency(classifier, x, targets, settings)
@@ -54,8 +50,6 @@ def integrated_gradients(
 
     The integral is Gauss-Legendre quadrature. A map sums to f(x) - f(0) as far as the quadrature converges.
 
-    References
-    ----------
     Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017, arXiv:1703.01365.
     """
     nodes, weights = np.polynomial.legendre.leggauss(settings.ig_steps)
@@ -115,8 +109,6 @@ def guided_backprop(
     Gates and attention (LSTM, softmax) pass gradients as they are. A wrong map would come from hooks on ReLU
     layers here, because most of the models call the function.
 
-    References
-    ----------
     Springenberg et al., Striving for Simplicity: The All Convolutional Net, 2014, arXiv:1412.6806.
     """
     with _GuidedReLUs() as relus:

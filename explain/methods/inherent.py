@@ -17,8 +17,6 @@ def attention(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settin
 
     The network attends once for all classes: the map is the same for every target.
 
-    References
-    ----------
     Reddy et al., IMLE-Net, IEEE SMC 2021, doi:10.1109/SMC52423.2021.9658706.
     """
     if not hasattr(classifier.predictor.model, "attention"):
@@ -49,8 +47,6 @@ def prototypes(classifier: Classifier, x: np.ndarray, targets: np.ndarray, setti
     All leads share it, because a prototype compares all of them. The rhythm and the global branch look at the
     record as a whole: their part of the map is flat. `explain.prototypes` shows the prototypes themselves.
 
-    References
-    ----------
     Sethi et al., ProtoECGNet, MLHC 2025, PMLR 298, arXiv:2504.08713.
     """
     model = classifier.predictor.model

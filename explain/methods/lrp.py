@@ -254,8 +254,6 @@ def lrp(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Se
     head or by a contribution against its unit. A smaller gamma comes nearer to gradient x input, a larger one
     silences what lowers it.
 
-    References
-    ----------
     Bach et al., On Pixel-Wise Explanations for Non-Linear Classifier Decisions by Layer-Wise Relevance
     Propagation, PLoS ONE 10(7), 2015, doi:10.1371/journal.pone.0130140. Gamma rule: Montavon et al.,
     Layer-Wise Relevance Propagation: An Overview, 2019, doi:10.1007/978-3-030-28954-6_10. Conservation at

@@ -44,8 +44,6 @@ def kernel_shap_masks(count: int, number: int, random: np.random.Generator) -> n
 
     Returns shape (count, number).
 
-    References
-    ----------
     Lundberg and Lee, "A unified approach to interpreting model predictions", 2017, arXiv:1705.07874.
     """
     masks = np.zeros((count, number), bool)
@@ -76,8 +74,6 @@ def fit_lime(masks: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> np.
 
     Shapes: masks (n, segments), outputs (n,), weights (n,) -> (segments,).
 
-    References
-    ----------
     Ribeiro et al., "Why should I trust you?", KDD 2016, doi:10.1145/2939672.2939778.
     """
     if np.ptp(outputs) == 0:  # a model that does not care: nothing to fit
@@ -174,8 +170,6 @@ _USES = ("seed", "n_samples", "segment_ms", "segment_samples")
 def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """LIME with a lasso on silenced segments.
 
-    References
-    ----------
     Ribeiro et al., "Why should I trust you?", KDD 2016, doi:10.1145/2939672.2939778.
     """
 
@@ -189,8 +183,6 @@ def lime(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: S
 def kernel_shap(classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: Settings) -> np.ndarray:
     """KernelSHAP on silenced segments.
 
-    References
-    ----------
     Lundberg and Lee, "A unified approach to interpreting model predictions", 2017, arXiv:1705.07874.
     """
 

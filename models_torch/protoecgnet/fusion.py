@@ -47,8 +47,6 @@ class ProtoECGNet_Fusion(PrototypeClassifier):
 
     ``branches``: ``model.config`` of each branch, in the order of their prototypes.
 
-    References
-    ----------
     Sethi et al., ProtoECGNet, MLHC 2025, PMLR 298, arXiv:2504.08713.
     """
 

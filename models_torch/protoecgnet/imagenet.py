@@ -19,8 +19,6 @@ def trunk_weights(weights: dict[str, Tensor], trunk: ResNet) -> dict[str, Tensor
     leads: leads that are all alike give what an image with equal colors and rows would. (The reference
     averages its new, random layer instead, so that nothing of ImageNet's first kernel is left.)
 
-    References
-    ----------
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90.
     """
     result = trunk.state_dict()

@@ -87,8 +87,6 @@ class ProtoECGNet(PrototypeClassifier):
     ``bias``: whether the classifier has one; the reference's has not.
     ``reference_layers``: image layers and dead weights of the reference, for its exact parameter counts.
 
-    References
-    ----------
     Sethi et al., ProtoECGNet: Case-Based Interpretable Deep Learning for Multi-Label ECG Classification with
     Contrastive Learning, MLHC 2025, PMLR 298, arXiv:2504.08713.
     """

@@ -68,8 +68,6 @@ class ResNet(nn.Module):
         network.
     ``feature_info``: maps of the stages; the last one is the trunk's output.
 
-    References
-    ----------
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, doi:10.1109/CVPR.2016.90; bounded
     receptive fields as in Brendel and Bethge, BagNets, ICLR 2019, arXiv:1904.00760.
     """

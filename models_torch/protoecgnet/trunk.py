@@ -35,8 +35,6 @@ class ProtoECGNet_Trunk(nn.Module):
     The head reads the average over time for ``resnet1d*``, all the columns for ``resnet*``, as in the
     reference. The other options are those of `ResNet`.
 
-    References
-    ----------
     Sethi et al., ProtoECGNet, MLHC 2025, PMLR 298, arXiv:2504.08713.
     """
 
