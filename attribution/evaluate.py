@@ -22,9 +22,16 @@ from tqdm import tqdm
 from attribution.engine.workspace import Workspace, open_workspace
 from attribution.metrics.localization import REFERENCE_TOP_K, TOP_FRACTION
 from attribution.metrics.perturbation import SIGNS, PerturbationSettings
-from attribution.scores.compute import PerturbationScorer, Scores, add_localization
+from attribution.scores.compute import (
+    ALL_METRICS,
+    LOCALIZATION,
+    PerturbationScorer,
+    ScorePlan,
+    Scores,
+    add_localization,
+    resolve_metrics,
+)
 from attribution.scores.files import ScoreFiles
-from attribution.scores.plan import ALL_METRICS, LOCALIZATION, ScorePlan, resolve_metrics
 from attribution.scores.summary import read_score_file
 from explain.engine.fast import speed_up
 from utils.config import Options, option, option_like, parse, write_settings

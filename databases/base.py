@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from databases.download.source import Source
 from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -21,6 +20,21 @@ if TYPE_CHECKING:
 REQUIRED_COLUMNS = ("patient", "path", "sampling_rate", "leads", "split")  # of every table of records
 # PhysioNet's codes of annotations that mark a beat (https://physionet.org/physiotools/wag/annot-5.htm)
 BEAT_SYMBOLS = "NLRBAaJSVrFejnE/fQ?"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder on a server with a SHA256SUMS.txt that lists its files.
+
+    ``tables``: files without which the database is of no use.
+    ``extras``: files that are fetched where the server lists them.
+    ``records``: sampling rate in Hz -> regular expression of the record files.
+    """
+
+    url: str
+    records: Mapping[int, str]
+    tables: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ("RECORDS", "LICENSE.txt")
 
 
 @dataclass(frozen=True)

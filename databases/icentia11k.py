@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from databases.base import Recording
-from databases.download.source import Source
+from databases.base import Recording, Source
 from databases.registry import register_database
 from databases.wfdb_database import WfdbDatabase
 from utils.errors import DataError, UsageError

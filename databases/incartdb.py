@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from databases.download.source import Source
+from databases.base import Source
 from databases.registry import register_database
 from databases.wfdb_database import HolterDatabase
 

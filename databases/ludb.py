@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from databases.base import Annotations, Waves
-from databases.download.source import Source
+from databases.base import Annotations, Source, Waves
 from databases.registry import register_database
 from databases.wfdb_database import WfdbDatabase
 from databases.wfdb_reader import find_waves, read_annotations

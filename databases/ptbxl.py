@@ -19,8 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from databases.base import Annotations, Database, Recording
-from databases.download.source import Source
+from databases.base import Annotations, Database, Recording, Source
 from databases.registry import register_database
 from databases.wfdb_reader import read_record
 from utils.ecg import LEADS

@@ -44,7 +44,7 @@ RENAMED = {
     "attribution.sanity_checks": "attribution.sanity.checks",
     "attribution.sanity_files": "attribution.sanity.checks",
     "attribution.score_files": "attribution.scores.files",
-    "attribution.score_plan": "attribution.scores.plan",
+    "attribution.score_plan": "attribution.scores.compute",
     "attribution.scores": "attribution.scores.summary",
     "attribution.scoring": "attribution.scores.compute",
     "attribution.selection": "attribution.engine.selection",

@@ -12,8 +12,7 @@ import pandas as pd
 
 from attribution.engine.store import is_current, read_record, write_entry
 from attribution.engine.workspace import Workspace
-from attribution.scores.compute import Scores
-from attribution.scores.plan import ALL_METRICS, Cell, ScorePlan
+from attribution.scores.compute import ALL_METRICS, Cell, ScorePlan, Scores
 from attribution.scores.summary import COLUMNS, read_score_file
 from utils.errors import UsageError
 from utils.files import sha256

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from databases.base import Source
 from databases.download.http_files import FetchFailure, FetchStopped, FileClient, only_download
-from databases.download.source import Source
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import stays_inside
 

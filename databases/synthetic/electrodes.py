@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from databases.synthetic.rhythm import BASE_RATE, MARGIN
+from databases.synthetic.heart import BASE_RATE, MARGIN
 
 # Dower's transfer coefficients; rows I, II, V1..V6, columns x, y, z
 LEAD_FIELD = np.array(

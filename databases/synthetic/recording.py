@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from databases.synthetic.cohort import Heart, Patient
+from databases.synthetic.cohort import Heart, Patient, sign_window
 from databases.synthetic.electrodes import decimate, electrode_noise, twelve_leads
+from databases.synthetic.heart import Rhythm, make_rhythm, simulate_vector
 from databases.synthetic.pathology import CLASSES, SIGNS
-from databases.synthetic.planting import sign_window
-from databases.synthetic.rhythm import Rhythm, make_rhythm, simulate_vector
 
 SECONDS = 10
 TRUTH_RATE = 100  # Hz

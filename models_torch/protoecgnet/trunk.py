@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models_torch.layers import channels_first
-from models_torch.protoecgnet.branches import BRANCHES
+from models_torch.protoecgnet.prototype_classifier import BRANCHES
 from models_torch.protoecgnet.resnet import ResNet
 from models_torch.registry import register_model
 from utils.errors import UsageError, nearest

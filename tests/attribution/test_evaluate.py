@@ -21,7 +21,7 @@ from attribution.engine.workspace import open_workspace
 from attribution.metrics import localization
 from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
 from attribution.scores import compute as scoring
-from attribution.scores.plan import ALL_METRICS, LOCALIZATION, resolve_metrics
+from attribution.scores.compute import ALL_METRICS, LOCALIZATION, resolve_metrics
 from attribution.scores.summary import COLUMNS, read_score_file
 from preprocessing.windows import save_windows
 from tests.helpers.attribution_maps import COUNT, SAMPLES, checkpoint, noise, some_windows, write_maps

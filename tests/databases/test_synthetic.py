@@ -19,12 +19,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from databases.synthetic import load_ground_truth, write_dataset
-from databases.synthetic.cohort import make_cohort, stratified_folds
+from databases.synthetic.cohort import make_cohort, plant, stratified_folds
 from databases.synthetic.dataset import MARKER
 from databases.synthetic.electrodes import LEAD_FIELD, decimate, twelve_leads
 from databases.synthetic.heart import evaluate_beats, healthy_waves
 from databases.synthetic.pathology import CLASSES, SIGNS
-from databases.synthetic.planting import plant
 from databases.synthetic.scp_table import CODES, statement_table
 from databases.wfdb_files import import_wfdb, to_int16, write_record
 from utils.ecg import LEADS

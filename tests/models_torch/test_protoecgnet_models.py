@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from models_torch import create_model
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ResNet
-from models_torch.protoecgnet.branches import list_prototypes
-from models_torch.protoecgnet.similarity import window_cosines, window_distances
+from models_torch.protoecgnet.network import window_cosines, window_distances
+from models_torch.protoecgnet.prototype_classifier import list_prototypes
 from utils.errors import DataError, UsageError
 
 pytestmark = pytest.mark.torch
