@@ -109,15 +109,6 @@ attribution_localization = relevance_mass_accuracy
 
 
 @_metric
-def relevance_enrichment(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
-    """Share of the relevance inside the mask over that of a constant map (weighted localization ratio).
-
-    Unlike `relevance_mass_accuracy` it compares windows with masks of different sizes.
-    """
-    return relevance_mass_accuracy(values, inside) / inside.mean(axis=1)
-
-
-@_metric
 def auc(values: np.ndarray, inside: np.ndarray, ties: str) -> np.ndarray:
     """ROC AUC of the map as a detector of the samples of the mask; ties count half."""
     size = inside.sum(axis=1).astype(np.float64)

@@ -125,7 +125,7 @@ def sparsity_loss(scores: Tensor) -> Tensor:
     return scores.clamp(min=0).sum(dim=1).mean()
 
 
-def _cosines(prototypes: Tensor) -> Tensor:
+def cosine_matrix(prototypes: Tensor) -> Tensor:
     """Cosines of all pairs (P, P); 0 with a prototype of length 0, whose gradient stays finite."""
     flat = prototypes.flatten(start_dim=1)
     length = torch.linalg.vector_norm(flat, dim=1, keepdim=True)
@@ -133,16 +133,12 @@ def _cosines(prototypes: Tensor) -> Tensor:
     return flat @ flat.T
 
 
-def _diversity(cosines: Tensor) -> Tensor:
+def diversity_loss(cosines: Tensor) -> Tensor:
+    """Make the prototypes orthogonal to each other; cosines (P, P)."""
     return (cosines - torch.eye(len(cosines)).to(cosines)).square().mean()
 
 
-def diversity_loss(prototypes: Tensor) -> Tensor:
-    """Make the prototypes orthogonal to each other; prototypes (P, D)."""
-    return _diversity(_cosines(prototypes))
-
-
-def _pull_of_pairs(identity: Tensor, cooccurrence: Tensor, reference: bool) -> Tensor:
+def pull_of_pairs(identity: Tensor, cooccurrence: Tensor, reference: bool) -> Tensor:
     """How strongly each pair of prototypes (P, P) attracts (above 0) or repels (below 0); the sum is 0."""
     identity = identity.to(cooccurrence.dtype)
     together = identity @ cooccurrence @ identity.T
@@ -152,19 +148,10 @@ def _pull_of_pairs(identity: Tensor, cooccurrence: Tensor, reference: bool) -> T
     return together / (together.sum() + 1e-6) - apart / (apart.sum() + 1e-6)
 
 
-def _contrast(cosines: Tensor, pull: Tensor) -> Tensor:
+def contrastive_loss(cosines: Tensor, pull: Tensor) -> Tensor:
+    """Let prototypes of classes that occur together be alike, and others not; cosines, pull (P, P)."""
     cosines = cosines.clamp(-_LARGEST_COSINE, _LARGEST_COSINE)
     return -(cosines * pull).sum() / len(cosines) ** 0.5
-
-
-def contrastive_loss(
-    prototypes: Tensor, identity: Tensor, cooccurrence: Tensor, reference: bool = False
-) -> Tensor:
-    """Let prototypes of classes that occur together be alike, and others not.
-
-    Shapes: prototypes (P, D), identity (P, C), cooccurrence (C, C).
-    """
-    return _contrast(_cosines(prototypes), _pull_of_pairs(identity, cooccurrence, reference))
 
 
 class PrototypeLoss(nn.Module):
@@ -199,7 +186,7 @@ class PrototypeLoss(nn.Module):
         # Buffers follow the model to its device; none belongs into a checkpoint.
         self.register_buffer("identity", identity.detach().clone(), persistent=False)
         self.register_buffer("pos_weight", pos_weight, persistent=False)
-        pull = _pull_of_pairs(identity, cooccurrence.to(identity.device), reference)
+        pull = pull_of_pairs(identity, cooccurrence.to(identity.device), reference)
         self.register_buffer("pull", pull, persistent=False)
 
     def forward(
@@ -214,11 +201,13 @@ class PrototypeLoss(nn.Module):
         if self.weights.spars:
             terms["spars"] = sparsity_loss(scores)
         if self.weights.div or self.weights.cnrst:
-            cosines = _cosines(prototypes)  # for both: the costliest part where there are many prototypes
+            cosines = cosine_matrix(
+                prototypes
+            )  # for both: the costliest part where there are many prototypes
         if self.weights.div:
-            terms["div"] = _diversity(cosines)
+            terms["div"] = diversity_loss(cosines)
         if self.weights.cnrst:
-            terms["cnrst"] = _contrast(cosines, self.pull)
+            terms["cnrst"] = contrastive_loss(cosines, self.pull)
         bce = functional.binary_cross_entropy_with_logits(logits, labels, pos_weight=self.pos_weight)
         total = bce + sum(getattr(self.weights, name) * term for name, term in terms.items())
         return total, {"bce": bce.detach()} | {name: term.detach() for name, term in terms.items()}

@@ -83,30 +83,9 @@ def read_recording(
 def prepare(
     recording: Recording, sampling_rate: float, samples: int, start: float | None = None
 ) -> Recording:
-    """Bring a recording to the rate and length a model takes.
+    """Bring a recording to the rate (Hz) and length that a model takes, from `start` (s) on; it is never padded.
 
-    Parameters
-    ----------
-    recording : Recording
-        From `read_recording`.
-    sampling_rate : float
-        Rate of the model in Hz.
-    samples : int
-        Length the model takes (1000 = 10 s at 100 Hz).
-    start : float, optional
-        Where to begin, in seconds; the beginning of the recording where omitted.
-
-    Returns
-    -------
-    Recording
-        Signals (samples, 12) at `sampling_rate`, with further notes.
-
-    Raises
-    ------
-    DataError
-        The recording is too short (it is never padded), or a lead is flat in the part used.
-    UsageError
-        `start` lies outside the recording.
+    Refuses a recording that is too short, and a flat lead in the part used.
     """
     source = recording.source or Path(recording.name)
     notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signal

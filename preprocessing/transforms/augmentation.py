@@ -14,23 +14,14 @@ from preprocessing.transforms.augmenters import Step, build_augmenters
 class Augmentation:
     """What is done to a training batch; the defaults do nothing.
 
-    Parameters
-    ----------
-    crop : int
-        Samples of a random crop; 0 keeps the whole record.
-    shift : float
-        Largest circular shift in time, as a part of the record (1.0 = anywhere). Ignored with `crop`.
-    scale : float
-        Amplitudes are multiplied by a factor drawn from ``1 - scale .. 1 + scale``, one for each record.
-    noise : float
-        Largest standard deviation of added white noise, in units of the standardized signal.
-    lead_dropout : float
-        Probability that a lead is silenced.
-    mixup : float
-        Alpha of the Beta distribution that mixes pairs of records and their labels; 0 mixes nothing.
+    ``crop``: samples of a random crop; 0 keeps the whole record.
+    ``shift``: largest circular shift in time, as a part of the record (1.0 = anywhere). Ignored with `crop`.
+    ``scale``: amplitudes are multiplied by a factor from ``1 - scale .. 1 + scale``, one for each record.
+    ``noise``: largest standard deviation of added white noise, in units of the standardized signal.
+    ``lead_dropout``: probability that a lead is silenced.
+    ``mixup``: alpha of the Beta distribution that mixes pairs of records and their labels; 0 mixes nothing.
         Zhang et al., ICLR 2018, arXiv:1710.09412.
-    augment : tuple of str
-        Registered augmenters that come last, as `augmenters.build_augmenters` takes them.
+    ``augment``: registered augmenters that come last, as `augmenters.build_augmenters` takes them.
     """
 
     crop: int = 0

@@ -22,7 +22,6 @@ LOCALIZATION = {
     "relevance_rank_accuracy": localization.relevance_rank_accuracy,
     "top_k_intersection": localization.top_k_intersection,
 }
-ALL = {**LOCALIZATION, "relevance_enrichment": localization.relevance_enrichment}
 # coarse and segment-wise maps: rank, top-k and patches hang on how a sort leaves equal values
 TIED = ("gradcam", "lime", "kernel_shap")
 
@@ -68,10 +67,8 @@ def maps_and_masks(draw):
 @settings(max_examples=30)
 def test_localization_of_perfect_and_inverse_maps(drawn):
     masks = drawn[1]
-    share = masks.mean(axis=(1, 2))
-    for name, function in ALL.items():
-        best = 1 / share if name == "relevance_enrichment" else 1.0
-        np.testing.assert_allclose(function(masks.astype(float), masks), best)
+    for name, function in LOCALIZATION.items():
+        np.testing.assert_allclose(function(masks.astype(float), masks), 1.0)
         np.testing.assert_allclose(function((~masks).astype(float), masks), _worst(name, masks))
 
 
@@ -92,7 +89,7 @@ def _worst(name, masks):
 def test_localization_is_independent_of_scale_and_order(drawn, scale, absolute):
     maps, masks = drawn
     backwards = slice(None, None, -1)
-    for function in ALL.values():
+    for function in LOCALIZATION.values():
         scores = function(maps, masks, absolute)
         np.testing.assert_allclose(function(maps * np.float32(scale), masks, absolute), scores, rtol=1e-12)
         np.testing.assert_array_equal(
@@ -132,9 +129,9 @@ def test_localization_of_random_maps_is_the_share_of_the_mask():
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((400, 200, 2))
     masks = rng.random((400, 200, 2)) < 0.2
-    for name, function in ALL.items():
+    for name, function in LOCALIZATION.items():
         for absolute in (False, True):
-            expected = {"auc": 0.5, "relevance_enrichment": 1.0}.get(name, 0.2)
+            expected = {"auc": 0.5}.get(name, 0.2)
             assert function(maps, masks, absolute).mean() == pytest.approx(expected, abs=0.06), name
 
 
@@ -161,7 +158,7 @@ def test_localization_covers_all_leads():
     assert localization.relevance_mass_accuracy(maps, masks) == 1
     assert localization.relevance_rank_accuracy(maps, masks) == pytest.approx(0.5 + 0.5 * 2 / 18)
     flat = (maps.reshape(1, 20), masks.reshape(1, 20))
-    assert all(function(*flat) == function(maps, masks) for function in ALL.values())
+    assert all(function(*flat) == function(maps, masks) for function in LOCALIZATION.values())
 
 
 def test_localization_is_nan_without_a_score():
@@ -172,13 +169,12 @@ def test_localization_is_nan_without_a_score():
     masks = np.stack([mask, mask, ~np.ones_like(mask), np.ones_like(mask), mask, mask])
     reasons = ["", "zero map", "empty mask", "full mask", "non-finite map", ""]
     assert localization.undefined(maps, masks).tolist() == reasons
-    for name, function in ALL.items():
+    for name, function in LOCALIZATION.items():
         for ties in localization.TIES:
             scores = function(maps, masks, ties=ties)
             of_positive = name in (
                 "attribution_localization",
                 "relevance_mass_accuracy",
-                "relevance_enrichment",
             )
             assert np.isnan(scores).tolist() == [False, True, True, True, True, of_positive], name
             assert np.isnan(function(maps, masks, True, ties)).tolist() == [False] + [True] * 4 + [False]

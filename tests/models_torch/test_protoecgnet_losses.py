@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models_torch.protoecgnet import losses
 from models_torch.protoecgnet.losses import (
     LossWeights,
     PrototypeLoss,
     class_weights,
     cluster_loss,
-    contrastive_loss,
-    diversity_loss,
+    cosine_matrix,
     full_l1,
     label_cooccurrence,
     off_class_l1,
@@ -40,6 +40,15 @@ def golden(case, name):
 
 def expected(case):
     return dict(zip(TERMS, GOLDENS[f"{case}/losses"].tolist(), strict=True))
+
+
+def diversity_loss(prototypes):
+    return losses.diversity_loss(cosine_matrix(prototypes))
+
+
+def contrastive_loss(prototypes, identity, cooccurrence, reference=False):
+    pull = losses.pull_of_pairs(identity, cooccurrence, reference)
+    return losses.contrastive_loss(cosine_matrix(prototypes), pull)
 
 
 def reference_terms(case, scores, prototypes):
