@@ -201,9 +201,7 @@ class PrototypeLoss(nn.Module):
         if self.weights.spars:
             terms["spars"] = sparsity_loss(scores)
         if self.weights.div or self.weights.cnrst:
-            cosines = cosine_matrix(
-                prototypes
-            )  # for both: the costliest part where there are many prototypes
+            cosines = cosine_matrix(prototypes)  # for both: the costliest part with many prototypes
         if self.weights.div:
             terms["div"] = diversity_loss(cosines)
         if self.weights.cnrst:

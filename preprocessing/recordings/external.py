@@ -83,7 +83,7 @@ def read_recording(
 def prepare(
     recording: Recording, sampling_rate: float, samples: int, start: float | None = None
 ) -> Recording:
-    """Bring a recording to the rate (Hz) and length that a model takes, from `start` (s) on; it is never padded.
+    """Bring a recording to the rate (Hz) and length that a model takes, from `start` (s) on; never padded.
 
     Refuses a recording that is too short, and a flat lead in the part used.
     """
