@@ -92,8 +92,13 @@ class _MeanOverCrops(nn.Module):
         self.model, self.starts, self.length = model, list(starts), length
 
     def forward(self, signals: Tensor) -> Tensor:
-        windows = torch.stack([signals[:, s : s + self.length] for s in self.starts], dim=1)
+        windows = _crops(signals, self.starts, self.length)
         return self.model(windows.flatten(0, 1)).unflatten(0, windows.shape[:2]).mean(dim=1)
+
+
+def _crops(signals: Tensor, starts: Sequence[int], length: int) -> Tensor:
+    """(B, samples, leads) -> (B, crops, length, leads)."""
+    return torch.stack([signals[:, start : start + length] for start in starts], dim=1)
 
 
 class _KerasLogits(nn.Module):
@@ -156,7 +161,6 @@ class Classifier:
         )
         attends = hasattr(predictor.model, "attention") and self.samples % self._length == 0
         self.attention: Callable[[np.ndarray], np.ndarray] | None = self._attention if attends else None
-        self._fast: nn.Module | None = None
 
     @cached_property
     def _model(self) -> nn.Module:
@@ -174,14 +178,10 @@ class Classifier:
         """The model as methods see it: (B, samples, leads) -> logits."""
         return _MeanOverCrops(self._model, self._starts, self._length).eval() if self.crop else self._model
 
-    @property
+    @cached_property
     def fast(self) -> nn.Module:
-        """Gives the same logits in many forward passes without gradients, see `explain.engine.fast`."""
-        return self._fast or self.module
-
-    @fast.setter
-    def fast(self, module: nn.Module) -> None:
-        self._fast = module
+        """Gives the same logits in many passes without gradients; `explain.engine.fast` puts a copy here."""
+        return self.module
 
     @property
     def device(self) -> torch.device:
@@ -231,7 +231,7 @@ class Classifier:
         Shapes: x (B, samples, leads) -> logits (B, C).
         """
         if isinstance(self._model, _KerasLogits):
-            windows = torch.stack([x[:, s : s + self._length] for s in self._starts], dim=1)
+            windows = _crops(x, self._starts, self._length)
             logits, *maps = self._model.with_features(windows.flatten(0, 1))
             return maps, logits.unflatten(0, windows.shape[:2]).mean(dim=1)
         names = [layer.info.name for layer in self.feature_layers]
