@@ -46,56 +46,60 @@ _IDENTITY = ("fingerprint", "model", "model_fingerprint")
 
 
 @dataclass
-class ComputeOptions(Options):
-    """Options of `python -m attribution.compute`."""
+class WindowOptions(Options, group="windows"):
+    """Which windows are explained."""
 
-    dataset: str = option("mitdb", "dataset that attribution.build wrote", group="windows")
-    dataset_path: str = option(
-        "", "its file (default: data/attribution/DATASET.npz)", group="windows", scope="machine"
-    )
+    dataset: str = option("mitdb", "dataset that attribution.build wrote")
+    dataset_path: str = option("", "its file (default: data/attribution/DATASET.npz)", scope="machine")
     prob_threshold: float | None = option(
         None,
         "explain windows whose label has a greater probability (default: 0.75 for mitdb and ptbxl, 0.9 for "
         "svdb, incartdb and icentia11k, else 0.5)",
-        group="windows", min=0, below=1,
-    )  # fmt: skip
-    target_label: str = option("", "explain this class only (name or number)", group="windows")
-    limit: int = option(
-        0, "maximum number of windows, evenly over patients and classes; 0: all", group="windows", min=0
+        min=0,
+        below=1,
     )
-    model_path: str = option(
-        "", "checkpoint folder, run, or shipped weights", group="model", scope="machine", required=True
-    )
+    target_label: str = option("", "explain this class only (name or number)")
+    limit: int = option(0, "maximum number of windows, evenly over patients and classes; 0: all", min=0)
+
+
+@dataclass
+class MethodOptions(Options, group="methods"):
+    """How they are explained."""
+
     attr_method: list[str] = option(
-        ["gradcam"], "methods", group="methods", scope="run", choices=lambda: ["all", *list_methods()]
+        ["gradcam"], "methods", scope="run", choices=lambda: ["all", *list_methods()]
     )
     n_samples: int | None = option_like(
-        Settings, "n_samples", None, "perturbations of lime and kernel_shap (500)", group="methods"
+        Settings, "n_samples", None, "perturbations of lime and kernel_shap (500)"
     )
     n_baselines: int | None = option_like(
-        Settings, "n_baselines", None, "baselines of deep_shap (25; with --reference: --n_samples)",
-        group="methods",
-    )  # fmt: skip
+        Settings, "n_baselines", None, "baselines of deep_shap (25; with --reference: --n_samples)"
+    )
     baselines: str = option(
         "",
         "baselines of deep_shap: training windows (default), or white noise as in the study",
-        group="methods", choices=("training", "noise"),
-    )  # fmt: skip
+        choices=("training", "noise"),
+    )
     segment_ms: float | None = option_like(
-        Settings, "segment_ms", None, "length of the segments of lime and kernel_shap in ms (64)",
-        group="methods",
-    )  # fmt: skip
+        Settings, "segment_ms", None, "length of the segments of lime and kernel_shap in ms (64)"
+    )
     feature_mask_size: int | None = option_like(
-        Settings, "segment_samples", None, "the same in samples, as in the study", group="methods"
+        Settings, "segment_samples", None, "the same in samples, as in the study"
     )
-    ig_steps: int = option_like(Settings, "ig_steps", 50, "steps of integrated_gradients", group="methods")
-    upsampling: str = option_like(
-        Settings, "upsampling", "", "upsampling of gradcam (centered)", group="methods"
-    )
+    ig_steps: int = option_like(Settings, "ig_steps", 50, "steps of integrated_gradients")
+    upsampling: str = option_like(Settings, "upsampling", "", "upsampling of gradcam (centered)")
     reference: bool = option(
         False,
         "settings of the published study: noise baselines (250), segments in samples, nearest upsampling",
-        group="methods",
+    )
+
+
+@dataclass
+class ComputeOptions(MethodOptions, WindowOptions):
+    """Options of `python -m attribution.compute`."""
+
+    model_path: str = option(
+        "", "checkpoint folder, run, or shipped weights", group="model", scope="machine", required=True
     )
     seed: int = option(0, "seed of the methods and of the selection of windows", min=0)
     batch_size: int = option_like(Settings, "batch_size", 32, "windows per forward pass", scope="machine")

@@ -41,7 +41,38 @@ _USUAL = PerturbationSettings()
 
 
 @dataclass
-class EvaluateOptions(Options):
+class MetricOptions(Options, group="metrics"):
+    """How scores are measured."""
+
+    top_k: int = option(0, f"k of top_k_intersection (default: {TOP_FRACTION} of the mask)", min=0)
+    patch_ms: float | None = option_like(
+        _USUAL, "patch_ms", None, f"patch in milliseconds (default: {_USUAL.patch_ms:g})"
+    )
+    patch_size: int = option_like(_USUAL, "patch_samples", 0, "patch in samples (default: by --patch_ms)")
+    perturb_order: str = option(
+        "both", "order of region perturbation", scope="run", choices=("morf", "lerf", "both")
+    )
+    coverage: float | None = option_like(
+        _USUAL, "coverage", None, f"part that region perturbation removes (default: {_USUAL.coverage})"
+    )
+    tolerance: float | None = option_like(
+        _USUAL, "tolerance", None,
+        "points of a curve are added while a stretch may hide more area; 0: all points "
+        f"(default: {_USUAL.tolerance})",
+    )  # fmt: skip
+    fill: str = option_like(_USUAL, "fill", _USUAL.fill)
+    subset_ratio: float = option_like(_USUAL, "subset_ratio", _USUAL.subset_ratio)
+    runs: int = option_like(_USUAL, "runs", _USUAL.runs)
+    random_orders: int = option_like(_USUAL, "random_orders", _USUAL.random_orders)
+    reference: bool | None = option(
+        None,
+        f"settings of the published study: 100 patches of 16 samples, k {REFERENCE_TOP_K}, its ties "
+        "(default: as for the maps)",
+    )
+
+
+@dataclass
+class EvaluateOptions(MetricOptions):
     """Options of `python -m attribution.evaluate`."""
 
     attr_dir: Path | None = option(
@@ -62,34 +93,6 @@ class EvaluateOptions(Options):
     )
     ground_truth: list[str] = option(
         [], "ground truths to compare with (default: all of the windows)", scope="run", old=("truth",)
-    )
-    top_k: int = option(
-        0, f"k of top_k_intersection (default: {TOP_FRACTION} of the mask)", group="metrics", min=0
-    )
-    patch_ms: float | None = option_like(
-        _USUAL, "patch_ms", None, f"patch in milliseconds (default: {_USUAL.patch_ms:g})"
-    )
-    patch_size: int = option_like(_USUAL, "patch_samples", 0, "patch in samples (default: by --patch_ms)")
-    perturb_order: str = option(
-        "both", "order of region perturbation", group="metrics", scope="run", choices=("morf", "lerf", "both")
-    )
-    coverage: float | None = option_like(
-        _USUAL, "coverage", None, f"part that region perturbation removes (default: {_USUAL.coverage})"
-    )
-    tolerance: float | None = option_like(
-        _USUAL, "tolerance", None,
-        "points of a curve are added while a stretch may hide more area; 0: all points "
-        f"(default: {_USUAL.tolerance})",
-    )  # fmt: skip
-    fill: str = option_like(_USUAL, "fill", _USUAL.fill)
-    subset_ratio: float = option_like(_USUAL, "subset_ratio", _USUAL.subset_ratio)
-    runs: int = option_like(_USUAL, "runs", _USUAL.runs)
-    random_orders: int = option_like(_USUAL, "random_orders", _USUAL.random_orders)
-    reference: bool | None = option(
-        None,
-        f"settings of the published study: 100 patches of 16 samples, k {REFERENCE_TOP_K}, its ties "
-        "(default: as for the maps)",
-        group="metrics",
     )
     seed: int = option_like(_USUAL, "seed", _USUAL.seed)
     batch_size: int = option_like(_USUAL, "batch_size", _USUAL.batch_size)

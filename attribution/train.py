@@ -42,23 +42,18 @@ _REFERENCE_CHECK = 500  # windows of the training records that stand in for a va
 
 
 @dataclass
-class WindowOptions(Options):
+class WindowOptions(Options, group="data"):
     """Which windows a run reads, and how they are standardized."""
 
-    dataset: str = option("mitdb", "dataset that attribution.build wrote", group="data", searchable=False)
-    dataset_path: str = option(
-        "", "its file (default: data/attribution/DATASET.npz)", group="data", scope="machine"
-    )
+    dataset: str = option("mitdb", "dataset that attribution.build wrote", searchable=False)
+    dataset_path: str = option("", "its file (default: data/attribution/DATASET.npz)", scope="machine")
     standardize: str = option(
         "window",
         "window: each lead of each window to mean 0 and deviation 1, as in the study; dataset: one mean and "
         "deviation of the training windows, which keeps amplitudes",
         choices=("window", "dataset"),
-        group="data",
     )
-    limit: int = option(
-        0, "use at most this many windows of each split (0: all)", group="data", min=0, searchable=False
-    )
+    limit: int = option(0, "use at most this many windows of each split (0: all)", min=0, searchable=False)
 
 
 @dataclass

@@ -18,63 +18,50 @@ _PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fol
 
 
 @dataclass
-class FoldOptions(Options):
+class FoldOptions(Options, group="data"):
     """How a dataset is split."""
 
     split: str = option(
         "official",
         "official splits of the database, or k-fold: folds of patients, stratified by label",
         choices=("official", "kfold"),
-        group="data",
         searchable=False,
     )
-    folds: int = option(5, "folds of --split kfold", group="data", min=LEAST_FOLDS, searchable=False)
-    fold: int = option(1, "test fold of --split kfold, from 1", group="data", min=1, searchable=False)
+    folds: int = option(5, "folds of --split kfold", min=LEAST_FOLDS, searchable=False)
+    fold: int = option(1, "test fold of --split kfold, from 1", min=1, searchable=False)
 
 
 @dataclass
-class DatasetOptions(FoldOptions):
+class DatasetOptions(FoldOptions, group="data"):
     """Which records and targets of a database are loaded, and how they are split."""
 
     database: str = option(
-        "ptbxl",
-        "database to load",
-        choices=lambda: sorted({"ptbxl", *list_databases()}),
-        group="data",
-        searchable=False,
+        "ptbxl", "database to load", choices=lambda: sorted({"ptbxl", *list_databases()}), searchable=False
     )
     data_dir: str = option(
-        "data/ptb", "folder of the database (default for others than ptbxl: data/DATABASE)", group="data",
-        scope="machine",
-    )  # fmt: skip
+        "data/ptb", "folder of the database (default for others than ptbxl: data/DATABASE)", scope="machine"
+    )
     task: str = option(
         "superdiagnostic",
         f"target set of the database; of PTB-XL: {', '.join(list_targets('ptbxl'))}",
-        group="data",
         searchable=False,
     )
     keep_unlabeled: bool = option(
-        False,
-        "True: keep records without any statement of the label set",
-        group="data",
-        searchable=False,
+        False, "True: keep records without any statement of the label set", searchable=False
     )
-    sampling_rate: int = option(100, "Hz (0: that of the recordings)", group="data", min=0)
+    sampling_rate: int = option(100, "Hz (0: that of the recordings)", min=0)
     seconds: float = option(
         0.0,
         "length to which recordings are cropped or padded with zeros (0: as recorded)",
-        group="data",
         min=0,
         searchable=False,
     )
     min_likelihood: float = option(
-        0.0, "smallest likelihood (%) at which a statement counts", group="data", min=0, max=100,
-        searchable=False,
-    )  # fmt: skip
+        0.0, "smallest likelihood (%) at which a statement counts", min=0, max=100, searchable=False
+    )
     partial: bool = option(
-        False, "True: leave out records whose files are absent (partial download)", group="data",
-        scope="machine",
-    )  # fmt: skip
+        False, "True: leave out records whose files are absent (partial download)", scope="machine"
+    )
 
 
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

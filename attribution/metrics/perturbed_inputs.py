@@ -95,22 +95,20 @@ _FIRST_POINTS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # parts of the patches;
 class PerturbationSettings:
     """How the input is perturbed; `option` declares the ranges that are checked."""
 
-    patch_ms: float = option(50.0, "patch in milliseconds", group="metrics", above=0)
-    patch_samples: int = option(0, "patch in samples; 0 takes patch_ms", group="metrics", min=0)
-    coverage: float = option(0.5, "part that region perturbation removes", group="metrics", above=0, max=1)
-    regions: int = option(0, "the same as a number of patches; 0 takes coverage", group="metrics", min=0)
+    patch_ms: float = option(50.0, "patch in milliseconds", above=0)
+    patch_samples: int = option(0, "patch in samples; 0 takes patch_ms", min=0)
+    coverage: float = option(0.5, "part that region perturbation removes", above=0, max=1)
+    regions: int = option(0, "the same as a number of patches; 0 takes coverage", min=0)
     tolerance: float = option(
         0.0025,
         "a section of a curve is halved by another forward pass while the triangle between its ends could "
         "hide more area; 0: a forward pass after every patch",
-        group="metrics", min=0,
-    )  # fmt: skip
-    fill: str = option("zero", "what removed samples become", group="metrics", choices=FILLS)
-    subset_ratio: float = option(
-        0.1, "size of the subsets of the faithfulness correlation", group="metrics", above=0, below=1
+        min=0,
     )
-    runs: int = option(100, "number of subsets of the faithfulness correlation", group="metrics", min=3)
-    random_orders: int = option(3, "random orders of deletion and insertion", group="metrics", min=1)
+    fill: str = option("zero", "what removed samples become", choices=FILLS)
+    subset_ratio: float = option(0.1, "size of the subsets of the faithfulness correlation", above=0, below=1)
+    runs: int = option(100, "number of subsets of the faithfulness correlation", min=3)
+    random_orders: int = option(3, "random orders of deletion and insertion", min=1)
     seed: int = option(0, "seed of subsets, orders and ties", min=0)
     batch_size: int = option(64, "windows per forward pass", scope="machine", min=1)
     # ties, the end of the window and random numbers as in the published study: the subsets of all windows
