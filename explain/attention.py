@@ -99,11 +99,11 @@ def explain_recording(
     return written
 
 
-def strongest(maps: dict[str, np.ndarray], sampling_rate: float, count: int = 5) -> list[dict[str, Any]]:
-    """Windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's."""
+def strongest(maps: dict[str, np.ndarray], sampling_rate: float) -> list[dict[str, Any]]:
+    """The five windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's."""
     share = maps["rhythm"] * maps["channel"][:, None]
     seconds = len(maps["heatmap"]) / sampling_rate / share.shape[1]
-    order = np.argsort(-share, axis=None)[:count]
+    order = np.argsort(-share, axis=None)[:5]
     return [
         {
             "lead": DISPLAY_NAMES[lead],

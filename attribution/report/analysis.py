@@ -118,19 +118,17 @@ class Study:
         }
 
 
-def analyze(
-    scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95, alpha: float = 0.05
-) -> list[Study]:
+def analyze(scores: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> list[Study]:
     """Compute means, intervals, tests and rankings of every dataset and model."""
-    table = summarize(scores, resamples, seed, level)
+    table = summarize(scores, resamples, seed)
     studies = []
     for (dataset, model), part in scores.groupby(["dataset", "model"], sort=True):
         lines = table[(table["dataset"] == dataset) & (table["model"] == model)]
-        studies.append(_study(str(dataset), str(model), part, in_order(lines), alpha))
+        studies.append(_study(str(dataset), str(model), part, in_order(lines)))
     return studies
 
 
-def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame, alpha: float) -> Study:
+def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame) -> Study:
     tests, studied = [], []
     family = table["metric"].map(lambda name: metric(name).family)
     tested = table[family.isin(["localization", "perturbation"])]
@@ -139,7 +137,7 @@ def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame, 
         if name == "relevance_mass_accuracy" and twin.any():
             continue  # the same number
         part = scores[(scores["ground_truth"] == ground_truth) & (scores["metric"] == name)]
-        tests.append(MetricTest(ground_truth, name, *compare_methods(part, alpha)))
+        tests.append(MetricTest(ground_truth, name, *compare_methods(part)))
     for kind in ("localization", "perturbation"):
         for ground_truth, part in table[family == kind].groupby("ground_truth", sort=False):
             for which, ranking in rankings(part).items():

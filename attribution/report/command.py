@@ -32,9 +32,10 @@ from attribution.report.maps import (
     rating_facts,
     shuffled,
 )
+from attribution.report.ranks import ALPHA
 from attribution.report.tables import PAGE, RATING_PAGE, RATING_TITLE, TITLE, study_markdown
 from attribution.sanity.checks import cascade_similarity, flag
-from attribution.scores.summary import COLUMNS, read_scores
+from attribution.scores.summary import COLUMNS, LEVEL, read_scores
 from explain.names import RANDOM, method_title, metric
 from utils.config import Options, option, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
@@ -63,7 +64,7 @@ def write_report(
         "command": command(),
         "git_commit": git_commit(),
         "versions": versions(),
-        "settings": {"resamples": resamples, "seed": seed, "level": 0.95, "alpha": 0.05},
+        "settings": {"resamples": resamples, "seed": seed, "level": LEVEL, "alpha": ALPHA},
     }
     summaries: list[dict[str, Any]] = []
     images: dict[str, bytes] = {}

@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from attribution.report.ranks import Comparison, can_differ
+from attribution.report.ranks import ALPHA, Comparison, can_differ
 from attribution.scores.summary import in_order, without_twin
 from explain.names import RANDOM, Metric, metric, row_title
 from utils.ecg import NOT_A_DEVICE
@@ -162,7 +162,7 @@ def _scale(axes: Axes, size: tuple[float, float], y: float, legend: Sequence[str
 
 @plain_style()
 def critical_difference(
-    comparison: Comparison, title: str, random: dict[str, dict] | None = None, alpha: float = 0.05
+    comparison: Comparison, title: str, random: dict[str, dict] | None = None
 ) -> Figure | None:
     """Draw average ranks as dots, and bars that join methods without significant differences.
 
@@ -179,7 +179,7 @@ def critical_difference(
     left = _MARGIN + _NAMES + 4
     width = left + axis + 8 + bars + _MARGIN
     wrapped = textwrap.wrap(title, int((width - 2 * _MARGIN) / 3))
-    under = textwrap.wrap(_test_words(comparison, bool(random), alpha), int((width - 2 * _MARGIN) / 1.75))
+    under = textwrap.wrap(_test_words(comparison, bool(random)), int((width - 2 * _MARGIN) / 1.75))
     head = 7 * len(wrapped) + 4.6 * len(under) + 4
     size = (width, _MARGIN + head + rows * row + 24)
     figure, axes = _millimeter_page(size)
@@ -222,14 +222,13 @@ def _lanes(groups: Sequence[tuple[int, int]]) -> list[int]:
     return lanes
 
 
-def _test_words(comparison: Comparison, has_random: bool, alpha: float) -> str:
-    percent = f"{100 * alpha:.2g} %"
+def _test_words(comparison: Comparison, has_random: bool) -> str:
     words = f"{comparison.patients} patients with a score in every row"
     words += f" ({comparison.left_out} left out)" if comparison.left_out else ""
     if comparison.friedman:
         words += f"; Friedman's chi² = {comparison.friedman[0]:.1f}, p {_p(comparison.friedman[1])}"
-    words += f". Bars join rows that do not differ (Wilcoxon signed-rank, Holm, {percent})."
-    if not can_differ(comparison.patients, len(comparison.rows), alpha):
+    words += f". Bars join rows that do not differ (Wilcoxon signed-rank, Holm, {100 * ALPHA:.2g} %)."
+    if not can_differ(comparison.patients, len(comparison.rows)):
         words += " Too few patients to show a difference between this many rows."
     if has_random:
         words += " Hollow: not better than random maps."

@@ -12,6 +12,7 @@ from scipy.stats import friedmanchisquare, rankdata, wilcoxon
 
 from explain.names import RANDOM, metric, row_title
 
+ALPHA = 0.05  # level of all tests
 FEWEST_PATIENTS = 6  # with five, no signed-rank test can reach 5 %: its smallest p is 2 / 2**5
 _EXACT = 50  # patients; above them the normal approximation is good
 _DIGITS = 12  # further digits of equal means depend on the order of their sums
@@ -50,11 +51,11 @@ def patient_means(scores: pd.DataFrame) -> pd.DataFrame:
     return each.groupby(level=[0, 1, 2]).mean().unstack(["method", "sign"]).sort_index(axis=1)
 
 
-def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) -> Comparison:
+def compare(means: pd.DataFrame, higher_is_better: bool) -> Comparison:
     """Friedman's test, then Wilcoxon's signed-rank test of every pair with Holm's correction.
 
     Two rows differ when Friedman's test rejects that all rows are equal and the corrected p of the pair is
-    below `alpha`. Only patients with a score in every row take part. A group, a bar of the
+    below `ALPHA`. Only patients with a score in every row take part. A group, a bar of the
     critical-difference diagram, is a run of rows in the order of their average ranks in which no two differ.
 
     Shapes: means (patients, rows).
@@ -81,13 +82,13 @@ def compare(means: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) ->
         return Comparison(rows, places, len(complete), left_out, None, [], [], reason)
 
     friedman = _friedman(values) if len(rows) > 2 else None
-    all_equal = friedman is not None and friedman[1] >= alpha
+    all_equal = friedman is not None and friedman[1] >= ALPHA
     p_values = [(i, j, signed_rank(values[:, i], values[:, j])) for i in range(len(rows)) for j in range(i)]
     corrected = holm([p for *_, p in p_values])
     differ = np.zeros((len(rows), len(rows)), dtype=bool)
     pairs = []
     for (i, j, p), q in zip(p_values, corrected, strict=True):
-        differ[i, j] = differ[j, i] = q < alpha and not all_equal
+        differ[i, j] = differ[j, i] = q < ALPHA and not all_equal
         pairs.append({"a": rows[j], "b": rows[i], "p": p, "p_holm": q, "differ": bool(differ[i, j])})
     return Comparison(rows, places, len(complete), left_out, friedman, pairs, _groups(differ))
 
@@ -126,9 +127,9 @@ def signed_rank(a: np.ndarray, b: np.ndarray) -> float:
     return float(min(1.0, 2 * tail / ways.sum()))
 
 
-def can_differ(patients: int, rows: int, alpha: float = 0.05) -> bool:
+def can_differ(patients: int, rows: int) -> bool:
     """Whether this number of patients can show any difference after Holm's correction."""
-    return 2.0 ** (1 - patients) * rows * (rows - 1) / 2 < alpha
+    return 2.0 ** (1 - patients) * rows * (rows - 1) / 2 < ALPHA
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -155,7 +156,7 @@ def _groups(differ: np.ndarray) -> list[tuple[int, int]]:
     return groups
 
 
-def against_random(scores: pd.DataFrame, higher_is_better: bool, alpha: float = 0.05) -> dict[str, dict]:
+def against_random(scores: pd.DataFrame, higher_is_better: bool) -> dict[str, dict]:
     """Test every row against random maps of the same sign, with Holm's correction over the rows."""
     means = patient_means(scores)
     tests: dict[str, dict] = {}
@@ -171,11 +172,11 @@ def against_random(scores: pd.DataFrame, higher_is_better: bool, alpha: float = 
                 "better": gain > 0,
             }
     for entry, q in zip(tests.values(), holm([e["p"] for e in tests.values()]), strict=True):
-        entry |= {"p_holm": q, "better": bool(entry["better"] and q < alpha)}
+        entry |= {"p_holm": q, "better": bool(entry["better"] and q < ALPHA)}
     return tests
 
 
-def compare_methods(scores: pd.DataFrame, alpha: float = 0.05) -> tuple[Comparison, dict[str, dict]]:
+def compare_methods(scores: pd.DataFrame) -> tuple[Comparison, dict[str, dict]]:
     """Compare all methods, signed and absolute, on one metric.
 
     The random baseline is not a row of the comparison. Rows without any score are left out.
@@ -183,7 +184,7 @@ def compare_methods(scores: pd.DataFrame, alpha: float = 0.05) -> tuple[Comparis
     better = bool(metric(str(scores["metric"].iloc[0])).higher_is_better)
     means = patient_means(scores[scores["method"] != RANDOM]).dropna(axis=1, how="all")
     means = means.set_axis([row_title(*row) for row in means.columns], axis=1)
-    return compare(means, better, alpha), against_random(scores, better, alpha)
+    return compare(means, better), against_random(scores, better)
 
 
 # What the scripts of the study measured; the first present metric of each tuple counts.

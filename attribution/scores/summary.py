@@ -17,6 +17,7 @@ from utils.tables import unescape_cell
 
 COLUMNS = ["dataset", "model", "seed", "method", "sign", "metric", "ground_truth"]
 COLUMNS += ["record", "patient", "window", "target", "score"]
+LEVEL = 0.95  # of the intervals
 _STUDY = ["dataset", "model"]
 _CELL = ["ground_truth", "method", "sign", "metric"]
 _NUMERIC = {"score": np.float64, "seed": np.int64, "window": np.int64}
@@ -112,9 +113,7 @@ def _check_duplicates(table: pd.DataFrame) -> None:
     )
 
 
-def summarize(
-    scores: pd.DataFrame, resamples: int = 1000, seed: int = 0, level: float = 0.95
-) -> pd.DataFrame:
+def summarize(scores: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Mean of every row and metric, with a percentile interval from resampling patients.
 
     Windows of one patient are correlated, so patients are drawn with replacement, with all their windows, and
@@ -124,11 +123,11 @@ def summarize(
 
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1007/978-1-4899-4541-9.
     """
-    if resamples < 2 or not 0 < level < 1:
-        raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
+    if resamples < 2:
+        raise UsageError(f"resamples must be at least 2, not {resamples}")
     parts = []
     for study, part in scores.groupby(_STUDY, sort=True):
-        lines = _summarize_study(part, resamples, seed, level)
+        lines = _summarize_study(part, resamples, seed)
         parts.append(lines.assign(**dict(zip(_STUDY, study, strict=True))))
     return pd.concat(parts, ignore_index=True)[[*_STUDY, *_CELL, *_NUMBERS]]
 
@@ -136,7 +135,7 @@ def summarize(
 _NUMBERS = ["mean", "low", "high", "sd", "seeds", "windows", "nan", "patients", "rejected"]
 
 
-def _summarize_study(part: pd.DataFrame, resamples: int, seed: int, level: float) -> pd.DataFrame:
+def _summarize_study(part: pd.DataFrame, resamples: int, seed: int) -> pd.DataFrame:
     names, patient = np.unique(part["patient"].to_numpy(dtype=str), return_inverse=True)
     runs = part.groupby([*_CELL, "seed"], sort=False)  # layers keep their order
     run, columns = runs.ngroup().to_numpy(), runs.size()
@@ -163,7 +162,7 @@ def _summarize_study(part: pd.DataFrame, resamples: int, seed: int, level: float
             kept = values[np.isfinite(values)]
             rejected = resamples - len(kept)
             if len(kept):
-                low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+                low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         line |= {
             "mean": means[defined].mean() if defined.size else np.nan,
             "low": low,
