@@ -100,7 +100,7 @@ def explain_recording(
 
 
 def strongest(maps: dict[str, np.ndarray], sampling_rate: float) -> list[dict[str, Any]]:
-    """The five windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the whole record's."""
+    """Five windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the record's."""
     share = maps["rhythm"] * maps["channel"][:, None]
     seconds = len(maps["heatmap"]) / sampling_rate / share.shape[1]
     order = np.argsort(-share, axis=None)[:5]
