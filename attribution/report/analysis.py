@@ -30,26 +30,13 @@ class MetricTest:
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """The ranking over the metrics of a family and the published claims about it.
-
-    ``ground_truth``: of the localization metrics, otherwise empty.
-    ``ranking``: an entry of `published.rankings`.
-    """
-
-    family: str
-    ground_truth: str
-    ranking: dict[str, Any]
-    claims: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Study:
     """Results for one dataset and model.
 
     ``table``: from `scores.summary.summarize`, in the order of tables.
     ``tests``: one per ground truth and metric, localization and perturbation only.
-    ``rankings``: one per family and ground truth.
+    ``rankings``: of each ``family`` and ``ground_truth`` an entry of `ranks.rankings`, ``ranking``, and the
+        published ``claims`` about it.
     """
 
     dataset: str
@@ -57,7 +44,7 @@ class Study:
     scores: pd.DataFrame
     table: pd.DataFrame
     tests: list[MetricTest]
-    rankings: list[Ranking]
+    rankings: list[dict[str, Any]]
 
     @property
     def name(self) -> str:
@@ -72,7 +59,7 @@ class Study:
     @property
     def ground_truths(self) -> list[str]:
         """Truths of the localization metrics."""
-        return sorted({r.ground_truth for r in self.rankings if r.family == "localization"})
+        return sorted({r["ground_truth"] for r in self.rankings if r["family"] == "localization"})
 
     def counts(self) -> dict[str, Any]:
         once = self.scores.drop_duplicates(["seed", "window", "target"])
@@ -112,7 +99,7 @@ class Study:
             "model": self.model,
             **self.counts(),
             "table": lines.to_dict("records"),
-            "rankings": [asdict(ranking) for ranking in self.rankings],
+            "rankings": self.rankings,
             "signed_rank": "exact",
             "tests": tests,
         }
@@ -141,5 +128,7 @@ def _study(dataset: str, model: str, scores: pd.DataFrame, table: pd.DataFrame) 
     for kind in ("localization", "perturbation"):
         for ground_truth, part in table[family == kind].groupby("ground_truth", sort=False):
             for which, ranking in rankings(part).items():
-                studied.append(Ranking(which, str(ground_truth), ranking, published_claims({which: ranking})))
+                claims = published_claims({which: ranking})
+                entry = {"family": which, "ground_truth": str(ground_truth), "ranking": ranking}
+                studied.append({**entry, "claims": claims})
     return Study(dataset, model, scores, table, tests, studied)

@@ -180,7 +180,7 @@ def _ranks(study: Study) -> dict[str, Any]:
     return {
         "dataset": study.dataset,
         "model": study.model,
-        "rankings": [asdict(ranking) for ranking in study.rankings],
+        "rankings": study.rankings,
         "tests": [asdict(test) for test in study.tests],
     }
 

@@ -202,7 +202,7 @@ def _notes(study: Study, seed: int, row: int, class_name: str, ground_truth: str
 
 def _best_method(study: Study, methods: list[str]) -> str:
     for ranking in study.rankings:
-        for row in ranking.ranking["rows"]:
+        for row in ranking["ranking"]["rows"]:
             if row["method"] in methods:
                 return str(row["method"])
     return methods[0]
