@@ -295,7 +295,7 @@ def test_any_database_needs_a_task_of_classes(rows_database, tmp_path):
         (BuildOptions(task="mask"), "not targets of kind segmentation"),
         (BuildOptions(task="pcae"), "did you mean 'pace'"),
         (BuildOptions(task="pace", partial=True), "--partial does not apply to rows"),
-        (BuildOptions(task="pace", reference=True), "the study has no rows"),
+        (BuildOptions(task="pace", reference=True), "--reference does not apply to rows"),
     ]:
         with pytest.raises(UsageError, match=message):
             build("rows", tmp_path, options)

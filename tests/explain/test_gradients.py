@@ -212,14 +212,14 @@ def test_compute_maps_wrong_input_raises(change, kind, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"ig_steps": 0}, "ig_steps must be 1 or more"),
-        ({"n_samples": 1}, "n_samples must be 2 or more"),
-        ({"seed": -1}, "seed must be 0 or more"),
-        ({"segment_ms": 0.0}, "segments need a length"),
-        ({"segment_ms": float("nan")}, "segments need a length"),
-        ({"segment_ms": float("inf")}, "segments need a length"),
-        ({"segment_samples": -1}, "segments need a length"),
+        ({"batch_size": 0}, "--batch_size must be at least 1"),
+        ({"ig_steps": 0}, "--ig_steps must be at least 1"),
+        ({"n_samples": 1}, "--n_samples must be at least 2"),
+        ({"seed": -1}, "--seed must not be negative"),
+        ({"segment_ms": 0.0}, "--segment_ms must be above 0"),
+        ({"segment_ms": float("nan")}, "--segment_ms must be a finite number"),
+        ({"segment_ms": float("inf")}, "--segment_ms must be a finite number"),
+        ({"segment_samples": -1}, "--segment_samples must not be negative"),
         ({"upsampling": "centred"}, "did you mean 'centered'"),
     ],
 )
