@@ -130,26 +130,16 @@ def relevance_rank_accuracy(values: np.ndarray, inside: np.ndarray, ties: str) -
     return _top_share(values, inside, inside.sum(axis=1), ties)
 
 
+@_metric
 def top_k_intersection(
-    maps: np.ndarray,
-    masks: np.ndarray,
-    absolute: bool = False,
-    ties: str = "expected",
-    k: int = 0,
-    fraction: float = TOP_FRACTION,
+    values: np.ndarray, inside: np.ndarray, ties: str, k: int = 0, fraction: float = TOP_FRACTION
 ) -> np.ndarray:
     """Share of the k largest values that lie inside the mask; k is a fraction of the mask unless given."""
-    samples = int(np.prod(np.shape(maps)[1:]))
+    samples, size = values.shape[1], inside.sum(axis=1)
     if k and not 0 < k < samples:
         raise UsageError(f"k is {k}: it must lie between 1 and {samples - 1}, one less than the samples")
     if not 0 < fraction <= 1:
         raise UsageError(f"fraction is {fraction}: it must be above 0 and at most 1")
-    return _top_k(maps, masks, absolute, ties, k=k, fraction=fraction)
-
-
-@_metric
-def _top_k(values: np.ndarray, inside: np.ndarray, ties: str, k: int, fraction: float) -> np.ndarray:
-    size = inside.sum(axis=1)
     return _top_share(values, inside, np.full_like(size, k) if k else np.ceil(fraction * size), ties)
 
 
