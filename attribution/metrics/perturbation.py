@@ -27,7 +27,7 @@ Bhatt et al. 2020 (doi:10.24963/ijcai.2020/417); deletion and insertion, Petsiuk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,6 @@ import numpy as np
 
 from attribution.metrics.perturbed_inputs import PerturbationSettings as PerturbationSettings
 from attribution.metrics.perturbed_inputs import PerturbedInputs, Plan, grid_order, grid_plan, sliding_plan
-from explain.engine.classifier import Classifier
 from utils.errors import UsageError, nearest
 
 METRICS = (
@@ -66,71 +65,41 @@ class Controls:
     random_area: np.ndarray
 
 
-def measure_controls(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    metrics: Sequence[str] = METRICS,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-    skip: int = 0,
-) -> Controls:
-    """Measure what the scores of all maps of these windows are relative to.
-
-    Shapes: x (N, T, leads), targets (N,), seeds (N,).
-    """
-    settings = settings or PerturbationSettings()
-    windows = PerturbedInputs(classifier, x, targets, settings)
-    seeds = _seeds_of(seeds, len(windows))
+def measure_controls(windows: PerturbedInputs, metrics: Sequence[str] = METRICS) -> Controls:
+    """Measure what the scores of all maps of these windows are relative to."""
     logit, probability = windows.whole()
     losses = np.empty((len(windows), 0))
     if "faithfulness_correlation" in metrics:
-        subsets = draw_subsets(windows.x[0].numel(), settings, seeds, skip)
-        perturbed = [windows.without_subsets(row, subset) for row, subset in enumerate(subsets)]
+        perturbed = [windows.without_subsets(row, subset) for row, subset in enumerate(draw_subsets(windows))]
         losses = logit[:, None] - np.array(perturbed)
     area = np.full(len(windows), np.nan)
     if set(_AGAINST_RANDOM) & set(metrics):
-        area = _random_area(windows, probability, settings, seeds)
+        area = _random_area(windows, probability)
     return Controls(probability, losses, area)
 
 
 def perturbation_scores(
-    classifier: Classifier,
-    x: np.ndarray,
-    targets: np.ndarray,
-    maps: Mapping[str, np.ndarray],
+    windows: PerturbedInputs,
+    maps: np.ndarray,
+    controls: Controls,
     metrics: Sequence[str] = METRICS,
     signs: Sequence[str] = SIGNS,
-    settings: PerturbationSettings | None = None,
-    seeds: np.ndarray | None = None,
-    controls: Controls | None = None,
-    skip: int = 0,
-) -> dict[tuple[str, str, str], np.ndarray]:
-    """Score the maps of several methods on the same windows, sharing forward passes where that is possible.
+) -> dict[tuple[str, str], np.ndarray]:
+    """Scores of one map of each window by sign and metric; `controls` serve the maps of all methods.
 
-    Each subset of the faithfulness correlation is passed through the model once for all maps; a map without
-    negative values is evaluated once for both signs.
+    A map without negative values is evaluated once for both signs.
 
-    Shapes: x (N, T, leads), targets (N,), maps (N, T, leads), seeds (N,).
+    Shapes: maps (N, T, leads) -> (N,) each.
     """
-    settings = settings or PerturbationSettings()
     for word, known in [*((m, METRICS) for m in metrics), *((s, SIGNS) for s in signs)]:
         if word not in known:
             raise UsageError(f"unknown metric or sign '{word}': {nearest(word, known)}")
-    for method, values in maps.items():
-        if np.shape(values) != np.shape(x):
-            raise UsageError(f"maps of '{method}' are {np.shape(values)}, the windows {np.shape(x)}")
-    seeds = _seeds_of(seeds, len(x))
-    if controls is None:
-        controls = measure_controls(classifier, x, targets, metrics, settings, seeds, skip)
-    windows = PerturbedInputs(classifier, x, targets, settings)
-    scores: dict[tuple[str, str, str], np.ndarray] = {}
-    for method, values in maps.items():
-        values = np.asarray(values)
-        columns = _removal_scores(windows, values, metrics, signs, controls, seeds)
-        if "faithfulness_correlation" in metrics:
-            columns |= _faithfulness(windows, values, signs, controls, seeds, skip)
-        scores |= {(method, sign, metric): columns[sign, metric] for sign in signs for metric in metrics}
+    maps = np.asarray(maps)
+    if maps.shape != tuple(windows.x.shape):
+        raise UsageError(f"maps are {maps.shape}, the windows {tuple(windows.x.shape)}")
+    scores = _removal_scores(windows, maps, metrics, signs, controls)
+    if "faithfulness_correlation" in metrics:
+        scores |= _faithfulness(windows, maps, signs, controls)
     return scores
 
 
@@ -140,9 +109,8 @@ def _removal_scores(
     metrics: Sequence[str],
     signs: Sequence[str],
     controls: Controls,
-    seeds: np.ndarray,
 ) -> dict[tuple[str, str], np.ndarray]:
-    """Scores of one method by all metrics but the faithfulness correlation, in common forward passes."""
+    """Scores by all metrics but the faithfulness correlation, in common forward passes."""
     curves = [metric for metric in metrics if metric != "faithfulness_correlation"]
     scores = {(sign, metric): np.full(len(maps), np.nan) for sign in signs for metric in curves}
     # a map without negative values is the same for both signs
@@ -156,7 +124,7 @@ def _removal_scores(
     if not jobs:
         return scores
     plans = [
-        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(seeds[row]))
+        _plan(metric, _prepared(maps[row], sign, windows.settings), windows, int(windows.seeds[row]))
         for sign, metric, row in jobs
     ]
     areas = windows.areas(plans, [row for _, _, row in jobs], controls.probability)
@@ -184,16 +152,11 @@ def _plan(metric: str, values: np.ndarray, windows: PerturbedInputs, seed: int) 
 
 
 def _faithfulness(
-    windows: PerturbedInputs,
-    maps: np.ndarray,
-    signs: Sequence[str],
-    controls: Controls,
-    seeds: np.ndarray,
-    skip: int,
+    windows: PerturbedInputs, maps: np.ndarray, signs: Sequence[str], controls: Controls
 ) -> dict[tuple[str, str], np.ndarray]:
     scores = {(sign, "faithfulness_correlation"): np.full(len(maps), np.nan) for sign in signs}
     defined = _defined(maps)
-    for row, subsets in enumerate(draw_subsets(maps[0].size, windows.settings, seeds, skip)):
+    for row, subsets in enumerate(draw_subsets(windows)):
         for (sign, _), target in scores.items():
             if defined[row]:
                 values = _prepared(maps[row], sign, windows.settings).ravel()
@@ -211,17 +174,13 @@ def _prepared(values: np.ndarray, sign: str, settings: PerturbationSettings) -> 
     return np.abs(values) if sign == "absolute" else values
 
 
-def _random_area(
-    windows: PerturbedInputs,
-    probability: np.ndarray,
-    settings: PerturbationSettings,
-    seeds: np.ndarray,
-) -> np.ndarray:
+def _random_area(windows: PerturbedInputs, probability: np.ndarray) -> np.ndarray:
     """Mean area under the probability for random orders; of inserting and of deleting, as these mirror."""
+    settings = windows.settings
     shape = (windows.x.shape[1], windows.x.shape[2])
     patches = -(-shape[0] // windows.patch) * shape[1]
     plans, rows = [], []
-    for row, seed in enumerate(seeds.tolist()):
+    for row, seed in enumerate(windows.seeds.tolist()):
         generator = np.random.default_rng([settings.seed, seed, _ORDERS])
         for _ in range(settings.random_orders):
             plans.append(grid_plan(generator.permutation(patches), shape, windows.patch))
@@ -230,15 +189,14 @@ def _random_area(
     return areas.reshape(len(windows), -1).mean(axis=1)
 
 
-def draw_subsets(
-    samples: int, settings: PerturbationSettings, seeds: np.ndarray, skip: int = 0
-) -> Iterator[np.ndarray]:
-    """Draw the random subsets of the faithfulness correlation; seeds (N,) -> (runs, size)."""
+def draw_subsets(windows: PerturbedInputs) -> Iterator[np.ndarray]:
+    """Draw the random subsets of the faithfulness correlation, (runs, size) for each window."""
+    settings, samples = windows.settings, windows.x[0].numel()
     size = max(1, int(settings.subset_ratio * samples))
     if settings.reference:
-        yield from _stream_of_reference(samples, size, settings, skip, skip + len(seeds))
+        yield from _stream_of_reference(samples, size, settings, windows.skip, windows.skip + len(windows))
         return
-    for seed in seeds.tolist():
+    for seed in windows.seeds.tolist():
         generator = np.random.default_rng([settings.seed, seed, _SUBSETS])
         draws = [generator.choice(samples, size, replace=False, shuffle=False) for _ in range(settings.runs)]
         yield np.stack(draws).astype(np.int64)
@@ -273,10 +231,3 @@ def _correlation(relevance: np.ndarray, loss: np.ndarray) -> float:
         return np.nan
     relevance, loss = (relevance - relevance.mean()) / scale, loss - loss.mean()
     return float(relevance @ loss / np.sqrt((relevance @ relevance) * (loss @ loss)))
-
-
-def _seeds_of(seeds: np.ndarray | None, windows: int) -> np.ndarray:
-    seeds = np.arange(windows) if seeds is None else np.asarray(seeds)
-    if seeds.shape != (windows,) or seeds.dtype.kind not in "iu" or (seeds < 0).any():
-        raise UsageError(f"seeds must be one number >= 0 for each of {windows} windows, not {seeds.shape}")
-    return seeds

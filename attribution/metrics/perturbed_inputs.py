@@ -129,18 +129,30 @@ class PerturbedInputs:
 
     ``x`` (N, T, leads): standardized windows.
     ``targets`` (N,): the class of interest of each.
-    ``settings``: gives patch, fill and batch size.
+    ``seeds`` (N,): gives each window random numbers of its own; by default its number.
+    ``skip``: number of the first window, in the random numbers of the published study.
     """
 
     def __init__(
-        self, classifier: Classifier, x: np.ndarray, targets: np.ndarray, settings: PerturbationSettings
+        self,
+        classifier: Classifier,
+        x: np.ndarray,
+        targets: np.ndarray,
+        settings: PerturbationSettings,
+        seeds: np.ndarray | None = None,
+        skip: int = 0,
     ):
         x, targets = np.ascontiguousarray(x, dtype=np.float32), np.asarray(targets)
         if x.ndim != 3 or targets.shape != (len(x),):
             raise UsageError(
                 f"windows are {x.shape} and targets {targets.shape}, expected (N, T, leads), (N,)"
             )
-        self.classifier, self.settings = classifier, settings
+        self.seeds = np.arange(len(x)) if seeds is None else np.asarray(seeds)
+        if self.seeds.shape != (len(x),) or self.seeds.dtype.kind not in "iu" or (self.seeds < 0).any():
+            raise UsageError(
+                f"seeds must be one number >= 0 for each of {len(x)} windows, not {self.seeds.shape}"
+            )
+        self.classifier, self.settings, self.skip = classifier, settings, skip
         self.patch = settings.patch_samples or max(
             1, round(settings.patch_ms * classifier.sampling_rate / 1000)
         )

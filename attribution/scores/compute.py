@@ -21,6 +21,7 @@ from attribution.metrics.perturbation import (
     measure_controls,
     perturbation_scores,
 )
+from attribution.metrics.perturbed_inputs import PerturbedInputs
 from utils.errors import UsageError, nearest
 from utils.files import sha256
 
@@ -176,26 +177,21 @@ class PerturbationScorer:
         source = {**self.workspace.identity(), "metrics": sorted(metrics), **source}
         return ResumableTable(self.folder / f"{name}.table", source, how, self.overwrite)
 
-    def _windows(self, part: slice) -> dict[str, Any]:
+    def _windows(self, part: slice) -> PerturbedInputs:
         rows = self.workspace.rows[part]
-        return {
-            "x": self.workspace.signals(rows),
-            "targets": self.workspace.targets[part],
-            "settings": self.settings,
-            "seeds": rows,
-            "skip": part.start,
-        }
+        x, targets = self.workspace.signals(rows), self.workspace.targets[part]
+        return PerturbedInputs(self.workspace.model, x, targets, self.settings, rows, part.start)
 
     def controls(self, metrics: Sequence[str]) -> Controls:
         """Measure what does not depend on maps, or read what was measured before."""
-        count, model = len(self.workspace.rows), self.workspace.model
+        count = len(self.workspace.rows)
         columns: Arrays = {"losses": np.empty((count, 0)), "random_area": np.full(count, np.nan)}
         needed = [name for name, users in _CONTROLS.items() if set(users) & set(metrics)]
         for name in needed or ["whole"]:
             users = _CONTROLS.get(name, ())
 
             def measure(part: slice, users: Sequence[str] = users) -> Arrays:
-                return vars(measure_controls(model, metrics=users, **self._windows(part)))
+                return vars(measure_controls(self._windows(part), users))
 
             bar = {"desc": "without maps", "unit": "window", "leave": False}
             measured = self._table(f"controls_{name}", users).rows(count, _CHUNK, measure, **bar)
@@ -214,15 +210,8 @@ class PerturbationScorer:
 
         def score(part: slice) -> Arrays:
             known = Controls(*(values[part] for values in vars(controls).values()))
-            part_scores = perturbation_scores(
-                self.workspace.model,
-                maps={"": maps[part]},
-                metrics=metrics,
-                signs=signs,
-                controls=known,
-                **self._windows(part),
-            )
-            return {f"{sign} {metric}": values for (_, sign, metric), values in part_scores.items()}
+            part_scores = perturbation_scores(self._windows(part), maps[part], known, metrics, signs)
+            return {f"{sign} {metric}": values for (sign, metric), values in part_scores.items()}
 
         digest = sha256(self.workspace.map_file(method))
         table = self._table(method, metrics, maps=digest, signs=signs)

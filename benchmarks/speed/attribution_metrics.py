@@ -68,10 +68,20 @@ def _curves(maps: dict[str, np.ndarray]) -> Iterator[tuple[str, str, str]]:
     return ((method, sign, order) for method in maps for sign in SIGNS for order in ORDERS)
 
 
+def _scores(windows: Any, maps: dict[str, np.ndarray], metrics: list[str]) -> dict[str, Any]:
+    """Scores of the maps of each method by sign and metric."""
+    from attribution.metrics.perturbation import measure_controls, perturbation_scores
+
+    controls = measure_controls(windows, metrics)
+    return {
+        method: perturbation_scores(windows, values, controls, metrics, SIGNS)
+        for method, values in maps.items()
+    }
+
+
 def region(network: str, plain: bool, reference: bool, windows: list[int]) -> dict[str, Any]:
     """Time region perturbation of all methods, signs and orders."""
-    from attribution.metrics.perturbation import perturbation_scores
-    from attribution.metrics.perturbed_inputs import PerturbationSettings
+    from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
     from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
@@ -97,9 +107,8 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
 
         def job() -> np.ndarray:
             metrics = [f"region_perturbation_{order}" for order in ORDERS]
-            scores = perturbation_scores(classifier, x, targets, maps, metrics, SIGNS, settings)
-            curves = [scores[m, s, f"region_perturbation_{o}"] for m, s, o in _curves(maps)]
-            return np.concatenate(curves)
+            scores = _scores(PerturbedInputs(classifier, x, targets, settings), maps, metrics)
+            return np.concatenate([scores[m][s, f"region_perturbation_{o}"] for m, s, o in _curves(maps)])
 
     results: list[np.ndarray] = []
     seconds = cpu_seconds(lambda: results.append(job()))
@@ -108,8 +117,7 @@ def region(network: str, plain: bool, reference: bool, windows: list[int]) -> di
 
 def faithfulness(network: str, plain: bool, windows: list[int], methods: list[str]) -> dict[str, Any]:
     """Time the faithfulness correlation of methods with both signs."""
-    from attribution.metrics.perturbation import perturbation_scores
-    from attribution.metrics.perturbed_inputs import PerturbationSettings
+    from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
     from explain.engine.fast import speed_up
 
     classifier, x, targets, maps = _subject(network, windows)
@@ -130,8 +138,8 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
                 for s in SIGNS
             ]
             return np.concatenate(scores)
-        found = perturbation_scores(classifier, x, targets, maps, [metric], SIGNS, settings)
-        return np.concatenate([found[m, s, metric] for m in methods for s in SIGNS])
+        scores = _scores(PerturbedInputs(classifier, x, targets, settings), maps, [metric])
+        return np.concatenate([scores[m][s, metric] for m in methods for s in SIGNS])
 
     results: list[np.ndarray] = []
     seconds = cpu_seconds(lambda: results.append(job()))

@@ -19,7 +19,8 @@ from attribution import evaluate
 from attribution.engine import store
 from attribution.engine.workspace import open_workspace
 from attribution.metrics import localization
-from attribution.metrics.perturbation import PerturbationSettings, perturbation_scores
+from attribution.metrics.perturbation import measure_controls, perturbation_scores
+from attribution.metrics.perturbed_inputs import PerturbationSettings, PerturbedInputs
 from attribution.scores import compute as scoring
 from attribution.scores.compute import ALL_METRICS, LOCALIZATION, resolve_metrics
 from attribution.scores.summary import COLUMNS, read_score_file
@@ -86,11 +87,12 @@ def test_evaluate_scores_everything(maps):
     )
     settings = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
     x = result.model.standardize(result.windows.signals[result.rows])
-    found = perturbation_scores(
-        result.model, x, result.targets, {"saliency": values}, settings=settings, seeds=result.rows
-    )
-    for (method, sign, metric), scores in found.items():
-        chosen = table[(table["method"] == method) & (table["sign"] == sign) & (table["metric"] == metric)]
+    prepared = PerturbedInputs(result.model, x, result.targets, settings, result.rows)
+    found = perturbation_scores(prepared, values, measure_controls(prepared))
+    for (sign, metric), scores in found.items():
+        chosen = table[
+            (table["method"] == "saliency") & (table["sign"] == sign) & (table["metric"] == metric)
+        ]
         np.testing.assert_allclose(chosen["score"], scores, rtol=0, atol=1e-5)
     # zero map: no score anywhere; no positive value: none where only these count
     zero = table[(table["method"] == "saliency") & (table["window"] == 2)]

@@ -11,16 +11,39 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attribution.metrics import perturbation
 from attribution.metrics.perturbation import (
     METRICS,
+    SIGNS,
     PerturbationSettings,
     draw_subsets,
     measure_controls,
-    perturbation_scores,
 )
-from attribution.metrics.perturbed_inputs import grid_order, grid_plan, sliding_plan
+from attribution.metrics.perturbed_inputs import PerturbedInputs, grid_order, grid_plan, sliding_plan
 from tests.helpers import attribution_golden as golden
 from utils.errors import UsageError
+
+
+def perturbation_scores(
+    classifier,
+    x,
+    targets,
+    maps,
+    metrics=METRICS,
+    signs=SIGNS,
+    settings=None,
+    seeds=None,
+    controls=None,
+    skip=0,
+):
+    """Scores of the maps of several methods by method, sign and metric."""
+    prepared = PerturbedInputs(classifier, x, targets, settings or PerturbationSettings(), seeds, skip)
+    controls = controls or measure_controls(prepared, metrics)
+    scores = {}
+    for method, values in maps.items():
+        of_method = perturbation.perturbation_scores(prepared, values, controls, metrics, signs)
+        scores |= {(method, *key): column for key, column in of_method.items()}
+    return scores
 
 
 def perturbation_score(metric, classifier, x, targets, maps, absolute=False, settings=None, seeds=None):
@@ -278,7 +301,9 @@ def test_reference_stream_is_independent_of_order(parts):
     stream = np.random.RandomState(8)
     wanted = [[stream.choice(40, 4, replace=False) for _ in range(3)] for _ in range(8)]
     for skip, count in parts:
-        found = list(draw_subsets(40, options, np.arange(count), skip))
+        x, targets = np.zeros((count, 20, 2)), np.zeros(count, int)
+        prepared = PerturbedInputs(linear(np.ones((20, 2))), x, targets, options, np.arange(count), skip)
+        found = list(draw_subsets(prepared))
         np.testing.assert_array_equal(found, wanted[skip : skip + count])
 
 
@@ -363,7 +388,7 @@ def test_controls_are_shared_by_methods(study):
     classifier, x, targets = study
     maps = {m: golden.ours(golden.arrays()[f"a/{m}"])[:2] for m in ("saliency", "deep_lift")}
     options = PerturbationSettings(runs=5, random_orders=1, tolerance=0.05)
-    controls = measure_controls(classifier, x, targets, settings=options)
+    controls = measure_controls(PerturbedInputs(classifier, x, targets, options))
     found = perturbation_scores(classifier, x, targets, maps, settings=options, controls=controls)
     direct = perturbation_scores(classifier, x, targets, maps, settings=options)
     for key, scores in direct.items():
@@ -394,7 +419,7 @@ def test_perturbation_refuses_what_does_not_fit():
     toy, x, targets = linear(np.ones((120, 2))), windows(), np.array([0, 1, 1])
     with pytest.raises(UsageError, match="did you mean 'deletion'"):
         perturbation_scores(toy, x, targets, {"m": x}, ["deletoin"])
-    with pytest.raises(UsageError, match="maps of 'm'"):
+    with pytest.raises(UsageError, match="maps are"):
         perturbation_scores(toy, x, targets, {"m": x[:2]})
     with pytest.raises(UsageError, match="targets"):
         region_perturbation(toy, x, targets[:2], x)
