@@ -7,10 +7,11 @@ Every file is verified; the same command continues an interrupted download.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from databases.download.fetch import FetchOptions
 from databases.registry import database_class, list_databases
-from utils.config import Options, option, parse
+from utils.config import option, parse
 
 
 def downloadable() -> list[str]:
@@ -19,17 +20,12 @@ def downloadable() -> list[str]:
 
 
 @dataclass
-class DownloadOptions(Options):
+class DownloadOptions(FetchOptions):
     """Options of the command."""
 
     database: str = option("", "database", choices=downloadable, required=True, positional=True)
     to: str = option("", "target folder, for example data/ptb", required=True, scope="run")
     records: list[int] = option([], "sampling rates of ptbxl: 100 500 (default: 100)", metavar="HZ", min=1)
-    limit: int | None = option(None, "only the first LIMIT records of each rate", min=1)
-    workers: int = option(8, "files at the same time", min=1, scope="machine")
-    url: str = option("", "another address of the same files, for example a mirror", scope="machine")
-    retries: int = option(5, "further attempts for each file", min=0, scope="machine")
-    timeout: float = option(30.0, "seconds without a byte that count as a stall", above=0, scope="machine")
 
 
 def main() -> None:
@@ -40,15 +36,8 @@ def main() -> None:
         "sums; run the same command again to continue an interrupted download.",
     )
     database = database_class(options.database)
-    summary = database.download(
-        options.to,
-        rates=options.records,
-        limit=options.limit,
-        workers=options.workers,
-        url=options.url,
-        retries=options.retries,
-        timeout=options.timeout,
-    )
+    how = {field.name: getattr(options, field.name) for field in fields(FetchOptions)}
+    summary = database.download(options.to, rates=options.records, **how)
     print(
         f"{database.title} in {summary.folder}: {summary.fetched} files fetched "
         f"({summary.received / 1e6:.1f} MB), {summary.kept} were there and verified"

@@ -6,7 +6,6 @@ the download, the same call continues it: finished files are verified and kept, 
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import re
@@ -14,11 +13,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tqdm import tqdm
 
 from databases.base import Source
 from databases.download.http_files import FetchFailure, FetchStopped, FileClient, only_download
+from utils.config import Options, check_values, option
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import stays_inside
 
@@ -110,47 +111,45 @@ def _fetch_all(client: FileClient, names: list[str], checksums: dict[str, str], 
             thread.join(timeout=2.0)
 
 
+@dataclass
+class FetchOptions(Options):
+    """How a database is downloaded."""
+
+    limit: int | None = option(None, "only the first LIMIT records of each rate", min=1)
+    workers: int = option(8, "files at the same time", min=1, scope="machine")
+    url: str = option("", "another address of the same files, for example a mirror", scope="machine")
+    retries: int = option(5, "further attempts for each file", min=0, scope="machine")
+    timeout: float = option(30.0, "seconds without a byte that count as a stall", above=0, scope="machine")
+
+
 def download(
     title: str,
     source: Source,
     to: str | os.PathLike,
     rates: Iterable[int] = (),
-    limit: int | None = None,
-    workers: int = 8,
-    url: str | None = None,
-    retries: int = 5,
-    timeout: float = 30.0,
     backoff: float = 0.5,
+    **options: Any,
 ) -> Summary:
-    """Download a database, or continue a download.
+    """Download a database, or continue a download; ``options``: those of `FetchOptions`.
 
     ``rates``: sampling rates in Hz; by default the first that the database has.
-    ``limit``: only the first records of each rate.
-    ``workers``: files at the same time.
-    ``url``: another address of the same files.
-    ``retries``: further attempts for each file.
-    ``timeout``: seconds without a byte that count as a stall.
     ``backoff``: seconds before the second attempt, doubled for each further one.
     """
+    how = FetchOptions(**options)
+    check_values(how)
     rates = list(dict.fromkeys(rates)) or list(source.records)[:1]
-    url = url or source.url
+    url = how.url or source.url
     if not set(rates) <= set(source.records):
         raise UsageError(f"rates are {rates}: {title} has {', '.join(map(str, source.records))} Hz")
     if not re.match(r"https?://", url):
         raise UsageError(f"the address '{url}' does not begin with http:// or https://")
-    for option, value, least in (("limit", limit, 1), ("workers", workers, 1), ("retries", retries, 0)):
-        if value is not None and value < least:
-            raise UsageError(f"{option} is {value}: the least is {least}")
-    if not 0 < timeout < math.inf:  # NaN too
-        raise UsageError(f"timeout is {timeout}: it must be a number of seconds above 0")
-
     folder = Path(to)
-    client = FileClient(url, folder, retries, timeout, backoff)
+    client = FileClient(url, folder, how.retries, how.timeout, backoff)
     try:
         with only_download(folder):
             checksums = _get_checksums(client, folder)
-            names = choose_files(title, source, checksums, rates, limit)
-            return _run(client, names, checksums, workers)
+            names = choose_files(title, source, checksums, rates, how.limit)
+            return _run(client, names, checksums, how.workers)
     except OSError as error:
         raise TwelveLeadError(
             f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command "
