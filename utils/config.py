@@ -112,7 +112,7 @@ class Options:
         return values if scope is None else {f.name: values[f.name] for f in fields_of(self, scope)}
 
 
-def option_like(kind: type[Options], name: str, default: Any, help: str = "", **changes: Any) -> Any:
+def option_like(kind: Any, name: str, default: Any, help: str = "", **changes: Any) -> Any:
     """Declare a field again with another default, and with other properties where given."""
     field = next(f for f in fields_of(kind) if f.name == name)
     return option(default, **{**field.metadata, **({"help": help} if help else {}), **changes})
@@ -122,12 +122,12 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 def fields_of(
-    kind: type[Options] | Options,
+    kind: Any,
     scope: str | Collection[str] | None = None,
     searchable: bool | None = None,
     stage: str | None = None,
 ) -> list[Field]:
-    """Fields declared with `option`, all of them or those of a scope, a stage, or that may be searched."""
+    """Fields that a dataclass declares with `option`: all, or those of a scope, of a stage, or searchable."""
     scopes = {scope} if isinstance(scope, str) else scope
     return [
         f
@@ -341,7 +341,7 @@ def _value(type_: FieldType, value: Any) -> Any:
     return type_.many(items)
 
 
-def check_values(options: Options, choices: Mapping[str, Any] | None = None) -> None:
+def check_values(options: Any, choices: Mapping[str, Any] | None = None) -> None:
     """Refuse values outside of their range or choices, as the fields declare them."""
     for f in fields_of(options):
         value, valid = getattr(options, f.name), _choices(f, choices)
