@@ -223,7 +223,7 @@ def rankings(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     better in all); perturbation counts region_perturbation_morf and faithfulness_correlation (higher is
     better) and region_perturbation_lerf (lower is better): what the study's scripts ran.
     attribution_localization and relevance_mass_accuracy are one number by two names and count once.
-    top_k_intersection, deletion, insertion and the sanity checks stand in the tables but do not count.
+    top_k_intersection, deletion, insertion and the sanity checks are in the tables but do not count.
 
     For each metric the rows (method and sign) are ranked by their means, 1 the best, equal means share their
     ranks; a row's average rank over the metrics decides its place. The random baseline is not ranked, nor is

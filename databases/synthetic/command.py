@@ -28,7 +28,7 @@ def main() -> None:
     options = parse(
         SyntheticOptions,
         description="Write a synthetic 12-lead ECG dataset in the layout of PTB-XL, with truth.npz saying "
-        "where each planted sign of disease is.",
+        "where each synthetic finding is.",
     )
     parameters = check_parameters(options.records, options.seed, options.rates)
     if is_written(Path(options.to), parameters):

@@ -1,4 +1,4 @@
-"""Write a synthetic dataset in the layout of PTB-XL, with the place of every planted sign.
+"""Write a synthetic dataset in the layout of PTB-XL, with the place of every synthetic finding.
 
 The signals come from the dipole model in `databases.synthetic.heart`, the signs from `pathology`. They are
 good for trying the software and for scoring explanations against ground truth, not for medical conclusions.
@@ -88,9 +88,9 @@ def write_dataset(
 def load_ground_truth(
     folder: str | os.PathLike, superclass: str | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read where the planted signs are, all or those of a class, at 100 Hz.
+    """Read where the synthetic findings are, all or those of a class, at 100 Hz.
 
-    Returns the records (N,), a mask (N, 1000, 12), and the SCP-ECG codes of the signs, joined by ``+`` (N,).
+    Returns the records (N,), a mask (N, 1000, 12), and the SCP-ECG codes of the findings, joined by ``+`` (N,).
     """
     path = Path(folder) / "truth.npz"
     if superclass is not None and superclass not in CLASSES:
@@ -128,9 +128,9 @@ def is_written(to: Path, parameters: dict) -> bool:
     if not names:
         return False
     ours = _FILES | {folder for folder, _ in FOLDERS.values()}
-    strangers = sorted(name for name in names - ours if not name.startswith("."))  # caches are hidden folders
-    if MARKER not in names or strangers:
-        what = f"such as '{strangers[0]}'" if strangers else f"and no {MARKER}"
+    foreign = sorted(name for name in names - ours if not name.startswith("."))  # caches are hidden folders
+    if MARKER not in names or foreign:
+        what = f"such as '{foreign[0]}'" if foreign else f"and no {MARKER}"
         raise UsageError(f"{to} holds files that this command did not write, {what}: choose another folder")
     expected = _FILES | {FOLDERS[rate][0] for rate in parameters["rates"]}
     return expected <= names and read_json(to / MARKER) == parameters

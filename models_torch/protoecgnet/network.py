@@ -4,7 +4,7 @@ A residual trunk and add-on layers turn the record into feature columns. Each pr
 window of columns; the best window gives its score, and a linear layer adds the scores up to the logits:
 ``logit = bias + sum of weight x score``. The three branches differ in what a window is:
 
-rhythm      the average over the whole record (what matters is how the 10 s go on)
+rhythm      the average over the whole record (its course over the 10 s matters)
 morphology  three columns, about one second (the shape of a beat)
 global      all the columns in their order
 """
