@@ -139,9 +139,7 @@ TASK = "superdiagnostic"
 def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
     """Take the records that ``python -m databases.synthetic`` wrote."""
     if options.task not in (None, TASK):
-        raise UsageError(
-            f"findings are planted for the task {TASK}, not for '{options.task}': leave out --task"
-        )
+        raise UsageError(f"findings are planted for the task {TASK}, not '{options.task}': leave out --task")
     root = database.root
     ecg_ids, _, _ = load_ground_truth(root)
     rate = options.sampling_rate or TRUTH_RATE

@@ -90,7 +90,7 @@ def load_ground_truth(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read where the synthetic findings are, all or those of a class, at 100 Hz.
 
-    Returns the records (N,), a mask (N, 1000, 12), and the SCP-ECG codes of the findings, joined by ``+`` (N,).
+    Returns the records (N,), a mask (N, 1000, 12), and the SCP-ECG codes, joined by ``+`` (N,).
     """
     path = Path(folder) / "truth.npz"
     if superclass is not None and superclass not in CLASSES:
