@@ -138,8 +138,8 @@ def faithfulness(network: str, plain: bool, windows: list[int], methods: list[st
                 for s in SIGNS
             ]
             return np.concatenate(scores)
-        scores = _scores(PerturbedInputs(classifier, x, targets, settings), maps, [metric])
-        return np.concatenate([scores[m][s, metric] for m in methods for s in SIGNS])
+        by_method = _scores(PerturbedInputs(classifier, x, targets, settings), maps, [metric])
+        return np.concatenate([by_method[m][s, metric] for m in methods for s in SIGNS])
 
     results: list[np.ndarray] = []
     seconds = cpu_seconds(lambda: results.append(job()))
