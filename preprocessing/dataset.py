@@ -16,9 +16,6 @@ from preprocessing.targets import CLASS_KINDS
 from preprocessing.targets.regions import (
     Beats,
     Regions,
-    beats_by_class,
-    region_mask,
-    rows_of,
     sort_annotations,
     take_annotations,
 )
@@ -79,7 +76,7 @@ class Dataset:
     regions : Regions, optional
         Annotated regions.
     ground_truths : tuple of str
-        Names of the ground truths that `mask` knows; by default those in `beats` and `regions`.
+        Names of the ground truths of explanations; by default those in `beats` and `regions`.
 
     Raises
     ------
@@ -273,69 +270,6 @@ class Dataset:
                 per_class = self.targets[inside].sum(axis=0, dtype=np.int64).tolist()
                 result[split] |= dict(zip(self.classes, per_class, strict=True))
         return result
-
-    def spans(self, row: int) -> dict[str, list[tuple[int, int]]]:
-        """Give the intervals around the annotated beats of one window.
-
-        Parameters
-        ----------
-        row : int
-            The window.
-
-        Returns
-        -------
-        dict of str to list of tuple of (start, stop)
-            For every class, in samples, in order of time.
-
-        Raises
-        ------
-        UsageError
-            The dataset has no beats, or no such row.
-        """
-        if self.beats is None:
-            listed = ", ".join(self.ground_truths) or "none"
-            raise UsageError(f"the windows of {self.name} have no beats; ground truths: {listed}")
-        return beats_by_class(self._rows(self.beats, row), self.classes, self.samples)
-
-    def mask(self, row: int, target: int, ground_truth: str) -> np.ndarray:
-        """Say where the evidence for a class is.
-
-        Parameters
-        ----------
-        row : int
-            The window.
-        target : int
-            Index of the class that is explained.
-        ground_truth : str
-            One of `ground_truths`.
-
-        Returns
-        -------
-        ndarray of bool, shape (T, leads)
-            True inside the ground truth; all False where the window has none.
-
-        Raises
-        ------
-        UsageError
-            No such window, class or ground truth.
-        """
-        if ground_truth not in self.ground_truths:
-            hint = nearest(ground_truth, self.ground_truths)
-            raise UsageError(f"{self.name} has no ground truth '{ground_truth}': {hint}")
-        if not 0 <= target < len(self.classes):
-            raise UsageError(f"target {target} is not a class index: {self.name} has {len(self.classes)}")
-        if ground_truth != "beats":
-            regions = self._rows(self.regions, row)
-            return region_mask(regions, target, ground_truth, self.signals.shape[1:])
-        mask = np.zeros(self.signals.shape[1:], dtype=bool)
-        for start, stop in self.spans(row)[self.classes[target]]:
-            mask[start:stop] = True
-        return mask
-
-    def _rows(self, part: Any, row: int) -> Any:
-        if not 0 <= row < len(self):
-            raise UsageError(f"no window {row}: {self.name} has {len(self)}")
-        return None if part is None else rows_of(part, row)
 
 
 ECGDataset = Dataset  # its name before windows became the same type

@@ -18,6 +18,7 @@ from attribution.engine.workspace import Workspace
 from attribution.report.analysis import Study
 from attribution.report.map_figures import draw_methods, draw_twelve_leads
 from explain.names import RANDOM, TITLES, method_title
+from preprocessing.targets.regions import ground_truth_mask
 from preprocessing.windows import Windows
 from utils.ecg import LEADS, display_name
 from utils.files import slug
@@ -100,7 +101,7 @@ def map_pictures(study: Study, result: Workspace, positions: list[int]) -> Itera
         row, target = int(result.rows[position]), int(result.targets[position])
         start = _start(windows, row)
         ground_truth = windows.ground_truths[0] if windows.ground_truths else ""
-        mask = windows.mask(row, target, ground_truth) if ground_truth else None
+        mask = ground_truth_mask(windows, row, target, ground_truth) if ground_truth else None
         maps = {name: values[place] for name, values in all_maps.items()}
         lead = _lead(maps, mask)
         class_name = windows.classes[target]

@@ -22,6 +22,7 @@ from attribution.metrics.perturbation import (
     perturbation_scores,
 )
 from attribution.metrics.perturbed_inputs import PerturbedInputs
+from preprocessing.targets.regions import ground_truth_mask
 from utils.errors import UsageError, nearest
 from utils.files import sha256
 
@@ -150,7 +151,9 @@ def add_localization(
     """Score maps against the ground truths of the windows; maps (n, T, leads)."""
     for ground_truth in dict.fromkeys(cell.ground_truth for cell in cells if cell.metric in LOCALIZATION):
         pairs = zip(workspace.rows.tolist(), workspace.targets.tolist(), strict=True)
-        masks = np.stack([workspace.windows.mask(row, target, ground_truth) for row, target in pairs])
+        masks = np.stack(
+            [ground_truth_mask(workspace.windows, row, target, ground_truth) for row, target in pairs]
+        )
         reasons = localization.undefined(maps, masks)
         reasons = np.where(reasons == "", "no positive value", reasons)
         for cell in cells:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from preprocessing.targets.beats import beat_spans
-from utils.errors import UsageError
+from utils.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from preprocessing.dataset import Dataset
 
 
 class Beats(NamedTuple):
@@ -68,27 +70,45 @@ def take_annotations(annotations: Annotated | None, rows: np.ndarray) -> Annotat
     return type(annotations)(window, *(values[places] for values in annotations[1:]))
 
 
-def rows_of(annotations: Annotated, row: int) -> Annotated:
+def _of_window(windows: Dataset, annotations: Annotated | None, row: int) -> Annotated | None:
     """Annotations of one window."""
+    if not 0 <= row < len(windows):
+        raise UsageError(f"no window {row}: {windows.name} has {len(windows)}")
+    if annotations is None:
+        return None
     start, stop = np.searchsorted(annotations.window, [row, row + 1])
     return type(annotations)(*(values[start:stop] for values in annotations))
 
 
-def beats_by_class(beats: Beats, classes: Sequence[str], samples: int) -> dict[str, list[tuple[int, int]]]:
-    """Intervals (start, stop) around the beats of each class of one window."""
-    spans: dict[str, list[tuple[int, int]]] = {name: [] for name in classes}
-    for start, stop, index in beat_spans(beats.sample, beats.cls, samples):
-        if index < len(classes):
-            spans[classes[index]].append((start, stop))
-    return spans
+def beat_intervals(windows: Dataset, row: int) -> dict[str, list[tuple[int, int]]]:
+    """Intervals (start, stop) around the beats of each class of one window, in order of time."""
+    beats = _of_window(windows, windows.beats, row)
+    if beats is None:
+        listed = ", ".join(windows.ground_truths) or "none"
+        raise UsageError(f"the windows of {windows.name} have no beats; ground truths: {listed}")
+    intervals: dict[str, list[tuple[int, int]]] = {name: [] for name in windows.classes}
+    for start, stop, index in beat_spans(beats.sample, beats.cls, windows.samples):
+        if index < len(windows.classes):
+            intervals[windows.classes[index]].append((start, stop))
+    return intervals
 
 
-def region_mask(regions: Regions | None, target: int, kind: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Mask of the regions of one window that belong to a class and a ground truth, (T, leads)."""
-    mask = np.zeros(shape, dtype=bool)
+def ground_truth_mask(windows: Dataset, row: int, target: int, ground_truth: str) -> np.ndarray:
+    """Where the evidence for a class is, (T, leads); all False where the window has none."""
+    if ground_truth not in windows.ground_truths:
+        hint = nearest(ground_truth, windows.ground_truths)
+        raise UsageError(f"{windows.name} has no ground truth '{ground_truth}': {hint}")
+    if not 0 <= target < len(windows.classes):
+        raise UsageError(f"target {target} is not a class index: {windows.name} has {len(windows.classes)}")
+    mask = np.zeros(windows.signals.shape[1:], dtype=bool)
+    if ground_truth == "beats":
+        for start, stop in beat_intervals(windows, row)[windows.classes[target]]:
+            mask[start:stop] = True
+        return mask
+    regions = _of_window(windows, windows.regions, row)
     if regions is None:
         return mask
-    for index in np.flatnonzero((regions.kind == kind) & np.isin(regions.cls, (target, -1))):
+    for index in np.flatnonzero((regions.kind == ground_truth) & np.isin(regions.cls, (target, -1))):
         lead = regions.lead[index]
         mask[regions.start[index] : regions.stop[index], slice(None) if lead < 0 else lead] = True
     return mask

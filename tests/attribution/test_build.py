@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from attribution.build import build, main
 from attribution.sources.options import BuildOptions, spread
 from preprocessing.splits import check_patients
+from preprocessing.targets.regions import beat_intervals
 from preprocessing.windows import load_windows
 from tests.helpers.window_files import (
     tiny_windows,
@@ -58,8 +59,18 @@ def test_beats_make_labels_and_truth(tmp_path):
         np.testing.assert_array_equal(
             windows.signals[row][:, 0], (samples[start : start + WINDOW, 1] / 1000).astype(np.float32)
         )
-    assert windows.spans(0) == {"N": [(0, 550), (1500, WINDOW)], "SVEB": [(550, 1500)], "VEB": [], "F": []}
-    assert windows.spans(1) == {"N": [], "SVEB": [(700, 1200)], "VEB": [(0, 250), (250, 700)], "F": []}
+    assert beat_intervals(windows, 0) == {
+        "N": [(0, 550), (1500, WINDOW)],
+        "SVEB": [(550, 1500)],
+        "VEB": [],
+        "F": [],
+    }
+    assert beat_intervals(windows, 1) == {
+        "N": [],
+        "SVEB": [(700, 1200)],
+        "VEB": [(0, 250), (250, 700)],
+        "F": [],
+    }
 
 
 def test_reference_counts_every_mark_and_takes_the_first_column(tmp_path):
@@ -68,9 +79,9 @@ def test_reference_counts_every_mark_and_takes_the_first_column(tmp_path):
     assert windows.labels.argmax(axis=1).tolist() == [1, 0, 1]  # in the last one, r and Q count as N: a tie
     assert windows.settings["dropped"] == {}
     np.testing.assert_array_equal(windows.signals[0][:, 0], (samples[:WINDOW, 0] / 1000).astype(np.float32))
-    assert windows.spans(0)["N"] == [(0, 150), (150, 600), (1500, WINDOW)]
-    assert windows.spans(1)["N"] == [(0, WINDOW)]
-    assert windows.spans(2)["N"] == [(250, 700), (1200, WINDOW)]
+    assert beat_intervals(windows, 0)["N"] == [(0, 150), (150, 600), (1500, WINDOW)]
+    assert beat_intervals(windows, 1)["N"] == [(0, WINDOW)]
+    assert beat_intervals(windows, 2)["N"] == [(250, 700), (1200, WINDOW)]
 
 
 def test_flutter_and_unclassifiable_windows_are_left_out(tmp_path):
@@ -83,7 +94,7 @@ def test_flutter_and_unclassifiable_windows_are_left_out(tmp_path):
         "ventricular flutter": 1,
     }
     assert windows.labels.argmax(axis=1).tolist() == [2]
-    assert windows.spans(0) == {
+    assert beat_intervals(windows, 0) == {
         "N": [],
         "SVEB": [],
         "VEB": [(7, WINDOW)],
@@ -261,7 +272,10 @@ def test_real_mitdb_has_the_references_counts(whole_mitdb):
     windows = build("mitdb", whole_mitdb, REFERENCE)
     counts = windows.counts()
     assert counts["train"]["records"] == counts["test"]["records"] == 4950 and len(counts) == 2
-    assert windows.spans(int(np.flatnonzero(windows.records == "100")[0]))["N"][:2] == [(0, 47), (47, 223)]
+    assert beat_intervals(windows, int(np.flatnonzero(windows.records == "100")[0]))["N"][:2] == [
+        (0, 47),
+        (47, 223),
+    ]
 
 
 def test_real_svdb(shared_data):

@@ -24,6 +24,7 @@ from attribution.metrics.perturbed_inputs import PerturbationSettings, Perturbed
 from attribution.scores import compute as scoring
 from attribution.scores.compute import ALL_METRICS, LOCALIZATION, resolve_metrics
 from attribution.scores.summary import COLUMNS, read_score_file
+from preprocessing.targets.regions import ground_truth_mask
 from preprocessing.windows import save_windows
 from tests.helpers.attribution_maps import COUNT, SAMPLES, checkpoint, noise, some_windows, write_maps
 from utils.errors import DataError, UsageError
@@ -77,7 +78,7 @@ def test_evaluate_scores_everything(maps):
     result = open_workspace(maps)
     values, masks = (
         result.maps("saliency"),
-        np.stack([result.windows.mask(i, 1, "QRS") for i in range(COUNT)]),
+        np.stack([ground_truth_mask(result.windows, i, 1, "QRS") for i in range(COUNT)]),
     )
     chosen = table[
         (table["method"] == "saliency") & (table["sign"] == "absolute") & (table["ground_truth"] == "QRS")

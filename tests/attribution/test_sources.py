@@ -20,6 +20,7 @@ from databases.synthetic import load_ground_truth, write_dataset
 from preprocessing import load_ptbxl, register_targets
 from preprocessing.targets import Targets
 from preprocessing.targets import registry as target_registry
+from preprocessing.targets.regions import beat_intervals, ground_truth_mask
 from preprocessing.windows import load_windows, save_windows
 from tests.helpers.ptbxl_files import write_small_ptbxl
 from tests.helpers.window_files import LUDB_COLUMNS, write_beat_record, write_ludb
@@ -69,8 +70,8 @@ def test_icentia(tmp_path, caplog):
         *((f"p0000{n}_s01", 10000) for n in (3, 4, 5)),
     }
     row = pvc.starts.tolist().index(6000)
-    assert pvc.spans(row)["pvc"] == [(50, 175)]  # beats at 0 (N), 100 (V), 250 (N), ...
-    assert pvc.spans(row)["normal"][:2] == [(0, 50), (175, 375)]
+    assert beat_intervals(pvc, row)["pvc"] == [(50, 175)]  # beats at 0 (N), 100 (V), 250 (N), ...
+    assert beat_intervals(pvc, row)["normal"][:2] == [(0, 50), (175, 375)]
     ramp = (np.arange(6000, 8000) % 997 / 1000).astype(np.float32)
     np.testing.assert_array_equal(pvc.signals[row][:, 0], ramp)
 
@@ -162,14 +163,15 @@ def test_synthetic_truth(tmp_path):
         truth = load_ground_truth(folder, name)[1]
         for row, record in enumerate(windows.records.tolist()):
             expected = truth[ids.tolist().index(int(record))]
-            np.testing.assert_array_equal(windows.mask(row, target, "planted"), expected)
+            np.testing.assert_array_equal(ground_truth_mask(windows, row, target, "planted"), expected)
             seen += int(expected.any())
     assert seen > 20
     fast = build("synthetic", folder, BuildOptions(sampling_rate=500, limit=6))
     row = windows.records.tolist().index(fast.records[2])
     for target in range(5):
         np.testing.assert_array_equal(
-            fast.mask(2, target, "planted"), windows.mask(row, target, "planted").repeat(5, axis=0)
+            ground_truth_mask(fast, 2, target, "planted"),
+            ground_truth_mask(windows, row, target, "planted").repeat(5, axis=0),
         )
 
 
@@ -196,18 +198,20 @@ def test_ludb(tmp_path, caplog):
     found = [{n for n, there in zip(CLASSES, row, strict=True) if there} for row in windows.labels.tolist()]
     assert found == LUDB_LABELS
     for target in range(5):
-        waves = windows.mask(0, target, "P")
+        waves = ground_truth_mask(windows, 0, target, "P")
         assert np.flatnonzero(waves[:, 0]).tolist() == list(range(200, 209))  # 1000 to 1039 at 500 Hz
         assert np.flatnonzero(waves[:, 1]).tolist() == list(range(201, 210))  # lead II, 5 samples later
-        assert np.flatnonzero(windows.mask(0, target, "QRS")[:, 2]).tolist() == list(range(220, 231))
-    assert np.flatnonzero(windows.mask(0, 0, "T")[:, 0]).tolist() == [998, 999]
+        assert np.flatnonzero(ground_truth_mask(windows, 0, target, "QRS")[:, 2]).tolist() == list(
+            range(220, 231)
+        )
+    assert np.flatnonzero(ground_truth_mask(windows, 0, 0, "T")[:, 0]).tolist() == [998, 999]
     assert windows.settings["incomplete_waves"] == 7 * 12  # a T wave without an onset
     assert "84 waves without an onset or offset are left out" in caplog.text
     steady = windows.signals[0][100:900, 0]
     np.testing.assert_allclose(steady, np.arange(100, 900) / 1000, atol=0.002)
     raw = build("ludb", tmp_path / "ludb", BuildOptions(sampling_rate=500, limit=1))
     assert raw.signals.shape == (1, 5000, 12)
-    assert np.flatnonzero(raw.mask(0, 0, "QRS")[:, 0]).tolist() == list(range(1100, 1151))
+    assert np.flatnonzero(ground_truth_mask(raw, 0, 0, "QRS")[:, 0]).tolist() == list(range(1100, 1151))
 
 
 def test_ludb_damage(tmp_path):
@@ -232,7 +236,7 @@ def test_real_ludb(shared_data):
     assert list(table.columns) == LUDB_COLUMNS.split(",")[1:]
     assert superclasses(table).shape == (len(table), 5)
     for row in range(5):
-        qrs, p = windows.mask(row, 0, "QRS"), windows.mask(row, 0, "P")
+        qrs, p = ground_truth_mask(windows, row, 0, "QRS"), ground_truth_mask(windows, row, 0, "P")
         assert 0.02 < qrs.mean() < 0.25 and not (qrs & p).any()
         slope = np.abs(np.diff(windows.signals[row], axis=0))
         inside = qrs[1:] & qrs[:-1]

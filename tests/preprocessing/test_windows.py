@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from attribution.engine.selection import select_windows
 from preprocessing.signals import ScaledSignals
 from preprocessing.targets.beats import AAMI_SYMBOLS, REFERENCE_SYMBOLS, beat_spans, classify, window_label
+from preprocessing.targets.regions import beat_intervals, ground_truth_mask
 from preprocessing.windows import Beats, Regions, Windows, load_windows, save_windows
 from tests.helpers.window_files import tiny_windows
 from utils.errors import DataError, UsageError
@@ -78,10 +79,10 @@ def test_every_golden_window_of_the_reference(shared_data):
             signals=np.zeros((1, 2880, 1)),
             beats=Beats(np.zeros(len(samples), int), samples, classes),
         )
-        assert list(windows.spans(0).values()) == [
+        assert list(beat_intervals(windows, 0).values()) == [
             [tuple(s) for s in places] for places in list(spans.values())
         ]
-        np.testing.assert_array_equal(windows.mask(0, int(y), "beats")[:, 0], expected)
+        np.testing.assert_array_equal(ground_truth_mask(windows, 0, int(y), "beats")[:, 0], expected)
         assert window_label(np.array(classes)) == y
 
 
@@ -124,15 +125,15 @@ def test_symbols():
 
 def test_mask_of_beats():
     windows = tiny_windows()
-    assert windows.spans(1) == {"N": [(0, 20)], "SVEB": [(20, 40)], "VEB": [], "F": []}
-    mask = windows.mask(1, 1, "beats")
+    assert beat_intervals(windows, 1) == {"N": [(0, 20)], "SVEB": [(20, 40)], "VEB": [], "F": []}
+    mask = ground_truth_mask(windows, 1, 1, "beats")
     assert mask.shape == (40, 1) and mask.dtype == bool
     np.testing.assert_array_equal(np.flatnonzero(mask), np.arange(20, 40))
-    assert not windows.mask(1, 2, "beats").any()
-    assert not windows.mask(3, 0, "beats").any()  # a window without a beat
+    assert not ground_truth_mask(windows, 1, 2, "beats").any()
+    assert not ground_truth_mask(windows, 3, 0, "beats").any()  # a window without a beat
     other = dataclasses.replace(windows, beats=Beats([1, 1], [10, 30], [0, 4]))
-    assert other.spans(1)["N"] == [(0, 20)]  # a beat of no class cuts, and owns nothing
-    assert sum(map(len, other.spans(1).values())) == 1
+    assert beat_intervals(other, 1)["N"] == [(0, 20)]  # a beat of no class cuts, and owns nothing
+    assert sum(map(len, beat_intervals(other, 1).values())) == 1
 
 
 def two_leads() -> Windows:
@@ -163,28 +164,30 @@ def two_leads() -> Windows:
 
 def test_mask_of_regions():
     windows = two_leads()
-    assert np.argwhere(windows.mask(0, 1, "planted")).tolist() == [[2, 0], [3, 0]]
-    assert not windows.mask(0, 0, "planted").any()
-    assert np.argwhere(windows.mask(1, 0, "planted")).tolist() == [[t, c] for t in range(3) for c in (0, 1)]
+    assert np.argwhere(ground_truth_mask(windows, 0, 1, "planted")).tolist() == [[2, 0], [3, 0]]
+    assert not ground_truth_mask(windows, 0, 0, "planted").any()
+    assert np.argwhere(ground_truth_mask(windows, 1, 0, "planted")).tolist() == [
+        [t, c] for t in range(3) for c in (0, 1)
+    ]
     for target in (0, 1):  # a wave is there whatever is explained
-        assert np.argwhere(windows.mask(0, target, "T")).tolist() == [[5, 1]]
-        assert np.argwhere(windows.mask(0, target, "P")).tolist() == [[9, 1], [10, 1], [11, 1]]
-        assert not windows.mask(0, target, "QRS").any()
+        assert np.argwhere(ground_truth_mask(windows, 0, target, "T")).tolist() == [[5, 1]]
+        assert np.argwhere(ground_truth_mask(windows, 0, target, "P")).tolist() == [[9, 1], [10, 1], [11, 1]]
+        assert not ground_truth_mask(windows, 0, target, "QRS").any()
     assert dataclasses.replace(windows, ground_truths=()).ground_truths == ("P", "T", "planted")
 
 
 def test_mask_refuses():
     windows = tiny_windows()
     with pytest.raises(UsageError, match="no ground truth 'beat': did you mean 'beats'"):
-        windows.mask(0, 1, "beat")
+        ground_truth_mask(windows, 0, 1, "beat")
     with pytest.raises(UsageError, match="target 4"):
-        windows.mask(0, 4, "beats")
+        ground_truth_mask(windows, 0, 4, "beats")
     with pytest.raises(UsageError, match="no window 6"):
-        windows.mask(6, 1, "beats")
+        ground_truth_mask(windows, 6, 1, "beats")
     with pytest.raises(UsageError, match="no window -1"):
-        windows.spans(-1)
+        beat_intervals(windows, -1)
     with pytest.raises(UsageError, match="no beats"):
-        two_leads().spans(0)
+        beat_intervals(two_leads(), 0)
 
 
 def test_select_takes_the_truth_along():
@@ -193,11 +196,11 @@ def test_select_takes_the_truth_along():
     assert chosen.ids.tolist() == ["203", "100", "100"]
     assert chosen.starts.tolist() == [40, 40, 40]
     for row, old in enumerate([5, 1, 1]):
-        assert chosen.spans(row) == windows.spans(old)
+        assert beat_intervals(chosen, row) == beat_intervals(windows, old)
         np.testing.assert_array_equal(chosen.signals[row], windows.signals[old])
     assert chosen.fingerprint != windows.fingerprint
     test = windows.split("test")
-    assert test.ids.tolist() == ["203", "203"] and test.spans(0)["F"] == [(0, 40)]
+    assert test.ids.tolist() == ["203", "203"] and beat_intervals(test, 0)["F"] == [(0, 40)]
     assert two_leads().take([1]).ground_truths == ("planted", "P", "QRS", "T")
     assert np.asarray(two_leads().take([1]).signals)[0, 0, 0] == np.float32(0.04)
     with pytest.raises(UsageError, match="unknown split 'tset': did you mean 'test'"):
