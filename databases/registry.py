@@ -10,9 +10,32 @@ from databases.base import Database
 from utils.registry import Registry
 
 # Modules that register the databases of this package; imported when a name is first asked for.
-_MODULES = (
-    *("databases.icentia11k", "databases.incartdb", "databases.ludb", "databases.mitdb", "databases.ptbxl"),
-    *("databases.svdb", "databases.synthetic.database"),
+_MODULES = tuple(
+    f"databases.{module}"
+    for module in (
+        "afdb",
+        "apnea_ecg",
+        "cinc2017",
+        "cinc2018",
+        "cinc2020",
+        "cinc2021",
+        "cpsc2018",
+        "cpsc2019",
+        "cpsc2020",
+        "cpsc2021",
+        "icentia11k",
+        "incartdb",
+        "ltafdb",
+        "ludb",
+        "mitdb",
+        "nstdb",
+        "ptbxl",
+        "ptbxl_plus",
+        "qtdb",
+        "shhs",
+        "svdb",
+        "synthetic.database",
+    )
 )
 
 _DATABASES: Registry[type[Database]] = Registry("database")

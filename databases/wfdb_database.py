@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,6 +51,77 @@ class WfdbDatabase(Database):
         header = read_header(self.root / self.row(record)["path"])
         header.check_rate(self.sampling_rate)
         return header
+
+
+class FolderDatabase(WfdbDatabase):
+    """WFDB records that are found by their headers.
+
+    ``pattern``: where below the folder the headers are.
+    ``annotators``: endings of the annotation files; the first one that a record has is read.
+    ``without_signal``: records that the database lists, but has no signals of.
+    ``sampling_rate``: 0 where records differ.
+    """
+
+    pattern: ClassVar[str] = "*.hea"
+    annotators: ClassVar[tuple[str, ...]] = ("atr",)
+    without_signal: ClassVar[tuple[str, ...]] = ()
+
+    def _read_records(self) -> pd.DataFrame:
+        self.check_folder()
+        files = [
+            file for file in sorted(self.root.glob(self.pattern)) if file.stem not in self.without_signal
+        ]
+        if not files:
+            raise DataError(
+                f"{self.root} has no record of {self.name} ({self.pattern}): point --data_dir at its folder"
+            )
+        rows = {self.record_name(file): self._row(read_header(file.with_suffix(""))) for file in files}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("record")
+
+    def _row(self, header: Header) -> dict[str, Any]:
+        if self.sampling_rate:
+            header.check_rate(self.sampling_rate)
+        row = {
+            "patient": header.path.name,
+            "path": header.path.relative_to(self.root).as_posix(),
+            "sampling_rate": header.sampling_rate,
+            "leads": header.leads,
+            "split": "",
+            "samples": header.samples,
+        }
+        return row | self.describe(header)
+
+    def record_name(self, header: Path) -> str:
+        """Id of the record with this header."""
+        return header.stem
+
+    def describe(self, header: Header) -> dict[str, Any]:
+        """Columns of a record that this database knows beside those of its header."""
+        return {}
+
+    def read(
+        self,
+        record: Any,
+        leads: Sequence[str] | None = None,
+        start: int | None = None,
+        stop: int | None = None,
+        dtype: type[np.floating] = np.float32,
+    ) -> Recording:
+        """Read a recording or a part of it in mV."""
+        row = self.row(record)
+        leads = row["leads"] if leads is None else leads
+        return read_record(
+            self.root / row["path"], leads, start, stop, sampling_rate=row["sampling_rate"], dtype=dtype
+        )
+
+    def annotations(self, record: Any) -> Annotations:
+        """Read beats and rhythms from the first annotation file that there is."""
+        row = self.row(record)
+        path = self.root / row["path"]
+        for suffix in self.annotators:
+            if path.with_name(f"{path.name}.{suffix}").exists():
+                return read_annotations(path, suffix, row["samples"])
+        return Annotations()
 
 
 class HolterDatabase(WfdbDatabase):

@@ -175,8 +175,8 @@ def _verify(path: Path, file: Path, signal: Signal, samples: np.ndarray) -> bool
     actual, stated = int(checksums(samples)), signal.checksum % 65536
     if actual == stated:
         return True
-    if stated == 0 and signal.initial == 0 and int(samples[0]) != 0:
-        return False  # fields that a writer has filled with zeros
+    if stated == 0:  # writers fill fields that they do not know with zeros (all of the CinC Challenge 2017)
+        return False
     raise RecordError(
         path,
         f"checksum of lead {signal.name} is {stated} in the header but {actual} in {file.name}: the samples "
@@ -289,6 +289,12 @@ def _unit_factor(unit: str, target: str) -> float | None:
 
 def read_annotations(path: str | os.PathLike, suffix: str = "atr", samples: int | None = None) -> Annotations:
     """Read the marks and rhythm intervals of an annotation file; the last rhythm lasts until `samples`."""
+    marks, notes = read_notes(path, suffix)
+    return Annotations(marks, rhythms=_rhythms(marks, notes, samples))
+
+
+def read_notes(path: str | os.PathLike, suffix: str) -> tuple[Marks, list[str]]:
+    """Read the marks of an annotation file, and the text that goes with each."""
     path = Path(path)
     file = path.with_name(f"{path.name}.{suffix}")
     check_regular(file, path)
@@ -297,7 +303,7 @@ def read_annotations(path: str | os.PathLike, suffix: str = "atr", samples: int 
         raise RecordError(path, f".{suffix} is cut off (it has no end mark)")
     found = attempt(lambda wfdb: wfdb.rdann(os.fspath(path), suffix), path, f".{suffix}")
     marks = Marks(np.asarray(found.sample, dtype=np.int64), np.asarray(found.symbol, dtype=str))
-    return Annotations(marks, rhythms=_rhythms(marks, found.aux_note, samples))
+    return marks, list(found.aux_note)
 
 
 def _rhythms(marks: Marks, notes: Sequence[str], samples: int | None) -> Rhythms:

@@ -131,17 +131,15 @@ def _neurokit(method: str, clean: str = "") -> Callable[[np.ndarray, float], np.
     return find
 
 
-register_detector(Detector("xqrs", _xqrs, "10.13026/s3bm-w397"))
+register_detector(Detector("xqrs", _xqrs))
 register_detector(Detector("gqrs", _gqrs, "10.13026/gjvw-1m31"))
 register_detector(Detector("sleepecg", _sleepecg, "10.21105/joss.05411"))
 register_detector(Detector("neurokit", _neurokit("neurokit"), "10.3758/s13428-020-01516-y"))
 register_detector(Detector("pan_tompkins", _neurokit("pantompkins1985"), "10.1109/TBME.1985.325532"))
 register_detector(Detector("hamilton", _neurokit("hamilton2002"), "10.1109/CIC.2002.1166717"))
 register_detector(Detector("christov", _neurokit("christov2004"), "10.1186/1475-925X-3-28"))
-register_detector(
-    Detector("engzee", _neurokit("engzeemod2012"), "10.5220/0003774601480155", (200.0, 1000.0), upright=True)
-)
-register_detector(Detector("elgendi", _neurokit("elgendi2010"), "10.1371/journal.pone.0073557"))
+register_detector(Detector("engzee", _neurokit("engzeemod2012"), rates=(200.0, 1000.0), upright=True))
+register_detector(Detector("elgendi", _neurokit("elgendi2010")))
 # its threshold of the second difference fits 1000 Hz alone
 register_detector(Detector("gamboa", _neurokit("gamboa2008"), rates=(1000.0, 1000.0), upright=True))
 register_detector(Detector("ssf", _ssf, "10.1109/CIC.2003.1291140", upright=True))
