@@ -102,7 +102,15 @@ def whole_mitdb(pytestconfig, shared_data) -> Path:
 
 
 # Tiers, by what a file needs: whole commands, models that run, or neither.
-_CLI = ("benchmarks/", "commands/", "extension/", "twelvelead/", "test_docs.py", "test_tutorials.py")
+_CLI = (
+    "benchmarks/",
+    "commands/",
+    "extension/",
+    "twelvelead/",
+    "test_docs.py",
+    "test_tutorials.py",
+    "test_version1_runs.py",
+)
 _TRAIN = ("attribution/", "explain/", "training/", "test_model_contract.py", "test_version1_outputs.py")
 
 

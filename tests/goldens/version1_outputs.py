@@ -45,6 +45,10 @@ TRAINED = {  # run: script, and a model small enough to be kept
     "mousavi": ("train.py", {"filters": [2], "lstm_units": 2, "dense_units": 4}),
     "resnet18": ("torch_train.py", {"widths": [2, 4, 4, 8]}),
 }
+CHAIN = "protoecgnet"  # a run of stages, each with a folder of its own
+CHAIN_OPTIONS = (
+    "--epochs 1 --classifier_epochs 1 --width 2 --proto_dim 4 --single_class_prototype_per_class 1"
+)
 KEPT = ("metrics.csv", "test.json", "predictions.npz")  # TensorBoard's files name the machine
 
 RECORDS, SEED = 60, 7
@@ -322,24 +326,56 @@ def compare(folder: Path, data_dir: Path) -> int:
     return int(wrong > 0)
 
 
+def training_words(name: str, epochs: int = 1) -> list[str]:
+    """Command line, after ``python``, that trains one of the small models in a folder with data/synthetic."""
+    script, options = TRAINED[name]
+    words = [script, "--model", name, "--data_dir", "data/synthetic", "--batchsize", "16", "--threads", "1"]
+    return [*words, "--epochs", str(epochs), "--model_config", json.dumps(options)]
+
+
+def chain_words(script: str) -> list[str]:
+    """Command line, after ``python``, that trains or scores the chain of stages."""
+    words = [script, "--model", CHAIN, "--data_dir", "data/synthetic", "--batchsize", "16"]
+    return (
+        words
+        if script == "torch_test.py"
+        else [*words, "--threads", "1", *CHAIN_OPTIONS.split(), "--single_class_prototype_per_class", "1"]
+    )
+
+
 def train_checkpoints() -> None:
-    """Train and test the small models on the synthetic records, and keep what a later version must read."""
+    """Train and test the small models on the synthetic records, and keep what a later version must read.
+
+    ``resumed`` holds the last state and the history of runs that were resumed for a second epoch.
+    """
     shutil.rmtree(RUNS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as temporary:
         # From there the folders are relative ones, so card and state name none of this machine.
         folder = Path(temporary)
         write_synthetic(folder / "data" / "synthetic")
-        for name, (script, options) in TRAINED.items():
-            common = ["--model", name, "--data_dir", "data/synthetic", "--batchsize", "16"]
-            training = [*common, "--threads", "1", "--epochs", "1", "--model_config", json.dumps(options)]
-            for script_name, words in ((script, training), (script.replace("train", "test"), common)):
-                run([str(ROOT / script_name), *words], folder, MPLBACKEND="Agg", KERAS_BACKEND="tensorflow")
+
+        def call(script: str, *words: str) -> None:
+            run([str(ROOT / script), *words], folder, MPLBACKEND="Agg", KERAS_BACKEND="tensorflow")
+
+        for name in TRAINED:
+            script, *words = training_words(name)
+            call(script, *words)
+            call(script.replace("train", "test"), *words[:6])
             # One state a framework is enough to resume from.
             left_out = shutil.ignore_patterns(*(["last"] if name == "resnet18" else []))
             shutil.copytree(folder / "checkpoints" / name, RUNS / "checkpoints" / name, ignore=left_out)
             (RUNS / "logs" / name).mkdir(parents=True)
             for kept in KEPT:
                 shutil.copy(folder / "logs" / name / kept, RUNS / "logs" / name)
+            if name != "resnet18":
+                call(*training_words(name, epochs=2), "--resume")
+                shutil.copytree(folder / "checkpoints" / name / "last", RUNS / "resumed" / name / "last")
+                shutil.copy(folder / "logs" / name / "metrics.csv", RUNS / "resumed" / name)
+        for script in ("torch_train.py", "torch_test.py"):
+            call(*chain_words(script))
+        unneeded = shutil.ignore_patterns("last", "events.*", "predictions.csv")
+        for part in ("checkpoints", "logs"):
+            shutil.copytree(folder / part / CHAIN, RUNS / part / CHAIN, ignore=unneeded)
     for path in sorted(RUNS.rglob("*")):
         if path.is_file():
             print(f"{path.relative_to(RUNS)}: {path.stat().st_size / 1000:.1f} kB")
