@@ -12,7 +12,7 @@ import pandas as pd
 from databases import Database
 from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
-from preprocessing.splits import SPLITS, check_patients, official, resplit
+from preprocessing.splits import SPLITS, check_patients, official, resplit, strata
 from preprocessing.targets import Targets, TargetSet
 from utils.errors import DataError, UsageError, nearest
 
@@ -119,11 +119,9 @@ def _check_splits(dataset: Dataset) -> None:
             f"no record of task {dataset.task} is in {listed}; records: {counts}. Use a database with "
             "records in every split, or --split kfold"
         )
-    if dataset.targets.ndim != 2 or dataset.targets.dtype != np.uint8:
-        return
-    absent = ~dataset.targets[dataset.splits == "train"].any(axis=0)
-    if absent.any():
-        names = [name for name, missing in zip(dataset.classes, absent, strict=True) if missing]
+    learned = strata(dataset)[dataset.splits == "train"].any(axis=0)
+    if learned.size and not learned.all():
+        names = [name for name, known in zip(dataset.classes, learned, strict=True) if not known]
         logger.info(
             f"task {dataset.task}: no training record has {', '.join(names)}; no model can learn that"
         )

@@ -122,14 +122,19 @@ def follow_split(windows: Dataset, settings: Mapping[str, Any]) -> Dataset:
 
 
 def strata(dataset: Dataset) -> np.ndarray:
-    """Labels to stratify by: the classes, or those that a mask of class numbers shows, (N, C)."""
-    targets = dataset.targets
+    """Classes of each record, (N, C): its labels, or what its mask shows somewhere; (N, 0) for other targets.
+
+    A mask has a column for each class, (N, ..., C), or holds class numbers, (N, T).
+    """
+    targets, classes = dataset.targets, len(dataset.classes)
     if dataset.kind in CLASS_KINDS:
         return targets
+    if targets.ndim > 2 and targets.shape[-1] == classes:
+        return np.asarray((targets > 0).reshape(len(targets), -1, classes).any(axis=1))
     flat = targets.reshape(len(targets), -1)
     if flat.dtype.kind not in "iub":
         return np.zeros((len(targets), 0))
-    return np.stack([(flat == number).any(axis=1) for number in range(len(dataset.classes))], axis=1)
+    return np.stack([(flat == number).any(axis=1) for number in range(classes)], axis=1)
 
 
 def check_patients(dataset: Dataset) -> None:

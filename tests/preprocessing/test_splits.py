@@ -129,6 +129,9 @@ def test_resplit_names_the_folds_and_follows_any_targets():
     assert data.split_names == {"train": "the other 2 folds", "val": "fold 1 of 4", "test": "fold 4 of 4"}
     check_patients(data)
     np.testing.assert_array_equal(strata(data)[:4].astype(int), [[1, 1, 1], [1, 0, 0], [1, 1, 0], [1, 0, 1]])
+    columns = (data.targets[..., None] == np.arange(3)).astype(np.uint8)
+    parts = dataclasses.replace(data, targets=columns, kind="multilabel_segmentation")
+    np.testing.assert_array_equal(strata(parts), strata(data))
     values = dataclasses.replace(data, targets=np.zeros(12), kind="regression")
     assert strata(values).shape == (12, 0) and set(resplit(values, 3, 1).splits) == {"train", "val", "test"}
     windows = resplit(
