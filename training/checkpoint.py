@@ -25,6 +25,7 @@ from utils.errors import DataError, UsageError, nearest
 from utils.files import atomic_path, jsonable, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
+_REMEDY = "copy the whole folder again, or train again with --overwrite"
 
 
 def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Path:
@@ -71,10 +72,10 @@ def read_card(folder: str | os.PathLike) -> Card:
     path, following = Path(folder) / "card.json", Path(folder) / "card.next.json"
     if following.exists() and not path.exists():  # the very first swap was cut short
         path = following
-    card = Card.from_json(read_json(path), path)
+    card = Card.from_json(read_json(path, _REMEDY), path)
     weights = path.with_name(WEIGHTS[card.framework])
     if not weights.exists():
-        raise DataError(f"{weights} is missing: copy the whole folder, or train again with --overwrite")
+        raise DataError(f"{weights} is missing: {_REMEDY}")
     digest = sha256(weights)
     if digest == card.weights_sha256:
         return card

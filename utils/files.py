@@ -117,8 +117,8 @@ def write_json(path: str | os.PathLike, value: Any, durable: bool = True) -> Non
     write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n", durable)
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read JSON, naming the file when it cannot be parsed."""
+def read_json(path: str | os.PathLike, remedy: str = "make it again") -> Any:
+    """Read JSON, naming the file, and the remedy, when it cannot be parsed."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -126,7 +126,7 @@ def read_json(path: str | os.PathLike) -> Any:
     except OSError as error:
         raise read_error(path, error) from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, deep nesting
-        raise DataError(f"{path} is not valid JSON ({error}): it was damaged; make it again") from error
+        raise DataError(f"{path} is not valid JSON ({error}): it was damaged; {remedy}") from error
 
 
 def write_npz(path: str | os.PathLike, **arrays: Any) -> None:
