@@ -106,8 +106,8 @@ def main() -> None:
     for reason, number in windows.settings.get("dropped", {}).items():
         print(f"left out: {number} windows ({reason})")
     size = f"{windows.samples / windows.sampling_rate:g} s at {windows.sampling_rate} Hz"
-    leads, truths = ", ".join(windows.leads), ", ".join(windows.ground_truths) or "none"
-    print(f"wrote {len(windows)} windows of {size} (leads: {leads}; ground truth: {truths}) to {path}")
+    leads, known = ", ".join(windows.leads), ", ".join(windows.ground_truths) or "none"
+    print(f"wrote {len(windows)} windows of {size} (leads: {leads}; ground truth: {known}) to {path}")
     if replaced:
         print("the existing file was overwritten; --to FILE keeps several")
     print(f"fingerprint {windows.fingerprint}")

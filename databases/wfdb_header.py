@@ -138,7 +138,7 @@ def _read_text(file: Path, path: Path) -> str:
         reason = f"{file.name} cannot be read ({error.strerror or error})"
         raise RecordError(path, reason, "check its permissions") from error
     if len(content) > _LARGEST_HEADER:
-        raise RecordError(path, f"{file.name} is no header: it has more than 4 MB")
+        raise RecordError(path, f"{file.name} is not a header: it has more than 4 MB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

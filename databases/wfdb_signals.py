@@ -71,7 +71,7 @@ class Group:
         return [text]
 
     def expected_bytes(self, frames: int) -> int:
-        """Bytes that a file of so many frames has at least."""
+        """Bytes that a file of that number of frames has at least."""
         count = frames * self.width
         if self.fmt in _PLAIN:
             return self.offset + count * np.dtype(_PLAIN[self.fmt]).itemsize
@@ -81,7 +81,7 @@ class Group:
         return self.offset + groups * length + rest.get((self.fmt, more), 0)
 
     def _count(self, size: int) -> int:
-        """Samples of all signals in so many bytes."""
+        """Samples of all signals in a number of bytes."""
         if self.fmt in _FLAC:
             with self._open_flac() as sound:
                 return max(0, sound.frames - self.offset) * sound.channels

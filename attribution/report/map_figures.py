@@ -30,7 +30,7 @@ from utils.plotting.ecg_paper import (
 )
 from utils.plotting.style import plain_style
 
-FOR, AGAINST, TRUTH = "#4a2fc9", "#d55e00", "#009e73"
+FOR, AGAINST, ANNOTATED = "#4a2fc9", "#d55e00", "#009e73"
 # transparent in the middle, so that paper and ground truth show where a map is zero
 MAP_COLORS = LinearSegmentedColormap.from_list(
     "map", [(0, (AGAINST, 0.8)), (0.5, (AGAINST, 0.0)), (0.5, (FOR, 0.0)), (1, (FOR, 0.8))], N=255
@@ -121,10 +121,10 @@ def _shade(
     width = (last - first) / sampling_rate * MM_PER_SECOND
     height = top - bottom
     axes.add_patch(
-        Rectangle((x, bottom), width, height, facecolor=TRUTH, alpha=0.16, linewidth=0, zorder=1.5)
+        Rectangle((x, bottom), width, height, facecolor=ANNOTATED, alpha=0.16, linewidth=0, zorder=1.5)
     )
     axes.add_patch(
-        Rectangle((x, bottom), width, height, fill=False, edgecolor=TRUTH, linewidth=0.9, zorder=1.6)
+        Rectangle((x, bottom), width, height, fill=False, edgecolor=ANNOTATED, linewidth=0.9, zorder=1.6)
     )
 
 
@@ -143,9 +143,9 @@ def _ground_truth_legend(figure: Figure, ground_truth_name: str) -> None:
     width, height = figure.get_size_inches() * 25.4
     box = figure.add_axes(((LEFT + 88) / width, 15 / height, 8 / width, 3 / height))
     box.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], facecolor=PAPER)
-    box.add_patch(Rectangle((0, 0), 1, 1, facecolor=TRUTH, alpha=0.16, linewidth=0))
+    box.add_patch(Rectangle((0, 0), 1, 1, facecolor=ANNOTATED, alpha=0.16, linewidth=0))
     for spine in box.spines.values():
-        spine.set(color=TRUTH, linewidth=0.9)
+        spine.set(color=ANNOTATED, linewidth=0.9)
     lines = textwrap.wrap(f"ground truth: {ground_truth_name}", max(20, int((width - LEFT - 100) / 1.7)))
     figure.text((LEFT + 98) / width, 16.5 / height, "\n".join(lines[:2]), fontsize=9, va="center", color=INK)
 

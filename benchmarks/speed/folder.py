@@ -25,7 +25,7 @@ from databases.synthetic import write_dataset
 
 MODELS = ("imle_net", "ecgnet")
 _BATCH = 32
-_ONE_BY_ONE = 10  # one in so many recordings is predicted one by one: the time is proportional
+_ONE_BY_ONE = 10  # one recording in ten is predicted one by one: the time is proportional
 
 
 def times(model: str, folder: str, rounds: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from models_torch.protoecgnet import BRANCHES
 REFERENCE_STEP = {"rhythm": 0.010, "morphology": 0.025, "global": 0.012}
 REFERENCE_PROJECTION = {"rhythm": 1.39, "morphology": 6.14, "global": 1.77}
 CLASSES = {"rhythm": 16, "morphology": 52, "global": 3}
-_LABELLED = 0.57  # part of PTB-XL's records that have a label of the morphology group
+_LABELED = 0.57  # part of PTB-XL's records that have a label of the morphology group
 _PROJECTED, _EXPLAINED = 500, 200
 
 
@@ -42,7 +42,7 @@ def _records(branch: str, count: int) -> Any:
     rng = np.random.default_rng(0)
     classes = CLASSES[branch]
     labels = np.zeros((count, classes), dtype=np.uint8)
-    part = 1.0 if branch == "rhythm" else _LABELLED
+    part = 1.0 if branch == "rhythm" else _LABELED
     for row in np.flatnonzero(rng.random(count) < part):
         labels[row, rng.integers(0, classes, 2)] = 1
     return noise_dataset(labels, rng)

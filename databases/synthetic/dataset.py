@@ -23,12 +23,12 @@ from databases.synthetic.cohort import make_cohort, make_heart
 from databases.synthetic.pathology import CLASSES
 from databases.synthetic.recording import (
     FOLDERS,
+    MASK_RATE,
     SECONDS,
-    TRUTH_RATE,
+    finding_mask,
     record_name,
     simulate_recording,
     table_row,
-    truth_mask,
 )
 from databases.synthetic.scp_table import statement_table
 from databases.wfdb_files import to_int16, write_record
@@ -152,7 +152,7 @@ def _write_into(folder: Path, parameters: dict) -> None:
             (folder / record_name(ecg_id, rate)).parent.mkdir(parents=True)
 
     rows, signs = [], []
-    mask = np.zeros((records, SECONDS * TRUTH_RATE, 12), dtype=np.uint8)
+    mask = np.zeros((records, SECONDS * MASK_RATE, 12), dtype=np.uint8)
     for index, patient in enumerate(tqdm(visits, desc="synthetic records", unit="record", disable=None)):
         ecg_id = index + 1
         heart = hearts[patient.patient_id]
@@ -161,7 +161,7 @@ def _write_into(folder: Path, parameters: dict) -> None:
         for rate, signal in recording.signals.items():
             path = folder / record_name(ecg_id, rate)
             write_record(path.parent, path.name, to_int16(signal), rate)
-        mask[index] = truth_mask(heart, recording.rhythm)
+        mask[index] = finding_mask(heart, recording.rhythm)
         signs.append("+".join(sign.code for sign in heart.signs))
         rows.append(table_row(rng, ecg_id, patient, heart, recording))
 

@@ -80,7 +80,7 @@ def read_ahead(
 
 
 class _Pool:
-    """Reading processes that are started anew when a file kills one."""
+    """Reading processes that are started again when a file kills one."""
 
     def __init__(self, processes: int):
         self.processes = processes
@@ -102,7 +102,7 @@ class _Pool:
             return self._executor.submit(work, *args)
 
     def check(self) -> None:
-        """Refuse to go on where processes do not even start, which no file is to blame for."""
+        """Refuse to continue where processes do not even start, which no file is to blame for."""
         try:
             self.submit(os.getpid).result()
         except BrokenProcessPool as error:

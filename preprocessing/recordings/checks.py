@@ -28,7 +28,7 @@ _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay b
 
 
 def check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> None:
-    """Raise DataError for samples that are no finite numbers."""
+    """Raise DataError for samples that are not finite."""
     bad = np.flatnonzero(~(np.abs(values) < 1e30))  # squares of larger numbers overflow as infinity does
     if len(bad):
         what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"

@@ -76,7 +76,9 @@ def _columns(path: Path, table: Table, request: Request) -> list[_Column]:
                 "the lead names (I, II, ..., V6), or lead1 to lead12, is needed"
             )
         if request.leads is None:
-            ready = f"--leads {READY}" if width == len(LEADS) else "--leads I,II,... (- for what is no lead)"
+            ready = (
+                f"--leads {READY}" if width == len(LEADS) else "--leads I,II,... (- for what is not a lead)"
+            )
             raise DataError(
                 f"{path}: the first line holds numbers, but a header is needed: add a line with the lead "
                 f"names (I, II, ..., V6) or lead1 to lead12, or name the {width} columns with {ready}"

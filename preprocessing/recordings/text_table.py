@@ -103,7 +103,7 @@ def holds_table(head: bytes) -> bool:
 
 
 def _decode(content: bytes) -> str | None:
-    """Text in UTF-8, UTF-16 or, where it is neither, Latin-1; None for what is no text."""
+    """Text in UTF-8, UTF-16 or, where it is neither, Latin-1; None for what is not text."""
     head = content[:200]
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]

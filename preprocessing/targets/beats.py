@@ -2,7 +2,7 @@
 
 The symbols are PhysioNet's (https://archive.physionet.org/physiobank/annotations.shtml), the classes AAMI's
 (ANSI/AAMI EC57): N normal and bundle branch block, SVEB supraventricular ectopic, VEB ventricular ectopic,
-F fusion, and Q for paced and unclassifiable beats, which are no target.
+F fusion, and Q for paced and unclassifiable beats, which are not classified.
 """
 
 from __future__ import annotations

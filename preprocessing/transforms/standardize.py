@@ -130,7 +130,7 @@ def fit_standardizer(train: Dataset, highpass: float = 0.0) -> Standardizer:
 
     The sums of the int16 samples and of their squares are exact integers, so the result depends neither on
     the order of the records nor on the size of a block, and is the same on every machine. Filtered samples
-    are no integers: with a high-pass the sums are float64 ones over each record, added up exactly. The order
+    are not integers: with a high-pass the sums are float64 ones over each record, added up exactly. The order
     and the size of a block still do not matter; another release of scipy may change the last digits.
 
     Parameters

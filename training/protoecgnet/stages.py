@@ -1,7 +1,7 @@
 """The stages of ProtoECGNet, one by one or as a chain.
 
 joint -> projection -> classifier for each branch, then fusion. Each stage is a run of its own in
-``checkpoints/<run>/<branch>/<stage>``; the chain goes on where it was interrupted.
+``checkpoints/<run>/<branch>/<stage>``; an interrupted chain is resumed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def run_chain(config: ProtoConfig) -> Path:
     existing = [s for s in steps if stage_folder(config, *s).exists()]
     if existing and not (config.resume or config.overwrite):
         raise UsageError(
-            f"run '{config.run}' exists in {stage_folder(config, *existing[0])}: --resume goes on with it, "
+            f"run '{config.run}' exists in {stage_folder(config, *existing[0])}: --resume continues it, "
             "--overwrite replaces it, --run NAME makes another"
         )
     folder = Path()

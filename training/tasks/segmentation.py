@@ -14,12 +14,12 @@ from utils.files import jsonable
 BACKGROUND = ("background", "none")  # classes of these names are left out of the macro mean
 
 
-def overlap_counts(truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
+def overlap_counts(ground_truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
     """Samples of each record and class that are true positive, false positive and false negative.
 
-    Shapes: truth (N, T, C) of bool, answer (N, T, C) of bool -> (N, C, 3).
+    Shapes: ground_truth (N, T, C) of bool, answer (N, T, C) of bool -> (N, C, 3).
     """
-    parts = (truth & answer, ~truth & answer, truth & ~answer)
+    parts = (ground_truth & answer, ~ground_truth & answer, ground_truth & ~answer)
     return np.stack([part.sum(axis=1, dtype=np.int64) for part in parts], axis=-1)
 
 
@@ -94,9 +94,9 @@ class Segmentation(Task):
         """Dice of each class over all samples, their mean, and the share of right samples."""
         if not np.isfinite(predictions).all():
             raise DataError("predictions hold NaN or infinite values")
-        truth, answer = self.one_hot(targets), self.one_hot(self.decode(predictions, decision))
-        return self._scores(overlap_counts(truth, answer)) | {
-            "sample_accuracy": float((truth == answer).all(-1).mean())
+        ground_truth, answer = self.one_hot(targets), self.one_hot(self.decode(predictions, decision))
+        return self._scores(overlap_counts(ground_truth, answer)) | {
+            "sample_accuracy": float((ground_truth == answer).all(-1).mean())
         }
 
     def report(
@@ -109,10 +109,10 @@ class Segmentation(Task):
     ) -> dict[str, Any]:
         """Scores of a split with percentile intervals of the Dice scores over patients."""
         metrics = self.score(dataset.targets, predictions, decision)
-        truth, answer = self.one_hot(dataset.targets), self.one_hot(self.decode(predictions, decision))
+        ground_truth, answer = self.one_hot(dataset.targets), self.one_hot(self.decode(predictions, decision))
         patients = np.unique(dataset.patients, return_inverse=True)[1]
         counts = np.zeros((patients.max() + 1, len(self.classes), 3))
-        np.add.at(counts, patients, overlap_counts(truth, answer))
+        np.add.at(counts, patients, overlap_counts(ground_truth, answer))
         rng = np.random.default_rng(seed)
         drawn = np.stack(
             [dice(counts[rng.integers(len(counts), size=len(counts))].sum(axis=0)) for _ in range(resamples)]

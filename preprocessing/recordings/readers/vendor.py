@@ -20,7 +20,7 @@ from utils.errors import DataError
 # a 10 s recording of 12 leads takes below 1 MB as XML, and the parser about ten times the size of its file
 MAX_XML_BYTES = 64 * 2**20
 MAX_BYTES = 512 * 2**20
-ISHNE_FAULT = -32767.5  # the value -32768 is no sample; half a unit for rounding
+ISHNE_FAULT = -32767.5  # the value -32768 marks a fault; half a unit for rounding
 INSTALL = "pip install 'ecgdatakit[dicom]' (the extra `formats` of pyproject.toml)"
 
 

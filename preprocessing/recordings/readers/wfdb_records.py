@@ -12,7 +12,7 @@ from utils.errors import DataError
 
 
 def is_header(head: bytes, path: Path) -> bool:
-    """Whether the first line of a text that is no comment names a record and counts its signals."""
+    """Whether the first line of a text that is not a comment names a record and counts its signals."""
     lines = [line.strip() for line in head.split(b"\n") if line.strip() and not line.startswith(b"#")]
     return bool(lines) and re.match(rb"[^\s,;]+\s+\d+(\s|$)", lines[0]) is not None and b"\0" not in head
 
