@@ -1,4 +1,4 @@
-"""The rules of the house, checked on the tree itself.
+"""The conventions, checked on the tree itself.
 
 Every checker is a function from text to problems; beside the tree each one is shown a small bad example,
 so that a checker that has gone blind is noticed.
@@ -21,6 +21,7 @@ from tests.helpers.conventions import (
     code_lines,
     docstring_problems,
     exports,
+    import_cycles,
     import_problems,
     imported_modules,
     long_functions,
@@ -99,7 +100,7 @@ def test_tools_are_content(arguments):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_configuration_of_the_tools_bites(tmp_path):
+def test_configuration_of_the_tools_bites(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name in PYPROJECT["tool"]["mypy"]["files"]:
         path = tmp_path / name if name.endswith(".py") else tmp_path / name / "__init__.py"
@@ -122,7 +123,7 @@ def test_imports_point_one_way():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_import_contract_bites(tmp_path):
+def test_import_contract_bites(tmp_path):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for package in PACKAGES:
         (tmp_path / package).mkdir()
@@ -147,7 +148,7 @@ def test_the_import_contract_bites(tmp_path):
         assert f"{where} is not allowed to import {what}" in broken.stdout
 
 
-def test_every_package_is_under_the_contract_and_typed(files):
+def test_packages_are_under_the_contract_and_typed(files):
     packages = {
         path.parent.name for path in files if path.name == "__init__.py" and path.parent.parent == ROOT
     }
@@ -156,12 +157,24 @@ def test_every_package_is_under_the_contract_and_typed(files):
     assert set(PYPROJECT["tool"]["mypy"]["files"]) == scripts | set(PACKAGES)
 
 
-def test_no_package_imports_a_script(files):
+def test_packages_import_no_script(files):
     scripts = {path.stem for path in files if path.suffix == ".py" and path.parent == ROOT}
     inside = [path for path in files if path.relative_to(ROOT).parts[0] in PACKAGES]
     found = problems_in(inside, lambda text: import_problems(text, scripts), ".py")
     assert not found, "\n".join(found)
     assert import_problems("import json\nfrom train import main\n", {"train"}) == ["line 2: imports train"]
+
+
+def test_modules_do_not_import_each_other(files):
+    sources = {
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): text
+        for name, text in texts(files, ".py")
+        if name.split("/")[0] in PACKAGES
+    }
+    assert import_cycles(sources) == [] and len(sources) > 200
+    chain = {"a": "import b", "b": "from c import x", "c": "def f():\n    import a\n", "d": "from a import y"}
+    assert import_cycles(chain) == []
+    assert import_cycles(chain | {"c": "import a"}) == [["a", "b", "c", "a"]]
 
 
 def test_data_layers_import_no_framework():
@@ -240,7 +253,7 @@ def test_docstrings_are_at_most_22_percent_of_the_source(files):
         ),
     ],
 )
-def test_the_docstring_check_bites(tmp_path, code, finding):
+def test_docstring_check_bites(tmp_path, code, finding):
     (tmp_path / "module.py").write_text('"""Module."""\n\n' + code)
     checks = set(PYPROJECT["tool"]["numpydoc_validation"]["checks"])
     found = docstring_problems(tmp_path / "module.py", checks)
@@ -251,7 +264,7 @@ def test_the_docstring_check_bites(tmp_path, code, finding):
 # ---- nothing that is loaded can run code ---------------------------------------------------------
 
 
-def test_nothing_that_is_loaded_can_run_code(files):
+def test_loading_cannot_run_code(files):
     found = problems_in(files, unsafe_loading, ".py", tests=False)
     assert not found, "\n".join(found)
 
@@ -270,7 +283,7 @@ def test_nothing_that_is_loaded_can_run_code(files):
         "keras.saving.load_model(path, safe_mode=False)",
     ],
 )
-def test_the_unsafe_loading_check_bites(line):
+def test_unsafe_loading_check_bites(line):
     assert len(unsafe_loading(line)) == 1
     assert unsafe_loading("model.eval()\nyaml.safe_load(text)\nnp.load(path, allow_pickle=False)\n") == []
 
@@ -284,7 +297,7 @@ def machine_paths(text: str) -> list[str]:
     return [f"machine path {found}" for found in re.findall(pattern, text)]
 
 
-def test_no_paths_of_one_machine(files):
+def test_machine_paths_are_absent(files):
     found = problems_in(files, machine_paths)
     assert not found, "\n".join(found)
     home = "/".join(["", "home", "anna"])
@@ -297,7 +310,7 @@ def unfinished(text: str) -> list[str]:
     return re.findall(r"\b(?:TODO|FIXME|XXX|raise NotImplementedError)\b", text)
 
 
-def test_nothing_is_unfinished(files):
+def test_unfinished_work_is_absent(files):
     found = problems_in(files, unfinished, ".py", tests=False)
     assert not found, "\n".join(found)
     assert unfinished("raise NotImplementedError  # TODO") == ["raise NotImplementedError", "TODO"]
@@ -317,7 +330,7 @@ def test_functions_are_short(files):
     assert long_functions("def f():\n" + "    # why\n\n" * 60 + "    pass\n") == []
 
 
-def test_one_family_is_named_in_one_registration(files):
+def test_family_is_named_in_one_registration(files):
     """Shared code asks the registry of families; it never compares the name of a model."""
     outside = ("training/", "utils/", "preprocessing/", "databases/", "twelvelead/")
     allowed = ("training/protoecgnet/", "utils/renamed.py")
@@ -327,6 +340,33 @@ def test_one_family_is_named_in_one_registration(files):
         if name.startswith(outside) and not name.startswith(allowed)
     }
     assert {name: count for name, count in named.items() if count} == {"training/families.py": 1}
+
+
+NO_SUBJECT = re.compile(
+    "an?|the|every|each|any|no|one|two|three|both|all|some|other|another|same|such|what|which|who|when|where|how|"
+    "why|of|in|on|at|to|for|from|with|without|by|until|after|before|neither|nothing|nobody|everything|even|only|if|"
+    "real|damaged|wrong|impossible|bad|broken|missing|unknown|absent|named|interrupted|killed|malicious|equal|many|"
+    "first|second|last|later|full|written"
+)
+
+
+def names_without_subject(text: str) -> list[str]:
+    """Tests whose name does not start with what is tested."""
+    names = re.findall(r"^(?:async )?def test_(\w+)", text, re.MULTILINE)
+    return [
+        f"test_{name} should start with its subject"
+        for name in names
+        if NO_SUBJECT.fullmatch(name.split("_")[0])
+    ]
+
+
+def test_names_start_with_their_subject(files):
+    found = problems_in([f for f in files if "tests" in f.parts], names_without_subject, ".py")
+    assert not found, "\n".join(found)
+    assert names_without_subject("def test_a_card_is_read():\n    pass\n") == [
+        "test_a_card_is_read should start with its subject"
+    ]
+    assert names_without_subject("def test_card_is_read():\n    pass\n") == []
 
 
 # ---- requirements --------------------------------------------------------------------------------
@@ -411,7 +451,7 @@ def test_documents_that_are_named_exist(files):
     assert not found, "\n".join(found)
 
 
-def test_the_changelog_knows_the_version():
+def test_changelog_knows_the_version():
     version = re.search(r"^version: (\S+)", (ROOT / "CITATION.cff").read_text(), flags=re.MULTILINE)
     assert version
     assert f"## [{version[1]}]" in (ROOT / "CHANGELOG.md").read_text()

@@ -59,7 +59,7 @@ def test_outputs_are_those_of_version_1(outputs, which):
         pytest.param("mousavi", marks=KERAS),
     ],
 )
-def test_a_checkpoint_of_version_1_predicts_what_it_did(synthetic, run):
+def test_checkpoint_of_version_1_predicts_what_it_did(synthetic, run):
     predictor = load_predictor(RUNS / "checkpoints" / run)
     expected = read(RUNS / "logs" / run / "predictions.npz")
     assert (
@@ -76,12 +76,12 @@ def test_a_checkpoint_of_version_1_predicts_what_it_did(synthetic, run):
 
 
 @pytest.mark.parametrize("run", ["ecgnet", "mousavi"])
-def test_a_state_of_version_1_can_be_read(run):
+def test_state_of_version_1_can_be_read(run):
     arrays, progress = load_state(RUNS / "checkpoints" / run)
     assert arrays and progress["epoch"] == 1 and progress["config"]["model"] == run
 
 
-def test_the_comparison_sees_what_differs():
+def test_comparison_sees_what_differs():
     old = np.array([1.0, 200.0], np.float32)
     assert bit_equal(old.copy(), old) and difference(old.copy(), old) == 0
     changed = np.nextafter(old, np.float32(0))

@@ -47,7 +47,7 @@ def mitdb_marks() -> list[tuple[int, str]]:
     ]
 
 
-def test_beats_make_labels_and_truth(tmp_path):
+def test_beats_make_labels_and_ground_truth(tmp_path):
     samples = write_beat_record(tmp_path, "101", 360, mitdb_marks(), ("V5", "MLII"), seconds=25)
     windows = build("mitdb", tmp_path)
     assert windows.classes == ["N", "SVEB", "VEB", "F"] and windows.normal == ["N"]
@@ -216,7 +216,7 @@ def damage(folder: Path, what: str) -> None:
         ("huge", "beyond 32.767 mV"),
     ],
 )
-def test_a_bad_record_is_named(what, message, tmp_path):
+def test_record_with_an_error_is_named(what, message, tmp_path):
     for record in ("101", "106"):
         write_beat_record(tmp_path, record, 360, [(5, "N")])
     damage(tmp_path, what)
@@ -229,7 +229,7 @@ def test_a_bad_record_is_named(what, message, tmp_path):
         build("mitdb", tmp_path, REFERENCE)
 
 
-def test_folders_that_are_no_dataset(tmp_path):
+def test_folders_without_a_dataset_are_refused(tmp_path):
     with pytest.raises(DataError, match="is not a folder"):
         build("mitdb", tmp_path / "none")
     for dataset, first in [("mitdb", "101.hea"), ("svdb", "800.hea"), ("incartdb", "I01.hea")]:
@@ -268,7 +268,7 @@ def test_options_that_do_not_apply(tmp_path):
         build("synthetic", tmp_path, BuildOptions(task="form"))
 
 
-def test_real_mitdb_has_the_references_counts(whole_mitdb):
+def test_mitdb_has_the_counts_of_the_reference(whole_mitdb):
     windows = build("mitdb", whole_mitdb, REFERENCE)
     counts = windows.counts()
     assert counts["train"]["records"] == counts["test"]["records"] == 4950 and len(counts) == 2
@@ -278,7 +278,7 @@ def test_real_mitdb_has_the_references_counts(whole_mitdb):
     ]
 
 
-def test_real_svdb(shared_data):
+def test_svdb_is_built_from_real_records(shared_data):
     windows = build("svdb", shared_data / "svdb")
     assert {split: counts["patients"] for split, counts in windows.counts().items()} == {
         "train": 4,

@@ -1,4 +1,4 @@
-"""Scoring of maps as a command: tidy files, what is missing, going on after a kill, foreign maps."""
+"""Scoring of maps as a command: tidy files, what is missing, resuming after a kill, foreign maps."""
 
 from __future__ import annotations
 

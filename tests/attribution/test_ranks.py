@@ -95,10 +95,10 @@ def test_signed_rank_equals_scipy_without_ties(patients):
 def test_signed_rank_keeps_its_power_with_ties():
     ones = np.ones(14)
     assert signed_rank(ones, ones * 0) == pytest.approx(2 / 2**14)
-    assert signed_rank(ones, ones + 1e-15) == 1.0  # rounding of a mean is no difference
+    assert signed_rank(ones, ones + 1e-15) == 1.0  # rounding of a mean is not a difference
 
 
-def test_can_differ_needs_patients():
+def test_ranks_can_differ_only_with_enough_patients():
     assert can_differ(14, 22) and not can_differ(13, 22) and not can_differ(5, 2)
     values = np.random.default_rng(0).normal(0, 0.1, (8, 22)) + np.arange(22)
     found = compare(pd.DataFrame(values, columns=[f"m{i:02}" for i in range(22)]), higher_is_better=True)

@@ -1,4 +1,4 @@
-"""The command of the sanity checks: files, going on, several models, bad input."""
+"""The command of the sanity checks: files, resuming, several models, bad input."""
 
 import json
 import subprocess

@@ -29,7 +29,7 @@ def run(path, out, *more):
     call(study.main, "attribution.train", *words, "--model_config", WIDTHS, "--learning_rate", 0.01, *more)
 
 
-def test_a_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsys):
+def test_run_leaves_a_checkpoint_that_every_part_can_use(path, tmp_path, capsys):
     run(path, tmp_path, "--seed", 3)
     told = capsys.readouterr().out
     assert "validation patients: 24 windows: N 12, VEB 12" in told and "on validation patients" in told
@@ -59,7 +59,7 @@ def test_kfold_trains_on_the_other_folds(path, tmp_path, capsys):
         run(path, tmp_path, "--split", "kfold", "--folds", 9)
 
 
-def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(path, tmp_path, monkeypatch):
+def test_seed_decides_the_weights_also_after_an_interruption(path, tmp_path, monkeypatch):
     run(path, tmp_path, "--run", "one")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 1, 2)
@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_weights_also_after_an_interruption(path, t
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_published_name_of_the_model_and_the_help(path, tmp_path, capsys):
+def test_model_has_its_published_name_and_the_help_lists_it(path, tmp_path, capsys):
     run(path, tmp_path, "--model", "resnet18_7", "--epochs", 1)
     assert (tmp_path / "checkpoints" / "mitdb_resnet18_seed42" / "card.json").exists()
     with pytest.raises(SystemExit):
@@ -86,7 +86,7 @@ def test_dataset_level_standardization_keeps_amplitudes(path, tmp_path):
     assert numbers["std"] == pytest.approx(float(train.std()), rel=1e-5) and "per_record" not in numbers
 
 
-def test_without_validation_patients_a_part_of_the_training_windows_is_kept_in_view(tmp_path, capsys):
+def test_validation_windows_are_training_windows_where_no_patients_are_set_apart(tmp_path, capsys):
     save_windows(bumps("ttttxx"), tmp_path / "mitdb.npz")
     run(tmp_path / "mitdb.npz", tmp_path, "--epochs", 1)
     assert "training windows kept in view" in capsys.readouterr().out
@@ -102,7 +102,7 @@ def test_without_validation_patients_a_part_of_the_training_windows_is_kept_in_v
         (["--resume"], UsageError, "nothing to resume|no run"),
     ],
 )
-def test_wrong_words_say_so(path, tmp_path, words, error, message):
+def test_train_wrong_words_say_so(path, tmp_path, words, error, message):
     with pytest.raises(error, match=message):
         run(path, tmp_path, *words)
 
@@ -114,7 +114,7 @@ def test_flags_of_ptbxl_are_refused(path, tmp_path, capsys):
     assert "--task" in capsys.readouterr().err
 
 
-def test_one_class_and_empty_splits_are_refused(tmp_path):
+def test_splits_of_one_class_or_empty_are_refused(tmp_path):
     windows = bumps("ttvvxx")
     windows.labels[windows.splits == "val"] = [1, 0]
     save_windows(windows, tmp_path / "mitdb.npz")
@@ -125,7 +125,7 @@ def test_one_class_and_empty_splits_are_refused(tmp_path):
         run(tmp_path / "mitdb.npz", tmp_path)
 
 
-def test_the_last_epoch_is_kept_unless_asked_otherwise(path, tmp_path, monkeypatch):
+def test_epoch_kept_is_the_last_unless_asked_otherwise(path, tmp_path, monkeypatch):
     aucs = iter([0.9, 0.8, 0.7] * 2)
     monkeypatch.setattr(
         "training.tasks.classification.evaluate",

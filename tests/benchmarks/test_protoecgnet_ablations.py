@@ -39,7 +39,7 @@ batchsize: 16
 """
 
 
-def test_every_ablation_changes_an_option_that_exists():
+def test_ablations_change_options_that_exist():
     listed = ablations.read_ablations()
     assert listed.pop(BASE) == {}
     base = parse_proto_config("", []).to_json()
@@ -58,14 +58,14 @@ def test_every_ablation_changes_an_option_that_exists():
         ("typo: {pooling", "is not valid YAML"),
     ],
 )
-def test_bad_list_is_refused_before_anything_is_trained(tmp_path, text, message):
+def test_ablation_list_with_an_error_is_refused_before_training(tmp_path, text, message):
     path = tmp_path / "ablations.yaml"
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         ablations.read_ablations(path)
 
 
-def test_bad_words_of_the_command_line():
+def test_ablate_command_refuses_bad_words():
     with pytest.raises(UsageError, match=r"'sigmod': did you mean 'sigmoid'"):
         commands.main(["ablate", "--only", "bounded", "sigmod"])  # before bounded is trained
     for words in (["ablate", "--run", "x"], ["collect", "--only", "bounded"], ["collect"]):
@@ -74,7 +74,7 @@ def test_bad_words_of_the_command_line():
         assert getattr(caught.value, "code", 2) == 2
 
 
-def test_an_ablation_of_late_stages_starts_from_the_base(tmp_path, monkeypatch, capfd):
+def test_ablation_of_late_stages_starts_from_the_base(tmp_path, monkeypatch, capfd):
     database, config, out = (
         small_database(tmp_path / "ptbxl", codes=CODES),
         tmp_path / "small.yaml",
@@ -126,7 +126,7 @@ def test_an_ablation_of_late_stages_starts_from_the_base(tmp_path, monkeypatch, 
         commands.main([*words, "nearest"])
 
 
-def test_a_failing_or_interrupted_stage(tmp_path, monkeypatch):
+def test_stage_that_fails_or_is_interrupted_is_reported(tmp_path, monkeypatch):
     (tmp_path / "torch_train.py").write_text(
         "import pathlib, signal, sys, time\n"
         "def stop(*_):\n"
@@ -209,7 +209,7 @@ def test_tables_of_ablations(made):
     assert f"{report['projection']['distinct_records']} + " in row
 
 
-def test_a_difference_is_that_of_the_scores(made):
+def test_difference_is_that_of_the_scores(made):
     runs, folder = made
     name = f"{PREFIX}sigmoid"
     path = folder / f"{name}_predictions.npz"
@@ -259,7 +259,7 @@ def test_runs_that_are_not_what_the_list_says(made):
         ablation_tables.listed(runs)
 
 
-def test_the_base_alone_makes_no_section(made):
+def test_base_alone_makes_no_section(made):
     runs, folder = made
     assert "## Ablations" in protoecgnet.page(runs, folder)
     assert "## Ablations" not in protoecgnet.page({BASE: runs[BASE]}, folder)

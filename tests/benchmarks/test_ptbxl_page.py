@@ -33,7 +33,7 @@ def counted(monkeypatch):
     monkeypatch.setattr(collect, "count_parameters", lambda card: 12345)
 
 
-def test_no_row_names_a_folder_of_one_machine(tmp_path, counted):
+def test_rows_name_no_folder_of_one_machine(tmp_path, counted):
     leave_run(tmp_path, "plain")
     (folder,) = collect_row("plain", "", tmp_path, data=tmp_path / "data")
     for path in folder.glob("*.json"):
@@ -87,7 +87,7 @@ def test_rows_of_all_records_have_a_folder_of_their_own(tmp_path, counted):
         ("--sub True --init imle_net --crop 250 --mixup 0.2", "defaults, --crop 250, --mixup 0.2"),
     ],
 )
-def test_the_recipe_is_the_file_and_what_changed_it(words, expected):
+def test_recipe_is_the_file_and_what_changed_it(words, expected):
     card = SimpleNamespace(provenance=Provenance(command=f"python train.py {words}"))
     assert recipe(card) == expected
 
@@ -125,7 +125,7 @@ def test_limited_row_says_so(four_rows):
     assert "`resnet101`: trained with --limit 256 (records of each split)" in page
 
 
-def test_second_stage_has_a_table_of_its_own(four_rows):
+def test_mi_stage_has_a_table_of_its_own(four_rows):
     page = ptbxl.page([], read_rows(four_rows)).split("## How each row")[0]
     main, second = page.split("### Five superclasses")[1].split("### Second stage")
     top1 = read_json(four_rows / "imle_net_mi" / "test.json")["metrics"]["top1_accuracy"]
@@ -139,7 +139,7 @@ def test_pages_without_rows_say_so(tmp_path):
     assert all("has been collected yet" in text for path, text in texts.items() if path.suffix == ".md")
 
 
-def test_unknown_models_and_label_sets_have_dashes(tmp_path, counted):
+def test_table_has_dashes_for_unknown_models_and_label_sets(tmp_path, counted):
     leave_run(tmp_path, "resnet18", "resnet18")
     leave_run(tmp_path, "rhythm", "mine", "rhythm")
     leave_run(tmp_path, "large", "resnet18", records=17_084)
@@ -266,7 +266,7 @@ def test_committed_recipes_name_files_of_the_repository():
 
 
 @pytest.mark.parametrize("small", sorted((ROOT / "configs" / "small").glob("*.yaml")), ids=lambda p: p.stem)
-def test_a_recipe_for_few_records_has_one_of_its_name_for_all(small):
+def test_recipe_for_few_records_has_one_of_its_name_for_all(small):
     few, every = (read_mapping(path, str(path)) for path in (small, small.parent.parent / small.name))
     for name in ("epochs", "patience", "limit", "batchsize"):
         few.pop(name, None), every.pop(name, None)

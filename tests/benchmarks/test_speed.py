@@ -18,7 +18,7 @@ from utils.errors import TwelveLeadError
 from utils.files import write_npz
 
 
-def test_the_committed_speed_page_is_up_to_date():
+def test_speed_page_is_up_to_date():
     folder = Path(report.__file__).parent
     assert (folder / "README.md").read_text(encoding="utf-8") == report.page(folder)
     for name in report.BENCHMARKS:
@@ -55,7 +55,7 @@ def test_speed_refuses_what_it_does_not_know():
         assert done.returncode == 2 and text in done.stderr
 
 
-def test_the_large_dataset_is_a_sound_database(tmp_path, monkeypatch):
+def test_dataset_of_the_benchmark_is_a_sound_database(tmp_path, monkeypatch):
     monkeypatch.setattr(large_dataset, "_SIMULATED", 30)
     folder = large_dataset.write_large_dataset(tmp_path, 75)
     dataset = load_ptbxl(folder, cache_dir=tmp_path / "cache")  # verifies checksums, patients and folds

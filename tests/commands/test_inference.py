@@ -61,7 +61,7 @@ def probabilities(prediction):
     return [c["probability"] for c in prediction["classes"]]
 
 
-def test_a_wfdb_record(out, record, capsys):
+def test_inference_of_a_wfdb_record(out, record, capsys):
     assert ask(out, record) == 0
     prediction = prediction_of(out, "rec")
     signals = wfdb.rdrecord(str(record)).p_signal
@@ -98,7 +98,7 @@ def test_csv_npy_and_microvolts_give_the_same_answer(out, record, tmp_path):
         ask(out, tmp_path / "uv.csv", *rate, "--units", "mV")
 
 
-def test_500_hz_into_a_100_hz_model(out, tmp_path, capsys):
+def test_inference_resamples_500_hz_for_a_100_hz_model(out, tmp_path, capsys):
     write_record(tmp_path / "fast", ecg(rate=500), 500)
     assert ask(out, tmp_path / "fast", "--no_pictures") == 0
     assert "500 Hz -> 100 Hz with an anti-aliasing FIR" in capsys.readouterr().out
@@ -106,7 +106,7 @@ def test_500_hz_into_a_100_hz_model(out, tmp_path, capsys):
     assert any("500 Hz -> 100 Hz" in note for note in notes)
 
 
-def test_five_seconds_are_refused(out, tmp_path):
+def test_inference_refuses_five_seconds(out, tmp_path):
     write_record(tmp_path / "short", ecg(seconds=5), 100)
     with pytest.raises(DataError, match="10 s are needed"):
         ask(out, tmp_path / "short")
@@ -120,7 +120,7 @@ def test_start_chooses_the_part(out, tmp_path, capsys):
     np.testing.assert_allclose(probabilities(prediction_of(out, "long")), expected, atol=1e-6)
 
 
-def test_eight_leads_are_refused(out, tmp_path):
+def test_inference_refuses_eight_leads(out, tmp_path):
     names = ["II", "V1", "V2", "V3", "V4", "V5", "V6", "aVR"]
     columns = [DISPLAY_NAMES.index(n) for n in names]
     write_csv(tmp_path / "eight.csv", ecg()[:, columns] / 1000, names)
@@ -128,7 +128,7 @@ def test_eight_leads_are_refused(out, tmp_path):
         ask(out, tmp_path / "eight.csv", "--sampling_rate", 100, "--units", "mV")
 
 
-def test_what_is_not_there(out, tmp_path, capsys):
+def test_inference_names_absent_paths(out, tmp_path, capsys):
     with pytest.raises(DataError, match="nothing does not exist"):
         ask(out, tmp_path / "nothing")
     with pytest.raises(DataError, match="no recording in this folder"):
@@ -138,13 +138,13 @@ def test_what_is_not_there(out, tmp_path, capsys):
     assert ended.value.code == 2 and "--dir" in capsys.readouterr().err
 
 
-def test_an_unknown_model_is_answered_with_the_nearest(out, record):
+def test_inference_answers_an_unknown_model_with_the_nearest(out, record):
     with pytest.raises(UsageError, match="no trained model 'ecgnett': did you mean 'ecgnet'") as caught:
         ask(out, record, model="ecgnett")
     assert caught.value.exit_code == 2
 
 
-def test_a_folder_with_broken_records(out, tmp_path, capsys):
+def test_inference_of_a_folder_names_broken_records(out, tmp_path, capsys):
     folder = tmp_path / "in"
     for k in range(2):
         write_record(folder / "ward" / f"good{k}", ecg(seed=k), 100)
@@ -176,7 +176,7 @@ def test_predictions_escape_file_names_that_look_like_formulas(out, tmp_path):
     assert sorted(line.split(",")[0] for line in lines) == ["'=1+1", "plain", "record"]
 
 
-def test_two_files_of_one_name_keep_their_own_results(out, tmp_path):
+def test_inference_of_two_files_of_one_name_keeps_both_results(out, tmp_path):
     write_csv(tmp_path / "x.csv", ecg(seed=1) / 1000)
     write_record(tmp_path / "x", ecg(seed=2), 100)
     assert ask(out, tmp_path, "--sampling_rate", 100, "--units", "mV", "--no_pictures") == 0
@@ -215,7 +215,7 @@ def test_imle_net_explains_itself(tmp_path):
 
 
 @pytest.mark.tf
-def test_the_mi_model_gives_one_answer(tmp_path):
+def test_mi_model_gives_one_answer(tmp_path):
     mi = {"classes": ["ASMI", "IMI", "NORM"], "task": "mi", "multilabel": False}
     write_untrained(tmp_path / "checkpoints" / "imle_net_mi", "imle_net", samples=1000, **mi)
     write_record(tmp_path / "rec", ecg(), 100)

@@ -35,13 +35,13 @@ def keras_folder(tmp_path_factory):
     return write_untrained(tmp_path_factory.mktemp("mousavi"), "mousavi")
 
 
-def test_what_a_predictor_tells(predictor):
+def test_predictor_tells_its_card(predictor):
     assert predictor.classes == CLASSES and predictor.leads[3] == "AVR"
     assert (predictor.sampling_rate, predictor.samples) == (100, SAMPLES)
     assert predictor.card.inputs.unit == "mV"
 
 
-def test_the_result_does_not_depend_on_the_batch_size(predictor, keras_folder):
+def test_result_does_not_depend_on_the_batch_size(predictor, keras_folder):
     x = millivolts()
     for loaded in (predictor, load_predictor(keras_folder)):
         results = [loaded.predict(x, batch_size) for batch_size in (1, 7, 64)]
@@ -51,7 +51,7 @@ def test_the_result_does_not_depend_on_the_batch_size(predictor, keras_folder):
             np.testing.assert_allclose(other, results[0], atol=2e-6)
 
 
-def test_any_kind_of_array_is_read(predictor):
+def test_predictor_takes_any_kind_of_array(predictor):
     stored = (millivolts(5) * 1000).astype(np.int16)
     lazy = ScaledSignals(stored)
     expected = predictor.predict(lazy[:])
@@ -61,7 +61,7 @@ def test_any_kind_of_array_is_read(predictor):
     assert predictor.predict(lazy[:][:0]).shape == (0, 5)
 
 
-def test_signals_are_standardised_with_the_numbers_of_the_card(predictor):
+def test_signals_are_standardized_with_the_numbers_of_the_card(predictor):
     import torch
 
     x = millivolts(3)
@@ -77,7 +77,7 @@ def test_calibrated_probabilities(predictor):
 
 
 @pytest.mark.parametrize("shape", [(200, 12), (70, 200, 8), (70, 500, 12), (70, 12, 200), (200,)])
-def test_wrong_shapes_are_refused_with_the_right_one(predictor, shape):
+def test_predictor_refuses_wrong_shapes_with_the_right_one(predictor, shape):
     with pytest.raises(DataError) as caught:
         predictor.predict(np.zeros(shape))
     assert f"signals of shape {shape} do not fit 'ecgnet'" in str(caught.value)
@@ -92,7 +92,7 @@ def test_gaps_are_refused_with_record_and_lead(predictor, value):
         predictor.predict(x, batch_size=16)
 
 
-def test_a_model_of_crops_averages_its_windows(tmp_path):
+def test_model_of_crops_averages_its_windows(tmp_path):
     loaded = load_predictor(write_untrained(tmp_path, "ecgnet", crop=120))
     whole = load_predictor(write_untrained(tmp_path / "same", "ecgnet", samples=120))
     x = millivolts(4)
@@ -142,7 +142,7 @@ class Mischief:
 @pytest.mark.parametrize(
     ("model", "name"), [("ecgnet", "model.safetensors"), ("mousavi", "model.weights.h5")]
 )
-def test_malicious_truncated_and_foreign_weights_are_refused_and_run_nothing(tmp_path, model, name):
+def test_weights_malicious_truncated_or_foreign_are_refused_and_run_nothing(tmp_path, model, name):
     folder = write_untrained(tmp_path / "run", model)
     good = (folder / name).read_bytes()
     other = (write_untrained(tmp_path / "other", model, classes=["A", "B"]) / name).read_bytes()
@@ -156,7 +156,7 @@ def test_malicious_truncated_and_foreign_weights_are_refused_and_run_nothing(tmp
 
 
 @pytest.mark.parametrize("model", ["ecgnet", "mousavi"])
-def test_a_card_that_was_edited(tmp_path, model):
+def test_card_that_was_edited(tmp_path, model):
     folder = write_untrained(tmp_path, model)
     original = Card.from_json(json.loads((folder / "card.json").read_text()))
 

@@ -58,7 +58,7 @@ def test_folder_is_predicted_in_batches_as_file_by_file(out, folder, capsys):
     assert not list((out / "results" / "ecgnet").glob(".*"))
 
 
-def test_killed_batch_is_resumed(out, folder):
+def test_batch_that_was_killed_is_resumed(out, folder):
     words = [sys.executable, "inference.py", "--dir", folder, "--output_dir", out, "--model", "ecgnet", *RATE]
     words = [*map(str, words), "--batchsize", "2", "--workers", "1"]
     journal = out / "results" / "ecgnet" / ".predictions.partial.jsonl"
@@ -140,7 +140,7 @@ def test_search_skips_results_and_says_so(out, tmp_path, capsys):
     assert "left out: folders of earlier results (1): " in capsys.readouterr().out
 
 
-def test_damaged_recordings_are_rows_whatever_is_wrong_with_them(out, tmp_path, monkeypatch):
+def test_recordings_that_are_damaged_are_rows_whatever_is_wrong(out, tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in ("a", "b"):
         write_csv(tmp_path / "in" / f"{name}.csv", ecg() / 1000)

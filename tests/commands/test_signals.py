@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9 for the real training scripts: what is left loads, and going on changes nothing."""
+"""Ctrl-C and kill -9 for the real training scripts: what is left loads, and resuming changes nothing."""
 
 import os
 import shlex
@@ -56,7 +56,7 @@ def wait_for_a_file(process, path):
         time.sleep(0.001)
 
 
-def check_it_goes_on_as_if_never_stopped(script, words, out, run):
+def check_it_resumes_as_if_never_stopped(script, words, out, run):
     """Finish the epoch that was interrupted, and compare with a run of as many epochs in one go."""
     epochs = load_state(out / "checkpoints" / run)[1]["epoch"] + 1
     main = MAINS[script]
@@ -77,7 +77,7 @@ def check_it_goes_on_as_if_never_stopped(script, words, out, run):
         pytest.param("torch_train.py", "ecgnet", marks=pytest.mark.torch),
     ],
 )
-def test_ctrl_c_saves_and_says_how_to_go_on(script, model, database, tmp_path):
+def test_interruption_saves_and_says_how_to_resume(script, model, database, tmp_path):
     words = flags(model, database, tmp_path, *OPTIONS)
     process = started(script, *words, "--run", "long")
     wait_for_an_epoch(process)
@@ -94,7 +94,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(script, model, database, tmp_path):
     (line,) = [line for line in out.splitlines() if line.startswith("resume with: ")]
     expected = ["python", script, *words, "--run", "long", "--epochs", "100000", "--resume"]
     assert shlex.split(line.removeprefix("resume with: ")) == expected
-    check_it_goes_on_as_if_never_stopped(script, words, tmp_path, "long")
+    check_it_resumes_as_if_never_stopped(script, words, tmp_path, "long")
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_kill_9_at_any_moment_loses_nothing_that_was_saved(script, model, moment
         if moment != "first state":
             assert load_predictor("killed", tmp_path).classes[0] == "CD"
     (folder / ".partial-left-weights").write_text("half")
-    check_it_goes_on_as_if_never_stopped(script, words, tmp_path, "killed")
+    check_it_resumes_as_if_never_stopped(script, words, tmp_path, "killed")
     assert not list(tmp_path.rglob(".partial-*"))

@@ -83,7 +83,7 @@ def test_scoring_again_is_counted_and_changes_no_choice(trained, database, capsy
     assert read_card(trained / "checkpoints" / "ecgnet") == card
 
 
-def test_a_limit_is_said_in_the_report(trained, database):
+def test_limit_is_said_in_the_report(trained, database):
     score_torch(trained, database, "--limit", 12)
     assert (report_of(trained)["records"], report_of(trained)["limit"]) == (12, 12)
 
@@ -119,7 +119,7 @@ def test_calibration_is_reported_with_its_effect(trained, database, capsys):
             assert intervals[name]["low"] < intervals[name]["point"] < intervals[name]["high"]
 
 
-def test_an_identity_is_no_calibrator(database, tmp_path, capsys):
+def test_calibrator_that_changes_nothing_is_left_out(database, tmp_path, capsys):
     same = {"method": "identity", "slope": [1.0] * 5, "intercept": [0.0] * 5, "cross_validation": None}
     write_untrained(tmp_path / "checkpoints" / "ecgnet", "ecgnet", calibration=same)
     assert load_predictor("ecgnet", tmp_path).calibrator is None
@@ -127,7 +127,7 @@ def test_an_identity_is_no_calibrator(database, tmp_path, capsys):
     assert "calibrated" not in report_of(tmp_path) and "calibrated" not in capsys.readouterr().out
 
 
-def test_an_absent_class_is_undefined_and_listed(trained, tmp_path, capsys):
+def test_class_that_is_absent_is_undefined_and_listed(trained, tmp_path, capsys):
     codes = [dict(c) for c in CODES]  # without LVH, which is the only hypertrophy
     codes[3] = {"NORM": 100.0, "SR": 0.0}
     database = small_database(tmp_path / "data", 100, codes=codes)
@@ -144,7 +144,7 @@ def test_an_absent_class_is_undefined_and_listed(trained, tmp_path, capsys):
     assert report["trained_on_this_data"] is False
 
 
-def test_one_record_gives_probabilities_and_says_what_cannot_be_computed(trained, database, capsys):
+def test_scoring_one_record_says_what_cannot_be_computed(trained, database, capsys):
     score_torch(trained, database, "--limit", 1, "--batchsize", 1)
     report = report_of(trained)
     assert report["records"] == 1 and report["metrics"]["macro_roc_auc"] is None
@@ -154,7 +154,7 @@ def test_one_record_gives_probabilities_and_says_what_cannot_be_computed(trained
     assert np.load(trained / "logs" / "ecgnet" / "predictions.npz")["probability"].shape == (1, 5)
 
 
-def test_a_class_of_one_patient_leaves_the_values_without_intervals(trained, database):
+def test_class_of_one_patient_leaves_the_values_without_intervals(trained, database):
     test = load_ptbxl(database).split("test").take(np.arange(30))
     test.targets = np.zeros_like(test.targets)
     test.targets[[0, 3]] = 1
@@ -184,7 +184,7 @@ def test_a_class_of_one_patient_leaves_the_values_without_intervals(trained, dat
         (["--model", "resnet101", "--run", "keras"], "was trained with keras: use python test.py"),
     ],
 )
-def test_wrong_usage(trained, database, words, message, monkeypatch):
+def test_scoring_wrong_usage_ends_with_a_message(trained, database, words, message, monkeypatch):
     if "keras" in words:  # the answer needs the card only
         card = card_of({"name": "mousavi", "num_classes": 5, "samples": 200, "leads": 12}, "keras")
         write_checkpoint(trained / "checkpoints" / "keras", card, lambda path: path.write_bytes(b"x"))
@@ -202,7 +202,7 @@ def test_model_may_be_a_run_or_the_folder_of_a_checkpoint(database, tmp_path, fo
     assert report["model"] == "ecgnet" and report["settings"]["model"] == "ecgnet"
 
 
-def test_a_checkpoint_of_another_architecture_under_this_name(trained, database, tmp_path):
+def test_checkpoint_of_another_architecture_under_this_name(trained, database, tmp_path):
     os.symlink(trained / "checkpoints" / "ecgnet", tmp_path / "resnet101")
     (tmp_path / "checkpoints").mkdir()
     os.rename(tmp_path / "resnet101", tmp_path / "checkpoints" / "resnet101")
@@ -224,7 +224,7 @@ def test_data_that_do_not_fit_the_model(trained, database, tmp_path):
 
 
 @pytest.mark.parametrize(("script", "model"), [("test.py", "mousavi"), ("torch_test.py", "ecgnet")])
-def test_the_scripts_themselves(database, tmp_path, script, model):
+def test_scripts_score_runs(database, tmp_path, script, model):
     write_untrained(tmp_path / "checkpoints" / model, model, config={"data_dir": str(database)})
     words = ["--model", model, "--output_dir", str(tmp_path), "--resamples", "5", "--batchsize", "8"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}

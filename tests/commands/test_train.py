@@ -27,7 +27,7 @@ def database(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["train.py", "torch_train.py", "inference.py"])
-def test_help(name):  # the other two: test_cli_test.py
+def test_help(name):  # of the other two: test_test.py
     done = script(name, "--help")
     assert done.returncode == 0 and done.stderr == ""
     assert "--model" in done.stdout and "--output_dir" in done.stdout
@@ -42,7 +42,7 @@ def test_help(name):  # the other two: test_cli_test.py
         (["--data_dir", "nothing"], 1, "error: PTB-XL folder nothing does not exist"),
     ],
 )
-def test_wrong_words_end_with_a_code_and_without_traceback(tmp_path, capsys, words, code, message):
+def test_train_wrong_words_end_with_a_code_and_without_traceback(tmp_path, capsys, words, code, message):
     with pytest.raises(SystemExit) as ended:
         call(lambda: run_cli(torch_train.main), "torch_train.py", "--output_dir", tmp_path, *words)
     text = capsys.readouterr().err
@@ -81,7 +81,7 @@ def train_watched(folder, *words):
     return done
 
 
-def test_two_processes_share_the_batches_and_end_together(database, tmp_path):
+def test_processes_share_the_batches_and_end_together(database, tmp_path):
     words = flags("ecgnet", database, tmp_path, "--epochs", 2, "--batchsize", 79)
     done = train_watched(tmp_path, *words)  # the last batch, of one record, is too small to be shared
     assert done.returncode == 0, done.stderr[-2000:]
@@ -90,7 +90,7 @@ def test_two_processes_share_the_batches_and_end_together(database, tmp_path):
     assert load_predictor("ecgnet", tmp_path).classes[0] == "CD"
 
 
-def test_of_two_processes_none_stays_when_the_first_cannot_write(database, tmp_path):
+def test_processes_all_end_when_the_first_cannot_write(database, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "ecgnet").write_text("a file where the run's folder should be")
     words = flags("ecgnet", database, tmp_path, "--epochs", 1)
@@ -99,7 +99,7 @@ def test_of_two_processes_none_stays_when_the_first_cannot_write(database, tmp_p
     assert "error: " in done.stderr and "Traceback" not in done.stderr
 
 
-def test_two_processes_go_through_a_chain_and_only_one_speaks(tmp_path):
+def test_processes_train_a_chain_and_one_prints(tmp_path):
     database = small_database(
         tmp_path / "ptbxl", codes=[{"NORM": 100.0, "SR": 0.0}, {"IMI": 100.0, "AFIB": 0.0}]
     )

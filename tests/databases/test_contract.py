@@ -93,7 +93,7 @@ def test_database_has_annotations_of_some_kind(database):
     assert any(len(part) for one in parts for part in one) == (database.name not in WITHOUT_ANNOTATIONS)
 
 
-def test_absent_folder_is_named(tmp_path):
+def test_database_names_an_absent_folder(tmp_path):
     for name in list_databases():
         with pytest.raises(DataError, match="nowhere"):
             _ = open_database(name, tmp_path / "nowhere").records
@@ -124,7 +124,7 @@ def test_patients_of_incartdb_and_mitdb():
 # --- real records -----------------------------------------------------------------------------------------
 
 
-def test_real_mitdb_gives_beats_rhythms_and_persons(shared_data):
+def test_mitdb_gives_beats_rhythms_and_persons(shared_data):
     database = open_database("mitdb", shared_data / "mitdb")
     row = database.row("100")
     assert (row["age"], row["sex"], row["leads"], row["samples"]) == (69, "M", ("MLII", "V5"), 650000)
@@ -135,7 +135,7 @@ def test_real_mitdb_gives_beats_rhythms_and_persons(shared_data):
     assert {"AFIB", "N"} <= set(database.annotations("201").rhythms.name.tolist())
 
 
-def test_real_ludb_gives_waves_of_every_lead_and_findings(shared_data):
+def test_ludb_gives_waves_of_every_lead_and_findings(shared_data):
     database = open_database("ludb", shared_data / "ludb")
     annotations = database.annotations("1")
     assert set(annotations.waves.lead.tolist()) == set(LEADS)
@@ -145,7 +145,7 @@ def test_real_ludb_gives_waves_of_every_lead_and_findings(shared_data):
     assert math.isclose(database.read("1", ["avr"]).sampling_rate, 500)
 
 
-def test_real_ptbxl_gives_statements_and_500_hz(shared_data):
+def test_ptbxl_gives_statements_and_500_hz(shared_data):
     database = open_database("ptbxl", shared_data / "ptbxl", sampling_rate=500)
     record = next(
         i for i, row in database.records.iterrows() if (database.root / f"{row['path']}.dat").exists()

@@ -136,7 +136,7 @@ def expected(server, *rates: int) -> dict[str, bytes]:
     return {k: v for k, v in server.files.items() if k.startswith(folders) or not k.startswith("records")}
 
 
-def test_everything_arrives_and_a_second_run_fetches_nothing(server, tmp_path):
+def test_download_fetches_everything_once(server, tmp_path):
     first = get(server, tmp_path)
     assert on_disk(tmp_path) == expected(server, 100)
     assert (first.fetched, first.kept) == (11, 0) and first.received > 4 * SIZE
@@ -154,7 +154,7 @@ def test_rates_and_limit_choose_the_records(server, tmp_path):
     assert names == [f"records100/00000/0000{n}_lr.{s}" for n in (1, 2) for s in ("dat", "hea")]
 
 
-def test_a_cut_connection_is_continued_with_range(server, tmp_path):
+def test_download_continues_a_cut_connection_with_range(server, tmp_path):
     path = "records100/00000/00002_lr.dat"
     server.faults[path] = ["cut"]
     get(server, tmp_path)
@@ -171,14 +171,14 @@ def test_servers_that_cannot_continue_are_asked_from_the_start(server, tmp_path,
     assert on_disk(tmp_path) == expected(server, 100)
 
 
-def test_a_server_that_never_knows_ranges(server, tmp_path):
+def test_server_that_never_knows_ranges(server, tmp_path):
     server.ranges = False
     server.faults = {path: ["cut"] for path in server.files if path.endswith(".dat")}
     get(server, tmp_path)
     assert on_disk(tmp_path) == expected(server, 100)
 
 
-def test_a_stall_ends_and_the_rest_is_continued(server, tmp_path):
+def test_stall_ends_and_the_rest_is_continued(server, tmp_path):
     path = "records100/00000/00001_lr.dat"
     server.faults[path] = ["stall"]
     get(server, tmp_path, timeout=0.5)
@@ -194,7 +194,7 @@ def test_flipped_bits_are_noticed_and_fetched_again(server, tmp_path):
     assert server.asked(path) == [None, None]
 
 
-def test_a_damaged_file_on_disk_is_replaced(server, tmp_path):
+def test_download_replaces_a_damaged_file(server, tmp_path):
     get(server, tmp_path)
     victim = tmp_path / "records100/00000/00003_lr.dat"
     victim.write_bytes(b"x" * SIZE)
@@ -227,7 +227,7 @@ def test_part_files_of_a_killed_run_are_continued_and_wrong_ones_given_up(server
     assert server.asked("records100/00000/00002_lr.dat") == [f"bytes={SIZE}-"]
 
 
-def test_missing_files_are_not_asked_for_again_but_broken_servers_are(server, tmp_path):
+def test_download_retries_broken_servers_not_missing_files(server, tmp_path):
     gone, broken = "records100/00000/00001_lr.dat", "records100/00000/00002_lr.dat"
     server.faults = {gone: ["404"] * 9, broken: ["500", "503"]}
     with pytest.raises(DownloadError) as caught:
@@ -242,7 +242,7 @@ def test_missing_files_are_not_asked_for_again_but_broken_servers_are(server, tm
     assert (summary.fetched, summary.kept) == (1, 10)
 
 
-def test_a_dead_server_ends_the_run_soon(server, tmp_path):
+def test_download_ends_soon_where_the_server_is_dead(server, tmp_path):
     names = [f"records100/00000/{n:05d}_lr.dat" for n in range(100, 400)]
     server.files["SHA256SUMS.txt"] += "".join(f"{'0' * 64} {name}\n" for name in names).encode()
     with pytest.raises(DownloadError, match=r"(?s)and 10 more.*Stopped after 20 failures in a row"):
@@ -250,19 +250,19 @@ def test_a_dead_server_ends_the_run_soon(server, tmp_path):
     assert len(server.requests) < 60
 
 
-def test_no_server_at_all(tmp_path):
+def test_download_without_a_server_is_reported(tmp_path):
     with pytest.raises(DownloadError, match=r"SHA256SUMS\.txt: the server refused the connection"):
         Ptbxl.download(tmp_path, url="http://127.0.0.1:9/", retries=1, backoff=0.01)
 
 
-def test_a_login_page_is_not_taken_for_checksums(server, tmp_path):
+def test_login_page_is_not_taken_for_checksums(server, tmp_path):
     server.files["SHA256SUMS.txt"] = b"<html>Please log in</html>"
     with pytest.raises(DataError, match="login page"):
         get(server, tmp_path)
     assert on_disk(tmp_path) == {}
 
 
-def test_a_cut_checksum_list_is_fetched_whole(server, tmp_path):
+def test_checksum_list_that_was_cut_is_fetched_whole(server, tmp_path):
     server.faults["SHA256SUMS.txt"] = ["cut"]
     get(server, tmp_path)
     assert on_disk(tmp_path) == expected(server, 100)
@@ -286,7 +286,7 @@ def test_paths_that_leave_the_folder_are_refused(path):
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_parsed_or_refused(text):
+def test_checksum_list_of_any_text_is_parsed_or_refused(text):
     try:
         result = parse_checksums(text)
     except DataError:
@@ -294,7 +294,7 @@ def test_any_text_is_parsed_or_refused(text):
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in result.values())
 
 
-def test_a_list_of_another_database_is_refused():
+def test_list_of_another_database_is_refused():
     source = Ptbxl.source
     with pytest.raises(DataError, match=r"ptbxl_database\.csv.*PTB-XL 1\.0\.3"):
         choose_files(Ptbxl.title, source, ["a", "b"], [100])
@@ -315,13 +315,13 @@ def test_a_list_of_another_database_is_refused():
         ({"url": "file:///etc/"}, "http"),
     ],
 )
-def test_impossible_options(tmp_path, options, word):
+def test_download_impossible_options_are_refused(tmp_path, options, word):
     with pytest.raises(UsageError, match=word):
         Ptbxl.download(tmp_path, **options)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="locks with flock")
-def test_one_download_at_a_time_in_a_folder(server, tmp_path):
+def test_download_locks_its_folder(server, tmp_path):
     with (
         only_download(tmp_path),
         pytest.raises(UsageError, match="another download is running in this folder"),
@@ -332,7 +332,7 @@ def test_one_download_at_a_time_in_a_folder(server, tmp_path):
     assert (tmp_path / LOCK).exists() and on_disk(tmp_path) == expected(server, 100)
 
 
-def test_nothing_is_written_after_the_stop(server, tmp_path):
+def test_download_writes_nothing_after_the_stop(server, tmp_path):
     client = FileClient(server.url, tmp_path)
     name = "records100/00000/00001_lr.dat"
     part = tmp_path / ".part"
@@ -351,13 +351,13 @@ def test_nothing_is_written_after_the_stop(server, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "hint"), [("ptb-xl", "mean 'ptbxl'"), ("synthetic", "Valid: .*mitdb")])
-def test_an_unknown_database_names_the_nearest(tmp_path, name, hint):
+def test_download_names_the_nearest_database(tmp_path, name, hint):
     command = [sys.executable, "-m", "databases.download", name, "--to", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and re.search(hint, done.stderr) and "Traceback" not in done.stderr
 
 
-def test_a_target_that_cannot_be_a_folder(server, tmp_path):
+def test_target_that_cannot_be_a_folder(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TwelveLeadError, match="cannot write to"):
         get(server, tmp_path / "file")
@@ -379,7 +379,7 @@ def test_command_line_success_and_failure(server, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_leaves_a_state_that_continues(server, tmp_path):
+def test_download_interrupted_can_be_continued(server, tmp_path):
     path = "records100/00000/00001_lr.dat"
     server.faults[path] = ["stall"]
     process = subprocess.Popen(

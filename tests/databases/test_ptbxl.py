@@ -66,7 +66,7 @@ def test_sample_record_and_the_shipped_scaler_give_the_reference_values(shared_d
     assert scaled.std(dtype=np.float64) == pytest.approx(0.8734692485949703, abs=1e-6)
 
 
-def test_real_counts_splits_and_scaler(whole_ptbxl):
+def test_ptbxl_has_the_published_counts_splits_and_scaler(whole_ptbxl):
     dataset = load_ptbxl(whole_ptbxl)
     every = load_ptbxl(whole_ptbxl, task="all")
     assert dataset.version == every.version == "1.0.3"
@@ -96,7 +96,7 @@ def test_real_counts_splits_and_scaler(whole_ptbxl):
     assert scale.std == pytest.approx(SHIPPED_SCALER.std, abs=5e-6)
 
 
-def test_real_label_sets_have_the_published_sizes_and_order(whole_ptbxl):
+def test_ptbxl_label_sets_have_the_published_sizes_and_order(whole_ptbxl):
     sizes = {"superdiagnostic": 5, "subdiagnostic": 23, "diagnostic": 44, "form": 19, "rhythm": 12, "all": 71}
     sizes |= {"proto_rhythm": 16, "proto_morphology": 52, "proto_global": 3}
     with_a_statement = {"superdiagnostic": 21388, "diagnostic": 21388, "form": 8978, "rhythm": 21030}
@@ -131,7 +131,7 @@ def test_direct_reader_equals_wfdb_on_real_records(shared_data, rate, every):
         np.testing.assert_array_equal(samples, read_with_wfdb(folder / name, rate))
 
 
-def test_real_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
+def test_ptbxl_leads_obey_einthoven_and_goldberger(shared_data, real_cache):
     signals = load_ptbxl(shared_data / "ptbxl", cache_dir=real_cache).signals[:300].astype(np.float64)
     one, two, three, right, left, foot = np.moveaxis(signals[:, :, :6], 2, 0)
     for identity in (
@@ -180,7 +180,7 @@ def test_small_database_arrays_are_what_was_written(written, tmp_path):
     assert dataset.version == "no official release (40 records)"
 
 
-def test_the_release_follows_from_the_records_or_from_the_marker(tmp_path):
+def test_release_follows_from_the_records_or_from_the_marker(tmp_path):
     assert release_of(tmp_path, 21799) == "1.0.3"
     assert release_of(tmp_path, 21837) == "1.0.1 or 1.0.2"
     folder = write_dataset(tmp_path / "data", records=3, seed=7)
@@ -225,7 +225,7 @@ def test_table_of_a_case_is_read(shared_data):
     assert len(read_database(case)) == 20 and len(read_statements(case)) > 20
 
 
-def test_500_hz_files_are_read_from_their_own_column(tmp_path):
+def test_ptbxl_500_hz_files_are_read_from_their_own_column(tmp_path):
     folder = write_small_ptbxl(tmp_path / "ptb", records=20, sampling_rate=500)
     dataset = load_ptbxl(folder, sampling_rate=500)
     assert dataset.signals.shape == (20, 5000, 12)
@@ -248,7 +248,7 @@ def test_scaler_ignores_validation_and_test(database, tmp_path):
         fit_standardizer(after)
 
 
-def test_a_flat_lead_is_a_record_like_others(database, tmp_path):
+def test_flat_lead_is_a_record_like_others(database, tmp_path):
     samples = small_ecg(np.random.default_rng(1), 1000, 100)
     samples[:, 7] = 0
     write_record(database / "records100/00000/00001_lr", samples, 100)
@@ -266,33 +266,33 @@ def edit_table(folder: Path, column: str, values: dict[int, object]) -> None:
     table.to_csv(path)
 
 
-def test_a_patient_in_two_splits_is_refused(database):
+def test_patient_in_two_splits_is_refused(database):
     edit_table(database, "strat_fold", {2: 10})  # the other record of this patient is in fold 1
     with pytest.raises(DataError, match=r"1 patients in more than one split: .*\(patients 1000\)"):
         load_ptbxl(database)
 
 
-def test_a_patient_in_two_training_folds_is_fine(database):
+def test_patient_in_two_training_folds_is_fine(database):
     edit_table(database, "strat_fold", {2: 5})
     assert len(load_ptbxl(database)) == 40
 
 
 @pytest.mark.parametrize(("fold", "name"), [(9, "val"), (10, "test")])
-def test_an_empty_split_is_an_error(database, fold, name):
+def test_split_that_is_empty_is_an_error(database, fold, name):
     table = read_database(database)
     edit_table(database, "strat_fold", dict.fromkeys(table.index[table["strat_fold"] == fold], 1))
     with pytest.raises(DataError, match=rf"is in {name} \(fold {fold}\)"):
         load_ptbxl(database)
 
 
-def test_one_record_is_not_a_dataset(tmp_path):
+def test_ptbxl_of_one_record_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"in val \(fold 9\), test \(fold 10\); records: train 1, val 0, test 0"
     ):
         load_ptbxl(write_small_ptbxl(tmp_path / "ptb", records=1))
 
 
-def test_equal_recordings_across_splits_are_reported_or_refused(database, caplog):
+def test_ptbxl_equal_recordings_across_splits_are_reported_or_refused(database, caplog):
     for suffix in (".dat", ".hea"):
         source = (database / "records100/00000/00001_lr").with_suffix(suffix).read_bytes()
         target = (database / "records100/00000/00020_lr").with_suffix(suffix)  # fold 10
@@ -304,13 +304,13 @@ def test_equal_recordings_across_splits_are_reported_or_refused(database, caplog
         load_ptbxl(database, on_duplicates="error")
 
 
-def test_a_class_without_training_records_is_listed(database, caplog):
+def test_class_without_training_records_is_listed(database, caplog):
     caplog.set_level("INFO")
     load_ptbxl(database, task="proto_global")
     assert "no training record has DIG, EL" in caplog.text
 
 
-def test_wrong_options_name_the_right_ones(written):
+def test_ptbxl_wrong_options_name_the_right_ones(written):
     with pytest.raises(UsageError, match="did you mean 'superdiagnostic'"):
         load_ptbxl(written, task="superdiagnostics")
     with pytest.raises(UsageError, match="on_duplicates"):

@@ -43,7 +43,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
         (32, "<i4", "2000/mV", 2, 0, False),
     ],
 )
-def test_other_lead_order_gain_unit_and_format(
+def test_record_of_another_lead_order_gain_unit_and_format_is_read(
     database, fmt, dtype, gain, units_per_microvolt, baseline, reverse
 ):
     expected = load_ptbxl(database, task="all").signals.raw(slice(None))
@@ -62,7 +62,7 @@ def test_other_lead_order_gain_unit_and_format(
     np.testing.assert_array_equal(load_ptbxl(database, task="all").signals.raw(slice(None)), expected)
 
 
-def test_a_whole_database_in_another_layout_is_read(tmp_path):
+def test_database_in_another_layout_is_read(tmp_path):
     folder = write_small_ptbxl(tmp_path / "ptb", records=20)
     expected = load_ptbxl(folder, task="all").signals[:]
     for header in folder.rglob("*.hea"):
@@ -172,7 +172,7 @@ def no_header(record: Path) -> None:
         (no_header, r"\.hea: missing"),
     ],
 )
-def test_damaged_record_is_named_with_its_fault(database, tmp_path, damage, reason):
+def test_record_that_is_damaged_is_named_with_its_fault(database, tmp_path, damage, reason):
     damage(database / "records100/00000/00007_lr")
     with pytest.raises(
         DataError, match=r"1 of 40 records .*\n  ecg_id 7, records100/00000/00007_lr" + reason
@@ -181,7 +181,7 @@ def test_damaged_record_is_named_with_its_fault(database, tmp_path, damage, reas
     assert not list((tmp_path / "cache").rglob("*.*"))
 
 
-def test_many_damaged_records_are_listed_together(database, tmp_path):
+def test_records_that_are_damaged_are_listed_together(database, tmp_path):
     damages = [flip_byte, truncate, no_dat, other_rate]
     for k in range(1, 14):
         damages[k % 4](database / f"records100/00000/{k:05d}_lr")
@@ -193,14 +193,14 @@ def test_many_damaged_records_are_listed_together(database, tmp_path):
     assert lines[11].strip() == "... and 3 more"
 
 
-def test_every_record_damaged_is_an_error_too(database, tmp_path):
+def test_records_all_damaged_are_an_error_too(database, tmp_path):
     for header in database.rglob("*.hea"):
         header.write_bytes(b"")
     with pytest.raises(DataError, match="40 of 40 records"):
         load_ptbxl(database, cache_dir=tmp_path)
 
 
-def test_missing_folder_and_tables_say_what_to_do(database, tmp_path):
+def test_folder_or_tables_missing_say_what_to_do(database, tmp_path):
     with pytest.raises(DataError, match=r"does not exist: download it with"):
         load_ptbxl(tmp_path / "nowhere")
     with pytest.raises(DataError, match="use that folder"):
@@ -210,7 +210,7 @@ def test_missing_folder_and_tables_say_what_to_do(database, tmp_path):
         load_ptbxl(database)
 
 
-def test_a_table_that_may_not_be_read_is_not_to_be_downloaded_again(database, monkeypatch):
+def test_table_that_may_not_be_read_is_not_to_be_downloaded_again(database, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
@@ -225,7 +225,7 @@ def test_a_table_that_may_not_be_read_is_not_to_be_downloaded_again(database, mo
         load_ptbxl(database)
 
 
-def test_a_recording_that_cannot_be_looked_at(database):
+def test_recording_that_cannot_be_looked_at(database):
     path = database / "ptbxl_database.csv"
     table = pd.read_csv(path)
     table.loc[3, "filename_lr"] = "x" * 300
@@ -235,7 +235,7 @@ def test_a_recording_that_cannot_be_looked_at(database):
 
 
 @pytest.mark.parametrize("column", ["patient_id", "scp_codes", "strat_fold", "filename_lr", "ecg_id"])
-def test_missing_column_is_named(database, column):
+def test_column_that_is_missing_is_named(database, column):
     path = database / "ptbxl_database.csv"
     pd.read_csv(path).rename(columns={column: "other"}).to_csv(path, index=False)
     with pytest.raises(DataError, match=f"no column {column}"):
@@ -262,7 +262,7 @@ def test_missing_column_is_named(database, column):
         ("ecg_id", 3, "lists ecg_id 3 twice"),
     ],
 )
-def test_impossible_value_in_the_table_names_the_record(database, column, value, message):
+def test_table_with_an_impossible_value_names_the_record(database, column, value, message):
     path = database / "ptbxl_database.csv"
     table = pd.read_csv(path, dtype=object)
     table.loc[3, column] = value
@@ -273,7 +273,7 @@ def test_impossible_value_in_the_table_names_the_record(database, column, value,
 
 
 @pytest.mark.parametrize("value", ["2", "x", "nan1", "-1"])
-def test_damaged_flag_of_a_statement_is_refused(database, value):
+def test_statement_with_a_damaged_flag_is_refused(database, value):
     path = database / "scp_statements.csv"
     table = pd.read_csv(path, index_col=0, dtype=object)
     table.loc["SR", "rhythm"] = value

@@ -55,7 +55,7 @@ def test_name_of_two_databases_names_both_modules(toy):
     assert register_database(toy) is toy  # a module that runs again replaces its own
 
 
-def test_unknown_database_and_record_name_the_nearest(toy, tmp_path):
+def test_registry_names_the_nearest_database_and_record(toy, tmp_path):
     with pytest.raises(UsageError, match="unknown database 'toi': did you mean 'toy'"):
         open_database("toi", tmp_path)
     with pytest.raises(UsageError, match=r"toy in .* has no record 'c'"):

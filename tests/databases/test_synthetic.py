@@ -1,4 +1,4 @@
-"""The synthetic dataset: files, anatomy of the signals, truth, folds."""
+"""The synthetic dataset: files, anatomy of the signals, ground truth, folds."""
 
 import ast
 import hashlib
@@ -124,7 +124,7 @@ def test_tables_have_the_official_columns_and_order(dataset, shared_data):
     )
 
 
-def test_every_code_is_in_the_statement_table(table):
+def test_codes_are_in_the_statement_table(table):
     used = {code for codes in table.codes for code in codes}
     assert used <= set(CODES)
     assert {code for code, sign in SIGNS.items() if sign.superclass in CLASSES} <= set(CODES)
@@ -132,13 +132,13 @@ def test_every_code_is_in_the_statement_table(table):
     assert likelihoods <= {0.0, 15.0, 35.0, 50.0, 80.0, 100.0} and len(likelihoods) >= 5
 
 
-def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path):
+def test_seed_decides_the_bytes(tmp_path):
     folders = [write_dataset(tmp_path / name, 12, seed) for name, seed in (("a", 5), ("b", 5), ("c", 6))]
     a, b, c = map(tree_hash, folders)
     assert a == b != c
 
 
-def test_both_rates_show_the_same_recording(tmp_path):
+def test_rates_show_the_same_recording(tmp_path):
     folder = write_dataset(tmp_path / "data", 3, seed=1, rates=(100, 500))
     table = pd.read_csv(folder / "ptbxl_database.csv")
     for low, high in zip(table.filename_lr, table.filename_hr, strict=True):
@@ -213,7 +213,7 @@ def test_hypertrophy_meets_the_sokolow_lyon_voltage():
 
 @pytest.mark.parametrize("code", sorted(SIGNS))
 @pytest.mark.parametrize("severity", [0.0, 1.0])
-def test_every_sign_changes_what_it_marks(code, severity):
+def test_signs_change_what_they_mark(code, severity):
     waves = healthy_waves()
     planted = plant(waves, code, severity, np.random.default_rng(0))
     marked = np.any(list(planted.visible.values()), axis=0)
@@ -222,10 +222,10 @@ def test_every_sign_changes_what_it_marks(code, severity):
     assert np.isfinite(waves.vectors).all() and (waves.widths > 0).all()
 
 
-# --- truth
+# --- ground truth
 
 
-def test_truth_lies_in_the_leads_and_beats_of_the_sign(dataset, table, signals):
+def test_ground_truth_lies_in_the_leads_and_beats_of_the_sign(dataset, table, signals):
     ids, mask, codes = load_ground_truth(dataset)
     assert ids.tolist() == table.index.tolist() and mask.shape == (100, 1000, 12) and mask.dtype == bool
     assert codes.dtype.kind == "U"
@@ -244,7 +244,7 @@ def test_truth_lies_in_the_leads_and_beats_of_the_sign(dataset, table, signals):
     assert normal.any() and not mask[normal].any() and (codes[normal] == "").all()
 
 
-def test_truth_names_the_planted_codes_and_splits_by_class(dataset, table):
+def test_ground_truth_names_the_planted_codes_and_splits_by_class(dataset, table):
     ids, mask, codes = load_ground_truth(dataset)
     by_class = {k: load_ground_truth(dataset, k)[1] for k in CLASSES}
     np.testing.assert_array_equal(np.any(list(by_class.values()), axis=0), mask)
@@ -255,7 +255,7 @@ def test_truth_names_the_planted_codes_and_splits_by_class(dataset, table):
         assert {k for k in CLASSES if by_class[k][position].any()} == classes
 
 
-def test_damaged_or_absent_truth_is_reported(dataset, tmp_path):
+def test_ground_truth_damaged_or_absent_is_reported(dataset, tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         load_ground_truth(tmp_path)
     whole = (dataset / "truth.npz").read_bytes()
@@ -270,7 +270,7 @@ def test_damaged_or_absent_truth_is_reported(dataset, tmp_path):
 # --- folds
 
 
-def test_each_split_has_every_class_and_no_patient_is_in_two(table, dataset):
+def test_splits_have_every_class_and_separate_patients(table, dataset):
     labels = class_labels(table, dataset)
     for folds in (range(1, 9), [9], [10]):
         assert (labels[table.strat_fold.isin(folds)].sum(axis=0) > 0).all()
@@ -281,7 +281,7 @@ def test_each_split_has_every_class_and_no_patient_is_in_two(table, dataset):
 
 @pytest.mark.parametrize("records", [20, 100])
 @pytest.mark.parametrize("seed", range(4))
-def test_even_small_datasets_have_every_class_where_it_is_scored(records, seed):
+def test_datasets_that_are_small_have_every_class_where_it_is_scored(records, seed):
     cohort = make_cohort(np.random.default_rng(seed), records)
     assert sum(patient.records for patient in cohort) == records
     for fold in (9, 10):
@@ -309,7 +309,7 @@ def test_folds_are_balanced(profiles, seed):
 # --- learnability
 
 
-def test_a_simple_classifier_beats_chance_and_is_not_perfect(dataset, table, signals):
+def test_classifier_that_is_simple_beats_chance_and_is_not_perfect(dataset, table, signals):
     """Mean and spread of each lead are enough to be better than chance, and not enough for certainty."""
     labels = class_labels(table, dataset)
     features = np.hstack([signals.std(axis=1), *np.percentile(signals, [1, 10, 90, 99], axis=1)])
@@ -325,7 +325,7 @@ def test_a_simple_classifier_beats_chance_and_is_not_perfect(dataset, table, sig
 # --- writing
 
 
-def test_written_once_left_alone_then_replaced_on_other_parameters(tmp_path):
+def test_dataset_is_replaced_only_for_other_parameters(tmp_path):
     folder = write_dataset(tmp_path / "data", 3)
     stamp = (folder / MARKER).stat().st_mtime_ns
     (folder / ".cache").mkdir()
@@ -339,7 +339,7 @@ def test_written_once_left_alone_then_replaced_on_other_parameters(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
 
-def test_other_peoples_files_are_never_overwritten(tmp_path):
+def test_dataset_never_overwrites_files_of_others(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"notes\.txt"):
         write_dataset(tmp_path, 2)
@@ -352,7 +352,7 @@ def test_other_peoples_files_are_never_overwritten(tmp_path):
         write_dataset(folder / "notes.txt", 3)
 
 
-def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
+def test_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -365,7 +365,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["data"] and tree_hash(folder) == before
 
 
-def test_a_mount_point_is_named_as_the_reason(tmp_path, monkeypatch):
+def test_mount_point_is_named_as_the_reason(tmp_path, monkeypatch):
     folder = write_dataset(tmp_path / "data", 2)
     monkeypatch.setattr(Path, "rename", Mock(side_effect=OSError(16, "Device or resource busy")))
     with pytest.raises(TwelveLeadError, match=r"mount point cannot be replaced: choose .*data/synthetic"):
@@ -374,7 +374,7 @@ def test_a_mount_point_is_named_as_the_reason(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("bad", [{"records": 0}, {"seed": -1}, {"rates": (250,)}, {"rates": ()}])
-def test_impossible_parameters_are_refused(tmp_path, bad):
+def test_parameters_that_are_impossible_are_refused(tmp_path, bad):
     with pytest.raises(UsageError, match=next(iter(bad))):
         write_dataset(tmp_path / "data", **bad)
 

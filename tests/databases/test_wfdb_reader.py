@@ -169,7 +169,7 @@ def test_segments_that_cannot_be_right(tmp_path, text, message):
         read_record(write_segments(tmp_path, text))
 
 
-def test_changed_and_cut_samples_are_refused(tmp_path):
+def test_samples_changed_or_cut_are_refused(tmp_path):
     path = write_two(tmp_path)
     content = bytearray(path.with_suffix(".dat").read_bytes())
     content[100] ^= 1
@@ -257,7 +257,7 @@ def test_waves_name_absent_boundaries(symbols, waves):
     ("content", "message"),
     [(None, r"file rec\.atr is missing"), (b"", "cut off"), (b"\x01", "cut off")],
 )
-def test_damaged_annotations_name_the_record(tmp_path, content, message):
+def test_annotations_that_are_damaged_name_the_record(tmp_path, content, message):
     if content is not None:
         (tmp_path / "rec.atr").write_bytes(content)
     with pytest.raises(RecordError, match=f"record .*rec: .*{message}"):

@@ -170,6 +170,6 @@ def test_method_from_elsewhere_is_one_registration(toy):
 
 
 @pytest.mark.torch
-def test_every_method_has_a_title():
+def test_methods_have_titles():
     assert all(get_method(name).title != name for name in list_methods())
     assert load_classifier("ecgnet").attention is None

@@ -131,7 +131,7 @@ def test_classifier_of_crops_averages_the_logits_of_windows():
 
 @pytest.mark.torch
 def test_feature_columns_are_placed_at_the_middle_of_their_receptive_field():
-    """Flat kernels see evenly, so the centroid of a column's gradient is its centre.
+    """Flat kernels see evenly, so the centroid of a column's gradient is its center.
 
     Max-pooling takes the last samples of a rising signal and the first of a falling one: both are read.
     """

@@ -63,7 +63,7 @@ def test_gradcam_before_upsampling(narrow):
     assert coarse.shape == (6, 1, 1, 90)
     raw = golden["gradcam_raw"]
     assert np.abs(coarse.numpy() - raw).max() < 1e-5 * np.abs(raw).max()
-    # half a step: the reference's staircase lags behind the columns' centres, a straight line does not
+    # half a step: the reference's staircase lags behind the columns' centers, a straight line does not
     centered = explain(narrow, "gradcam", ours(golden["x"]), golden["y"])
     np.testing.assert_allclose(
         centered[:, ::32, 0], coarse[:, 0, 0].numpy(), rtol=0, atol=1e-5 * np.abs(raw).max()

@@ -314,7 +314,7 @@ def test_thumbnail_is_the_signal(data, span):
         assert (numbers >= 0).all() and numbers[:, 0].max() <= width and numbers[:, 1].max() <= height
         expected = signals[first:last, lead]
         assert len(numbers) == len(expected)
-        np.testing.assert_array_equal(np.diff(numbers[:, 0]), 5)  # 0.01 s is a quarter of a millimetre
+        np.testing.assert_array_equal(np.diff(numbers[:, 0]), 5)  # 0.01 s is a quarter of a millimeter
         shown = -(numbers[:, 1] - np.median(numbers[:, 1])) / 200
         np.testing.assert_allclose(shown, expected - np.median(expected), atol=0.01)
 

@@ -123,13 +123,13 @@ def test_toy_method_explains_and_toy_section_reports(out, data, tmp_path):
     assert "A section of a plugin, with &lt;angle brackets&gt;." in text
 
 
-def test_unknown_names_without_the_plugins(out, data):
+def test_toys_are_unknown_without_the_plugins(out, data):
     command = [sys.executable, "torch_train.py", "--model", "toynet", "--data_dir", str(data)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 2 and "unknown model 'toynet'" in done.stderr
 
 
-def test_nothing_outside_this_folder_knows_the_toys():
+def test_toys_are_named_nowhere_else():
     listed = subprocess.run(
         ["git", "grep", "-lE", "toyecg|toynet|toy_(flip|magnitude|spikes|shapes)", "--", "*.py", ":!tests"],
         cwd=ROOT, capture_output=True, text=True,

@@ -18,8 +18,8 @@ class ToySegmentation(Task):
 
     def score(self, targets, predictions, decision=None):
         """Intersection over union of all samples."""
-        truth, answer = np.asarray(targets, bool), predictions >= 0.5
-        return {"iou": float((truth & answer).sum() / max(1, (truth | answer).sum()))}
+        ground_truth, answer = np.asarray(targets, bool), predictions >= 0.5
+        return {"iou": float((ground_truth & answer).sum() / max(1, (ground_truth | answer).sum()))}
 
     def describe(self, prediction, decision, sampling_rate):
         """How long the spike lasts, in seconds."""

@@ -68,7 +68,7 @@ def small_classifier(name: str) -> Classifier:
 
 
 def small_signals(count: int = 3) -> np.ndarray:
-    """Standardised noise with slow waves, (count, 160, 3)."""
+    """Standardized noise with slow waves, (count, 160, 3)."""
     noise = np.random.default_rng(1).standard_normal((count, 160, 3))
     return (noise + np.sin(np.arange(160) / 9)[:, None]).astype(np.float32)
 

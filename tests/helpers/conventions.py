@@ -1,4 +1,4 @@
-"""Checkers that read Python source, for test_house.py."""
+"""Checkers that read Python source, for test_conventions.py."""
 
 from __future__ import annotations
 
@@ -182,3 +182,38 @@ def long_functions(text: str, limit: int = 60) -> list[str]:
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS)]
     lengths = {f.name: len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) for f in functions}
     return [f"{name}: {length} lines of code" for name, length in lengths.items() if length > limit]
+
+
+def import_cycles(sources: dict[str, str]) -> list[list[str]]:
+    """Modules that import each other while they are imported; ``sources``: module -> its text."""
+    imports = {name: _imported_at_once(ast.parse(text), sources) for name, text in sources.items()}
+    cycles, finished = [], set()
+
+    def follow(name: str, path: list[str]) -> None:
+        if name in path:
+            cycles.append([*path[path.index(name) :], name])
+        elif name not in finished:
+            for other in sorted(imports[name]):
+                follow(other, [*path, name])
+            finished.add(name)
+
+    for name in sorted(imports):
+        follow(name, [])
+    return cycles
+
+
+def _imported_at_once(tree: ast.Module, known: dict[str, str]) -> set[str]:
+    """Modules of ours that a file imports at its top; ``from package import module`` imports the module."""
+    found, waiting = set(), list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in known else node.module for name in inside}
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            waiting += node.body
+    return found & known.keys()

@@ -15,8 +15,8 @@ def make_signals(rate: float = 500, seconds: float = 10) -> np.ndarray:
     """A smooth 12-lead ECG in mV, (T, 12): 72 beats a minute, limb leads from I and II, in whole uV."""
     phase = (np.arange(round(seconds * rate)) / rate * 1.2) % 1.0
 
-    def wave(centre, width, height):
-        return height * np.exp(-0.5 * ((phase - centre) / width) ** 2)
+    def wave(center, width, height):
+        return height * np.exp(-0.5 * ((phase - center) / width) ** 2)
 
     lead_i = wave(0.2, 0.03, 0.1) + wave(0.4, 0.012, 0.7) - wave(0.43, 0.012, 0.1) + wave(0.7, 0.05, 0.2)
     lead_ii = wave(0.2, 0.03, 0.16) + wave(0.41, 0.014, 1.1) - wave(0.38, 0.008, 0.15) + wave(0.71, 0.05, 0.3)

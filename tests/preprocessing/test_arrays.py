@@ -110,7 +110,7 @@ def test_keys_whose_meaning_is_in_doubt_are_refused(key, message):
 
 
 @given(st.lists(st.integers(0, 8), max_size=8), st.data())
-def test_take_composes_without_reading(first, data):
+def test_subset_of_a_subset_reads_nothing(first, data):
     second = data.draw(st.lists(st.integers(0, len(first) - 1), max_size=8) if first else st.just([]))
     chosen = dataset().take(first).take(second)
     rows = np.array(first, dtype=int)[np.array(second, dtype=int)]
@@ -246,7 +246,7 @@ def test_standardizer_does_not_depend_on_the_order(order):
     assert fit_standardizer(dataset().take(list(order))) == fit_standardizer(dataset())
 
 
-def test_standardizer_agrees_with_numpy_and_centres():
+def test_standardizer_agrees_with_numpy_and_centers():
     exact = fit_standardizer(dataset())
     plain = RAW.astype(np.float64) / 1000
     assert exact.mean == pytest.approx(plain.mean(), rel=1e-12)

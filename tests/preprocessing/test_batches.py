@@ -50,7 +50,7 @@ def test_plain_batches_are_the_standardized_records_in_order():
     np.testing.assert_array_equal(labels, data.targets)
 
 
-def test_any_batch_can_be_asked_for_alone_and_again():
+def test_batch_can_be_asked_for_alone_and_again():
     in_turn = [list(batches().epoch(e)) for e in range(2)]
     for epoch, index in [(1, 2), (0, 1), (1, 0), (1, 2)]:
         for a, b in zip(batches().batch(epoch, index), in_turn[epoch][index], strict=True):
@@ -73,7 +73,7 @@ def test_epoch_seed_and_batch_each_change_the_numbers():
 
 @settings(max_examples=25, deadline=None)
 @given(size=st.integers(1, 13), seed=st.integers(0, 99), epoch=st.integers(0, 99), shuffle=st.booleans())
-def test_an_epoch_holds_every_record_once(size, seed, epoch, shuffle):
+def test_epoch_holds_every_record_once(size, seed, epoch, shuffle):
     data = dataset()
     data.targets[:] = 0
     names = [str(i) for i in range(11)]
@@ -111,7 +111,7 @@ def test_augmentation_keeps_shapes_types_inputs_and_label_bounds(records, seed, 
     np.testing.assert_array_equal(labels, before[1])
 
 
-def test_each_augmentation_does_what_it_says():
+def test_augmentations_do_what_they_say():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(6, 40, 12)).astype(np.float32)
     y = np.eye(6, dtype=np.float32)

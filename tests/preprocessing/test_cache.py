@@ -52,7 +52,7 @@ def arrays(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.npy"))
 
 
-def test_second_load_reads_the_cache_for_every_task(database, reads):
+def test_cache_serves_every_task(database, reads):
     first = load_ptbxl(database)
     (array,) = arrays(database)
     assert array.parent.name == ".twelvelead_cache"
@@ -111,7 +111,7 @@ def test_labels_are_never_cached(database, reads):
     assert before.fingerprint != after.fingerprint
 
 
-def test_a_deleted_recording_is_missed_although_it_is_cached(database):
+def test_recording_deleted_is_missed_although_it_is_cached(database):
     load_ptbxl(database)
     (database / "records100/00000/00009_lr.dat").unlink()
     with pytest.raises(DataError, match=r"ecg_id 9, .*missing"):
@@ -121,7 +121,7 @@ def test_a_deleted_recording_is_missed_although_it_is_cached(database):
 @pytest.mark.parametrize(
     "damage", ["flip", "truncate", "no sidecar", "broken sidecar", "other sidecar", "empty"]
 )
-def test_damaged_cache_is_made_again(database, reads, damage):
+def test_cache_that_is_damaged_is_made_again(database, reads, damage):
     expected = load_ptbxl(database).signals[:]
     (array,) = arrays(database)
     sidecar = array.with_suffix(".json")
@@ -187,7 +187,7 @@ def test_failure_while_reading_leaves_nothing(database):
 
 
 @pytest.mark.parametrize("where", ["preprocessing.cache.write_json", "utils.files.os.replace"])
-def test_killed_while_writing_leaves_no_half_cache(database, where):
+def test_cache_is_whole_or_absent_after_a_kill(database, where):
     code = (
         "import os, signal, sys, unittest.mock, preprocessing\n"
         f"with unittest.mock.patch('{where}', lambda *a: os.kill(os.getpid(), signal.SIGKILL)):\n"
@@ -244,7 +244,7 @@ def test_cache_shipped_with_a_read_only_database_is_used(database, tmp_path, rea
     assert not (tmp_path / "user").exists()
 
 
-def test_one_named_cache_folder_serves_several_databases(database, tmp_path, monkeypatch, reads):
+def test_cache_folder_serves_several_databases(database, tmp_path, monkeypatch, reads):
     other = write_small_ptbxl(tmp_path / "other", records=20, seed=5)
     monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "named"))
     for _ in range(2):
@@ -256,7 +256,7 @@ def test_one_named_cache_folder_serves_several_databases(database, tmp_path, mon
     assert len(arrays(tmp_path / "argument")) == 1
 
 
-def test_a_user_without_a_home_is_no_obstacle(database, monkeypatch):
+def test_cache_needs_no_home_folder(database, monkeypatch):
     def nobody():
         raise RuntimeError("Could not determine home directory.")
 
@@ -266,7 +266,7 @@ def test_a_user_without_a_home_is_no_obstacle(database, monkeypatch):
     assert len(load_ptbxl(database)) == 20
 
 
-def test_named_cache_folder_that_cannot_be_written(database, tmp_path):
+def test_cache_folder_that_cannot_be_written(database, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(TwelveLeadError, match="cannot write"):
         load_ptbxl(database, cache_dir=tmp_path / "file")
@@ -346,7 +346,7 @@ def test_sample_file_refuses_other_arrays(tmp_path, array):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="no /proc to see what is mapped")
-def test_the_cache_is_not_mapped_into_memory(database):
+def test_cache_is_not_mapped_into_memory(database):
     """Pages of a map would count as this process's memory, up to the whole database."""
     dataset = load_ptbxl(database)
     assert dataset.signals[:].shape == (20, 1000, 12)

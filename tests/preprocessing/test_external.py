@@ -34,7 +34,7 @@ def read_all(folder, signals, rate):
     ]
 
 
-def test_every_format_gives_the_same_record(tmp_path):
+def test_formats_give_the_same_record(tmp_path):
     for recording in read_all(tmp_path, SIGNALS, 500):
         assert recording.signal.dtype == np.float32
         assert recording.sampling_rate == 500
@@ -43,7 +43,7 @@ def test_every_format_gives_the_same_record(tmp_path):
         assert all(note.endswith(".") for note in recording.notes)
 
 
-def test_every_format_gives_the_same_record_on_a_real_one(shared_data, tmp_path):
+def test_formats_give_the_same_real_record(shared_data, tmp_path):
     real = read_recording(shared_data / "sample" / "04827_lr")
     digital = np.fromfile(shared_data / "sample" / "04827_lr.dat", "<i2").reshape(-1, 12)
     np.testing.assert_array_equal(real.signal, (digital / 1000).astype(np.float32))
@@ -166,7 +166,7 @@ def test_csv_lead_names(tmp_path, names):
 
 
 @pytest.mark.parametrize("name", ["-aVR", "V7", "", "Lead -aVR", "lead1", "VI", "aVRR", "V3R", "-V1"])
-def test_names_that_are_no_standard_lead(name):
+def test_lead_names_that_are_not_standard(name):
     assert lead_name(name) is None
 
 
@@ -234,7 +234,7 @@ def test_mat_of_cpsc_2018(tmp_path):
     assert has_note(recording, "names no leads: the order I, II, III")
 
 
-def test_eight_leads_are_complete(tmp_path):
+def test_leads_i_ii_and_v1_to_v6_are_complete(tmp_path):
     keep = [0, 1, *range(6, 12)]
     path = write_csv(tmp_path / "x.csv", SIGNALS[:, keep], [DISPLAY_NAMES[i] for i in keep])
     recording = read_recording(path, sampling_rate=500)
@@ -276,7 +276,7 @@ def test_resampled_500_hz_agrees_with_the_official_100_hz(shared_data):
     assert max(rms) < 12
 
 
-def test_real_recordings_of_other_databases(shared_data):
+def test_recordings_of_other_databases_are_read(shared_data):
     chapman = prepare(read_recording(shared_data / "cinc2021" / "JS20000.mat"), 100, 1000)
     assert chapman.signal.shape == (1000, 12)
     assert has_note(chapman, "Checksums of 12 of 12")
@@ -287,21 +287,21 @@ def test_real_recordings_of_other_databases(shared_data):
     assert has_note(read_recording(shared_data / "cinc2021" / "S0002", units="2000/mV"), "identities hold")
     with pytest.raises(
         DataError, match="file agree: try --units 1000/mV"
-    ):  # every lead normalised to 1 mV by its gain
+    ):  # every lead normalized to 1 mV by its gain
         read_recording(shared_data / "ludb" / "data" / "1")
     assert has_note(read_recording(shared_data / "ludb" / "data" / "1", units="1000/mV"), "identities hold")
     mat = read_recording(shared_data / "cpsc2018" / "A1980.mat", sampling_rate=500)
     assert has_note(mat, "mV assumed because the median peak-to-peak is 1.4 mV")
 
 
-def test_a_lone_mat_reads_as_the_record_it_came_from(shared_data, tmp_path):
+def test_mat_alone_reads_as_the_record_it_came_from(shared_data, tmp_path):
     record = read_recording(shared_data / "cinc2021" / "A0001")
     (tmp_path / "A0001.mat").write_bytes((shared_data / "cinc2021" / "A0001.mat").read_bytes())
     alone = read_recording(tmp_path / "A0001.mat", sampling_rate=500, units="1000/mV")
     np.testing.assert_array_equal(alone.signal, record.signal)
 
 
-def test_find_recordings(tmp_path):
+def test_search_finds_recordings(tmp_path):
     header = write_wfdb(tmp_path, SIGNALS[:600])
     (tmp_path / "sub").mkdir()
     write_wfdb(tmp_path / "sub", SIGNALS[:600], name="cinc")

@@ -14,7 +14,7 @@ from utils.ecg import DISPLAY_NAMES
 from utils.errors import DataError, TwelveLeadError, UsageError
 
 
-def test_missing_file_and_unknown_format(tmp_path):
+def test_file_missing_or_of_an_unknown_format_is_named(tmp_path):
     write_wfdb(tmp_path, name="record")
     with pytest.raises(DataError, match=r"recrod\.hea does not exist: did you mean 'record\.hea'"):
         read_recording(tmp_path / "recrod.hea")
@@ -40,7 +40,7 @@ def test_truncated_dat(tmp_path):
 
 
 @pytest.mark.parametrize("fmt", ["16", "212"])
-def test_changed_sample_fails_the_checksum(tmp_path, fmt):
+def test_checksum_finds_a_changed_sample(tmp_path, fmt):
     write_wfdb(tmp_path, fmt=fmt)
     data = tmp_path / "rec.dat"
     content = bytearray(data.read_bytes())
@@ -82,7 +82,7 @@ def test_flat_in_the_part_used(tmp_path):
     assert prepare(recording, 100, 1000, start=15).signal.shape == (1000, 12)
 
 
-def test_wrong_names_missing_and_duplicate_leads(tmp_path):
+def test_leads_unnamed_missing_or_duplicate_are_refused(tmp_path):
     path = write_csv(tmp_path / "x.csv", names=[*DISPLAY_NAMES[:-1], "V9"])
     with pytest.raises(DataError, match=r"lead V6 missing; the channels are: .*V9.*--leads"):
         read_recording(path, sampling_rate=500)
@@ -100,7 +100,7 @@ def test_wrong_names_missing_and_duplicate_leads(tmp_path):
         ([0, 6, 2, 3, 4, 5], [1] * 6, "II and V1 are exchanged"),
     ],
 )
-def test_wrong_lead_order_is_found_by_the_identities(tmp_path, order, signs, reason):
+def test_lead_identities_find_a_wrong_order(tmp_path, order, signs, reason):
     signals = SIGNALS.copy()
     signals[:, :6] = SIGNALS[:, order] * signs
     if 6 in order:
@@ -111,7 +111,7 @@ def test_wrong_lead_order_is_found_by_the_identities(tmp_path, order, signs, rea
 
 @given(st.permutations(range(6)), st.lists(st.sampled_from([1, -1]), min_size=6, max_size=6))
 @settings(max_examples=8, deadline=None)
-def test_any_relabelling_of_limb_leads_is_explained_or_harmless(order, signs):
+def test_limb_leads_relabeled_are_explained_or_harmless(order, signs):
     signals = SIGNALS.copy()
     signals[:, :6] = SIGNALS[:, order] * signs
     assert identity_residuals(signals).max() < 0.1 or explain_violation(signals)
@@ -161,7 +161,7 @@ def test_amplitudes_off_by_ten_are_never_taken_for_millivolts_in_silence(tmp_pat
     assert not has_note(read_recording(write_csv(tmp_path / "z.csv"), 500), "WARNING")
 
 
-def test_one_lead_in_another_unit(tmp_path):
+def test_lead_in_another_unit_is_found(tmp_path):
     signals = SIGNALS.copy()
     signals[:, 7] *= 1000
     with pytest.raises(DataError, match=r"lead V2: a peak-to-peak of .* its unit is another one"):
@@ -193,7 +193,7 @@ def test_rate_is_asked_for_and_never_contradicted(tmp_path):
         (np.arange(5000) * 1.0, UsageError, "seconds, milliseconds or a sample number"),
     ],
 )
-def test_bad_time_columns(tmp_path, times, error, message):
+def test_time_columns_that_are_bad_are_refused(tmp_path, times, error, message):
     with pytest.raises(error, match=message):
         read_recording(write_csv(tmp_path / "x.csv", time=("time", times)))
 
@@ -208,14 +208,14 @@ def test_bad_time_columns(tmp_path, times, error, message):
         (lambda text: text.replace("0.", "O.", 1), "line 2, column 'I': 'O.* is not a number"),
     ],
 )
-def test_damaged_csv(tmp_path, change, message):
+def test_csv_damaged_is_refused(tmp_path, change, message):
     path = write_csv(tmp_path / "x.csv")
     path.write_text(change(path.read_text()))
     with pytest.raises(DataError, match=message):
         read_recording(path, sampling_rate=500)
 
 
-def test_damaged_arrays(tmp_path):
+def test_arrays_damaged_are_refused(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "shape.npy", SIGNALS[:, :11])
     np.save(tmp_path / "square.npy", SIGNALS[:12])
@@ -238,7 +238,7 @@ def test_damaged_arrays(tmp_path):
             read_recording(tmp_path / name, sampling_rate=500, units="mV")
 
 
-def test_a_batch_is_not_a_recording(tmp_path):
+def test_batch_is_not_a_recording(tmp_path):
     np.save(tmp_path / "x.npy", SIGNALS[None])
     with pytest.raises(DataError, match=r"shape \(1, 5000, 12\), a batch: save one record, array\[0\]"):
         read_recording(tmp_path / "x.npy", sampling_rate=500)
@@ -261,7 +261,7 @@ def test_messages_write_leads_as_people_do(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["rec.hea", "x.csv", "x.npy"])
-def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, name):
+def test_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, name):
     write_wfdb(tmp_path, SIGNALS[:600])
     write_csv(tmp_path / "x.csv", SIGNALS[:600])
     np.save(tmp_path / "x.npy", SIGNALS[:600])
@@ -274,7 +274,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
         read_recording(tmp_path / name, sampling_rate=500)
 
 
-def test_damaged_edf(tmp_path):
+def test_edf_damaged_is_refused(tmp_path):
     path = write_edf(tmp_path / "x.edf")
     content = path.read_bytes()
     path.write_bytes(content[:-500])
@@ -306,7 +306,7 @@ def test_edf_leads_of_different_rates(tmp_path):
 
 @given(st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_damaged_bytes_end_in_an_error_for_people_or_a_clean_record(tmp_path, data):
+def test_bytes_damaged_end_in_a_clear_error_or_a_clean_record(tmp_path, data):
     """Whatever bytes change, nothing but our own errors comes out, and a record that comes out is finite."""
     kind = data.draw(st.sampled_from(["rec.hea", "x.edf", "x.mat", "x.npy", "x.csv"]))
     path = tmp_path / kind

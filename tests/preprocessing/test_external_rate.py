@@ -19,14 +19,14 @@ def as_recording(signals, rate):
     return Recording(np.asarray(signals, np.float32), rate, LEADS, [], "x", Path("x.csv"))
 
 
-def test_five_seconds_are_not_padded():
+def test_recording_of_five_seconds_is_not_padded():
     with pytest.raises(
         DataError, match=r"10 s are needed \(1000 samples at 100 Hz\), but the recording has 5 s; it is"
     ):
         prepare(as_recording(SIGNALS[:2500], 500), 100, 1000)
 
 
-def test_500_hz_into_a_100_hz_model_and_longer_recordings():
+def test_recording_of_500_hz_or_longer_fits_a_100_hz_model():
     prepared = prepare(as_recording(make_signals(seconds=30), 500), 100, 1000)
     assert prepared.signal.shape == (1000, 12)
     assert prepared.signal.dtype == np.float32
@@ -44,7 +44,7 @@ def test_500_hz_into_a_100_hz_model_and_longer_recordings():
         prepare(as_recording(make_signals(seconds=30), 500), 100, 1000, start=25)
 
 
-def test_the_right_rate_is_left_bit_for_bit():
+def test_resampling_leaves_the_right_rate_bit_for_bit():
     recording = as_recording(make_signals(100), 100)
     np.testing.assert_array_equal(prepare(recording, 100, 1000).signal, recording.signal)
 
@@ -55,16 +55,16 @@ def test_upsampling_is_noted():
 
 
 @pytest.mark.parametrize("rate", [250, 257, 360, 499.5, 500, 1000])
-def test_in_band_sine_keeps_its_amplitude(rate):
+def test_resampling_keeps_the_amplitude_of_a_sine_in_the_band(rate):
     time = np.arange(round(20 * rate)) / rate
     for frequency in (1.0, 15.0, 35.0):
         result = resample(np.sin(2 * np.pi * frequency * time), rate, 100)
-        truth = np.sin(2 * np.pi * frequency * np.arange(len(result)) / 100)
+        expected = np.sin(2 * np.pi * frequency * np.arange(len(result)) / 100)
         assert len(result) in (2000, 2001)
-        assert np.abs(result - truth)[100:-100].max() < 0.01
+        assert np.abs(result - expected)[100:-100].max() < 0.01
 
 
-def test_70_hz_does_not_alias_to_30_hz():
+def test_resampling_does_not_alias_70_hz_to_30_hz():
     result = resample(np.sin(2 * np.pi * 70 * np.arange(10_000) / 500), 500, 100)
     interior = result[100:-100]
     assert 20 * np.log10(np.abs(interior).max()) < -40

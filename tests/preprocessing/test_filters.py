@@ -38,7 +38,7 @@ RAW = (signals(70, 250) * 300 + 400).astype(np.int16)
 # ---------------------------------------------------------------- the filter
 
 
-def test_the_references_filter():
+def test_filter_equals_the_references():
     with np.load(GOLDENS) as goldens:
         given_mv, expected = goldens["filter_in"], goldens["filter_out"]
     result = remove_baseline(given_mv, 100)
@@ -72,7 +72,7 @@ def test_offset_and_drift_are_removed():
     assert left.max() < slope / (2 * np.pi * 0.5)  # at the ends, less than what one time constant brings
 
 
-def test_another_cutoff_and_order():
+def test_filter_of_another_cutoff_and_order():
     wave = np.sin(2 * np.pi * 0.5 * np.arange(50_000) / 500)[:, None]
     gains = [
         abs(remove_baseline(wave, 500, *how)[20_000:30_000]).max()
@@ -82,7 +82,7 @@ def test_another_cutoff_and_order():
 
 
 @given(st.integers(7, 60), st.integers(1, 4), st.integers(1, 3))
-def test_each_lead_of_each_record_is_filtered_by_itself(samples, records, leads):
+def test_filter_treats_each_lead_of_each_record_by_itself(samples, records, leads):
     many = signals(records, samples, leads).astype(np.float32)
     before = many.copy()
     together = remove_baseline(many, 100)
@@ -96,7 +96,7 @@ def test_each_lead_of_each_record_is_filtered_by_itself(samples, records, leads)
     np.testing.assert_array_equal(remove_baseline(many[::-1, :, ::-1], 100), together[::-1, :, ::-1])
 
 
-def test_no_record_gives_no_record():
+def test_filter_of_no_record_gives_no_record():
     assert remove_baseline(np.empty((0, 100, 12)), 100).shape == (0, 100, 12)
 
 
@@ -111,7 +111,7 @@ def test_no_record_gives_no_record():
         ((100, 0.5, 0), "order 0"),
     ],
 )
-def test_impossible_filters(arguments, message):
+def test_filters_that_are_impossible_are_refused(arguments, message):
     with pytest.raises(UsageError, match=message):
         remove_baseline(signals(), *arguments)
 
@@ -124,7 +124,7 @@ def test_records_too_short(samples, order):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_no_numbers_are_named(value):
+def test_samples_that_are_not_finite_are_named(value):
     bad = signals()
     bad[3, 17, 2] = value
     with pytest.raises(DataError, match=r"^record 3, lead 2 .*NaN or infinite"):
@@ -138,7 +138,7 @@ def test_samples_that_are_no_numbers_are_named(value):
 # ---------------------------------------------------------------- the standardizer
 
 
-def test_the_highpass_comes_first():
+def test_highpass_comes_first():
     millivolts = signals().astype(np.float32) + 5
     scale = Standardizer(0.25, 0.5, 0.5, 100)
     expected = (remove_baseline(millivolts, 100).astype(np.float32) - 0.25) * 2
@@ -163,7 +163,7 @@ def test_cards_without_highpass_are_as_they_were():
 
 
 @given(st.floats(-10, 10), st.floats(1e-6, 10), st.floats(0.01, 40), st.sampled_from([100, 500]))
-def test_round_trip_through_json(mean, std, highpass, sampling_rate):
+def test_standardizer_survives_json(mean, std, highpass, sampling_rate):
     scale = Standardizer(mean, std, highpass, sampling_rate)
     assert scale.to_json().keys() == {"mean", "std", "highpass", "sampling_rate"}
     assert Standardizer.from_json(json.loads(json.dumps(scale.to_json()))) == scale
@@ -178,7 +178,7 @@ def test_round_trip_through_json(mean, std, highpass, sampling_rate):
         {"highpass": 0.5, "sampling_rate": float("inf")},
     ],
 )  # fmt: skip
-def test_broken_cards(filter_part):
+def test_standardizer_of_a_broken_card_is_refused(filter_part):
     with pytest.raises(DataError, match=r"'highpass'.*'sampling_rate'"):
         Standardizer.from_json({"mean": 0, "std": 1} | filter_part)
 
@@ -199,14 +199,14 @@ def test_fitted_on_the_filtered_samples():
 
 @settings(max_examples=20)
 @given(st.permutations(range(len(RAW))), st.integers(1, 100))
-def test_neither_order_nor_block_matters(order, block):
+def test_standardizer_depends_on_neither_order_nor_blocks(order, block):
     with pytest.MonkeyPatch.context() as patch:
         expected = fit_standardizer(dataset(RAW), 0.5)
         patch.setattr(standardize, "_BLOCK", block)
         assert fit_standardizer(dataset(RAW[np.array(order)]), 0.5) == expected
 
 
-def test_what_cannot_be_fitted():
+def test_standardizer_says_what_cannot_be_fitted():
     data = dataset(RAW)
     with pytest.raises(UsageError, match="cut-off 60 Hz at 100 Hz"):
         fit_standardizer(data, 60)

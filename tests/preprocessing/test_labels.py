@@ -96,7 +96,7 @@ def test_min_likelihood_is_inclusive_and_spares_form_and_rhythm():
             build_labels(database(codes), statements(), min_likelihood=wrong)
 
 
-def test_the_three_groups_partition_the_71_statements():
+def test_groups_partition_the_71_statements():
     assert [len(group) for group in (RHYTHM, MORPHOLOGY, GLOBAL)] == [16, 52, 3]
     assert len(set(RHYTHM + MORPHOLOGY + GLOBAL)) == 71
     assert set(PROTO_GROUPS) <= set(list_targets("ptbxl"))
@@ -228,7 +228,7 @@ def test_codes_without_a_definition_are_named():
         min_size=1,
     )
 )
-def test_any_table_gives_consistent_labels(codes):
+def test_labels_of_any_table_are_consistent(codes):
     table = build_labels(database([*codes, {"NORM": 100, "PVC": 0, "SR": 0}]), statements(), "all")
     for row, present in enumerate(codes):
         assert names(table, row) == set(present)

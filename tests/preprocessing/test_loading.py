@@ -22,7 +22,7 @@ def toy(tmp_path, monkeypatch):
     forget()
 
 
-def test_any_database_loads_and_comes_from_the_cache(toy):
+def test_dataset_of_any_database_comes_from_the_cache(toy):
     folder = toy()
     first = load_dataset("toy", folder, "speed")
     assert first.signals.shape == (24, SECONDS * RATE, 2) and first.sampling_rate == RATE
@@ -118,7 +118,7 @@ def test_kfold_serves_a_database_without_splits(toy):
         load_dataset("toy", folder, "speed", split="kfolds")
 
 
-def test_bad_input_is_named(toy):
+def test_load_names_bad_input(toy):
     folder = toy()
     with pytest.raises(UsageError, match="unknown database 'tyo': did you mean 'toy'"):
         load_dataset("tyo", folder, "speed")

@@ -35,7 +35,7 @@ def test_training_on_a_partial_download(database, caplog):
     assert "2 of 100 records listed are not in" in caplog.text
 
 
-def test_a_run_from_before_the_flag_goes_on():
+def test_run_from_before_the_flag_is_resumed():
     config = parse()
     before = config.to_json()
     del before["partial"]

@@ -157,7 +157,7 @@ def test_processes_that_do_not_start_are_an_error_of_no_file(tmp_path):
     assert done.returncode == 1 and "needs `if __name__ == '__main__':`" in done.stderr
 
 
-def test_no_file_ends_the_reading_of_others(tmp_path):
+def test_search_reads_on_after_a_bad_file(tmp_path):
     for name in ("a", "crash", "c", "odd", "e", "f", "g"):
         write_csv(tmp_path / f"{name}.csv", make_signals(100))
     paths = sorted(tmp_path.glob("*.csv"))

@@ -171,7 +171,7 @@ def test_table_says_what_it_left_out(tmp_path):
     assert has_note(notes, "times of the column 'time' are rounded and agree with --sampling_rate")
 
 
-def test_two_rates_of_a_table_have_to_agree(tmp_path):
+def test_table_rates_have_to_agree(tmp_path):
     text = table(above="Sampling rate: 250 Hz\n")
     with pytest.raises(UsageError, match="state 250 Hz, but the time column gives 100 Hz; say which"):
         read(tmp_path, text)
@@ -274,7 +274,7 @@ def test_leads_named_upside_down_are_turned_over(tmp_path):
         assert has_note(recording, "turned over: .*aVR as aVR")
 
 
-def test_other_lead_names_are_mapped_with_a_note(tmp_path):
+def test_lead_names_of_other_devices_are_mapped_with_a_note(tmp_path):
     names = ["Lead 1", "Lead 2", "Lead 3", "aVR", "aVL", "aVF", *(f"C{i}" for i in range(1, 7))]
     recording = read(tmp_path, table(names=names))
     np.testing.assert_allclose(recording.signal, SIGNALS, atol=1e-6)
@@ -288,7 +288,7 @@ def test_eeg_electrodes_are_not_chest_leads(tmp_path):
     assert has_note(recording, "ignored: C3, C4")
 
 
-def test_missing_leads_come_with_a_line_to_copy(tmp_path):
+def test_leads_that_are_missing_come_with_a_line_to_copy(tmp_path):
     with pytest.raises(DataError, match=r"--leads I,II,III,aVR,aVL,aVF,V1,\?,V3,V4,V5,V6 \(a lead or - for"):
         read(tmp_path, table(names=["X2" if name == "V2" else name for name in DISPLAY_NAMES]))
 

@@ -85,7 +85,7 @@ def test_truncated_vendor_files_end_with_our_error(vendor_file):
             read_recording(path)
 
 
-def test_lead_fault_of_an_ishne_file_is_no_signal(tmp_path):
+def test_lead_fault_of_an_ishne_file_is_not_signal(tmp_path):
     path = tmp_path / "ecg.ecg"
     faulty = DIGITAL.copy()
     faulty[7, 1000:1100] = -32768

@@ -1,4 +1,4 @@
-"""Windows, their truth and their file."""
+"""Windows, their ground truth and their file."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ def test_spans_are_the_references(beats, spans):
         assert [(start, stop) for start, stop, cls in found if cls == index] == expected
 
 
-def test_every_golden_window_of_the_reference(shared_data):
+def test_windows_equal_those_of_the_reference(shared_data):
     path = shared_data.parent / "goldens" / "attr_goldens.json"
     if not path.exists():
         pytest.skip(f"no goldens at {path}")
@@ -100,7 +100,7 @@ def test_spans_divide_the_window(places):
         assert start <= sample <= stop  # neighbors one sample apart leave the first nothing
 
 
-def test_no_beat_no_span():
+def test_spans_need_beats():
     assert beat_spans([], [], 100) == []
 
 
@@ -115,7 +115,7 @@ def test_label_is_the_most_frequent_class_but_n(classes, label):
 def test_symbols():
     symbols = list("N+BnrQ?~|x!/")
     kept, classes = classify(symbols, AAMI_SYMBOLS)
-    assert kept.tolist() == [0, 2, 3, 4, 5, 6, 11]  # marks of rhythm, noise and flutter are no beats
+    assert kept.tolist() == [0, 2, 3, 4, 5, 6, 11]  # marks of rhythm, noise and flutter are not beats
     assert classes.tolist() == [0, 0, 1, 2, 4, 4, 4]
     kept, classes = classify(symbols, REFERENCE_SYMBOLS, default=0)
     assert kept.tolist() == list(range(12))  # there, everything is
@@ -190,7 +190,7 @@ def test_mask_refuses():
         beat_intervals(two_leads(), 0)
 
 
-def test_select_takes_the_truth_along():
+def test_select_takes_the_ground_truth_along():
     windows = tiny_windows()
     chosen = windows.take([5, 1, 1])
     assert chosen.ids.tolist() == ["203", "100", "100"]
@@ -210,7 +210,7 @@ def test_select_takes_the_truth_along():
 
 
 @pytest.mark.parametrize("make", [tiny_windows, two_leads])
-def test_a_file_gives_back_everything(make, tmp_path):
+def test_file_gives_back_everything(make, tmp_path):
     windows = make()
     save_windows(windows, tmp_path / "a" / "w.npz")
     again = load_windows(tmp_path / "a" / "w.npz")
@@ -256,7 +256,7 @@ def test_fingerprint_sees_every_change():
     assert tiny_windows().fingerprint == base.fingerprint
 
 
-def test_damaged_files_are_refused(tmp_path):
+def test_files_that_are_damaged_are_refused(tmp_path):
     path = tmp_path / "w.npz"
     save_windows(tiny_windows(), path)
     whole = path.read_bytes()

@@ -33,7 +33,7 @@ def loaded_version(folder):
     return card.provenance.seed
 
 
-def test_round_trip_and_the_keys_a_card_must_have(tmp_path):
+def test_card_round_trip_and_required_keys(tmp_path):
     save(tmp_path / "run", 1)
     assert loaded_version(tmp_path / "run") == 1
     card = json.loads((tmp_path / "run" / "card.json").read_text())
@@ -65,7 +65,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("moment", [1, 2, 3, 4])
-def test_a_kill_at_any_rename_leaves_best_or_last(tmp_path, monkeypatch, before, moment):
+def test_kill_at_any_rename_leaves_best_or_last(tmp_path, monkeypatch, before, moment):
     folder, rename, count = tmp_path / "run", os.replace, 0
     if before:
         save(folder, 1)
@@ -105,7 +105,7 @@ def no_room():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_room_for_the_weights_keeps_the_checkpoint_before(tmp_path, no_room):
+def test_checkpoint_survives_a_full_disk(tmp_path, no_room):
     save(tmp_path, 1)
     with pytest.raises(TwelveLeadError, match=r"cannot write .*model\.safetensors: File too large"):
         save(tmp_path, 2, size=5000)
@@ -113,14 +113,14 @@ def test_no_room_for_the_weights_keeps_the_checkpoint_before(tmp_path, no_room):
     assert not list(tmp_path.glob(".partial-*"))
 
 
-def test_no_room_for_the_state_keeps_the_state_before(tmp_path, no_room):
+def test_state_survives_a_full_disk(tmp_path, no_room):
     save_state(tmp_path, {"w": np.ones(3)}, {"epoch": 1})
     with pytest.raises(TwelveLeadError, match=r"cannot write .*state\.safetensors.*Nothing was overwritten"):
         save_state(tmp_path, {"w": np.ones(5000)}, {"epoch": 2})
     assert load_state(tmp_path)[1] == {"epoch": 1}
 
 
-def test_full_disk_on_a_real_small_one(tmp_path):
+def test_checkpoint_survives_a_small_disk_that_is_full(tmp_path):
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], capture_output=True)
     if mount.returncode:
         pytest.skip("only root may mount a small disk")
@@ -134,7 +134,7 @@ def test_full_disk_on_a_real_small_one(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, code):
+def test_folder_that_cannot_be_written_to(tmp_path, monkeypatch, code):
     save(tmp_path, 1)
 
     def refuse(*_args, **_options):
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch, code):
     assert loaded_version(tmp_path) == 1
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+def test_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "checkpoints").write_text("")
     with pytest.raises(TwelveLeadError, match="choose another output folder"):
         save(tmp_path / "checkpoints" / "run", 1)
@@ -194,7 +194,7 @@ def flip_byte(path):
         (lambda f: (f / "card.json").write_bytes(b"\xff\xfe\x00"), "not valid JSON"),
     ],
 )
-def test_damaged_checkpoint_is_named(tmp_path, damage, message):
+def test_checkpoint_that_is_damaged_is_named(tmp_path, damage, message):
     save(tmp_path, 1)
     damage(tmp_path)
     with pytest.raises(DataError) as caught:
@@ -278,7 +278,7 @@ def test_card_names_the_plugins_of_an_unknown_kind(tmp_path):
         read_card(tmp_path)
 
 
-def test_the_card_of_another_model(tmp_path):
+def test_card_of_another_model(tmp_path):
     save(tmp_path / "a", 1)
     save(tmp_path / "b", 2)
     os.replace(tmp_path / "a" / "card.json", tmp_path / "b" / "card.json")
@@ -286,7 +286,7 @@ def test_the_card_of_another_model(tmp_path):
         read_card(tmp_path / "b")
 
 
-def test_unknown_names_are_answered_with_the_nearest(tmp_path):
+def test_checkpoint_unknown_is_answered_with_the_nearest(tmp_path):
     save(tmp_path / "checkpoints" / "ecgnet_long", 1)
     assert find_checkpoint("ecgnet_long", tmp_path) == tmp_path / "checkpoints" / "ecgnet_long"
     with pytest.raises(UsageError, match="did you mean 'ecgnet_long'"):
@@ -296,7 +296,7 @@ def test_unknown_names_are_answered_with_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, b"\x08" + b"\0" * 7 + b'{"a": 1}'])
-def test_a_damaged_state_is_named(tmp_path, content):
+def test_state_that_is_damaged_is_named(tmp_path, content):
     path = tmp_path / "last" / "state.safetensors"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -304,7 +304,7 @@ def test_a_damaged_state_is_named(tmp_path, content):
         load_state(tmp_path)
 
 
-def test_a_truncated_state_is_named(tmp_path):
+def test_state_that_is_truncated_is_named(tmp_path):
     save_state(tmp_path, {"w": np.ones(100)}, {"epoch": 1})
     path = tmp_path / "last" / "state.safetensors"
     os.truncate(path, path.stat().st_size - 1)
@@ -312,7 +312,7 @@ def test_a_truncated_state_is_named(tmp_path):
         load_state(tmp_path)
 
 
-def test_nothing_to_resume(tmp_path):
+def test_resume_without_a_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="nothing to resume"):
         load_state(tmp_path)
 

@@ -41,13 +41,13 @@ def score(monkeypatch, out, *words):
     main("torch", "ecgnet", words)
 
 
-def test_the_tests_do_not_write_to_the_committed_log(fold10_log):
+def test_tests_do_not_write_to_the_committed_log(fold10_log):
     assert os.environ["TWELVELEAD_FOLD10_LOG"] == str(fold10_log)
     assert ROOT not in fold10_log.parents
     assert lines_of(ROOT / "benchmarks" / "fold10_log.csv") is not None
 
 
-def test_each_scoring_is_a_line(tmp_path, log, monkeypatch):
+def test_log_has_a_line_for_each_scoring(tmp_path, log, monkeypatch):
     database, out = small_database(tmp_path / "ptb"), tmp_path / "elsewhere"
     write_untrained(out / "checkpoints" / "mine", "ecgnet")
     score(monkeypatch, out, "--run", "mine", "--data_dir", database)
@@ -78,7 +78,7 @@ def test_synthetic_and_refused_records_are_not_logged(tmp_path, log, monkeypatch
     assert not log.exists()
 
 
-def test_two_processes_append_at_once(tmp_path):
+def test_log_takes_lines_of_processes_at_once(tmp_path):
     path = tmp_path / "log.csv"
     code = (
         "import sys; from pathlib import Path; from training.fold10_log import COLUMNS, append\n"
@@ -93,7 +93,7 @@ def test_two_processes_append_at_once(tmp_path):
     assert sorted(found) == sorted([name, str(k)] for name in "abc" for k in range(60))
 
 
-def test_a_value_is_one_line_and_follows_a_line_that_was_cut_short(tmp_path):
+def test_value_is_one_line_and_follows_a_line_that_was_cut_short(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(",".join(COLUMNS) + "\n2027-01-01T00:00:00Z,cut")
     append(line(run="a\nb", command='say "x, y"'), path)
@@ -101,7 +101,7 @@ def test_a_value_is_one_line_and_follows_a_line_that_was_cut_short(tmp_path):
     assert cut["run"] == "cut" and (whole["run"], whole["command"]) == ("a b", 'say "x, y"')
 
 
-def test_a_log_that_cannot_be_written_is_said(tmp_path, log, monkeypatch, capsys):
+def test_log_that_cannot_be_written_is_said(tmp_path, log, monkeypatch, capsys):
     (tmp_path / "kept").write_text("a file, not a folder")
     write_untrained(tmp_path / "checkpoints" / "ecgnet", "ecgnet")
     score(monkeypatch, tmp_path, "--data_dir", small_database(tmp_path / "ptb"))
@@ -110,7 +110,7 @@ def test_a_log_that_cannot_be_written_is_said(tmp_path, log, monkeypatch, capsys
     assert ",ecgnet,ecgnet,superdiagnostic,fold 10,10," in text and "macro ROC-AUC" in text
 
 
-def test_the_log_itself_is_no_change_of_the_code(tmp_path, monkeypatch):
+def test_log_is_not_a_change_of_the_code(tmp_path, monkeypatch):
     from utils import provenance
 
     def git(*words):

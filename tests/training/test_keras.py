@@ -59,7 +59,7 @@ def whole(database, tmp_path_factory):
     return out
 
 
-def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, monkeypatch, capsys):
+def test_run_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, monkeypatch, capsys):
     words = [*RANDOM, "--epochs", 3, "--run", "parts"]
     for moment, told in [((0, 2), "interrupted at epoch 1, batch 3"), ((1, 4), "interrupted at epoch 3")]:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -78,7 +78,7 @@ def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, mon
     assert rows == metrics_rows(whole, "parts")
 
 
-def test_the_seed_decides(database, whole, tmp_path):
+def test_seed_decides(database, whole, tmp_path):
     run(database, tmp_path, *RANDOM, "--epochs", 3, "--run", "other", "--seed", 43)
     assert learned(tmp_path, "other").keys() == learned(whole, "whole").keys()
     assert not same_arrays(learned(tmp_path, "other"), learned(whole, "whole"))
@@ -97,7 +97,7 @@ def test_tensorboard_reads_the_curves(whole):
         np.testing.assert_allclose([p.value for p in points], [float(r[tag]) for r in rows], rtol=1e-6)
 
 
-def test_the_card_and_the_predictor(whole, database):
+def test_card_and_the_predictor(whole, database):
     card = read_card(whole / "checkpoints" / "whole")
     assert card.framework == "keras" and card.weights == "model.weights.h5"
     assert card.name == "mousavi" and card.model["samples"] == 200
@@ -112,7 +112,7 @@ def test_the_card_and_the_predictor(whole, database):
     assert -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean() == pytest.approx(by_card, abs=1e-5)
 
 
-def test_the_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
+def test_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
     run(database, tmp_path, "--epochs", 1)
     run(database, tmp_path, "--sub", "True", "--epochs", 1, "--lr", 1e-30)
     assert "all but head/kernel, head/bias" in capsys.readouterr().out
@@ -131,14 +131,14 @@ def test_the_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
         run(database, tmp_path, "--init", "mousavi", "--run", "imle", model="imle_net")
 
 
-def test_a_run_is_neither_lost_nor_mixed(whole, database):
+def test_run_is_neither_lost_nor_mixed(whole, database):
     with pytest.raises(UsageError, match="run 'whole' exists"):
         run(database, whole, "--run", "whole")
     with pytest.raises(UsageError, match="--epochs was 3, is 4"):  # a cosine is drawn to its last epoch
         run(database, whole, *RANDOM, "--run", "whole", "--epochs", 4, "--resume")
 
 
-def test_a_state_of_another_model_is_refused(whole, database):
+def test_state_of_another_model_is_refused(whole, database):
     words = [*flags("mousavi", database, whole), "--model_config", '{"lstm_units": 3}']
     config = parse_config("", ["mousavi"], "mousavi", words)
     model = build_model(config, load_training_data(config))
@@ -146,7 +146,7 @@ def test_a_state_of_another_model_is_refused(whole, database):
         restore_keras_state(model, last_state(whole, "whole"))
 
 
-def test_no_room_for_the_weights_keeps_the_checkpoint_before(whole, tmp_path):
+def test_checkpoint_survives_a_full_disk(whole, tmp_path):
     predictor = load_predictor("whole", whole)
     write = partial(save_weights, predictor.model)
     write_checkpoint(tmp_path, predictor.card, write)
@@ -180,7 +180,7 @@ def test_crops(database, tmp_path):
     assert predictor.card.model["samples"] == 100 and predictor.samples == 200
 
 
-def test_500_hz(tmp_path):
+def test_training_at_500_hz(tmp_path):
     fast = small_database(tmp_path / "fast", 40, sampling_rate=500, codes=CODES[:4])
     options = json.dumps({**OPTIONS["imle_net"], "window": 250})  # half a second, as at 100 Hz
     words = ["--sampling_rate", 500, "--epochs", 1, "--model_config", options]
@@ -194,7 +194,7 @@ def test_500_hz(tmp_path):
         run(fast, tmp_path, *words[2:], "--resume", model="imle_net")
 
 
-def test_the_torch_backend_trains_and_reads_the_same_weights(database, whole, tmp_path):
+def test_torch_backend_trains_and_reads_the_same_weights(database, whole, tmp_path):
     """One process: a run's weights give the same probabilities there, and an epoch can be trained."""
     signals = np.random.default_rng(0).normal(size=(9, 200, 12)).astype(np.float32)
     np.save(tmp_path / "signals.npy", signals)

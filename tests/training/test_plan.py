@@ -65,7 +65,7 @@ def test_read_variants_wrong_lists_are_named(tmp_path, text, message):
     assert message in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_first_stage_is_the_first_that_reads_a_change():
+def test_plan_starts_at_the_first_stage_that_reads_a_change():
     stages = (*CHAIN, "fusion")
     assert first_stage(ProtoConfig, ["prune", "fusion_l1"], stages) == stages.index("classifier")
     assert first_stage(ProtoConfig, ["fusion_start"], stages) == stages.index("fusion")

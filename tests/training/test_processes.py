@@ -34,7 +34,7 @@ def model():
     return DistributedDataParallel(torch.nn.Linear(2, 1))
 
 
-def test_a_model_in_a_reference_cycle_is_gone_before_its_group(ending, request):
+def test_model_in_a_reference_cycle_is_gone_before_its_group(ending, request):
     request.addfinalizer(gc.enable)
     gc.disable()
     with together(1):
@@ -44,7 +44,7 @@ def test_a_model_in_a_reference_cycle_is_gone_before_its_group(ending, request):
     assert ending == [0] and not torch.distributed.is_initialized()
 
 
-def test_a_model_in_the_frames_of_an_error_is_gone_before_its_group(ending):
+def test_model_in_the_frames_of_an_error_is_gone_before_its_group(ending):
     def train():
         wrapped = model()
         raise ValueError(f"first, {wrapped.training}")
@@ -60,7 +60,7 @@ def test_a_model_in_the_frames_of_an_error_is_gone_before_its_group(ending):
     assert ending == [0]
 
 
-def test_other_groups_are_left_to_the_end_of_a_failed_process(ending, monkeypatch):
+def test_groups_of_others_are_left_to_the_end_of_a_failed_process(ending, monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_backend", lambda: "nccl")
     with pytest.raises(ValueError), together(1):
         raise ValueError
@@ -68,7 +68,7 @@ def test_other_groups_are_left_to_the_end_of_a_failed_process(ending, monkeypatc
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])
-def test_a_failure_of_the_first_process_is_told_to_the_others_and_raised(ending, monkeypatch, error):
+def test_failure_of_the_first_process_is_told_to_the_others_and_raised(ending, monkeypatch, error):
     told = []
     send = torch.distributed.broadcast_object_list
     monkeypatch.setattr(
@@ -83,7 +83,7 @@ def test_a_failure_of_the_first_process_is_told_to_the_others_and_raised(ending,
     assert raised.value is error and told == [True]
 
 
-def test_another_process_acts_not_and_ends_quietly_with_the_first(ending, monkeypatch):
+def test_process_that_is_not_the_first_ends_quietly_with_it(ending, monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     acted = []
     on_first(lambda: acted.append(1))
@@ -98,7 +98,7 @@ def test_another_process_acts_not_and_ends_quietly_with_the_first(ending, monkey
     assert ended.value.code == 0 and acted == []
 
 
-def test_a_process_that_trains_alone_acts_and_prints_whatever_its_rank(monkeypatch, capsys):
+def test_process_that_trains_alone_acts_and_prints_whatever_its_rank(monkeypatch, capsys):
     monkeypatch.setattr(rank_zero_only, "rank", 1)  # one of several that a cluster started
     with together(1):
         on_first(lambda: print("acted"))

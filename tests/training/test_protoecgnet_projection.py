@@ -73,7 +73,7 @@ def random_labels(records=24, classes=3, seed=1):
 
 @pytest.mark.parametrize("kind", ["1d", "2d"])
 @pytest.mark.parametrize("batch", [1, 7, 30])
-def test_the_search_finds_what_the_reference_finds(goldens, kind, batch):
+def test_search_finds_what_the_reference_finds(goldens, kind, batch):
     features = torch.from_numpy(goldens[f"{kind}/features"])
     activations = torch.from_numpy(goldens[f"{kind}/activations"])
     unknown = torch.rand(30, 3, activations.shape[2])  # three prototypes of class 4, which no record has
@@ -102,7 +102,7 @@ def test_the_search_finds_what_the_reference_finds(goldens, kind, batch):
         ("morphology", {"latent_space_type": "l2", "prototype_activation_function": "linear"}),
     ],
 )
-def test_each_prototype_becomes_the_best_window_of_a_record_of_its_class(branch, options):
+def test_prototype_becomes_the_best_window_of_a_record_of_its_class(branch, options):
     model, records = network(branch, **options), dataset(random_labels())
     projection = project(model, records, PLAIN, batch_size=5)
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_each_prototype_becomes_the_best_window_of_a_record_of_its_class(branch,
 
 @pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("branch", ["rhythm", "morphology", "global"])
-def test_a_projected_prototype_is_as_similar_as_can_be_to_its_own_source(branch, one_to_one):
+def test_prototype_projected_is_as_similar_as_can_be_to_its_source(branch, one_to_one):
     model, records = network(branch), dataset(random_labels())
     projection = project(model, records, PLAIN, one_to_one)
     projection.apply(model)
@@ -133,7 +133,7 @@ def test_a_projected_prototype_is_as_similar_as_can_be_to_its_own_source(branch,
     assert windows.diagonal().tolist() == [entry["window"] for entry in projection.prototypes]
 
 
-def test_of_equally_good_records_the_first_is_taken_in_one_batch_and_across_batches():
+def test_projection_takes_the_first_of_equally_good_records():
     model, records = network(), dataset([[1, 0, 0]] * 3 + [[0, 1, 1]])
     records.signals[1:3] = records.signals[0]
     for size in (1, 2, 64):
@@ -151,7 +151,7 @@ def test_projection_refuses_records_of_other_splits():
 
 
 @pytest.mark.parametrize("one_to_one", [False, True])
-def test_a_class_without_records_is_reported_and_its_prototypes_stay(one_to_one):
+def test_class_without_records_is_reported_and_its_prototypes_stay(one_to_one):
     model, records = network(), dataset(random_labels() * np.array([1, 0, 1]))
     before = model.prototype_vectors.detach().clone()
     projection = project(model, records, PLAIN, one_to_one)
@@ -189,7 +189,7 @@ def test_projected_vectors_are_refused_by_another_model():
         projection.apply(network("rhythm", single_class_prototype_per_class=1))
 
 
-def test_what_is_told_of_a_prototype():
+def test_prototype_is_described_with_its_source():
     model = network()
     records = replace(dataset(random_labels()), sampling_rate=200)
     projection = project(model, records, PLAIN)
@@ -210,7 +210,7 @@ def test_what_is_told_of_a_prototype():
     assert (joint["kind"], joint["classes"]) == ("joint", ["C1", "C2"])
 
 
-def test_the_report_counts_sources_and_duplicates():
+def test_report_counts_sources_and_duplicates():
     records = dataset([[1, 0], [1, 0], [0, 1]])
     model = network("rhythm", classes=2, single_class_prototype_per_class=3)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_vectors_that_are_windows_already_do_not_move():
     assert report["cosine_old_new"]["min"] == pytest.approx(1, abs=1e-5)
 
 
-def test_records_that_are_no_candidates_are_not_read():
+def test_records_that_are_not_candidates_are_not_read():
     labels = random_labels()
     labels[10] = False
     records = dataset(labels)
@@ -242,7 +242,7 @@ def test_records_that_are_no_candidates_are_not_read():
         project(network(), records, PLAIN)
 
 
-def test_impossible_input_is_refused():
+def test_projection_refuses_impossible_input():
     with pytest.raises(DataError, match=r"2 classes .* the model 3"):
         project(network(), dataset(random_labels(classes=2)), PLAIN)
     with pytest.raises(DataError, match="none of the 5 training records"):
@@ -256,7 +256,7 @@ def test_impossible_input_is_refused():
         project(model, dataset(random_labels()), PLAIN)
 
 
-def test_one_to_one_takes_no_record_twice_while_there_are_enough():
+def test_projection_one_to_one_takes_no_record_twice_while_there_are_enough():
     model = network(single_class_prototype_per_class=4)
     records = dataset(random_labels(40))
     with torch.no_grad():  # collapsed: all want the same record
@@ -269,7 +269,7 @@ def test_one_to_one_takes_no_record_twice_while_there_are_enough():
         assert set(entry["classes"]) <= set(entry["true_labels"])
 
 
-def test_one_to_one_shares_records_by_window_where_a_class_has_too_few():
+def test_projection_one_to_one_shares_records_by_window_where_a_class_has_too_few():
     labels = np.zeros((20, 3))
     labels[:18, 0] = labels[18, 1] = labels[19, 1] = 1  # class 1 has two records, which class 2 shares
     labels[19, 2] = 1
@@ -281,7 +281,7 @@ def test_one_to_one_shares_records_by_window_where_a_class_has_too_few():
     assert [c["distinct_records"] for c in report["classes"].values()] == [5, 2, 1]
 
 
-def test_one_to_one_repeats_windows_only_when_all_are_taken():
+def test_projection_one_to_one_repeats_windows_only_when_all_are_taken():
     model = network(classes=1, single_class_prototype_per_class=15)
     report = project(model, dataset([[1], [1]]), PLAIN, one_to_one=True).report
     assert (model.windows, report["projected"], report["distinct_records"]) == (6, 15, 2)
@@ -329,7 +329,7 @@ def test_assignment_is_the_largest_and_then_the_best(rows):
 
 @settings(max_examples=15)
 @given(st.integers(1, 30), st.booleans(), st.integers(0, 50))
-def test_the_size_of_batches_does_not_matter(batch, one_to_one, seed):
+def test_size_of_batches_does_not_matter(batch, one_to_one, seed):
     model, records = network("rhythm", bounded=True), dataset(random_labels(12, seed=seed), seed=seed)
     whole, parts = (project(model, records, PLAIN, one_to_one, batch_size=size) for size in (64, batch))
     torch.testing.assert_close(whole.vectors, parts.vectors, rtol=1e-4, atol=1e-4)

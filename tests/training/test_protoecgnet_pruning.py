@@ -64,7 +64,7 @@ def rebuilt(config, state):
 
 @settings(max_examples=15)
 @given(st.sets(st.integers(0, 11), min_size=1).map(list))
-def test_the_smaller_network_scores_as_the_larger_one_did(keep):
+def test_pruned_network_scores_as_the_larger_one_did(keep):
     model = network(joint_prototypes_per_border=1)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     entries = card_entries(model)
@@ -83,7 +83,7 @@ def test_the_smaller_network_scores_as_the_larger_one_did(keep):
     assert entries == card_entries(model)
 
 
-def test_a_class_that_loses_all_its_prototypes_keeps_its_bias():
+def test_class_that_loses_all_its_prototypes_keeps_its_bias():
     model = network(off_class_weight=0.0)
     with torch.no_grad():
         model.head.weight.mul_(model.identity.T)
@@ -93,7 +93,7 @@ def test_a_class_that_loses_all_its_prototypes_keeps_its_bias():
     assert (logits[:, 2] != 1.0).all()
 
 
-def test_a_network_can_be_pruned_again():
+def test_network_can_be_pruned_again():
     model = network()
     config, state, kept = prune(model, card_entries(model), [1, 2, 4, 5, 8])
     config, state, kept = prune(rebuilt(config, state), kept, [0, 2, 4])
@@ -108,7 +108,7 @@ def test_dead_weights_of_the_reference_follow():
     assert rebuilt(config, state).ones.shape == (2, 4, 3)
 
 
-def test_an_exact_duplicate_leaves_its_weights_behind():
+def test_duplicate_prototype_leaves_its_weights_behind():
     model = network()
     with torch.no_grad():
         model.prototype_vectors[2] = model.prototype_vectors[0]
@@ -122,7 +122,7 @@ def test_an_exact_duplicate_leaves_its_weights_behind():
 
 
 @pytest.mark.parametrize("keep", [[], [0, 0], [-1], [9], list(range(10))])
-def test_impossible_choices_are_refused(keep):
+def test_pruning_refuses_impossible_choices(keep):
     model = network()
     with pytest.raises(UsageError, match="9 prototypes"):
         prune(model, card_entries(model), keep)
@@ -170,7 +170,7 @@ def test_unused_prototypes_are_never_among_the_best_reasons():
     assert unused(scores, labels, identity, weight, among=1) == [0, 1, 2, 3]
 
 
-def test_each_criterion_sees_what_the_ones_before_it_left():
+def test_pruning_criteria_see_what_those_before_left():
     model = network()
     entries = card_entries(model)
     entries[1] |= {"ecg_id": 10, "window": 0}  # a duplicate of 0, but 0 hardly counts
@@ -187,7 +187,7 @@ def test_each_criterion_sees_what_the_ones_before_it_left():
         choose(model, entries, scores, labels, ("unusd",))
 
 
-def test_what_stays_of_a_class_is_the_heaviest_prototype_that_has_a_record():
+def test_pruning_keeps_the_heaviest_prototype_that_has_a_record():
     model = network()
     entries = card_entries(model)
     entries[0]["ecg_id"] = None
@@ -202,7 +202,7 @@ def test_what_stays_of_a_class_is_the_heaviest_prototype_that_has_a_record():
 
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.permutations(CRITERIA))
-def test_a_class_with_a_training_record_keeps_a_prototype(seed, criteria):
+def test_class_with_a_training_record_keeps_a_prototype(seed, criteria):
     random = np.random.default_rng(seed)
     model = network(joint_prototypes_per_border=1)
     entries = card_entries(model)

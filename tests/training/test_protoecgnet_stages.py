@@ -69,7 +69,7 @@ def folder(out, *parts):
     return out / "checkpoints" / "protoecgnet" / "/".join(parts)
 
 
-def test_the_chain_leaves_every_stage(chain, database):
+def test_chain_leaves_every_stage(chain, database):
     for branch in BRANCHES:
         joint, projected, classified = (
             read_card(folder(chain, branch, stage)) for stage in ("joint", "projection", "classifier")
@@ -105,7 +105,7 @@ def test_prototypes_are_pieces_of_training_records_and_nothing_moved_since(chain
         assert scores[0, index] == pytest.approx(1, abs=1e-4) and window[0, index] == entry["window"]
 
 
-def test_the_chain_is_repeatable_and_resumes_without_doing_anything_again(chain, copied, database, capsys):
+def test_chain_is_repeatable_and_resumes_without_doing_anything_again(chain, copied, database, capsys):
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("model.safetensors")}
     train(database, copied, "--resume")
     assert {path: path.stat().st_mtime_ns for path in copied.rglob("model.safetensors")} == before
@@ -115,7 +115,7 @@ def test_the_chain_is_repeatable_and_resumes_without_doing_anything_again(chain,
     assert again == read_card(folder(chain, "fusion")).weights_sha256
 
 
-def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, capsys):
+def test_chain_that_was_interrupted_is_resumed(chain, database, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 0, 2)
         train(database, tmp_path)
@@ -126,7 +126,7 @@ def test_an_interrupted_chain_goes_on(chain, database, tmp_path, monkeypatch, ca
         assert same_arrays(*states)
 
 
-def test_stages_that_follow_a_new_stage_are_made_anew(copied, database):
+def test_stages_that_follow_a_new_stage_are_made_again(copied, database):
     before = {p: read_card(folder(copied, *p)).weights_sha256 for p in STAGES}
     with pytest.raises(UsageError, match=r"--lr was 0\.001, is 0\.01"):
         train(database, copied, "--resume", "--lr", 0.01)
@@ -164,14 +164,14 @@ def test_separate_training_loads_the_feature_extractor(database, tmp_path, capsy
 
 
 @pytest.mark.parametrize("stage", ["projection", "classifier", "fusion"])
-def test_a_missing_earlier_stage_names_the_command_that_makes_it(database, tmp_path, stage):
+def test_stage_that_is_missing_names_the_command_that_makes_it(database, tmp_path, stage):
     branch = () if stage == "fusion" else ("--branch", "global")
     earlier = {"projection": "joint", "classifier": "projection", "fusion": "classifier"}[stage]
     with pytest.raises(UsageError, match=f"python torch_train.py .* --training_stage {earlier}"):
         train(database, tmp_path, *branch, "--training_stage", stage)
 
 
-def test_the_named_command_makes_the_missing_stage(database, tmp_path):
+def test_stage_is_made_by_the_named_command(database, tmp_path):
     stage = ("--branch", "global", "--training_stage", "projection", "--limit", 40, "--run", "a b")
     with pytest.raises(UsageError) as error:
         train(database, tmp_path, *stage)
@@ -181,7 +181,7 @@ def test_the_named_command_makes_the_missing_stage(database, tmp_path):
     assert (tmp_path / "checkpoints" / "a b" / "global" / "projection" / "card.json").exists()
 
 
-def test_other_branches_label_sets_and_records_are_refused(copied, database):
+def test_stages_refuse_other_branches_label_sets_and_records(copied, database):
     overwrite = ("--overwrite", "--training_stage")
     joint = folder(copied, "rhythm", "joint")
     with pytest.raises(DataError, match="is a rhythm branch, not the global branch"):
@@ -213,7 +213,7 @@ def test_branches_whose_label_sets_overlap_in_part_are_refused(copied, database)
         train(database, copied, "--training_stage", "fusion", "--overwrite")
 
 
-def test_a_chain_from_given_weights_uses_what_it_trained(copied, database):
+def test_chain_from_given_weights_uses_what_it_trained(copied, database):
     words = ("--branch", "global", "--run", "second", "--init", folder(copied, "global", "projection"))
     train(database, copied, *words)
     joint, projected = (
@@ -229,7 +229,7 @@ def test_a_chain_from_given_weights_uses_what_it_trained(copied, database):
         train(database, copied, "--run", "fourth", "--init", start)
 
 
-def test_later_stages_refuse_other_data_and_options(copied, database):
+def test_stages_refuse_other_data_and_options_than_earlier_ones(copied, database):
     stage = ("--overwrite", "--branch", "global", "--training_stage")
     with pytest.raises(DataError, match="use the same --highpass"):
         train(database, copied, *stage, "projection", "--highpass", 5)
@@ -241,7 +241,7 @@ def test_later_stages_refuse_other_data_and_options(copied, database):
         train(database, copied, *stage, "fusion")
 
 
-def test_an_interrupted_classifier_does_not_go_on_with_other_prototypes(copied, database, monkeypatch):
+def test_classifier_is_not_resumed_with_other_prototypes(copied, database, monkeypatch):
     stage = ("--branch", "global", "--training_stage")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         interrupt_at(patch, 1, 2)
@@ -259,7 +259,7 @@ def test_pruning_sees_the_weights_of_a_trained_layer(chain):
     assert all(r["before"] - sum(r["dropped"].values()) == r["after"] for r in reports)
 
 
-def test_any_label_set_and_500_hz(database, tmp_path):
+def test_stages_take_any_label_set_and_500_hz(database, tmp_path):
     fast = small_database(tmp_path / "fast", sampling_rate=500, codes=CODES)
     more = ("--branch", "morphology", "--sampling_rate", 500, "--highpass", 0.5, "--task", "superdiagnostic")
     train(fast, tmp_path, *more)
@@ -289,7 +289,7 @@ def test_scoring_and_explaining_the_test_fold(copied, database, capsys):
     assert "wrote" in capsys.readouterr().out
 
 
-def test_the_gallery_alone_scores_nothing(copied, capsys):
+def test_gallery_alone_scores_nothing(copied, capsys):
     test = ("--model", "protoecgnet", "--output_dir", copied, "--gallery")
     call(torch_test.main, "torch_test.py", *test)
     assert (copied / "results" / "protoecgnet" / "fusion" / "prototypes.html").exists()
@@ -299,7 +299,7 @@ def test_the_gallery_alone_scores_nothing(copied, capsys):
     assert (copied / "logs" / "protoecgnet" / "fusion" / "test.json").exists()
 
 
-def test_the_references_fusion_can_be_had(copied, database):
+def test_references_fusion_can_be_had(copied, database):
     def fusion(*flags):
         train(database, copied, "--training_stage", "fusion", "--overwrite", "--classifier_lr", 1e-6, *flags)
         state = load_predictor("protoecgnet", copied).model.state_dict()

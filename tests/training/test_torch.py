@@ -52,7 +52,7 @@ def whole(database, tmp_path_factory):
     return out
 
 
-def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, monkeypatch, capsys):
+def test_run_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, monkeypatch, capsys):
     words = [*RANDOM, "--epochs", 3, "--run", "parts"]
     for moment, told in [((0, 2), "interrupted at epoch 1, batch 3"), ((1, 4), "interrupted at epoch 3")]:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -74,7 +74,7 @@ def test_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole, mon
     assert rows == metrics_rows(whole, "parts")
 
 
-def test_two_epochs_and_two_more_equal_four(database, tmp_path):
+def test_resume_after_two_of_four_epochs_equals_four(database, tmp_path):
     train(database, tmp_path, "--epochs", 4, "--run", "four", "--noise", 0.2)
     train(database, tmp_path, "--epochs", 2, "--run", "two", "--noise", 0.2)
     assert not same_arrays(weights(tmp_path, "two"), weights(tmp_path, "four"))
@@ -82,14 +82,14 @@ def test_two_epochs_and_two_more_equal_four(database, tmp_path):
     assert same_arrays(last_state(tmp_path, "four"), last_state(tmp_path, "two"))
 
 
-def test_the_seed_decides(database, whole, tmp_path):
+def test_seed_decides(database, whole, tmp_path):
     for seed in (42, 43):
         train(database, tmp_path, *RANDOM, "--epochs", 3, "--run", seed, "--seed", seed)
     assert same_arrays(last_state(tmp_path, "42"), last_state(whole, "whole"))
     assert not same_arrays(weights(tmp_path, "43"), weights(whole, "whole"))
 
 
-def test_the_best_epoch_is_kept_from_the_first_on(database, tmp_path, monkeypatch, capsys):
+def test_epoch_kept_is_the_best_from_the_first_on(database, tmp_path, monkeypatch, capsys):
     """Patience, best and last follow the fold-9 scores, whatever they are."""
     aucs = iter([0.6, 0.8, 0.7, 0.8, 0.9])
     monkeypatch.setattr(
@@ -106,7 +106,7 @@ def test_the_best_epoch_is_kept_from_the_first_on(database, tmp_path, monkeypatc
     assert "best: epoch 2, macro ROC-AUC 0.8000 on fold 9" in capsys.readouterr().out
 
 
-def test_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(database, tmp_path):
+def test_training_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(database, tmp_path):
     out = train(database, tmp_path, "--epochs", 1) or tmp_path / "checkpoints" / "ecgnet"
     card = read_card(out)
     assert card.framework == "torch" and card.name == "ecgnet"
@@ -125,7 +125,7 @@ def test_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(database, tmp_p
     assert load_predictor("ecgnet", tmp_path).predict(np.zeros((2, 200, 12))).shape == (2, 5)
 
 
-def test_a_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
+def test_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
     train(database, tmp_path, "--epochs", 1)
     before = weights(tmp_path, "ecgnet")
     with pytest.raises(UsageError, match=r"exists in .* --resume continues it, --overwrite replaces it"):
@@ -150,14 +150,14 @@ def test_a_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
     assert len(metrics_rows(tmp_path, "ecgnet")) == 1
 
 
-def test_a_database_that_changed_is_not_the_one_of_the_run(database, tmp_path):
+def test_database_that_changed_is_not_the_one_of_the_run(database, tmp_path):
     train(database, tmp_path, "--epochs", 1)
     other = small_database(tmp_path / "other", seed=1)
     with pytest.raises(DataError, match="is not the data that run 'ecgnet' was started on"):
         train(other, tmp_path, "--epochs", 2, "--resume")
 
 
-def test_an_output_folder_that_cannot_be_written_shows_before_training(database, tmp_path, monkeypatch):
+def test_output_folder_that_cannot_be_written_shows_before_training(database, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("training.loops.loop._train_epoch", lambda *_: pytest.fail("trained"))
     with pytest.raises(TwelveLeadError, match="choose another output folder"):
@@ -170,13 +170,13 @@ def test_divergence_is_said_and_not_kept(database, tmp_path):
     train(database, tmp_path, "--epochs", 1, "--overwrite")
 
 
-def test_a_split_that_cannot_be_scored_shows_before_training(database, tmp_path, monkeypatch):
+def test_split_that_cannot_be_scored_shows_before_training(database, tmp_path, monkeypatch):
     monkeypatch.setattr("training.loops.loop._train_epoch", lambda *_: pytest.fail("trained"))
     with pytest.raises(DataError, match="no ROC-AUC can choose a checkpoint: use more records"):
         train(database, tmp_path, "--epochs", 1, "--limit", 1)
 
 
-def test_the_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
+def test_mi_stage_starts_from_the_first_stage(database, tmp_path, capsys):
     train(database, tmp_path, "--epochs", 1)
     capsys.readouterr()
     # a rate too small to move a float32: what is saved is what it started from
@@ -234,7 +234,7 @@ def test_bf16_trains_and_saves_float32(database, tmp_path, monkeypatch):
     np.testing.assert_allclose(half["conv1.weight"], full["conv1.weight"], atol=0.02)
 
 
-def test_500_hz(tmp_path):
+def test_training_at_500_hz(tmp_path):
     fast = small_database(tmp_path / "fast", 40, sampling_rate=500, codes=CODES[:4])
     train(fast, tmp_path, "--sampling_rate", 500, "--epochs", 1)
     predictor = load_predictor("ecgnet", tmp_path)
@@ -249,7 +249,7 @@ def test_crops_train_and_whole_records_are_scored(database, tmp_path):
         train(database, tmp_path, "--crop", 201, "--run", "long")
 
 
-def test_the_second_signal_stops_at_once():
+def test_signal_that_is_the_second_stops_at_once():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with Stopper() as stopper:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -21,7 +21,7 @@ def run(*words: str, cwd=ROOT, **options):
     )
 
 
-def test_every_public_name_is_there_and_documented():
+def test_names_that_are_public_exist_and_are_documented():
     for name in twelvelead.__all__:
         assert getattr(twelvelead, name).__doc__, name
     assert set(twelvelead.__all__) <= set(dir(twelvelead))
@@ -50,14 +50,14 @@ def test_version_and_unknown_commands():
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_explains_itself(name):
+def test_commands_explain_themselves(name):
     done = run("-m", "twelvelead", name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"usage: twelvelead {name} " in done.stdout
 
 
 @pytest.mark.parametrize("foreign", ["utils.py", "utils/__init__.py", "training.py"])
-def test_a_foreign_module_is_named(tmp_path, foreign):
+def test_module_of_the_same_name_elsewhere_is_named(tmp_path, foreign):
     (tmp_path / foreign).parent.mkdir(exist_ok=True)
     (tmp_path / foreign).write_text("")
     code = f"import sys; sys.path.append({str(ROOT)!r}); import twelvelead"
@@ -68,7 +68,7 @@ def test_a_foreign_module_is_named(tmp_path, foreign):
     assert str(tmp_path / foreign) in message and "rename that file" in message
 
 
-def test_an_install_that_is_not_editable_is_refused(tmp_path):
+def test_install_that_is_not_editable_is_refused(tmp_path):
     code = "import sys; sys.path.insert(0, '.ci'); import build_backend; build_backend.build_wheel('.')"
     done = run("-c", code)
     assert done.returncode == 1
@@ -100,7 +100,7 @@ def test_conda_installs_the_pins():
     assert f"python={PROJECT['requires-python'].removeprefix('>=')}" in text
 
 
-def test_the_version_is_said_once():
+def test_version_is_said_once():
     try:
         installed = requires("twelvelead")
     except PackageNotFoundError:

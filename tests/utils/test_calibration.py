@@ -32,7 +32,7 @@ def overconfident(records: int, times: float) -> tuple[np.ndarray, np.ndarray]:
     return rng.uniform(size=true.shape) < true, true**times / (true**times + (1 - true) ** times)
 
 
-def test_a_calibrator_is_chosen_where_it_helps_held_out_patients():
+def test_calibrator_is_chosen_where_it_helps_held_out_patients():
     labels, sure = overconfident(300, 3)
     card = choose_calibration(labels, sure, np.arange(300) // 2)
     assert card["method"] == "platt" and card["slope"] == fit_calibrator(labels, sure).slope.tolist()
@@ -42,7 +42,7 @@ def test_a_calibrator_is_chosen_where_it_helps_held_out_patients():
     assert not Calibrator.from_json(json.loads(json.dumps(card))).is_identity
 
 
-def test_the_identity_is_chosen_where_calibration_does_not_help():
+def test_identity_is_chosen_where_calibration_does_not_help():
     labels, right = overconfident(60, 1)
     card = choose_calibration(labels, right, np.arange(60))
     assert (card["method"], card["slope"], card["intercept"]) == ("identity", [1] * 3, [0] * 3)
@@ -56,7 +56,7 @@ def test_the_identity_is_chosen_where_calibration_does_not_help():
         choose_calibration(labels, right, np.arange(59))
 
 
-def test_a_patient_is_never_fitted_on_and_held_out(monkeypatch):
+def test_patient_is_never_fitted_on_and_held_out(monkeypatch):
     labels, _ = overconfident(70, 1)
     patients = np.arange(70) // 10  # 7 patients in 5 groups
     p = np.repeat(patients[:, None] / 10 + 0.1, 3, axis=1)  # tells the patient

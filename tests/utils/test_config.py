@@ -168,7 +168,7 @@ def test_fields_of_scope_and_search():
         option(1, scope="machin")
 
 
-def test_every_field_of_every_command_says_its_scope():
+def test_fields_of_every_command_say_their_scope():
     for package in COMMANDS:
         for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
             if not module.name.endswith("__main__"):

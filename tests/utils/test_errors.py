@@ -24,7 +24,7 @@ from utils.files import read_json
         (UsageError("bad flag"), 2, "error: bad flag"),
     ],
 )
-def test_a_command_ends_with_one_line_and_a_code(capsys, error, code, line):
+def test_command_ends_with_one_line_and_a_code(capsys, error, code, line):
     def main():
         raise error
 
@@ -34,7 +34,7 @@ def test_a_command_ends_with_one_line_and_a_code(capsys, error, code, line):
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_other_errors_are_bugs_and_keep_their_traceback():
+def test_errors_of_other_kinds_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         run_cli(lambda: 1 // 0)
 

@@ -50,7 +50,7 @@ def test_csv_and_events_hold_each_epoch_as_soon_as_it_ends(tmp_path):
     logger.close()
 
 
-def test_a_resumed_run_keeps_its_rows_and_takes_new_columns(tmp_path):
+def test_run_resumed_keeps_its_rows_and_takes_new_columns(tmp_path):
     RunLogger(tmp_path, "run", {}).log(row(1))
     RunLogger(tmp_path, "run", {}, history=[row(1)]).log(row(2, extra=5))
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
@@ -136,7 +136,7 @@ def test_loggr_false_never_looks_for_wandb(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["banana", "Online"])
-def test_unknown_wandb_mode_is_named(monkeypatch, mode):
+def test_wandb_mode_that_is_unknown_is_named(monkeypatch, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
     with pytest.raises(UsageError, match=f"WANDB_MODE={mode} is not known: .*offline"):
         check_wandb()

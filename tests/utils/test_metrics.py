@@ -75,7 +75,7 @@ def test_fmax_is_the_best_over_every_distinct_score(example):
     assert result["fmax"] == pytest.approx(best, abs=1e-12)
 
 
-def test_real_predictions_of_the_benchmark(shared_data):
+def test_metrics_of_the_predictions_of_the_benchmark(shared_data):
     with np.load(shared_data / "ptbxl_fold10_reference" / "xresnet1d101_all71.npz") as file:
         labels, p = file["y_true"], file["y_prob"]
     assert macro(roc_auc(labels, p)) == pytest.approx(0.9254358590055028, abs=1e-12)
@@ -91,7 +91,7 @@ def test_real_predictions_of_the_benchmark(shared_data):
 
 @settings(max_examples=120, deadline=None)
 @given(predictions())
-def test_equal_to_sklearn_on_defined_classes_and_undefined_otherwise(data):
+def test_metrics_equal_sklearn_on_defined_classes(data):
     labels, p = data
     known = defined(labels)
     names = [f"c{c}" for c in range(labels.shape[1])]
@@ -207,7 +207,7 @@ def test_exclusive_labels_have_a_top_1_accuracy(example):
 
 @settings(max_examples=80, deadline=None)
 @given(predictions())
-def test_no_threshold_gives_a_better_f1_than_the_chosen_one(data):
+def test_threshold_that_is_chosen_has_the_best_f1(data):
     labels, p = data
     chosen = choose_thresholds(labels, p, least=1)
     few = labels.sum(axis=0) < 5

@@ -55,13 +55,13 @@ def test_picture_is_written_with_everything_it_must_say(tmp_path):
 
 @pytest.mark.parametrize(("seconds", "rate"), [(2.5, 100), (10, 500), (60, 250)])
 @pytest.mark.parametrize("layout", ["12x1", "6x2"])
-def test_scale_is_true_millimetres(seconds, rate, layout):
+def test_scale_is_true_millimeters(seconds, rate, layout):
     signals = ecg(seconds, rate)
     figure = plot_ecg(signals, rate, None, layout=layout)
     axes = figure.axes[0]
     box = axes.get_position()
     width, height = figure.get_size_inches() * 25.4
-    assert box.width * width == pytest.approx(np.diff(axes.get_xlim())[0])  # axes units are millimetres
+    assert box.width * width == pytest.approx(np.diff(axes.get_xlim())[0])  # axes units are millimeters
     assert box.height * height == pytest.approx(np.diff(axes.get_ylim())[0])
     drawn = traces(figure)
     assert len(drawn) == 12
@@ -87,7 +87,7 @@ def test_traces_neither_overlap_nor_leave_the_paper(tallest):
     assert min(y.min() for y in lines) > low and max(y.max() for y in lines) < high
 
 
-def test_an_artifact_beyond_the_paper_is_announced():
+def test_artifact_beyond_the_paper_is_announced():
     signals = ecg()
     assert not any("beyond the paper" in text for text in texts(plot_ecg(signals, 100, None)))
     signals[500:520, 7] = 90.0
@@ -142,7 +142,7 @@ def test_constant_heat_can_be_drawn(tmp_path, value):
     assert (mesh.norm.vmin, mesh.norm.vmax) == (0, value or 1)
 
 
-def test_same_input_same_bytes(tmp_path):
+def test_pictures_of_the_same_input_have_the_same_bytes(tmp_path):
     heat = shares()
     by_lead = heat.sum(axis=0)
     for name in ("a", "b"):
@@ -152,7 +152,7 @@ def test_same_input_same_bytes(tmp_path):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_bad_input_is_named():
+def test_plot_names_bad_input():
     signals = ecg()
     with pytest.raises(DataError, match="12 leads"):
         plot_ecg(signals.T, 100, None)

@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 from utils.renamed import RENAMED
 
 
-def test_every_new_name_exists_and_no_old_name_does():
+def test_renamed_modules_exist_and_former_ones_do_not():
     for old, new in RENAMED.items():
         assert importlib.util.find_spec(new) is not None, new
         assert not (ROOT / old.replace(".", "/")).with_suffix(".py").exists(), old
@@ -21,7 +21,7 @@ def test_every_new_name_exists_and_no_old_name_does():
     "old",
     ["preprocessing.load", "attribution.windows", "databases.synthetic_ecg.cohort"],
 )
-def test_an_old_name_is_the_new_module(old):
+def test_name_of_old_is_the_new_module(old):
     sys.modules.pop(old, None)
     package, _, rest = old.rpartition(".")
     new = RENAMED.get(old) or f"{RENAMED[package]}.{rest}"
@@ -29,13 +29,13 @@ def test_an_old_name_is_the_new_module(old):
         assert importlib.import_module(old) is importlib.import_module(new)
 
 
-def test_a_renamed_command_runs():
+def test_command_that_was_renamed_runs():
     command = [sys.executable, "-m", "training.tune", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "usage: " in done.stdout
     assert "training.tune is now training.experiments.tune" in done.stderr
 
 
-def test_an_unknown_module_stays_unknown():
+def test_module_that_is_unknown_stays_unknown():
     with pytest.raises(ModuleNotFoundError, match=r"training\.nonsense"):
         importlib.import_module("training.nonsense")

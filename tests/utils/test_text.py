@@ -32,20 +32,20 @@ def test_console_takes_any_text(encoding, text):
 
 
 @pytest.mark.parametrize("shell", ["| head -c 10", "2>&1 | head -c 10", "| true"])
-def test_broken_pipe_ends_a_command_in_silence(shell):
+def test_pipe_that_is_broken_ends_a_command_in_silence(shell):
     body = "import sys; [print(i * 'x', file=sys.stderr if i % 2 else sys.stdout) for i in range(9999)]"
     done = run(body, shell if "2>&1" in shell else f"2>/dev/null {shell}")
     assert done.returncode == 141 and b"Traceback" not in done.stderr and b"Exception" not in done.stderr
 
 
-def test_broken_pipe_of_the_help_ends_in_silence():
+def test_pipe_of_the_help_that_is_broken_ends_in_silence():
     words = [sys.executable, "-m", "twelvelead", "--help"]
     done = subprocess.run(["bash", "-c", '"$@" | true', "bash", *words], cwd=ROOT, capture_output=True)
     assert done.stderr == b""
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_behind_standard_output_is_said():
+def test_disk_full_behind_standard_output_is_said():
     done = run("print('x')", "> /dev/full")
     assert done.returncode == 1 and b"No space left" in done.stderr and b"Traceback" not in done.stderr
 
