@@ -58,7 +58,7 @@ class Study:
 
     @property
     def ground_truths(self) -> list[str]:
-        """Truths of the localization metrics."""
+        """Ground truths of the localization metrics."""
         return sorted({r["ground_truth"] for r in self.rankings if r["family"] == "localization"})
 
     def counts(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from databases import Database
 from databases.ptbxl import DATABASE_CSV, Ptbxl
 from databases.synthetic import load_ground_truth
 from databases.synthetic.database import Synthetic
-from databases.synthetic.recording import FOLDERS, TRUTH_RATE
+from databases.synthetic.recording import FOLDERS, MASK_RATE
 from preprocessing import Dataset, list_targets, load_dataset, load_ptbxl
 from preprocessing.targets.registry import CLASS_KINDS
 from preprocessing.windows import Regions, Windows
@@ -142,7 +142,7 @@ def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
         raise UsageError(f"findings are planted for the task {TASK}, not '{options.task}': leave out --task")
     root = database.root
     ecg_ids, _, _ = load_ground_truth(root)
-    rate = options.sampling_rate or TRUTH_RATE
+    rate = options.sampling_rate or MASK_RATE
     if rate in FOLDERS and not (root / FOLDERS[rate][0]).is_dir():
         raise DataError(
             f"{root} was written without {rate} Hz: "
@@ -162,7 +162,7 @@ def build_synthetic(database: Synthetic, options: BuildOptions) -> Windows:
         window, lead, start, stop = runs(load_ground_truth(root, name)[1][rows])
         parts.append((window, np.full_like(window, index), lead, start, stop))
     window, cls, lead, start, stop = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    factor = rate // TRUTH_RATE
+    factor = rate // MASK_RATE
     kind = np.full(len(window), "planted")
     regions = Regions(window, cls, lead, start * factor, stop * factor, kind)
     windows = windows_of("synthetic", dataset, settings)

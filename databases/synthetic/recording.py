@@ -14,7 +14,7 @@ from databases.synthetic.heart import Rhythm, make_rhythm, simulate_vector
 from databases.synthetic.pathology import CLASSES, SIGNS
 
 SECONDS = 10
-TRUTH_RATE = 100  # Hz
+MASK_RATE = 100  # Hz
 FOLDERS = {100: ("records100", "lr"), 500: ("records500", "hr")}
 
 
@@ -61,10 +61,10 @@ def simulate_recording(
     return SimulatedRecording(signals, rhythm, kind, rate, noise)
 
 
-def truth_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
+def finding_mask(heart: Heart, rhythm: Rhythm) -> np.ndarray:
     """Mark where the patient's signs are in a recording; ventricular beats have none, (1000, 12)."""
-    mask = np.zeros((SECONDS * TRUTH_RATE, 12), dtype=np.uint8)
-    time = np.arange(len(mask)) / TRUTH_RATE
+    mask = np.zeros((SECONDS * MASK_RATE, 12), dtype=np.uint8)
+    time = np.arange(len(mask)) / MASK_RATE
     normal = ~rhythm.ventricular
     for sign in heart.signs:
         bit = 1 << CLASSES.index(SIGNS[sign.code].superclass)

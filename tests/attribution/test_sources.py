@@ -153,16 +153,16 @@ def test_synthetic_rates_are_those_written(tmp_path):
         build("synthetic", folder, BuildOptions(sampling_rate=500))
 
 
-def test_synthetic_truth(tmp_path):
+def test_synthetic_ground_truth(tmp_path):
     folder = write_dataset(tmp_path / "synthetic", records=60, rates=(100, 500))
     windows = build("synthetic", folder)
     assert windows.ground_truths == ("planted",) and windows.multilabel
     ids, _, _ = load_ground_truth(folder)
     seen = 0
     for target, name in enumerate(windows.classes):
-        truth = load_ground_truth(folder, name)[1]
+        mask = load_ground_truth(folder, name)[1]
         for row, record in enumerate(windows.records.tolist()):
-            expected = truth[ids.tolist().index(int(record))]
+            expected = mask[ids.tolist().index(int(record))]
             np.testing.assert_array_equal(ground_truth_mask(windows, row, target, "planted"), expected)
             seen += int(expected.any())
     assert seen > 20
@@ -230,7 +230,7 @@ def test_ludb_damage(tmp_path):
         build("ludb", folder)
 
 
-def test_real_ludb(shared_data):
+def test_ludb_is_built_from_real_records(shared_data):
     windows = build("ludb", shared_data / "ludb", BuildOptions(limit=5))
     table = pd.read_csv(shared_data / "ludb" / "ludb.csv", index_col="ID")
     assert list(table.columns) == LUDB_COLUMNS.split(",")[1:]
@@ -279,7 +279,7 @@ def rows_database():
         target_registry._SETS.remove(f"rows/{name}")
 
 
-def test_any_database_gives_its_records_as_windows(rows_database, tmp_path):
+def test_build_takes_any_database(rows_database, tmp_path):
     windows = build("rows", tmp_path, BuildOptions(task="pace"))
     assert windows.name == "rows" and windows.classes == ["slow", "fast"] and not windows.multilabel
     assert windows.signals.shape == (12, 100, 2) and windows.leads == ("I", "II")
@@ -293,7 +293,7 @@ def test_any_database_gives_its_records_as_windows(rows_database, tmp_path):
     assert len(build("rows", tmp_path, BuildOptions(task="pace", limit=4))) == 4
 
 
-def test_any_database_needs_a_task_of_classes(rows_database, tmp_path):
+def test_build_of_any_database_needs_a_task_of_classes(rows_database, tmp_path):
     for options, message in [
         (BuildOptions(), "--task must name a target set of rows: .*pace"),
         (BuildOptions(task="mask"), "not targets of kind segmentation"),
