@@ -37,7 +37,7 @@ BRITISH = (
 )  # fmt: skip
 # names that must stay: of weights and keys in files, of former options, of a theme of the documentation
 KEPT = re.compile(
-    r"prefix}centre|`centre`|"
+    r"prefix}centre|[\"`]centre[\"`]|"
     r"fusion_standardise|['\"-]standardise\b|standardise: false|['\"` ]standardised`|"
     r"\blocalisation\b|\"centred\"|blue grey|[\"`]truths?[\"`]|--truth\b|load and standardise|"
     r"replace\('standardise'"

@@ -53,7 +53,7 @@ def test_cinc2018_reads_voltages_stages_and_arousals(written):
     database = written("cinc2018")
     assert database.records["split"].to_dict() == {"te03-0001": "test", "tr03-0005": "train"}
     recording = database.read("tr03-0005")
-    assert recording.leads == ("F3-M2", "ECG")  # oxygen saturation is no voltage
+    assert recording.leads == ("F3-M2", "ECG")  # oxygen saturation is not a voltage
     np.testing.assert_allclose(recording.signal[100], [0.1, 0.1], rtol=1e-6)  # 100 uV and 0.1 mV
     rhythms = database.annotations("tr03-0005").rhythms
     assert list(zip(*(column.tolist() for column in rhythms), strict=True)) == [
@@ -97,13 +97,13 @@ def test_shhs_says_how_to_get_access(tmp_path):
 # --- real records -----------------------------------------------------------------------------------------
 
 
-def test_real_cinc2017_gives_labels(shared_data):
+def test_cinc2017_gives_labels(shared_data):
     database = open_database("cinc2017", shared_data / "cinc2017")
     labels = [next(iter(database.annotations(record).statements)) for record in database.records.index]
     assert pd.Series(labels).value_counts().to_dict() == {"N": 50, "A": 50, "O": 50, "~": 50}
 
 
-def test_real_cinc2021_knows_sources_and_rates(shared_data):
+def test_cinc2021_knows_sources_and_rates(shared_data):
     records = open_database("cinc2021", shared_data / "cinc2021").records
     assert set(records["source"]) == {"Georgia", "PTB-XL", "Chapman-Shaoxing and Ningbo", "CPSC 2018", "PTB"}
     assert set(records.loc[records["source"] == "PTB", "sampling_rate"]) == {1000}
@@ -112,7 +112,7 @@ def test_real_cinc2021_knows_sources_and_rates(shared_data):
     assert records["age"].between(0, 100).sum() > 40
 
 
-def test_real_cpsc2018_gives_subjects_and_classes(shared_data, tmp_path):
+def test_cpsc2018_gives_subjects_and_classes(shared_data, tmp_path):
     database = open_database("cpsc2018", shared_data / "cpsc2018")
     assert database.subject("A1983") == {"age": 49, "sex": "M"}
     (tmp_path / "A1983.mat").write_bytes((shared_data / "cpsc2018" / "A1983.mat").read_bytes())
@@ -124,14 +124,14 @@ def test_real_cpsc2018_gives_subjects_and_classes(shared_data, tmp_path):
         open_database("cpsc2018", tmp_path).annotations("A1983")
 
 
-def test_real_cpsc2019_gives_r_peaks(shared_data):
+def test_cpsc2019_gives_r_peaks(shared_data):
     database = open_database("cpsc2019", shared_data / "cpsc2019")
     peaks = [database.annotations(record).beats.samples for record in database.records.index]
     assert sum(map(len, peaks)) == 775
     np.testing.assert_array_equal(peaks[0][:3], [282, 656, 1035])
 
 
-def test_real_cpsc2021_gives_labels_patients_and_episodes(shared_data):
+def test_cpsc2021_gives_labels_patients_and_episodes(shared_data):
     database = open_database("cpsc2021", shared_data / "cpsc2021")
     row = database.row("data_84_1")
     assert (row["patient"], row["label"]) == ("84", "AFf")
@@ -140,13 +140,13 @@ def test_real_cpsc2021_gives_labels_patients_and_episodes(shared_data):
     assert rhythms.end.tolist() == [row["samples"] - 1, row["samples"]]
 
 
-def test_real_nstdb_gives_the_noise_level(shared_data):
+def test_nstdb_gives_the_noise_level(shared_data):
     records = open_database("nstdb", shared_data / "nstdb").records
     assert records["snr_db"].to_dict() == {"118e06": 6, "118e24": 24}
     assert set(records["patient"]) == {"118"}
 
 
-def test_real_qtdb_gives_waves_of_cardiologists_and_programs(shared_data):
+def test_qtdb_gives_waves_of_cardiologists_and_programs(shared_data):
     database = open_database("qtdb", shared_data / "qtdb")
     waves = database.annotations("sel100").waves
     assert {kind: (waves.kind == kind).sum() for kind in ("P", "QRS", "T")} == {"P": 30, "QRS": 30, "T": 30}
@@ -161,7 +161,7 @@ def test_real_qtdb_gives_waves_of_cardiologists_and_programs(shared_data):
 # --- damage and codes -------------------------------------------------------------------------------------
 
 
-def test_unknown_label_and_source_are_named(shared_data, tmp_path, written):
+def test_label_and_source_that_are_unknown_are_named(shared_data, tmp_path, written):
     (tmp_path / "REFERENCE-v3.csv").write_text("A00001,N\nA00002,X\n")
     with pytest.raises(DataError, match="record A00002 has the label 'X'"):
         _ = open_database("cinc2017", tmp_path).labels
@@ -172,7 +172,7 @@ def test_unknown_label_and_source_are_named(shared_data, tmp_path, written):
         _ = database.records
 
 
-def test_damaged_mat_file_is_named(tmp_path):
+def test_mat_file_that_is_damaged_is_named(tmp_path):
     (tmp_path / "data").mkdir()
     path = tmp_path / "data" / "data_00001.mat"
     database = open_database("cpsc2019", tmp_path)
