@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from databases.base import Annotations
-from databases.download.source import Source
+from databases.base import Annotations, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_reader import read_annotations
@@ -27,6 +26,9 @@ class Afdb(FolderDatabase):
     title = "MIT-BIH Atrial Fibrillation Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2MW2D"
+    size = 23
+    lead_count = 2
+    rates = (250,)
     sampling_rate = 250
     annotators = ("qrsc", "qrs")
     without_signal = ("00735", "03665")

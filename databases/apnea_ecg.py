@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from databases.base import Annotations, Marks, Rhythms
-from databases.download.source import Source
+from databases.base import Annotations, Marks, Rhythms, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
@@ -30,6 +29,9 @@ class ApneaEcg(FolderDatabase):
     title = "Apnea-ECG Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C23W2R"
+    size = 70
+    lead_count = 1
+    rates = (100,)
     sampling_rate = 100
     pattern = "[abcx][0-9][0-9].hea"  # a01r and others hold respiration
     annotators = ("qrs",)

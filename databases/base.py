@@ -183,6 +183,12 @@ class Database(abc.ABC):
         License of the recordings.
     doi : str
         DOI of the files or of the publication.
+    size : int
+        Records of the whole database; 0 where that is not one number.
+    lead_count : int
+        Leads (or channels) of a record.
+    rates : tuple of int
+        Sampling rates in Hz.
     split_names : dict of str to str
         What ``train``, ``val`` and ``test`` are in this database, for messages.
     source : Source or None
@@ -193,6 +199,9 @@ class Database(abc.ABC):
     title: ClassVar[str]
     license: ClassVar[str]
     doi: ClassVar[str]
+    size: ClassVar[int] = 0
+    lead_count: ClassVar[int] = 0
+    rates: ClassVar[tuple[int, ...]] = ()
     split_names: ClassVar[Mapping[str, str]] = {}
     source: ClassVar[Source | None] = None
 

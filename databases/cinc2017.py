@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from databases.base import Annotations
-from databases.download.source import Source
+from databases.base import Annotations, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from utils.errors import DataError
@@ -31,6 +30,9 @@ class Cinc2017(FolderDatabase):
     title = "PhysioNet/CinC Challenge 2017 (training set) 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/d3hm-sf11"
+    size = 8_528
+    lead_count = 1
+    rates = (300,)
     sampling_rate = 300
     pattern = "**/A[0-9]*.hea"
     annotators = ()

@@ -11,8 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from databases.base import Annotations, Rhythms
-from databases.download.source import Source
+from databases.base import Annotations, Rhythms, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
@@ -33,6 +32,9 @@ class Cinc2018(FolderDatabase):
     title = "PhysioNet/CinC Challenge 2018 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/6phb-r450"
+    size = 1_983
+    lead_count = 13
+    rates = (200,)
     sampling_rate = 200
     pattern = "**/t[er][0-9][0-9]-*.hea"
     split_names: ClassVar = {"train": "training nights", "test": "test nights, without public labels"}

@@ -5,8 +5,8 @@ Perez Alday et al., Physiol. Meas. 41, 124003 (2020), doi:10.1088/1361-6579/abc9
 
 from __future__ import annotations
 
+from databases.base import Source
 from databases.challenge_database import ChallengeDatabase
-from databases.download.source import Source
 from databases.registry import register_database
 
 
@@ -17,6 +17,9 @@ class Cinc2020(ChallengeDatabase):
     name = "cinc2020"
     title = "PhysioNet/CinC Challenge 2020 1.0.2"
     doi = "10.13026/dvyd-kd57"
+    size = 43_101
+    lead_count = 12
+    rates = (257, 500, 1000)
     year = 2020
     source = Source(
         "https://physionet.org/files/challenge-2020/1.0.2/", {500: r"training/\w+/g\d+/[A-Z]+\d+\.(hea|mat)"}

@@ -33,6 +33,9 @@ class Cpsc2018(MatDatabase):
     title = "China Physiological Signal Challenge 2018 (training set)"
     license = "as published by the challenge"
     doi = "10.1166/jmihi.2018.2442"
+    size = 6_877
+    lead_count = 12
+    rates = (500,)
     sampling_rate = 500
     leads = DISPLAY_NAMES
     pattern = "A[0-9]*.mat"

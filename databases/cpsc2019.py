@@ -23,6 +23,9 @@ class Cpsc2019(MatDatabase):
     title = "China Physiological Signal Challenge 2019 (training set)"
     license = "as published by the challenge"
     doi = "10.1166/jmihi.2019.2800"
+    size = 2_000
+    lead_count = 1
+    rates = (500,)
     sampling_rate = 500
     pattern = "data/data_*.mat"
 

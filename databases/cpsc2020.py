@@ -26,6 +26,9 @@ class Cpsc2020(MatDatabase):
     title = "China Physiological Signal Challenge 2020 (training set)"
     license = "as published by the challenge"
     doi = "10.1166/jmihi.2020.3289"
+    size = 10
+    lead_count = 1
+    rates = (400,)
     sampling_rate = 400
     pattern = "data/A[0-9]*.mat"
 

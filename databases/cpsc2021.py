@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from databases.base import Annotations, Marks, Rhythms
-from databases.download.source import Source
+from databases.base import Annotations, Marks, Rhythms, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header, RecordError
@@ -34,6 +33,9 @@ class Cpsc2021(FolderDatabase):
     title = "China Physiological Signal Challenge 2021 1.0.0"
     license = "CC BY 4.0"
     doi = "10.13026/ksya-qw89"
+    size = 1_436
+    lead_count = 2
+    rates = (200,)
     sampling_rate = 200
     pattern = "**/data_[0-9]*_[0-9]*.hea"
     source = Source(

@@ -35,6 +35,8 @@ class Icentia11k(WfdbDatabase):
     title = "Icentia11k Single Lead Continuous Raw Electrocardiogram Dataset 1.0"
     license = "CC BY-NC-SA 4.0"
     doi = "10.13026/kk0v-r952"
+    lead_count = 1
+    rates = (250,)
     sampling_rate = 250
     split_names: ClassVar = {
         "train": "patients ending in 0-3",

@@ -29,6 +29,9 @@ class Incartdb(HolterDatabase):
     title = "St Petersburg INCART 12-lead Arrhythmia Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2V88N"
+    size = 75
+    lead_count = 12
+    rates = (257,)
     sampling_rate = 257
     train = _NAMES[:37]  # patients 1 to 16
     test = _NAMES[37:]

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from databases.base import Recording
-from databases.download.source import Source
+from databases.base import Recording, Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
@@ -29,6 +28,9 @@ class Ltafdb(FolderDatabase):
     title = "Long-Term AF Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2QG6Q"
+    size = 84
+    lead_count = 2
+    rates = (128,)
     sampling_rate = 128
     leads = ("ECG1", "ECG2")  # the headers call both ECG
     source = Source("https://physionet.org/files/ltafdb/1.0.0/", {128: r"\d{2,3}\.(hea|dat|atr|qrs)"})

@@ -40,6 +40,9 @@ class Ludb(WfdbDatabase):
     title = "Lobachevsky University Electrocardiography Database 1.0.1"
     license = "ODC-By 1.0"
     doi = "10.1109/ACCESS.2020.3029211"
+    size = 200
+    lead_count = 12
+    rates = (500,)
     sampling_rate = 500
     source = Source(
         "https://physionet.org/files/ludb/1.0.1/",

@@ -22,6 +22,9 @@ class Mitdb(HolterDatabase):
     title = "MIT-BIH Arrhythmia Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2F305"
+    size = 44
+    lead_count = 2
+    rates = (360,)
     sampling_rate = 360
     # fmt: off
     train = ("101", "106", "108", "109", "112", "114", "115", "116", "118", "119", "122",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from databases.download.source import Source
+from databases.base import Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
@@ -26,6 +26,9 @@ class Nstdb(FolderDatabase):
     title = "MIT-BIH Noise Stress Test Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2HS3T"
+    size = 15
+    lead_count = 2
+    rates = (360,)
     sampling_rate = 360
     source = Source(
         "https://physionet.org/files/nstdb/1.0.0/", {360: r"(bw|em|ma|11[89]e[\d_]\d)\.(hea|dat|atr)"}

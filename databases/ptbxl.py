@@ -56,6 +56,9 @@ class Ptbxl(Database):
     title = "PTB-XL 1.0.3"
     license = "CC BY 4.0"
     doi = "10.1038/s41597-020-0495-6"
+    size = 21_799
+    lead_count = 12
+    rates = (100, 500)
     split_names: ClassVar = SPLIT_NAMES
     source: ClassVar[Source | None] = Source(
         url="https://physionet.org/files/ptb-xl/1.0.3/",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from databases.download.source import Source
+from databases.base import Source
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
@@ -32,6 +32,8 @@ class PtbxlPlus(FolderDatabase):
     title = "PTB-XL+ 1.0.1"
     license = "CC BY 4.0"
     doi = "10.1038/s41597-023-02153-8"
+    lead_count = 12
+    rates = (500,)
     sampling_rate = 500
     pattern = "median_beats/*/*/*_medians.hea"
     annotators = ()

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from databases.base import Annotations, Waves
-from databases.download.source import Source
+from databases.base import Annotations, Source, Waves
 from databases.registry import register_database
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_reader import find_waves, read_annotations
@@ -31,6 +30,9 @@ class Qtdb(FolderDatabase):
     title = "QT Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C24K53"
+    size = 105
+    lead_count = 2
+    rates = (250,)
     sampling_rate = 250
     source = Source(
         "https://physionet.org/files/qtdb/1.0.0/",

@@ -35,6 +35,9 @@ class Shhs(Database):
     title = "Sleep Heart Health Study"
     license = "data use agreement of the National Sleep Research Resource"
     doi = "10.1093/jamia/ocy064"
+    size = 8_444
+    lead_count = 1
+    rates = (125, 250)
 
     def _read_records(self) -> pd.DataFrame:
         files = {file.stem: file for file in sorted(self.root.glob("**/shhs[12]-[0-9]*.edf"))}

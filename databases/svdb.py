@@ -21,6 +21,9 @@ class Svdb(HolterDatabase):
     title = "MIT-BIH Supraventricular Arrhythmia Database 1.0.0"
     license = "ODC-By 1.0"
     doi = "10.13026/C2V30W"
+    size = 78
+    lead_count = 2
+    rates = (128,)
     sampling_rate = 128
     train = tuple(str(number) for number in (*range(800, 813), *range(820, 830), *range(840, 856)))
     test = tuple(str(number) for number in range(856, 895))

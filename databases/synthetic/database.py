@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import os
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ class Synthetic(Ptbxl):
     title = "Synthetic 12-lead ECGs"
     license = "Apache License 2.0, as this repository"
     doi = ""
+    size = 0  # as many as are asked for
+    rates: ClassVar[tuple[int, ...]] = (100,)
     source = None
 
     @classmethod

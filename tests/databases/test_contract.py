@@ -35,6 +35,8 @@ def test_database_describes_itself(database):
     assert database_class(database.name) is type(database)
     assert database.title and database.license and (database.doi or database.name == "synthetic")
     assert database.source is None or database.source.url.startswith("https://physionet.org/files/")
+    assert database.rates and database.lead_count >= max(map(len, database.records["leads"][:20]))
+    assert set(database.records["sampling_rate"]) <= set(database.rates)
     assert set(database.split_names) <= {"train", "val", "test"}
 
 
