@@ -126,9 +126,9 @@ def recognize(path: Path) -> Format:
     head = read_head(path)
     named = named_formats(path)
     others = [item for item in list_formats() if item not in named]
-    matching = [item for item in named + others if item.sniff(head, path)]
-    if matching or named:
-        return (matching or named)[0]
+    matching = next((item for item in named + others if item.sniff(head, path)), None)
+    if matching is not None or named:
+        return matching or named[0]
     raise UsageError(
         f"{path}: unknown format '{path.suffix}', and its content is of none that is read; known endings: "
         f"{', '.join(known_suffixes())} (WFDB: .hea)"

@@ -73,7 +73,7 @@ def read_table(path: Path) -> Table:
         raise read_error(path, error) from error
     if text is None:
         raise DataError(f"{path}: is not plain text; save it as CSV in UTF-8")
-    lines = _LINE_END.split(text)
+    lines = _LINE_END.split(text.replace("\u2212", "-"))  # the minus sign of some spreadsheets
     notes: list[str] = []
     first = next((i for i, line in enumerate(lines) if line.strip()), None)
     if first is None:
@@ -199,6 +199,12 @@ def _find(path: Path, numbered: list[tuple[int, list[str]]], notes: list[str], d
         )
     width = max(widths, key=lambda count: (widths[count] * count, count))
     start = next(i for i, (_, row) in enumerate(numbered) if _is_data(row) and _width(row) >= width - 1)
+    named = _width(numbered[start - 1][1]) if start else 0
+    if delimiter == "," and named > 1 and width in (2 * named, 2 * named - 1):
+        raise DataError(
+            f"{path}, line {numbered[start][0]}: {width} cells where the header has {named}: decimal commas "
+            "cannot be told from the commas between cells; save it with semicolons between them"
+        )
     header, units, before = _header(numbered[:start], width)
     table = Table(header, units, [], [], notes)
     _read_preamble(path, before, delimiter, table)
@@ -249,7 +255,7 @@ def _header(
     """Names and units of the columns from the lines above the samples, and the lines above those."""
     units: list[str] = []
     if above and _is_units(above[-1][1]):
-        units, above = above[-1][1], above[:-1]
+        units, above = [cell.strip("()[] ") for cell in above[-1][1]], above[:-1]
     names: list[str] = []
     wide = [i for i, (_, row) in enumerate(above) if abs(_width(row) - width) <= 1 or i == len(above) - 1]
     # of several lines of headings that which names leads, else the last one

@@ -101,6 +101,10 @@ STATES_ITS_RATE = {
     "two lines of headings": lines_of(
         "headings", lambda i, line: line + "\nclock" + ",filtered" * 12 if i == 0 else line
     ),
+    "minus signs of typesetters": table().replace("-", "\u2212"),
+    "units row in brackets": lines_of(
+        "units", lambda i, line: line + "\n[s]" + ",[mV]" * 12 if i == 0 else line
+    ),
     "preamble": table(above="Patient,X\nSampling rate,100 Hz\nUnits,mV\n\n"),
     "preamble of comments": table(first="# time", above="# device: X\n# fs: 100\n# unit = mV\n"),
     "rate above": table(first="", above="Sample Rate,100 hertz\nUnit,µV\n\n", signals=1000 * SIGNALS),
@@ -193,6 +197,7 @@ def test_table_rates_have_to_agree(tmp_path):
         (table().replace("0.1", "0\0.1", 1), "is not plain text"),
         (table(times=["noon"] * 1000), "'noon' is neither a number, nor a time"),
         (table(";", decimal=",").replace(",1", ".1", 9), "both decimal points and decimal commas"),
+        (table(decimal=","), "line 2: 26 cells where the header has 13: decimal commas cannot be told"),
     ],
 )
 def test_table_that_cannot_be_read_is_told_truly(tmp_path, text, message):
