@@ -22,6 +22,8 @@ _PREFIX = re.compile(
     r"|(?:MDC|ECG|EKG|LEAD)(?=[A-Z0-9]))+"
 )
 _SUFFIX = re.compile(r"[ _-]*(?:-REF|_REF| REF|\(REF\)|-WCT)$")
+# a separator may stand before the number alone: I-II is the difference of two leads
+_PARTS = re.compile(r" ?(?:A[ ._-]?V|V|C|D|L|M[ ._-]?L)?[ ._-]*(?:[RLF]|[1-6]|I{1,3})")
 _MINUS = "-\u2212\u2013"
 _C_NAME = re.compile(r"(?i)\bC[ ._-]?[1-6]\b")
 _ACCENTS = str.maketrans("\u00d3\u00c7\u00c3", "OCA")
@@ -56,7 +58,8 @@ def read_name(text: str) -> LeadName | None:
         return LeadName(lead, inverted, _INVERTED if inverted else _OTHER)
     plain = _SUFFIX.sub("", plain)
     inverted = plain[:1] in _MINUS and plain != ""
-    core = re.sub(r"[ ._-]", "", plain.lstrip(_MINUS + "+"))
+    parts = _PARTS.fullmatch(plain.lstrip(_MINUS + "+"))
+    core = re.sub(r"[ ._-]", "", parts[0]) if parts else ""
     lead, kind = core, _OTHER
     if match := re.fullmatch(r"[DL]?(I{1,3})|D([123])", core):
         lead = match[1] or _ROMAN[match[2]]

@@ -165,7 +165,10 @@ def test_csv_lead_names(tmp_path, names):
     assert has_note(recording, "Units not given: mV assumed because") == ("(mV)" not in names[0])
 
 
-@pytest.mark.parametrize("name", ["-aVR", "V7", "", "Lead -aVR", "lead1", "VI", "aVRR", "V3R", "-V1"])
+@pytest.mark.parametrize(
+    "name",
+    ["-aVR", "V7", "", "Lead -aVR", "lead1", "VI", "aVRR", "V3R", "-V1", "I-II", "I-I", "V1-V2", "L-F"],
+)
 def test_lead_names_that_are_not_standard(name):
     assert lead_name(name) is None
 
