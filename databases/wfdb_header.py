@@ -40,7 +40,7 @@ class Signal:
 
     ``file``: as it is on disk; None for a signal without samples (``~``), as a layout lists them.
     ``frames``: samples in each frame of the record.
-    ``gain``: None where the header states none, as `baseline` (which then is the ADC zero) and `unit` ("").
+    ``gain``: None where the header states none; `unit` is empty then, and `baseline` the zero of the ADC.
     """
 
     name: str
@@ -52,7 +52,8 @@ class Signal:
     gain: float | None = None
     baseline: float = 0.0
     unit: str = ""
-    initial: int = 0
+    zero: int = 0
+    initial: int | None = None
     checksum: int | None = None
 
 
@@ -211,7 +212,8 @@ def _signal(path: Path, line: str, column: int) -> Signal:
         gain=gain,
         baseline=float(zero or 0) if baseline is None else baseline,
         unit=unit,
-        initial=initial or 0,
+        zero=zero or 0,
+        initial=initial,
         checksum=checksum,
     )
 

@@ -153,6 +153,7 @@ def read_channels(
                 continue
             if start == 0 and longest == whole and len(digital) == whole * signal.frames:
                 verified.append(_verify(path, group.file, signal, digital))
+                notes += [] if verified[-1] else _compare_first(group.file, signal, digital)
             values = to_physical(digital[signal.skew * signal.frames :], signal, DEFAULT_GAIN)
             length = (last - start) * signal.frames
             if len(values) != length:
@@ -182,6 +183,16 @@ def _verify(path: Path, file: Path, signal: Signal, samples: np.ndarray) -> bool
         f"checksum of lead {signal.name} is {stated} in the header but {actual} in {file.name}: the samples "
         "were changed or damaged",
     )
+
+
+def _compare_first(file: Path, signal: Signal, samples: np.ndarray) -> list[str]:
+    """Note where the first sample, of signals without a checksum, is another than the header says."""
+    if not signal.initial or not len(samples) or int(samples[0]) == signal.initial:
+        return []
+    return [
+        f"WARNING: lead {signal.name} begins with {samples[0]} in {file.name}, with {signal.initial} by the "
+        "header, which has no checksum: one of them may have been changed"
+    ]
 
 
 def _verification(verified: list[bool], count: int) -> list[str]:

@@ -57,14 +57,15 @@ class Group:
         """Refuse a file that lacks frames of the `needed` ones; a note where its size differs."""
         if stated is None:
             return []
-        if self.available > stated:
-            return [f"{self.file.name} has {self.available - stated} more samples than the header says"]
-        if self.available == stated:
-            return []
+        more = self.available - stated
+        if more >= 0:  # the last group of a packed format is filled up
+            filled = more * self.width < _PACKED.get(self.fmt, (1, 0))[0]
+            return [] if filled else [f"{self.file.name} has {more} more samples than the header says"]
         where = f"{self.path.name}.hea ({stated} samples of {len(self.signals)} signals)"
-        found = f"{self.expected_bytes(stated)} bytes expected from {where}, {self.bytes} found"
         if self.fmt in _FLAC:
             found = f"it holds {self.available} samples, fewer than {where}"
+        else:
+            found = f"{self.expected_bytes(stated)} bytes expected from {where}, {self.bytes} found"
         text = f"{self.file.name} is truncated: {found}"
         if self.available < needed:
             raise RecordError(self.path, text)
@@ -105,7 +106,7 @@ class Group:
         if self.fmt == "8":
             sums = [part.reshape(-1).cumsum(dtype=np.int64) for part in parts]
             return [
-                (values + signal.initial)[skipped * signal.frames :]
+                (values + first_value(signal))[skipped * signal.frames :]
                 for values, signal in zip(sums, self.signals, strict=True)
             ]
         return [part.reshape(-1) if part.shape[1] > 1 else part[:, 0] for part in parts]
@@ -134,9 +135,9 @@ class Group:
 
     @contextlib.contextmanager
     def _open_flac(self) -> Iterator[Any]:
-        import soundfile
-
         try:
+            import soundfile
+
             with open(self.file, "rb") as stream, soundfile.SoundFile(stream) as sound:
                 bits = int(sound.subtype.removeprefix("PCM_S").removeprefix("PCM_"))
                 rates = {signal.frames for signal in self.signals}
@@ -149,6 +150,8 @@ class Group:
                         f"the header gives {len(self.signals)} of format {self.fmt}",
                     )
                 yield sound
+        except ImportError as error:
+            raise RecordError(self.path, f"{self.file.name} is FLAC", "pip install soundfile") from error
         except (OSError, ValueError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors
             raise RecordError(self.path, f"{self.file.name} is not a readable FLAC file ({error})") from error
 
@@ -163,6 +166,11 @@ class Group:
                 sound.read(out=samples[at : at + _BLOCK])
             samples >>= 32 - int(sound.subtype.removeprefix("PCM_S").removeprefix("PCM_"))
         return list(samples.T)
+
+
+def first_value(signal: Signal) -> int:
+    """First sample of a signal by its header."""
+    return signal.zero if signal.initial is None else signal.initial
 
 
 def _unpack(fmt: str, part: np.ndarray) -> np.ndarray:

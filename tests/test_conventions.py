@@ -39,7 +39,6 @@ USED_WITHOUT_IMPORT = {
     "coverage": "make coverage",
     "mkdocs-material": "make docs",
     "mkdocstrings-python": "the API reference of make docs",
-    "h5py": "Keras reads and writes .weights.h5 with it",
     "tensorboard": "torch.utils.tensorboard and the TensorBoard command",
     "tensorflow": "Keras' default backend",
     "pytest-xdist": "make test runs on two processes",

@@ -150,7 +150,8 @@ def open_npz(path: str | os.PathLike) -> Iterator[Any]:
             raise ValueError("not an .npz file")
         stream.seek(0)
         with zipfile.ZipFile(stream) as archive:
-            sizes = [_bytes_of_array(archive, member) for member in archive.infolist()]
+            headers = array_headers(archive).values()
+            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in headers]
         if sum(sizes) > max(_ALWAYS_UNPACKED, _COMPRESSION * os.fstat(stream.fileno()).st_size):
             raise ValueError(f"its arrays would take {sum(sizes) / 1e9:.1f} GB, far too much for its size")
         stream.seek(0)
@@ -158,16 +159,19 @@ def open_npz(path: str | os.PathLike) -> Iterator[Any]:
             yield file
 
 
-def _bytes_of_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Bytes that an array of an .npz file takes in memory, by its header."""
-    with archive.open(member) as file:
-        major, _ = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-        size = math.prod(shape) * dtype.itemsize
-        if file.tell() + size != member.file_size:
-            raise ValueError(f"{member.filename} does not hold the array that its header describes")
-    return size
+def array_headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each array of an .npz file, by the headers alone; ValueError where they are wrong."""
+    headers = {}
+    for member in archive.infolist():
+        with archive.open(member) as file:
+            major, _ = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+            size = file.tell() + math.prod(shape) * dtype.itemsize
+            if not dtype.hasobject and size != member.file_size:
+                raise ValueError(f"{member.filename} does not hold the array that its header describes")
+        headers[member.filename.removesuffix(".npy")] = (shape, dtype)
+    return headers
 
 
 def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:

@@ -37,7 +37,8 @@ class Reading:
 
     def read(self, path: Path) -> Recording:
         """Read one recording and prepare it for the model."""
-        recording = read_recording(path, self.given_rate, self.units, self.leads)
+        seconds = self.samples / self.sampling_rate
+        recording = read_recording(path, self.given_rate, self.units, self.leads, self.start, seconds)
         return prepare(recording, self.sampling_rate, self.samples, self.start)
 
 

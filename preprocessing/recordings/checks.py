@@ -14,6 +14,7 @@ from preprocessing.recordings.ecg_channels import (
     UNIT_HELP,
     median_peak_to_peak,
 )
+from preprocessing.recordings.gaps import is_missing
 from preprocessing.recordings.limb_leads import (
     IDENTITY_NAMES,
     TOLERANCE,
@@ -27,21 +28,70 @@ from utils.errors import DataError
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay below
 
 
-def check_finite(source: Path, lead: str, values: np.ndarray, rate: float) -> None:
-    """Raise DataError for samples that are not finite."""
-    bad = np.flatnonzero(~(np.abs(values) < 1e30))  # squares of larger numbers overflow as infinity does
+def check_channels(source: Path, channels: dict[str, Channel], used: slice, rate: float) -> None:
+    """Refuse missing samples and flat leads in the part that is used, before units are known."""
+    for lead, channel in channels.items():
+        check_finite(source, lead, channel.values[used], rate, used.start)
+    check_flat(source, {lead: channel.values[used] for lead, channel in channels.items()})
+
+
+def check_part(source: Path, signals: np.ndarray, used: slice, rate: float) -> None:
+    """Refuse missing samples and flat leads in a part of signals, shape (T, 12)."""
+    for lead, values in zip(LEADS, signals[used].T, strict=True):
+        check_finite(source, lead, values, rate, used.start)
+    check_flat(source, dict(zip(LEADS, signals[used].T, strict=True)), " in the part used")
+
+
+def check_signals(
+    source: Path,
+    signals: np.ndarray,
+    derived: list[str],
+    notes: list[str],
+    channels: dict[str, Channel],
+    used: slice,
+) -> None:
+    """Check amplitudes and limb leads of signals in mV, shape (T, 12): the part `used` of `channels`."""
+    check_amplitude(source, signals, notes)
+    check_flat(source, {lead: signals[:, LEADS.index(lead)] for lead in derived}, ", as I and II give it")
+    check_limb_leads(source, signals, derived, notes, channels, used)
+
+
+def note_outside(
+    source: Path,
+    signals: np.ndarray,
+    derived: list[str],
+    channels: dict[str, Channel],
+    used: slice,
+    rate: float,
+) -> list[str]:
+    """Say what would keep the whole recording, signals of shape (T, 12), from being used."""
+    whole = slice(0, len(signals))
+    try:
+        check_part(source, signals, whole, rate)
+        check_signals(source, signals, derived, [], channels, whole)
+    except DataError as error:
+        reason = str(error).removeprefix(str(source)).lstrip(":, ").partition(";")[0].partition(". ")[0]
+        part = f"{used.start / rate:g} to {used.stop / rate:g} s"
+        return [f"Outside the part that is used ({part}) the recording is faulty: {reason}."]
+    return []
+
+
+def check_finite(source: Path, lead: str, values: np.ndarray, rate: float, start: int = 0) -> None:
+    """Raise DataError for samples that are not finite numbers; `start` is the place of the first."""
+    bad = np.flatnonzero(is_missing(values))
     if len(bad):
         what = "missing values (NaN)" if np.isnan(values[bad]).all() else "NaN or infinite values"
+        first, last = bad[0] + start, bad[-1] + start
         raise DataError(
             f"{source}, lead {display_name(lead)}: {len(bad)} of {len(values)} samples are {what}, the first "
-            f"at sample {bad[0]} ({bad[0] / rate:.3f} s); gaps are not filled in: use a part without them, "
-            "or repair it"
+            f"at sample {first} ({first / rate:.3f} s), the last at {last / rate:.3f} s; gaps are not filled "
+            "in: use a part without them (--start), or repair it"
         )
 
 
 def check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") -> None:
     """Raise DataError for leads without any deflection; arithmetic leaves noise of 1e-7 mV at most."""
-    flat = [lead for lead, values in signals.items() if np.ptp(values) < 1e-6]
+    flat = [lead for lead, values in signals.items() if len(values) > 1 and np.ptp(values) < 1e-6]
     if flat:
         shown = ", ".join(map(display_name, flat))
         values = signals[flat[0]]
@@ -71,16 +121,22 @@ def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None
         notes.insert(0, f"WARNING: median peak-to-peak {size:.2g} mV, {REAL_MV}: check --units.")
 
 
-def _agree_as_stored(channels: dict[str, Channel]) -> bool:
+def _agree_as_stored(channels: dict[str, Channel], used: slice) -> bool:
     """Whether leads with different gains satisfy the identities as the integers that the file stores."""
-    if len({channel.gain for channel in channels.values()}) == 1:
+    gains = {lead: channel.gain for lead, channel in channels.items() if channel.gain}
+    if len(gains) < len(channels) or len(set(gains.values())) == 1:
         return False
-    stored = np.stack([channels[lead].values * channels[lead].gain for lead in LEADS], axis=1)
+    stored = np.stack([channels[lead].values[used] * gains[lead] for lead in LEADS], axis=1)
     return bool(identity_residuals(stored).max() <= TOLERANCE)
 
 
 def check_limb_leads(
-    source: Path, signals: np.ndarray, derived: list[str], notes: list[str], channels: dict[str, Channel]
+    source: Path,
+    signals: np.ndarray,
+    derived: list[str],
+    notes: list[str],
+    channels: dict[str, Channel],
+    used: slice,
 ) -> None:
     """Check the identities of the limb leads; note the residual, or raise DataError with a hypothesis."""
     if len(derived) == 4:
@@ -91,7 +147,7 @@ def check_limb_leads(
         if residuals[worst] > TOLERANCE:
             reason = explain_violation(signals)
             fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
-            if not derived and _agree_as_stored(channels):
+            if not derived and _agree_as_stored(channels, used):
                 fits = f"The integers in the file agree: try --units 1000/mV. {fits}"
             raise DataError(
                 f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "

@@ -12,8 +12,8 @@ import numpy as np
 
 from databases.wfdb_reader import Channel
 from preprocessing.recordings.formats import RawFile
+from preprocessing.recordings.gaps import resample_with_gaps
 from preprocessing.recordings.lead_names import map_names, ready_line
-from preprocessing.transforms.resample import resample
 from utils.ecg import LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError
 from utils.text import listed
@@ -108,7 +108,7 @@ def common_rate(
             )
         slower = [lead for lead, channel in channels.items() if channel.rate != rate]
         for lead in slower:
-            values = resample(channels[lead].values, channels[lead].rate or rate, rate)
+            values = resample_with_gaps(channels[lead].values, channels[lead].rate or rate, rate)
             channels[lead] = replace(channels[lead], values=values)
         shown = ", ".join(map(display_name, slower))
         notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}.")
@@ -122,24 +122,36 @@ def common_rate(
 
 
 def to_millivolts(
-    source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str]
+    source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str], used: slice = slice(None)
 ) -> dict[str, np.ndarray]:
-    """Convert to mV by the units asked for, else the file's, else as mV if the amplitude agrees."""
+    """Convert to mV by the units asked for, else the file's, else as mV if the amplitude of a part agrees."""
     stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
     shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
     if asked is not None:
         gain = re.fullmatch(r"([\d.]+)\s*/\s*mV", asked.strip(), re.IGNORECASE)
         if gain and (value := _positive(gain[1])):
+            if mixed := [display_name(lead) for lead, channel in channels.items() if channel.gain is None]:
+                raise UsageError(
+                    f"{source}: --units {asked} needs the integers of the file, but gain or unit of lead "
+                    f"{', '.join(mixed)} changes between its segments; leave the option out"
+                )
             notes.append(
                 f"Gain {value:g} ADC units per mV as given with --units; units in the file: {shown}."
             )
-            return {lead: channel.values * channel.gain / value for lead, channel in channels.items()}
+            return {lead: channel.values * (channel.gain or 1) / value for lead, channel in channels.items()}
+    if uncalibrated := {lead: channel.fault for lead, channel in channels.items() if channel.fault}:
+        shown = "; ".join(f"lead {display_name(lead)}: {fault}" for lead, fault in uncalibrated.items())
+        raise UsageError(
+            f"{source}: {len(uncalibrated)} of {len(channels)} leads have no calibration ({shown}); export "
+            "the file again, or give the gain of all leads, such as --units 400/mV (400 ADC units per mV)"
+        )
+    if asked is not None:
         if (factor := unit_in_millivolts(asked)) is None:
             raise UsageError(f"--units '{asked}' is not known: give {UNIT_HELP}")
         notes.append(f"Units {asked} as given with --units; units in the file: {shown}.")
         return {lead: channel.values * factor for lead, channel in channels.items()}
     if not any(stated.values()):
-        _guess_millivolts(source, channels, notes)
+        _guess_millivolts(source, channels, notes, used)
         return {lead: channel.values for lead, channel in channels.items()}
     result = {}
     for lead, channel in channels.items():
@@ -164,9 +176,9 @@ def _positive(text: str) -> float | None:
     return value if value > 0 else None
 
 
-def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[str]) -> None:
+def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[str], used: slice) -> None:
     """Note that mV are assumed where the amplitude fits them alone; raise where it does not."""
-    size = median_peak_to_peak(np.stack([channel.values for channel in channels.values()], axis=1))
+    size = median_peak_to_peak(np.stack([channel.values[used] for channel in channels.values()], axis=1))
     if not LIKELY_MV[0] <= size <= LIKELY_MV[1]:
         guess = "looks like microvolts or ADC units" if size > PLAUSIBLE_MV[1] else "fits no unit of voltage"
         guess = "looks like volts" if size < PLAUSIBLE_MV[0] else guess

@@ -6,6 +6,7 @@ units by name and checks the signals, `prepare` brings it to the rate and length
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from databases.base import Recording
-from preprocessing.recordings.checks import check_amplitude, check_finite, check_flat, check_limb_leads
+from preprocessing.recordings.checks import check_channels, check_part, check_signals, note_outside
 from preprocessing.recordings.ecg_channels import common_rate, select_leads, to_millivolts
 from preprocessing.recordings.formats import Request, recognize
+from preprocessing.recordings.gaps import hold
 from preprocessing.recordings.limb_leads import derive_limb_leads
 from preprocessing.recordings.search import find_recordings, locate
 from preprocessing.transforms.resample import ratio, resample
@@ -30,13 +32,15 @@ def read_recording(
     sampling_rate: float | None = None,
     units: str | None = None,
     leads: Sequence[str] | str | None = None,
+    start: float | None = None,
+    seconds: float | None = None,
 ) -> Recording:
-    """Read and check one 12-lead ECG at its own sampling rate.
+    """Read one 12-lead ECG at its own sampling rate and check it, or the part of it that is used.
 
     Parameters
     ----------
     path : path-like
-        WFDB record (with or without ending), CSV with a header, ``.npy``, ``.mat`` (CinC, CPSC 2018) or EDF.
+        A file of any format (docs/tutorials/own_ecg.md), or a WFDB record without ending.
     sampling_rate : float, optional
         In Hz, for files that do not say it; a file that says otherwise is an error.
     units : str, optional
@@ -44,11 +48,14 @@ def read_recording(
         the file, because headers are wrong at times; the amplitude is checked afterwards.
     leads : sequence of str or str, optional
         The true names of all signals in file order (a string is split at commas); ``-`` leaves one out.
+    start, seconds : float, optional
+        Part that is going to be used; all of the recording unless `seconds` is given. It alone is checked:
+        what is wrong elsewhere is a note, and missing samples there are NaN.
 
     Returns
     -------
     Recording
-        Twelve leads in mV; ``notes`` tells how they came about.
+        Twelve leads in mV, the whole recording; ``notes`` tells how they came about.
 
     Raises
     ------
@@ -61,23 +68,34 @@ def read_recording(
     source = locate(Path(path))
     names = [name.strip() for name in leads.split(",")] if isinstance(leads, str) else leads
     item = recognize(source)
-    raw = item.read(source, Request(sampling_rate, units, names))
+    needed = None if seconds is None else (start or 0.0) + seconds
+    raw = item.read(source, Request(sampling_rate, units, names, needed))
     notes = [f"{note[0].upper()}{note[1:]}." for note in raw.notes]
     if source.suffix.lower() not in item.suffixes:
         notes.append(f"The file is {item.name} by its content, whatever its ending.")
     channels, derived = select_leads(source, raw, names, notes)
     rate = common_rate(source, raw, channels, sampling_rate, notes)
-    for lead, channel in channels.items():
-        check_finite(source, lead, channel.values, rate)
-    check_flat(source, {lead: channel.values for lead, channel in channels.items()})
-    signals = to_millivolts(source, channels, units, notes)
+    count = len(next(iter(channels.values())).values)
+    used = _part(source, count, rate, start, seconds)
+    check_channels(source, channels, used, rate)
+    signals = to_millivolts(source, channels, units, notes, used)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
     array = np.stack([signals[lead] for lead in LEADS], axis=1)
-    check_amplitude(source, array, notes)
-    check_flat(source, {lead: signals[lead] for lead in derived}, ", as I and II give it")
-    check_limb_leads(source, array, derived, notes, channels)
+    check_signals(source, array[used], derived, notes, channels, used)
+    if used.stop - used.start < count:
+        notes += note_outside(source, array, derived, channels, used, rate)
     return Recording(array.astype(np.float32), rate, LEADS, notes, source.stem, source)
+
+
+def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:
+    """Samples of a part; of a recording that is too short, which `prepare` refuses, what there is."""
+    if start is not None and not 0 <= start * rate < count:
+        raise UsageError(f"{source}: --start {start:g} lies outside the recording of {count / rate:.6g} s")
+    if seconds is None:
+        return slice(0, count)
+    first = min(round((start or 0.0) * rate), count - 1)
+    return slice(first, min(count, first + math.ceil(seconds * rate)))
 
 
 def prepare(
@@ -90,8 +108,8 @@ def prepare(
     source = recording.source or Path(recording.name)
     notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signal
     given, needed = len(signals) / rate, samples / sampling_rate
-    if start is not None and not 0 <= start <= given:
-        raise UsageError(f"{source}: --start {start:g} lies outside the recording of {given:.6g} s")
+    used = _part(source, len(signals), rate, start, needed)
+    signals = hold(signals)
     if rate != sampling_rate:
         factor = ratio(rate, sampling_rate)
         signals = resample(signals, rate, sampling_rate)
@@ -116,8 +134,7 @@ def prepare(
             f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
             "choose others with --start."
         )
-    # Before resampling, whose filter would let the neighborhood of a flat part leak into it.
-    used = recording.signal[round((start or 0.0) * rate) :][: round(needed * rate)]
-    check_flat(source, dict(zip(LEADS, used.T, strict=True)), " in the part used")
+    # Not of what was resampled: the filter lets the neighborhood of a flat part leak into it.
+    check_part(source, recording.signal, used, rate)
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
     return replace(recording, signal=signals, sampling_rate=float(sampling_rate), notes=notes)

@@ -14,6 +14,7 @@ A format is one module in `preprocessing.recordings.readers` (or of a plugin) th
   leads in mV.
 - ``parts(path) -> set[Path]``, optional: other files that belong to the recording at ``path`` (signal files,
   segments), which a folder search does not list for themselves,
+- ``locate(path) -> Path | None``, optional: the file to open for a path that names a recording otherwise,
 - ``specific``: False where ``sniff`` says yes to many kinds of files (any table of text) and is asked last.
 
 The modules of the package are found by themselves; a reader that needs an optional library imports it inside
@@ -31,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from databases.wfdb_reader import Channel
+from databases.wfdb_signals import MOST_VALUES
 from preprocessing.recordings import readers
 from utils.errors import DataError, UsageError
 from utils.files import read_error
@@ -56,15 +58,23 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user says about a file: rate in Hz, units, and the leads of all its channels in order."""
+    """What the user says about a file: rate in Hz, units, and the leads of all its channels in order.
+
+    ``seconds_needed``: end of the part that is used (None: all); what a file lacks beyond it may be NaN.
+    """
 
     sampling_rate: float | None = None
     units: str | None = None
     leads: Sequence[str] | None = None
+    seconds_needed: float | None = None
 
 
 def _no_parts(path: Path) -> set[Path]:
     return set()
+
+
+def _not_located(path: Path) -> Path | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class Format:
     sniff: Callable[[bytes, Path], bool]
     read: Callable[[Path, Request], RawFile]
     parts: Callable[[Path], set[Path]] = _no_parts
+    locate: Callable[[Path], Path | None] = _not_located
     specific: bool = True
 
 
@@ -133,6 +144,15 @@ def recognize(path: Path) -> Format:
         f"{path}: unknown format '{path.suffix}', and its content is of none that is read; known endings: "
         f"{', '.join(known_suffixes())} (WFDB: .hea)"
     )
+
+
+def check_amount(path: Path, values: int) -> None:
+    """Refuse what would take more memory than any recording needs."""
+    if values > MOST_VALUES:
+        raise DataError(
+            f"{path}: would take {values * 8 / 2**30:.1f} GB of memory: it has {values:,} samples, more than "
+            f"{MOST_VALUES:,}; cut it into parts"
+        )
 
 
 def reason(error: BaseException) -> str:

@@ -223,16 +223,16 @@ def _by_ending(paths: Sequence[str]) -> str:
 
 def locate(path: Path) -> Path:
     """The file to open for a path; a WFDB record is opened by its header."""
-    header = path.with_suffix(".hea") if path.suffix in (".dat", ".mat") else Path(f"{path}.hea")
-    if header.is_file():
-        return header
-    if path.suffix == ".dat" and path.is_file():
+    for item in list_formats():
+        if (file := item.locate(path)) is not None:
+            return file
+    if path.suffix.lower() == ".dat" and path.is_file():
         raise DataError(
-            f"{path}: its header {header.name} is not beside it; a .dat file alone has no rate and leads"
+            f"{path}: its header {path.stem}.hea is not beside it; a .dat file alone has no rate and leads"
         )
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name one recording in it")
-    if not path.is_file():
+    if not path.exists():
         siblings = list(_siblings(path))
         hint = nearest(path.name, sorted(siblings)).partition("Valid:")[0].strip()
         raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}")

@@ -113,6 +113,27 @@ def test_inference_refuses_five_seconds(out, tmp_path):
     assert not (out / "results" / "ecgnet" / "short").exists()
 
 
+def test_record_without_a_rate_asks_for_it(out, tmp_path, capsys):
+    write_record(tmp_path / "rec", ecg(), 100)
+    header = (tmp_path / "rec.hea").read_text()
+    (tmp_path / "rec.hea").write_text(header.replace("rec 12 100 1000", "rec 12"))
+    with pytest.raises(UsageError, match="does not say its sampling rate; give it in Hz"):
+        ask(out, tmp_path / "rec")
+    assert ask(out, tmp_path / "rec", "--sampling_rate", 100, "--no_pictures") == 0
+    assert "note: Sampling rate 100 Hz as given with --sampling_rate." in capsys.readouterr().out
+
+
+def test_fault_outside_the_part_is_a_note_of_the_prediction(out, tmp_path):
+    samples = ecg(seconds=30)
+    samples[2500:2600] = -32768  # "no sample here"
+    write_record(tmp_path / "rec", samples, 100)
+    assert ask(out, tmp_path / "rec", "--start", 5, "--no_pictures") == 0
+    notes = prediction_of(out, "rec")["notes"]
+    assert any("Outside the part that is used (5 to 15 s)" in note for note in notes)
+    with pytest.raises(DataError, match=r"missing values.*the first at sample 2500 \(25\.000 s\)"):
+        ask(out, tmp_path / "rec", "--start", 18)
+
+
 def test_start_chooses_the_part(out, tmp_path, capsys):
     write_record(tmp_path / "long", ecg(seconds=14), 100)
     ask(out, tmp_path / "long", "--start", 3, "--no_pictures")

@@ -223,7 +223,7 @@ def test_arrays_damaged_are_refused(tmp_path):
     np.save(tmp_path / "cut.npy", SIGNALS)
     content = (tmp_path / "cut.npy").read_bytes()
     (tmp_path / "cut.npy").write_bytes(content[:-100])
-    scipy.io.savemat(tmp_path / "other.mat", {"signal": SIGNALS})
+    scipy.io.savemat(tmp_path / "other.mat", {"signal": SIGNALS[:, :11], "note": "text"})
     (tmp_path / "junk.mat").write_bytes(b"junk" * 100)
     for name, message in {
         "objects.npy": "not a readable .npy file of numbers",
@@ -231,7 +231,7 @@ def test_arrays_damaged_are_refused(tmp_path):
         "square.npy": "time and leads cannot be told apart",
         "empty.npy": "holds no samples",
         "cut.npy": "not a readable .npy",
-        "other.mat": r"holds neither 'val' nor 'ECG.data' \(found: signal\)",
+        "other.mat": r"holds no array of 12 leads \(found: signal \(5000, 11\)\)",
         "junk.mat": "not a readable MATLAB file",
     }.items():
         with pytest.raises(DataError, match=message):
@@ -279,9 +279,6 @@ def test_edf_damaged_is_refused(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:-500])
     with pytest.raises(DataError, match=r"truncated or damaged: \d+ bytes expected .* \d+ found"):
-        read_recording(path)
-    path.write_bytes(content[:192] + b"EDF+D" + content[197:])
-    with pytest.raises(DataError, match="discontinuous"):
         read_recording(path)
     path.write_bytes(content[:100])
     with pytest.raises(DataError, match="not a readable EDF"):

@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 from pathlib import Path
 
-from databases.wfdb_header import RecordError, read_header
+from databases.wfdb_header import RecordError, header_file, parse_header, read_header
 from databases.wfdb_reader import read_channels
 from preprocessing.recordings.formats import Format, RawFile, Request, register_format
 from utils.errors import DataError
 
 
 def is_header(head: bytes, path: Path) -> bool:
-    """Whether the first line of a text that is not a comment names a record and counts its signals."""
-    lines = [line.strip() for line in head.split(b"\n") if line.strip() and not line.startswith(b"#")]
-    return bool(lines) and re.match(rb"[^\s,;]+\s+\d+(\s|$)", lines[0]) is not None and b"\0" not in head
+    """Whether a text is named .hea, or its first line that is not a comment names a record like the file."""
+    if b"\0" in head:
+        return False
+    if path.suffix.lower() == ".hea":
+        return True
+    lines = [line.strip() for line in head.splitlines() if line.strip() and not line.startswith(b"#")]
+    stem = re.escape(path.stem.encode())
+    return bool(lines) and re.match(rb"(?:\S*/)?%b(?:/\d+)?\s+\d+(\s|$)" % stem, lines[0]) is not None
 
 
-def read_wfdb(header_path: Path, request: Request) -> RawFile:
+def read_wfdb(path: Path, request: Request) -> RawFile:
     """Read a WFDB record of any signal format, gain and offset; sizes and checksums are verified."""
     try:
-        return RawFile("WFDB", *read_channels(read_header(header_path.with_suffix(""))))
+        header = read_header(path.with_suffix(""))
+        rate, needed = header.sampling_rate or request.sampling_rate, None
+        if request.seconds_needed is not None and rate:
+            needed = math.ceil(request.seconds_needed * rate)
+        return RawFile("WFDB", *read_channels(header, needed=needed))
     except RecordError as error:
-        raise DataError(f"{header_path}: {error.reason}; {error.remedy}") from error
+        raise DataError(f"{path}: {error.reason}; {error.remedy}") from error
 
 
-def signal_files(header_path: Path) -> set[Path]:
-    """The .mat of a CinC WFDB record is its signal file, not a recording of its own."""
-    return {header_path.with_suffix(".mat")}
+def locate_header(path: Path) -> Path | None:
+    """Header of a record that is named without ending or by a signal file."""
+    header = header_file(path)
+    if header.is_file():
+        return header
+    header = header_file(path.with_suffix(""))
+    if path.suffix and path != header and header.is_file():
+        return header if path.suffix.lower() == ".dat" or path in record_files(header) else None
+    return None
 
 
-register_format(Format("WFDB", (".hea",), is_header, read_wfdb, parts=signal_files))
+def record_files(path: Path) -> set[Path]:
+    """Files of a record beside its header: signals, and the headers and signals of its segments."""
+    files = {path.with_suffix(".mat")}  # as PhysioNet's challenges name signal files
+    try:
+        header = parse_header(path.with_suffix(""))
+    except RecordError:
+        return files
+    files |= {signal.file for signal in header.signals if signal.file}
+    for segment in {segment for segment, _ in header.segments if segment}:
+        files.add(segment)
+        with contextlib.suppress(RecordError):
+            files |= {signal.file for signal in parse_header(segment.with_suffix("")).signals if signal.file}
+    return files - {path}
+
+
+register_format(Format("WFDB", (".hea",), is_header, read_wfdb, parts=record_files, locate=locate_header))
