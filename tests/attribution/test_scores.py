@@ -180,7 +180,7 @@ def test_analyse_a_metric_without_scores():
     study = analyze(scores, resamples=20)[0]
     reasons = {test.metric: test.comparison.reason for test in study.tests}
     assert reasons["auc"] == "no row has a score" and reasons["pointing_game"] == ""
-    assert study.rankings[0].ranking["rows"] == [] and len(study.rankings[0].ranking["unranked"]) == 6
+    assert study.rankings[0]["ranking"]["rows"] == [] and len(study.rankings[0]["ranking"]["unranked"]) == 6
     figure = score_table(study.table, "x", ("localization",))
     assert words_of(figure).count("all 14 NaN") == 8
     assert "–" in panel_markdown(next(panels(study.table)))

@@ -321,7 +321,7 @@ def test_loss_computes_only_terms_with_a_weight(monkeypatch):
     def never(*_):
         raise AssertionError("computed a term of weight 0")
 
-    for name in ("cluster_loss", "separation_loss", "sparsity_loss", "_cosines"):
+    for name in ("cluster_loss", "separation_loss", "sparsity_loss", "cosine_matrix"):
         monkeypatch.setattr(losses, name, never)
     identity = identity_of(5, 2, 0)
     loss = PrototypeLoss(identity, COOCCURRENCE, weights=LossWeights(0, 0, 0, 0, 0))
