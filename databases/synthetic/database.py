@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from databases.ptbxl import Ptbxl
 from databases.registry import register_database
