@@ -14,10 +14,7 @@ from utils.tables import csv_text
 
 
 def predict_dataset(predictor: Predictor, dataset: Dataset, batch_size: int = 32) -> np.ndarray:
-    """Predictions for a whole split, read batch by batch.
-
-    Returns shape (N, ..., C).
-    """
+    """Predictions for a whole split, read batch by batch, (N, ..., C)."""
     starts = tqdm(range(0, len(dataset), batch_size), desc="predict", unit="batch", leave=False, disable=None)
     return np.concatenate(
         [predictor.predict(dataset.signals[s : s + batch_size], batch_size) for s in starts]

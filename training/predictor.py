@@ -28,10 +28,7 @@ def crop_starts(samples: int, crop: int) -> list[int]:
 
 
 def mean_over_windows(windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
-    """Mean of the predictions for the windows of each record.
-
-    Shapes: each window (B, ..., C) -> (B, ..., C).
-    """
+    """Mean of the predictions for the windows of each record; each window (B, ..., C) -> (B, ..., C)."""
     return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
 
 

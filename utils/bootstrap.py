@@ -68,8 +68,6 @@ def bootstrap(
 
     Shapes: labels (N, C), probabilities (N, C), patient_ids (N,), thresholds (C,).
 
-    References
-    ----------
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), doi:10.1007/978-1-4899-4541-9.
     """
     _check_options(metrics, resamples, level, thresholds)

@@ -79,8 +79,6 @@ def fit_calibrator(labels: np.ndarray, probabilities: np.ndarray) -> Calibrator:
 
     Shapes: labels (N, C), probabilities (N, C).
 
-    References
-    ----------
     Platt, Probabilistic outputs for support vector machines, in Advances in Large Margin Classifiers (1999).
     """
     y, p = check_probabilities(labels, probabilities)

@@ -74,10 +74,7 @@ class FeatureInfo:
         ]
 
     def sees(self, column: int, samples: int) -> np.ndarray:
-        """Which samples of a window, or of the record, influence a column.
-
-        Returns shape (samples,), bool.
-        """
+        """Which samples of a window, or of the record, influence a column; (samples,), bool."""
         first = self.start + column * self.stride
         seen = np.zeros(samples, bool)
         for start, kernel in self.segments or (Segment(0, 1),):

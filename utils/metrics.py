@@ -21,10 +21,7 @@ from utils.scorer import Scorer, check_labels, check_probabilities
 
 
 def macro(values: np.ndarray) -> float:
-    """Mean over the classes that are defined (not NaN); NaN where none is.
-
-    Shapes: values (C,).
-    """
+    """Mean over the classes that are defined (not NaN); NaN where none is; values (C,)."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float("nan")
 
@@ -36,8 +33,6 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
     Shapes: labels (N, C), scores (N, C) -> (C,).
 
-    References
-    ----------
     Hanley and McNeil, Radiology 143 (1982), doi:10.1148/radiology.143.1.7063747.
     """
     y, s = check_labels(labels, scores)
@@ -73,10 +68,7 @@ def _by_class(names: Sequence[str], values: np.ndarray) -> dict[str, Any]:
 def _at_thresholds(
     y: np.ndarray, p: np.ndarray, names: Sequence[str], thresholds: Sequence[float] | np.ndarray | None
 ) -> dict[str, Any]:
-    """Metrics of the decisions at given thresholds, all None without any.
-
-    Shapes: y (N, C), p (N, C).
-    """
+    """Metrics of the decisions at given thresholds, all None without any; y (N, C), p (N, C)."""
     keys = ("mean_accuracy", "class_accuracy", "macro_f1", "class_f1")
     if thresholds is None:
         return {"thresholds": None, **{f"{key}_at_thresholds": None for key in keys}}

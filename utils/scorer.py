@@ -164,8 +164,6 @@ class Scorer:
 
         Shapes: weights (N,).
 
-        References
-        ----------
         Radivojac et al., Nature Methods 10 (2013), doi:10.1038/nmeth.2340.
         """
         s = self._sweep

@@ -17,10 +17,7 @@ def plain_region(
     descending: bool,
     overhang: bool,
 ) -> float:
-    """Region perturbation of one map, step by step.
-
-    Shapes: signal (T, 1), values (T,).
-    """
+    """Region perturbation of one map, step by step; signal (T, 1), values (T,)."""
     samples = len(values)
     padded = np.pad(values, (0, patch))
     starts = range(samples if overhang else samples - patch + 1)
@@ -46,10 +43,7 @@ def plain_region(
 def plain_faithfulness(
     classifier: Any, x: np.ndarray, targets: np.ndarray, maps: np.ndarray, settings: Any
 ) -> np.ndarray:
-    """Faithfulness correlation of one method, subset by subset.
-
-    Shapes: x (N, T, 1), targets (N,), maps (N, T, 1).
-    """
+    """Faithfulness correlation of one method, subset by subset; x (N, T, 1), targets (N,), maps (N, T, 1)."""
     random = np.random.RandomState(settings.seed)
     scores = []
     for signal, target, values in zip(x, targets, maps, strict=True):

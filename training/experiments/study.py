@@ -42,8 +42,6 @@ def locked(folder: Path) -> Iterator[None]:
 def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
     """Open a study, or make it. To be called inside `locked`.
 
-    References
-    ----------
     .. [1] L. Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", JMLR 18
        (2018), 1-52; https://jmlr.org/papers/v18/16-558.html
     """
@@ -145,8 +143,6 @@ def put_back(study: Study, trial: FrozenTrial) -> None:
 def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial | None:
     """Take the next trial, after those that dead workers left were put back. To be called inside `locked`.
 
-    References
-    ----------
     .. [1] J. Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 24 (2011), 2546-2554.
     """
     for trial in trials_of(study, "running"):

@@ -83,10 +83,7 @@ def _train_epoch(engine: Engine, batches: Batches, recorder: Recorder, stopper: 
 
 
 def predict_validation(forward: Forward, data: TrainingData, config: TrainOptions) -> np.ndarray:
-    """Predictions for the validation records, batch by batch.
-
-    Returns shape (N, ..., C).
-    """
+    """Predictions for the validation records, batch by batch, (N, ..., C)."""
     batches = Batches(data.val, data.standardizer, config.batchsize)
     rows = [
         forward_in_batches(forward, signals, config.crop, len(signals), data.task.join)

@@ -17,8 +17,6 @@ def learning_rate(
 ) -> float:
     """Learning rate of one optimization step.
 
-    References
-    ----------
     Loshchilov and Hutter, SGDR, ICLR 2017, arXiv:1608.03983; Smith, Cyclical Learning Rates for Training
     Neural Networks, WACV 2017, arXiv:1506.01186.
     """

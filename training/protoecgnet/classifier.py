@@ -59,10 +59,7 @@ class Classifier(nn.Module):
 
 
 def score_records(network: nn.Module, records: Dataset, standardizer: Standardizer) -> np.ndarray:
-    """Similarities of all prototypes for all records of a split.
-
-    Returns shape (N, P).
-    """
+    """Similarities of all prototypes for all records of a split, (N, P)."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device)
     rows = []
@@ -78,19 +75,13 @@ def score_records(network: nn.Module, records: Dataset, standardizer: Standardiz
 
 
 def probabilities_of(network: nn.Module, scores: np.ndarray) -> np.ndarray:
-    """Probabilities of records from their similarities to the prototypes.
-
-    Shapes: scores (N, P) -> (N, C).
-    """
+    """Probabilities of records from their similarities to the prototypes; scores (N, P) -> (N, C)."""
     with torch.inference_mode():
         return torch.sigmoid(network.logits_of(torch.from_numpy(scores))).numpy()
 
 
 def macro_auc(network: nn.Module, scores: np.ndarray, data: TrainingData) -> float:
-    """Macro ROC-AUC of the validation records from their similarities to the prototypes.
-
-    Shapes: scores (N, P).
-    """
+    """Macro ROC-AUC of the validation records from their similarities to the prototypes; scores (N, P)."""
     scored = data.task.score(data.val.targets, probabilities_of(network, scores))
     return selection_score(data.task, scored)
 

@@ -28,10 +28,7 @@ _FROZEN = {"joint": ("head",), "prototypes": ("trunk", "head")}
 
 
 def positive_weights(config: ProtoConfig, data: TrainingData) -> torch.Tensor:
-    """Weight of each class's positives, from the training records.
-
-    Returns shape (C,).
-    """
+    """Weight of each class's positives, from the training records, (C,)."""
     if config.class_weights == "none":
         return torch.ones(len(data.train.classes))
     return class_weights(data.train.targets, config.class_weights)

@@ -66,8 +66,6 @@ def assign(similarity: np.ndarray) -> np.ndarray:
 
     Shapes: similarity (N, P) -> (P,).
 
-    References
-    ----------
     Crouse, On implementing 2D rectangular assignment algorithms, IEEE Trans. Aerosp. Electron. Syst. 2016,
     doi:10.1109/TAES.2016.140952.
     """

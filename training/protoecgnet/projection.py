@@ -71,8 +71,6 @@ def project(
         records.
     ``device``: by default the GPU where there is one.
 
-    References
-    ----------
     Chen et al., This Looks Like That, NeurIPS 2019, arXiv:1806.10574 (projection); Sethi et al., ProtoECGNet,
     MLHC 2025, PMLR 298, arXiv:2504.08713.
     """

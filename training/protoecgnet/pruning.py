@@ -28,20 +28,14 @@ def without_record(prototypes: Sequence[dict[str, Any]]) -> list[int]:
 
 
 def low_weight(weight: Tensor, identity: Tensor, below: float = LOW_WEIGHT) -> list[int]:
-    """List prototypes that hardly count for their own class.
-
-    Shapes: weight (C, P), identity (P, C).
-    """
+    """List prototypes that hardly count for their own class; weight (C, P), identity (P, C)."""
     own = weight.detach().abs() * (identity.T > 0)
     counts = (own >= below * own.amax(dim=1, keepdim=True)) & (identity.T > 0)
     return (~counts.any(dim=0)).nonzero().flatten().tolist()
 
 
 def duplicates(vectors: Tensor, prototypes: Sequence[dict[str, Any]]) -> list[int]:
-    """List prototypes that an earlier one of the same classes makes superfluous.
-
-    Shapes: vectors (P, D, T).
-    """
+    """List prototypes that an earlier one of the same classes makes superfluous; vectors (P, D, T)."""
     unit = torch.nn.functional.normalize(vectors.detach().flatten(1), dim=1)
     kept: dict[tuple[str, ...], list[int]] = {}
     seen: set[tuple] = set()

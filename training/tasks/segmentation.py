@@ -28,8 +28,6 @@ def dice(counts: np.ndarray) -> np.ndarray:
 
     Shapes: counts (..., 3) -> (...).
 
-    References
-    ----------
     Dice, Ecology 26 (1945) 297-302, doi:10.2307/1932409.
     """
     true, false, missed = (counts[..., i] for i in range(3))
@@ -215,10 +213,7 @@ class MultilabelSegmentation(Segmentation):
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where all are.
-
-    Shapes: values (N, C) -> (N,).
-    """
+    """Mean over the last axis without NaN; NaN where all are; values (N, C) -> (N,)."""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0).sum(axis=-1)
