@@ -12,24 +12,9 @@ CPSC2019_SPAN_S = (0.5, 9.5)  # of its records of 10 s, the part that is scored
 
 
 def match_peaks(reference: np.ndarray, found: np.ndarray, tolerance: float) -> np.ndarray:
-    """Pair reference and found peaks one to one, each the other's nearest.
+    """Pair ascending reference and found peaks, each the other's nearest within `tolerance` samples.
 
-    Parameters
-    ----------
-    reference, found : numpy.ndarray
-        Sample numbers, ascending.
-    tolerance : float
-        Largest distance of a pair, in samples.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (pairs, 2): positions in ``reference`` and in ``found``.
-
-    Raises
-    ------
-    DataError
-        If peaks are not ascending.
+    Returns positions in ``reference`` and in ``found``, (pairs, 2).
     """
     reference, found = _ascending(reference, "reference"), _ascending(found, "found")
     if len(reference) == 0 or len(found) == 0:
@@ -50,34 +35,14 @@ def rpeak_scores(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
-    """Score the R-peaks of several records together.
+    """Score the R-peaks of several records together, each ascending sample numbers at `rate` Hz.
 
-    Parameters
-    ----------
-    references, found : sequence of numpy.ndarray
-        For each record, sample numbers, ascending.
-    rate : float
-        Sampling rate in Hz.
-    tolerances_ms : sequence of float, optional
-        Each gives one entry.
-    spans : sequence of (float, float), optional
-        For each record the first and the last sample that count: a reference peak outside is left out, with
-        what was found for it. Without: all.
-    patients : sequence, optional
-        Patient of each record, for the intervals; without, every record is of another patient.
-    resamples, seed : int, optional
-        Of the bootstrap over patients.
+    ``spans``: for each record the first and the last sample that count: a reference peak outside is left out,
+        with what was found for it. Without: all.
+    ``patients``: patient of each record, for the intervals; without, every record is of another patient.
 
-    Returns
-    -------
-    dict
-        For each tolerance (``"75"``): ``sensitivity``, ``ppv``, ``f1``, its 95 % interval ``f1_low`` and
-        ``f1_high``, ``tp``, ``fp``, ``fn``, and ``median_error_ms`` of the pairs.
-
-    Raises
-    ------
-    DataError
-        If the arguments do not have one entry a record, or peaks are not ascending.
+    Gives for each tolerance (``"75"``) ``sensitivity``, ``ppv``, ``f1``, its 95 % interval ``f1_low`` and
+    ``f1_high``, ``tp``, ``fp``, ``fn``, and ``median_error_ms`` of the pairs.
     """
     spans = [(-np.inf, np.inf)] * len(references) if spans is None else spans
     persons = np.arange(len(references)) if patients is None else np.asarray(patients)
@@ -118,27 +83,12 @@ def rpeak_scores(
 def cpsc2019_score(
     references: Sequence[np.ndarray], found: Sequence[np.ndarray], rate: float, tolerance_s: float = 0.075
 ) -> np.ndarray:
-    """QRS score of the China Physiological Signal Challenge 2019.
+    """QRS score of the China Physiological Signal Challenge 2019 for each record of 10 s.
 
-    Parameters
-    ----------
-    references, found : sequence of numpy.ndarray
-        For each record of 10 s, sample numbers, ascending.
-    rate : float
-        Sampling rate in Hz.
-    tolerance_s : float, optional
-        In seconds.
-
-    Returns
-    -------
-    numpy.ndarray
-        Score of each record: 1 without an error, 0.3 with one beat missed, 0.7 with one false beat, else 0.
-        The challenge's figure is the mean. Counted between 0.5 and 9.5 s.
-
-    References
-    ----------
-    Gao et al., An open-access ECG database for algorithm evaluation of QRS detection and heart rate
-    estimation, J. Med. Imaging Health Inform. 9, 1853 (2019), doi:10.1166/jmihi.2019.2800.
+    1 without an error, 0.3 with one beat missed, 0.7 with one false beat, else 0, counted between 0.5 and
+    9.5 s. The challenge's figure is the mean. Gao et al., An open-access ECG database for algorithm
+    evaluation of QRS detection and heart rate estimation, J. Med. Imaging Health Inform. 9, 1853 (2019),
+    doi:10.1166/jmihi.2019.2800.
     """
     start, stop = CPSC2019_SPAN_S[0] * rate, CPSC2019_SPAN_S[1] * rate
     reach, scores = tolerance_s * rate, []

@@ -35,25 +35,10 @@ class Search:
 
 
 def find_recordings(path: str | Path | Sequence[str | Path]) -> list[Path]:
-    """List the recordings at a path, or at several.
+    """List the recordings at a path, or at several: sorted files that `read_recording` takes.
 
-    Parameters
-    ----------
-    path : path-like or sequence of path-like
-        A file, a WFDB record with or without ending, a pattern such as ``*.edf``, or a folder, searched with
-        its subfolders; links to folders and what is hidden are left out.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Files that `read_recording` takes, sorted; a WFDB record is listed once, by its ``.hea``.
-
-    Raises
-    ------
-    DataError
-        Nothing is there, or nothing of a known format.
-    UsageError
-        A file of an unknown format, or an empty path.
+    A path is a file, a WFDB record with or without ending (listed once, by its ``.hea``), a pattern such as
+    ``*.edf``, or a folder, searched with its subfolders; links to folders and what is hidden are left out.
     """
     return search_recordings([path] if isinstance(path, str | Path) else path).recordings
 
