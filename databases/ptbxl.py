@@ -58,7 +58,7 @@ class Ptbxl(Database):
     doi = "10.1038/s41597-020-0495-6"
     size = 21_799
     lead_count = 12
-    rates = (100, 500)
+    rates: ClassVar[tuple[int, ...]] = (100, 500)
     split_names: ClassVar = SPLIT_NAMES
     source: ClassVar[Source | None] = Source(
         url="https://physionet.org/files/ptb-xl/1.0.3/",

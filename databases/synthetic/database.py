@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from databases.ptbxl import Ptbxl
 from databases.registry import register_database
@@ -20,7 +20,7 @@ class Synthetic(Ptbxl):
     license = "Apache License 2.0, as this repository"
     doi = ""
     size = 0  # as many as are asked for
-    rates: ClassVar[tuple[int, ...]] = (100,)
+    rates = (100,)
     source = None
 
     @classmethod
