@@ -33,11 +33,11 @@ class AblateOptions(Options):
     """What ``ablate`` trains, and where."""
 
     data_dir: str = option("data/ptb", "folder of PTB-XL")
-    base: str = option(str(ABLATIONS.with_name("small.yaml")), "configuration that the ablations change")
+    base: Path = option(ABLATIONS.with_name("small.yaml"), "configuration that the ablations change")
     only: list[str] = option([], "names of ablations (default: all of the list)", metavar="NAME")
     threads: int = option(1, "CPU threads", min=1, scope="machine")
-    output_dir: str = option(".", "folder with checkpoints/ and logs/", scope="machine")
-    data: str = option(str(DATA), "folder of the collected rows", scope="machine")
+    output_dir: Path = option(Path("."), "folder with checkpoints/ and logs/", scope="machine")
+    data: Path = option(DATA, "folder of the collected rows", scope="machine")
 
 
 def read_ablations(path: Path = ABLATIONS) -> dict[str, dict[str, Any]]:
@@ -61,8 +61,8 @@ def ablate(run: str, changes: dict[str, Any], options: AblateOptions) -> None:
 
     A change that the first stages do not read starts from copies of the base's stages.
     """
-    output_dir, threads = Path(options.output_dir), options.threads
-    config = ["--config", _relative(Path(options.base))]
+    output_dir, threads = options.output_dir, options.threads
+    config = ["--config", _relative(options.base)]
     words = [*config, "--run", run, *_words(changes)]
     words += ["--data_dir", options.data_dir, "--threads", str(threads)]
     first = first_stage(ProtoConfig, changes, _STAGES)
@@ -166,5 +166,5 @@ def run_ablations(options: AblateOptions) -> None:
     listed = read_ablations()
     for run in choose(options.only, listed):
         ablate(run, listed[run], options)
-        written = collect_chain(run, Path(options.output_dir), Path(options.data) / "protoecgnet")
+        written = collect_chain(run, options.output_dir, options.data / "protoecgnet")
         print(f"wrote {written[0]}")

@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import re
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from training.card import WEIGHTS, Card
 from utils.errors import DataError, UsageError, nearest
@@ -121,23 +120,21 @@ def _state_digest(arrays: dict[str, np.ndarray], progress: str) -> str:
 def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `save_state` wrote; a state from before the digest was added has none."""
     path = Path(folder) / "last" / "state.safetensors"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UsageError(
             f"nothing to resume: {path} does not exist; start the run without --resume (with --overwrite "
             "where there are weights already)"
-        ) from error
+        )
     try:
-        arrays = load(content)
-        (length,) = struct.unpack("<Q", content[:8])
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
         progress = json.loads(metadata["progress"])
         unknown = sorted(metadata.keys() - {"progress", "sha256"})
         if unknown or not isinstance(progress, dict):
             raise ValueError(f"unknown metadata {', '.join(unknown)}" if unknown else "no progress")
         if "sha256" in metadata and metadata["sha256"] != _state_digest(arrays, metadata["progress"]):
             raise ValueError("SHA-256 differs")
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, struct.error) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is damaged ({error}): start the run again with --overwrite") from error
     return arrays, progress

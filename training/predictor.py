@@ -27,19 +27,14 @@ def crop_starts(samples: int, crop: int) -> list[int]:
     return [*range(0, samples - crop, max(1, crop // 2)), samples - crop]
 
 
-def mean_over_windows(windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
-    """Mean of the predictions for the windows of each record; each window (B, ..., C) -> (B, ..., C)."""
-    return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
-
-
 def forward_in_batches(
     forward: Forward,
     signals: np.ndarray,
-    crop: int = 0,
-    batch_size: int = 32,
-    join: Callable[[Sequence[np.ndarray], Sequence[int], int], np.ndarray] = mean_over_windows,
+    crop: int,
+    batch_size: int,
+    join: Callable[[Sequence[np.ndarray], Sequence[int], int], np.ndarray],
 ) -> np.ndarray:
-    """Predictions for standardized records, joined over the windows of a model trained on crops.
+    """Predictions for standardized records; `Task.join` joins the windows of a model trained on crops.
 
     Shapes: signals (N, T, leads) -> (N, ..., C).
     """

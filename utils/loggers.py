@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import platform
@@ -11,8 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from utils.errors import TwelveLeadError, UsageError, nearest
-from utils.files import jsonable, write_text
+from utils.files import jsonable
+from utils.tables import write_csv
 
 logger = logging.getLogger(__name__)
 _WANDB_MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")
@@ -51,12 +52,7 @@ class RunLogger:
     def log(self, row: dict[str, Any]) -> None:
         """Add the numbers of one epoch."""
         self.rows.append(row)
-        columns = list(dict.fromkeys(key for r in self.rows for key in r))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text(self.folder / "metrics.csv", text.getvalue())
+        write_csv(self.folder / "metrics.csv", pd.DataFrame(self.rows, dtype=object))
         numbers = {k: float(v) for k, v in row.items() if k != "epoch" and isinstance(v, int | float)}
         self._write_events(int(row["epoch"]), numbers)
         if self._wandb is not None:

@@ -140,35 +140,20 @@ class ModelRegistry:
         """Register a builder, a class or a function, under its name in lower case (a decorator).
 
         For a model of the package the arguments and the builder's defaults must be literals, because they are
-        read from the source.
+        read from the source. A name that another module registered is refused.
 
         Parameters
         ----------
         builder : callable
             ``builder(num_classes=5, samples=1000, leads=12, **config)`` builds the model. Every argument has
             a default.
-        title : str
-            Name in tables; the registered name if empty.
-        doi : str
-            Of the paper.
-        parameters : int
-            Weights with the default options; 0 where these build no model.
-        clip_norm : float
-            Largest gradient norm of the reference's training; 0 for no clipping.
-        published : tuple of Published
-            Scores that papers report.
-        cases : tuple of ModelCase
-            Small models for the contract test, which fails for a model of the package without a case.
+        title, doi, parameters, clip_norm, published, cases
+            As in `ModelInfo`. The contract test fails for a model of the package without a case.
 
         Returns
         -------
         callable
             The builder, unchanged; without a builder, the decorator.
-
-        Raises
-        ------
-        UsageError
-            Another module has registered the name.
         """
         if builder is None:
             return partial(
@@ -185,56 +170,18 @@ class ModelRegistry:
         return builder
 
     def list_models(self) -> list[str]:
-        """Names that `create_model` knows; the framework is not imported for them.
-
-        Returns
-        -------
-        list of str
-            Sorted names.
-        """
+        """Sorted names that `create_model` knows; the framework is not imported for them."""
         return sorted({*self._declared, *self._infos})
 
     def model_info(self, name: str) -> ModelInfo:
-        """Properties of a model; the framework is not imported for them.
-
-        Parameters
-        ----------
-        name : str
-            One of `list_models()`.
-
-        Returns
-        -------
-        ModelInfo
-            Title, DOI, options, parameters, gradient clipping, published scores, test cases.
-
-        Raises
-        ------
-        UsageError
-            Unknown model; the message names the nearest valid one.
-        """
+        """Properties of a model; the framework is not imported for them."""
         known = self._infos.get(name) or self._declared.get(name)
         if known is None:
             raise UsageError(f"unknown {self.title} model '{name}': {nearest(name, self.list_models())}")
         return known
 
     def model_options(self, name: str) -> dict[str, Any]:
-        """Options of a model with their defaults.
-
-        Parameters
-        ----------
-        name : str
-            One of `list_models()`.
-
-        Returns
-        -------
-        dict
-            Name -> default.
-
-        Raises
-        ------
-        UsageError
-            Unknown model; the message names the nearest valid one.
-        """
+        """Options of a model with their defaults."""
         return dict(self.model_info(name).options)
 
     def create_model(self, name: str, num_classes: int = 5, **config: Any) -> Any:
@@ -243,7 +190,7 @@ class ModelRegistry:
         Parameters
         ----------
         name : str
-            One of `list_models()`.
+            One of `list_models()`; unknown names and options are refused with the nearest valid one.
         num_classes : int
             Number of outputs.
         **config : object
@@ -255,11 +202,6 @@ class ModelRegistry:
             Takes standardized signals (B, T, leads); returns logits (PyTorch) or probabilities (Keras) of
             shape (B, num_classes). ``model.config`` holds the name and every option as JSON values:
             ``create_model(**model.config)`` builds it again.
-
-        Raises
-        ------
-        UsageError
-            Unknown model or option (the message names the nearest valid one), or a value that cannot be.
         """
         info = self.model_info(name)
         if name not in self._builders:

@@ -17,6 +17,7 @@ from tests.helpers.training_files import CLASSES, SAMPLES, write_untrained
 from training import load_predictor
 from training.card import Card
 from training.predictor import crop_starts, forward_in_batches
+from training.tasks import create_task
 from utils.errors import DataError, UsageError
 from utils.files import sha256
 
@@ -113,7 +114,8 @@ def test_windows_cover_the_record(samples, crop):
 @given(records=st.integers(1, 9), batch_size=st.integers(1, 10), crop=st.sampled_from([0, 3, 4, 10]))
 def test_batches_keep_the_order_of_the_records(records, batch_size, crop):
     x = np.arange(records * 20, dtype=np.float32).reshape(records, 10, 2)
-    result = forward_in_batches(lambda batch: batch.mean(axis=1), x, crop, batch_size)
+    join = create_task("multilabel", ["A"]).join
+    result = forward_in_batches(lambda batch: batch.mean(axis=1), x, crop, batch_size, join)
     expected = [
         np.mean([r[s : s + (crop or 10)].mean(axis=0) for s in crop_starts(10, crop)], axis=0) for r in x
     ]

@@ -90,7 +90,8 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
         if isinstance(error.__cause__, OSError) or (isinstance(error, DataError) and not scores):
             put_back(study, _frozen(study, trial))
             raise
-        if isinstance(error, UsageError) and not scores and not _any_epoch(study):
+        works = any(other.intermediate_values for other in study.get_trials(deepcopy=False))
+        if isinstance(error, UsageError) and not works:  # no trial has finished an epoch
             study.tell(trial, state=TrialState.FAIL)  # not to be tried again
             raise
         _fail(study, trial, error)
@@ -108,11 +109,6 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
         else:
             study.tell(trial, max(scores))
             print(f"trial {trial.number}: validation score {max(scores):.4f}")
-
-
-def _any_epoch(study: Study) -> bool:
-    """Whether any trial of the study finished an epoch, so that the setup works in principle."""
-    return any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
 
 
 def _fail(study: Study, trial: Trial, error: Exception) -> None:

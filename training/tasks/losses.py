@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,17 +72,10 @@ def _torch_ce() -> Callable[[Any, Any], Any]:
     return lambda logits, target: functional.cross_entropy(logits.movedim(-1, 1), target.movedim(-1, 1))
 
 
-def _keras_bce() -> Callable[[Any, Any], Any]:
+def _keras(name: str) -> Callable[[Any, Any], Any]:
     import keras
 
-    loss = keras.losses.BinaryCrossentropy()
-    return lambda output, target: loss(target, output)
-
-
-def _keras_ce() -> Callable[[Any, Any], Any]:
-    import keras
-
-    loss = keras.losses.CategoricalCrossentropy()
+    loss = getattr(keras.losses, name)()
     return lambda output, target: loss(target, output)
 
 
@@ -98,5 +92,5 @@ def _numpy_ce(target: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.mean(np.sum(target * np.log(_clipped(probabilities)), axis=-1)))
 
 
-register_loss("bce", NamedLoss(_torch_bce, _keras_bce, _numpy_bce), __name__)
-register_loss("ce", NamedLoss(_torch_ce, _keras_ce, _numpy_ce), __name__)
+register_loss("bce", NamedLoss(_torch_bce, partial(_keras, "BinaryCrossentropy"), _numpy_bce), __name__)
+register_loss("ce", NamedLoss(_torch_ce, partial(_keras, "CategoricalCrossentropy"), _numpy_ce), __name__)

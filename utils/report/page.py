@@ -146,18 +146,7 @@ def write_page(
 
 
 def png_uri(png: bytes) -> str:
-    """A PNG as a data URI, so that a page contains its images.
-
-    Parameters
-    ----------
-    png : bytes
-        Content of a PNG file.
-
-    Returns
-    -------
-    str
-        ``data:image/png;base64,...``.
-    """
+    """A PNG as a data URI, so that a page contains its images."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
