@@ -46,7 +46,7 @@ def documents(data: Path = DATA, docs: Path = DOCS, readme: Path = README) -> di
     texts: dict[Path, str | None] = {
         docs / name: text for page in PAGES.values() for name, text in page(data).items()
     }
-    table = ptbxl.short_table(read_rows(data / "ptbxl"), read_rows(data / "ptbxl_small"))
+    table = ptbxl.tables.short_table(read_rows(data / "ptbxl"), read_rows(data / "ptbxl_small")).strip()
     texts[readme] = insert(readme.read_text(encoding="utf-8") if readme.is_file() else "", table)
     return texts
 

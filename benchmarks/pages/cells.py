@@ -9,11 +9,6 @@ from typing import Any
 NOTICE = "Not a medical device: for research and teaching only."
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A number, or a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
 def signed(value: float) -> str:
     """A difference with its sign."""
     return f"{value:+.3f}".replace("-", "−")

@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks.ablate import BASE, PREFIX
 from benchmarks.collect import STAGES
 from benchmarks.pages.ablations import listed, prototype_table, reference_difference, score_table, seed_table
-from benchmarks.pages.cells import NOTICE, change, number
+from benchmarks.pages.cells import NOTICE, change
 from models_torch.protoecgnet import BRANCHES
 from utils.files import read_json
-from utils.report.markdown import fill_markdown, markdown
+from utils.report.markdown import fill_markdown, markdown, number
 
 MAIN, SMALL, BLACK_BOX = "protoecgnet", BASE, "protoecgnet_black_box"
 Runs = dict[str, dict[str, Any]]

@@ -150,7 +150,7 @@ def test_table_has_dashes_for_unknown_models_and_label_sets(tmp_path, counted):
     line = next(line for line in page.splitlines() if line.startswith("| ResNet-18 | `resnet18.yaml`"))
     assert line.count(" – |") == 3
     assert "### Label set `rhythm`" in page and "| mine | `mine.yaml` |" in page
-    short = ptbxl.short_table(full, small)
+    short = ptbxl.tables.short_table(full, small)
     assert short.count("| ResNet-18") == 2 and "mine" not in short
     assert {line["folder"] for line in csv.DictReader(ptbxl.to_csv(full, small).splitlines())} == {
         "ptbxl", "ptbxl_small",
@@ -164,13 +164,15 @@ def test_rows_on_all_records_replace_those_on_few(tmp_path, counted):
         leave_run(tmp_path, "ecgnet", records=17_084, seed=seed, skill=3.0)
         collect_row("ecgnet", "ecgnet" if seed == 42 else "ecgnet_seed1", tmp_path, data=tmp_path)
     full, small = read_rows(tmp_path / "ptbxl"), read_rows(tmp_path / "ptbxl_small")
-    lines = [line for line in ptbxl.short_table(full, small).splitlines() if line.startswith("| ECGNet")]
+    lines = [
+        line for line in ptbxl.tables.short_table(full, small).splitlines() if line.startswith("| ECGNet")
+    ]
     assert len(lines) == 1 and lines[0].startswith("| ECGNet | 17,084 |")
-    line = ptbxl.efficiency_table(full, small).splitlines()[2]
+    line = ptbxl.tables.efficiency_table(full, small).splitlines()[2]
     assert line.startswith("| ECGNet | `ecgnet` | 2,032 | **") and "| 17,084 | **" in line
-    seeds = ptbxl.seed_table(full).splitlines()
+    seeds = ptbxl.tables.seed_table(full).splitlines()
     assert len(seeds) == 3 and seeds[2].startswith("| ECGNet | `ecgnet.yaml` | 42, 1 | ")
-    assert ptbxl.seed_table(small) == ""
+    assert ptbxl.tables.seed_table(small) == ""
     page = ptbxl.page(full, small)
     assert "### ecgnet\n" in page and "### ecgnet, 2,032 records\n" in page
 
@@ -181,12 +183,12 @@ def test_differences_are_paired_on_the_same_records(four_rows):
     arrays = (base["label"], better["probability"], base["probability"], base["patient_id"])
     d = paired_difference(*arrays)
     five = [row for row in found if row.card.task == "superdiagnostic"]
-    text = ptbxl.differences(five)
+    text = ptbxl.tables.differences(five)
     assert f"| `imle_net_crops` | {change(d)} | yes |" in text
     assert "| `resnet101` | +0.000 [+0.000, +0.000] | no |" in text
     other = dict(better, ecg_id=better["ecg_id"] + 1)
     write_npz(four_rows / "imle_net_crops" / "predictions.npz", **other)
-    assert "scored on other records" in ptbxl.differences(five)
+    assert "scored on other records" in ptbxl.tables.differences(five)
 
 
 def test_undefined_numbers_are_dashes(four_rows):
@@ -195,7 +197,9 @@ def test_undefined_numbers_are_dashes(four_rows):
     test["metrics"]["class_roc_auc"]["HYP"] = None
     test["bootstrap"]["intervals"]["class_roc_auc"]["HYP"] = None
     write_json(path, test)
-    line = next(x for x in ptbxl.class_table(read_rows(four_rows)[:1]).splitlines() if "`imle_net`" in x)
+    line = next(
+        x for x in ptbxl.tables.class_table(read_rows(four_rows)[:1]).splitlines() if "`imle_net`" in x
+    )
     assert line.split("|")[3].strip() == "–"
 
 
@@ -231,7 +235,7 @@ def test_calibration_of_a_row(tmp_path, counted):
     collect_row("ecgnet", "", tmp_path, data=tmp_path)
     (row,) = read_rows(tmp_path / "ptbxl_small")
     raw = f"| {row.test['metrics']['ece']:.3f} → – | – |"
-    assert raw in ptbxl.calibration_table([row])  # a card without calibrator
+    assert raw in ptbxl.tables.calibration_table([row])  # a card without calibrator
     saved = row.predictions()
     calibration = {"method": "platt", "slope": [0.5] * 5, "intercept": [0.1] * 5}
     outputs = replace(row.card.outputs, decision={"calibration": calibration})
@@ -243,9 +247,9 @@ def test_calibration_of_a_row(tmp_path, counted):
         evaluate(saved["label"], calibrated, FIVE)["ece"] - row.test["metrics"]["ece"]
     )
     cell = f"{d['b']:.3f} → {d['a']:.3f} | {change(d)}"
-    assert cell in ptbxl.calibration_table([row])
+    assert cell in ptbxl.tables.calibration_table([row])
     row.test["calibrated"] = {"differences": {"ece": {**d, "a": 0.777}}}  # what the test wrote comes first
-    assert " → 0.777 | " in ptbxl.calibration_table([row])
+    assert " → 0.777 | " in ptbxl.tables.calibration_table([row])
 
 
 # ---- what is committed ---------------------------------------------------------------------------
