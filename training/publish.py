@@ -19,6 +19,7 @@ from utils.config import Options, option, parse
 from utils.errors import UsageError, run_cli
 from utils.files import read_json, write_text
 from utils.provenance import PUBLIC_DATA_DIR, machine_folders, portable
+from utils.report.markdown import fill_markdown
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
 
@@ -80,34 +81,14 @@ def _write_weights(folder: Path, framework: str, path: Path) -> None:
 
 def overview(pretrained: Path) -> str:
     """Describe the published weights in Markdown, from their cards."""
-    lines = [
-        "# Weights that come with the repository",
-        "",
-        "Made by `python -m training.publish` from runs on part of PTB-XL (CC BY 4.0, Wagner et al. 2020);",
-        "each `card.json` says everything about its model. **Not a medical device.**",
-        "",
-        "| name | model | classes | trained on | validation | test (95 %) | size |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    models = []
     for path in sorted(pretrained.glob("*/card.json")):
         card = Card.from_json(read_json(path), path)
         score = create_task(card.kind, card.classes).select_on
         test = card.metrics.get("test") or card.metrics["fold_10"]  # its name in cards of version 1
-        low, high = test[f"{score}_95"]
         size = (path.parent / card.weights).stat().st_size / 1e6
-        lines.append(
-            f"| `{path.parent.name}` | {card.name} | {', '.join(card.classes)} | "
-            f"{card.data.records['train']} records | {card.metrics[f'val_{score}']:.3f} | "
-            f"{test[score]:.3f} ({low:.3f} - {high:.3f}) | {size:.1f} MB |"
-        )
-    lines += [
-        "",
-        "Macro ROC-AUC: the validation records chose the epoch, the test records were only scored.",
-        "Input: 10 s, 100 Hz, mV, leads I II III aVR aVL aVF V1-V6; the card's own numbers standardize it.",
-        "Known limits: trained on few records of one country and one kind of device, infarctions",
-        "over-represented; hardly any ECGs of children; probabilities are for research, not for decisions.",
-    ]
-    return "\n".join(lines) + "\n"
+        models.append((path.parent.name, card, score, test, size))
+    return fill_markdown("training/pretrained.md.jinja", models=models)
 
 
 @dataclass
