@@ -163,8 +163,8 @@ def choose(names: Sequence[str], listed: Mapping[str, Any]) -> list[str]:
 
 def run_ablations(options: AblateOptions) -> None:
     """Train, score and collect the chosen ablations, in the order of the list."""
-    listed = read_ablations()
-    for run in choose(options.only, listed):
-        ablate(run, listed[run], options)
+    ablations = read_ablations()
+    for run in choose(options.only, ablations):
+        ablate(run, ablations[run], options)
         written = collect_chain(run, options.output_dir, options.data / "protoecgnet")
         print(f"wrote {written[0]}")

@@ -29,13 +29,13 @@ _REMEDY = "copy the whole folder again, or train again with --overwrite"
 
 def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = ".") -> Path:
     """Find a checkpoint folder by path or by the name of its run."""
-    own, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
-    for start in (Path(name), own / name, pretrained / name):
+    trained, pretrained = Path(output_dir) / "checkpoints", ROOT / "checkpoints" / "pretrained"
+    for start in (Path(name), trained / name, pretrained / name):
         for folder in (start, start / "fusion"):  # of a chain of stages, the last one
             if holds_card(folder):
                 return folder
-    known = sorted({p.parent.name for base in (own, pretrained) for p in base.glob("*/card.json")})
-    hint = nearest(str(name), known) if known else f"there is none in {own}"
+    known = sorted({p.parent.name for base in (trained, pretrained) for p in base.glob("*/card.json")})
+    hint = nearest(str(name), known) if known else f"there is none in {trained}"
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
 
 

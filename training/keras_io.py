@@ -78,7 +78,7 @@ def _unfit(model: keras.Model, path: Path, reason: str) -> DataError:
 def save_weights(model: keras.Model, path: Path) -> None:
     """Save HDF5 weights; where the room does not suffice, fail before HDF5 begins to write.
 
-    HDF5 brings the whole process down when the disk fills up under it, so a file of that size is tried first.
+    HDF5 crashes the process when the disk is full, so a file of that size is written first.
     """
     overhead = 4096  # of HDF5, for each weight with its groups
     with open(path, "wb") as file:
@@ -100,28 +100,28 @@ def load_keras(path: Path, card: Card) -> tuple[keras.Model, Forward]:
 
 def copy_weights(source: keras.Model, target: keras.Model) -> list[str]:
     """Copy every layer but the head from one model to another of the same architecture."""
-    kept = []
+    head = []
     if len(source.weights) != len(target.weights):
         raise DataError(
             f"'{source.name}' and '{target.name}' have different layers: --init needs the same model"
         )
     for old, new in zip(source.weights, target.weights, strict=True):
         if new.path.startswith("head/"):
-            kept.append(new.path)
+            head.append(new.path)
         elif old.shape != new.shape:
             raise DataError(
                 f"--init: {new.path} has shape {tuple(old.shape)} there and {tuple(new.shape)} here"
             )
         else:
             new.assign(old)
-    return kept
+    return head
 
 
 def _state_variables(model: keras.Model) -> dict[str, Any]:
     # model.variables holds the seeds of dropout too, without which a resumed run would draw other masks
     metrics = {id(v) for v in model.metrics_variables}
-    own = [v for v in model.variables if id(v) not in metrics]
-    return {f"model/{i}": v for i, v in enumerate(own)} | {
+    variables = [v for v in model.variables if id(v) not in metrics]
+    return {f"model/{i}": v for i, v in enumerate(variables)} | {
         f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)
     }
 
@@ -148,8 +148,8 @@ def _torch_generators() -> dict[str, tuple[Callable[[], Any], Callable[[Any], No
 def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
     """Put back what `keras_state` read."""
     variables = _state_variables(model)
-    kept = {key for key in arrays if not key.startswith("random/")}
-    if set(variables) != kept or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
+    saved = {key for key in arrays if not key.startswith("random/")}
+    if set(variables) != saved or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):
         raise DataError(f"the saved state is not one of '{model.name}' with this optimizer: use --overwrite")
     for key, variable in variables.items():
         variable.assign(arrays[key])

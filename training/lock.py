@@ -1,4 +1,4 @@
-"""A lock that one process holds on a run, and that goes with the process, however it ends."""
+"""A lock that a process holds on a run, released when the process ends in any way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 class RunLock:
     """An exclusive lock in the file ``.NAME.lock`` beside a folder, which names host and process.
 
-    The system lets go of it when the process ends, so that a killed run is not an obstacle. On a file system
+    The system releases it when the process ends, so that a killed run does not block others. On a file system
     without locks nothing is held.
 
     ``folder``: what is locked; it need not exist, and may be removed and made again meanwhile.
@@ -32,7 +32,7 @@ class RunLock:
         self._file: Any = None
 
     def acquire(self, what: str) -> None:
-        """Take the lock, or raise `UsageError` that names who has it; ``what`` is locked, in words."""
+        """Take the lock on ``what`` (in messages), or raise `UsageError` that names who holds it."""
         try:
             import fcntl
         except ImportError:  # Windows
@@ -66,7 +66,7 @@ class RunLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Let go of the lock and leave no trace of it."""
+        """Release the lock and remove its file."""
         if self._file is None:
             return
         with contextlib.suppress(OSError):

@@ -121,12 +121,12 @@ class Predictor:
         return self.standardizer(signals)
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        wanted = (self.samples, len(self.leads))
-        if len(shape) != 3 or shape[1:] != wanted:
+        expected = (self.samples, len(self.leads))
+        if len(shape) != 3 or shape[1:] != expected:
             seconds = self.samples / self.sampling_rate
             raise DataError(
                 f"signals of shape {shape} do not fit '{self.card.name}': it reads (N, "
-                f"{wanted[0]}, {wanted[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
+                f"{expected[0]}, {expected[1]}), that is {seconds:g} s at {self.sampling_rate} Hz, leads "
                 f"{' '.join(self.leads)}, in mV"
             )
 

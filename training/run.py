@@ -21,7 +21,7 @@ from utils.loggers import check_wandb
 
 
 class Run:
-    """A run that this process may write, made by `Run.claim`; a context manager that lets go of it.
+    """A run that this process may write, from `Run.claim`; a context manager that releases it.
 
     ``folder``: weights, card and state.
     ``logs``: metrics.csv, TensorBoard, test report.
@@ -40,7 +40,7 @@ class Run:
     def claim(cls, config: TrainOptions) -> Run:
         """Lock a run and make sure that it neither destroys nor mixes with another one.
 
-        Nothing is removed yet: a replaced run goes with `clear`, once everything else is known to be right.
+        Nothing is removed yet: `clear` removes a replaced run after all other checks.
 
         Raises
         ------
@@ -70,17 +70,17 @@ class Run:
         if files and not config.overwrite:
             raise UsageError(
                 f"run '{config.run}' exists in {self.folder}: --resume continues it, --overwrite replaces "
-                "it, --run NAME makes another"
+                "it, --run NAME starts another"
             )
 
     def clear(self) -> None:
         """Remove the run that is replaced, or half-written files of the one that is resumed."""
-        for place in (self.folder, self.logs):
+        for folder in (self.folder, self.logs):
             if self.config.resume:
-                for partial in place.rglob(".partial-*"):
+                for partial in folder.rglob(".partial-*"):
                     partial.unlink()
             else:
-                shutil.rmtree(place, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
         # a folder that cannot be written to should show before an epoch is lost
         probe = self.folder / "last" / ".partial-probe"
         write_text(probe, "")

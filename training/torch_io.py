@@ -71,12 +71,12 @@ def load_torch(path: Path, card: Card) -> tuple[torch.nn.Module, Forward]:
 
 def copy_weights(source: dict[str, torch.Tensor], target: torch.nn.Module) -> list[str]:
     """Copy every weight but the head's into a model of the same architecture."""
-    own = target.state_dict()
-    head = [name for name in own if name.startswith("head.")]
-    wanted = {name: tensor for name, tensor in source.items() if name not in head}
-    if set(wanted) | set(head) != set(own) or any(own[n].shape != t.shape for n, t in wanted.items()):
+    state = target.state_dict()
+    head = [name for name in state if name.startswith("head.")]
+    copied = {name: tensor for name, tensor in source.items() if name not in head}
+    if set(copied) | set(head) != set(state) or any(state[n].shape != t.shape for n, t in copied.items()):
         raise DataError("--init: those weights belong to another architecture; it needs the same model")
-    target.load_state_dict(wanted | {name: own[name] for name in head})
+    target.load_state_dict(copied | {name: state[name] for name in head})
     return head
 
 

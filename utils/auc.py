@@ -22,14 +22,14 @@ def sort_scores(labels: np.ndarray, scores: np.ndarray) -> dict[str, np.ndarray]
     first = np.maximum.accumulate(np.where(np.hstack([edge, changes]), index, 0), axis=1)
     last = np.where(np.hstack([changes, edge]), index, n)
     last = np.minimum.accumulate(last[:, ::-1], axis=1)[:, ::-1]
-    column, place = np.nonzero(np.take_along_axis(labels.T, order, axis=1))
-    tie = column * (n + 1) + first[column, place]
+    column, rank = np.nonzero(np.take_along_axis(labels.T, order, axis=1))
+    tie = column * (n + 1) + first[column, rank]
     return {
         "order": order,
-        "row": order[column, place],
+        "row": order[column, rank],
         "column": column,
         "first": tie,
-        "after": column * (n + 1) + last[column, place] + 1,
+        "after": column * (n + 1) + last[column, rank] + 1,
         "first_positive": np.searchsorted(tie, tie),
     }
 

@@ -72,18 +72,18 @@ def bootstrap(
     """
     _check_options(metrics, resamples, level, thresholds)
     half = Scorer(labels, probabilities)
-    chosen = half if thresholds is None else Scorer(labels, probabilities, thresholds)
+    at_thresholds = half if thresholds is None else Scorer(labels, probabilities, thresholds)
     names = [str(c) for c in (range(half.labels.shape[1]) if classes is None else classes)]
     if len(names) != half.labels.shape[1]:
         raise DataError(f"{len(names)} class names for {half.labels.shape[1]} columns")
     patients = _patient_rows(patient_ids, len(half.labels))
     once = np.ones(len(patients), dtype=np.int64)
-    points = {m: np.asarray(METRICS[m](half, chosen, once)) for m in metrics}
+    points = {m: np.asarray(METRICS[m](half, at_thresholds, once)) for m in metrics}
     values: dict[str, list] = {m: [] for m in metrics}
     draws, rejected = _resample(half.labels, patients, resamples, seed, names)
     for weights in draws:
         for metric in metrics:
-            values[metric].append(METRICS[metric](half, chosen, weights))
+            values[metric].append(METRICS[metric](half, at_thresholds, weights))
 
     defined = _defined(half.labels)
     intervals: dict[str, Any] = {}

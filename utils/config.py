@@ -257,7 +257,7 @@ def accept_values(values: Mapping[Any, Any], where: str, kind: type[Options]) ->
 
 
 def _note_renamed(old: str, new: str) -> None:
-    print(f"note: {old} is now {new}; the old name goes with the next version", file=sys.stderr)
+    print(f"note: {old} is now {new}; the old name will be removed in the next version", file=sys.stderr)
 
 
 def parse(

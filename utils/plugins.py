@@ -43,9 +43,11 @@ def loaded() -> list[str]:
 
 def require(names: Any, where: str) -> None:
     """Refuse a file that was written by a run with plugins which are not imported now."""
-    listed = names if isinstance(names, list) else [names]
+    plugins = names if isinstance(names, list) else [names]
     stems = {Path(name).stem for name in _loaded}
-    missing = [str(name) for name in listed if str(name) not in _loaded and Path(str(name)).stem not in stems]
+    missing = [
+        str(name) for name in plugins if str(name) not in _loaded and Path(str(name)).stem not in stems
+    ]
     if missing:
         raise UsageError(f"{where} was written with plugins: give --plugins {','.join(missing)[:200]}")
 

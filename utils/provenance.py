@@ -18,13 +18,13 @@ _PACKAGES = ("numpy", "keras", "tensorflow", "torch", "scikit-learn", "scipy", "
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape a result."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def git_commit() -> str | None:
@@ -65,13 +65,13 @@ def command() -> str:
 def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str, str]:
     """Folders and files of one machine that a card may name, and what stands for them in public."""
     root = Path(__file__).resolve().parent.parent
-    found = {str(Path(output_dir).resolve()): ".", str(root): "."}
+    folders = {str(Path(output_dir).resolve()): ".", str(root): "."}
     data_dir = config.get("data_dir", "")
     if Path(data_dir).is_absolute():
-        found[data_dir.rstrip("/")] = PUBLIC_DATA_DIR
+        folders[data_dir.rstrip("/")] = PUBLIC_DATA_DIR
     if config.get("imagenet"):
-        found[config["imagenet"]] = Path(config["imagenet"]).name
-    return found
+        folders[config["imagenet"]] = Path(config["imagenet"]).name
+    return folders
 
 
 def portable(value: Any, folders: dict[str, str]) -> Any:

@@ -157,7 +157,9 @@ class _PackageFinder(_Finder):
 
 
 def _warn(old: str, new: str) -> None:
-    warnings.warn(f"{old} is now {new}; the old name goes with the next version", FutureWarning, stacklevel=2)
+    warnings.warn(
+        f"{old} is now {new}; the old name will be removed in the next version", FutureWarning, stacklevel=2
+    )
 
 
 def install() -> None:

@@ -124,7 +124,7 @@ def test_imagenet_weights_start_the_training(tmp_path, capsys):
     words = ["--model", "protoecgnet", "--data_dir", database, "--output_dir", tmp_path, "--epochs", 1]
     words += ["--training_stage", "feature_extractor", "--imagenet", path, "--threads", 1, "--lr", 1e-9]
     call(torch_train.main, "torch_train.py", *words, "--branch", "global")
-    assert "begins with ImageNet's weights" in capsys.readouterr().out
+    assert "starts from ImageNet weights" in capsys.readouterr().out
     predictor = load_predictor("protoecgnet/global/feature_extractor", tmp_path)
     expected = trunk_weights(image_weights(18), predictor.model.trunk)
     torch.testing.assert_close(predictor.model.trunk.conv1.weight, expected["conv1.weight"])

@@ -72,9 +72,9 @@ def fixed_names(kind: type[Options]) -> set[str]:
 
 def read_variants(path: str | Path, kind: type[Options], prefix: str = "") -> list[Variant]:
     """Read variants from YAML: a mapping of names to mappings of settings to values."""
-    listed = read_yaml(path)
+    entries = read_yaml(path)
     variants = []
-    for name, changes in (listed if isinstance(listed, dict) else {"": listed}).items():
+    for name, changes in (entries if isinstance(entries, dict) else {"": entries}).items():
         fixed = fixed_names(kind) & set(changes) if isinstance(changes, dict) else set()
         if not isinstance(changes, dict) or fixed:
             what = (

@@ -84,7 +84,8 @@ def run_trial(study: Study, trial: Trial, plan: Plan) -> None:
         plan.family.train(plan.family.check_trial(config, [config.model]), on_epoch)
     except UpdateFinishedTrialError as error:
         raise TwelveLeadError(
-            f"trial {trial.number} was taken over by another worker: --alone is for when none is at work"
+            f"trial {trial.number} was taken over by another worker: "
+            "use --alone only where no other worker runs"
         ) from error
     except TwelveLeadError as error:
         if isinstance(error.__cause__, OSError) or (isinstance(error, DataError) and not scores):
@@ -161,8 +162,8 @@ def _best_settings(best: FrozenTrial, plan: Plan) -> dict[str, Any]:
     config["run"] = config["run"] or f"{plan.study}_best"
     config["init"] = config["init"] or plan.start  # trials of a later stage start from an earlier one
     needed = {"model", "training_stage", "branch", *values}
-    wanted = names_of(plan.fixed, ("result", "stop")) | {"run", "data_dir", "partial"}
-    return {k: v for k, v in config.items() if k in needed or (k in wanted and v != defaults[k])}
+    relevant = names_of(plan.fixed, ("result", "stop")) | {"run", "data_dir", "partial"}
+    return {k: v for k, v in config.items() if k in needed or (k in relevant and v != defaults[k])}
 
 
 def tune(plan: Plan) -> FrozenTrial | None:
@@ -197,7 +198,7 @@ def _report(study: Study, plan: Plan) -> FrozenTrial | None:
     for trial in trials_of(study, "running"):
         worker = trial.user_attrs["worker"]
         where = f"process {worker['pid']} on {worker['host'].split()[0]}"
-        print(f"trial {trial.number} runs in {where}, which will complete the results (gone? use --alone)")
+        print(f"trial {trial.number} runs in {where}, which will complete the results (ended? use --alone)")
     best = best_trial(study)
     if best is None:
         if counts["running"]:

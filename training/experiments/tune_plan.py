@@ -33,9 +33,7 @@ class StudyOptions(Options, group="study"):
     keep_weights: bool = option(
         False, "True: keep the weights of all trials, not of the best alone", scope="run"
     )
-    alone: bool = option(
-        False, "True: no other worker is at work: take over whatever was left unfinished", scope="run"
-    )
+    alone: bool = option(False, "True: no other worker runs: take over all unfinished trials", scope="run")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Plan:
     ``storage``: ``sqlite:///FILE``, or empty for the journal in the folder.
     ``n_trials``: of all workers together.
     ``keep_weights``: keep the checkpoints of all trials.
-    ``alone``: no other worker is at work.
+    ``alone``: no other worker runs.
     ``fixed``: what is the same in all trials.
     ``start``: checkpoint folder that every trial starts from; empty for none.
     ``family``: how a run is trained.

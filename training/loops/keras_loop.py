@@ -53,8 +53,8 @@ def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
     start = initial_checkpoint(config, "keras")
     if start:
         folder, card = start
-        kept = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
-        logger.info(f"weights from {folder}, all but {', '.join(kept)}")
+        head = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
+        logger.info(f"weights from {folder}, all but {', '.join(head)}")
     kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
     decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
     optimizer = kind(config.lr, clipnorm=config.clip_norm or None, **decay)

@@ -31,7 +31,7 @@ def end_others() -> None:
 
 
 def on_first(action: Callable[[], object]) -> None:
-    """Let the first process do something while the others wait; where it fails, all end."""
+    """Let the first process do something while the others wait; if it fails, all end."""
     failure: BaseException | None = None
     if is_first():
         try:
@@ -55,7 +55,7 @@ def together(devices: int) -> Iterator[None]:
     threads must not outlive the interpreter, and Gloo's are joined by the destructor of the group. Where a
     model for several devices (its reducer) has the last reference, that destructor runs with the
     interpreter's lock held, for which such a thread may be waiting to free a tensor: the process would hang.
-    So every model has to be gone before the group.
+    So every model must be freed before the group is destroyed.
     """
     with ExitStack() as stack:
         if devices > 1 and rank_zero_only.rank:  # known before the group is made

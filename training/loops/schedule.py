@@ -26,8 +26,8 @@ def learning_rate(
         return config.lr * _FACTOR ** _plateaus(val_losses)
     if config.schedule == "cyclic":
         up = _CYCLE * steps_per_epoch
-        place = abs((step / up) % 2 - 1)  # 1 at the foot of a triangle, 0 at its top
-        return config.lr * (0.1 + (10 - 0.1) * (1 - place))
+        phase = abs((step / up) % 2 - 1)  # 1 at the foot of a triangle, 0 at its top
+        return config.lr * (0.1 + (10 - 0.1) * (1 - phase))
     warmup = config.warmup_epochs * steps_per_epoch
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)

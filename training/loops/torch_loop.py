@@ -65,8 +65,8 @@ def build_model(config: TrainOptions, data: TrainingData) -> torch.nn.Module:
     model = models_torch.create_model(config.model, **{**data.sizes(config), **config.model_config})
     start = initial_checkpoint(config, "torch")
     if start:
-        kept = copy_weights(read_weights(start[0] / WEIGHTS["torch"]), model)
-        logger.info(f"weights from {start[0]}, all but {', '.join(kept)}")
+        head = copy_weights(read_weights(start[0] / WEIGHTS["torch"]), model)
+        logger.info(f"weights from {start[0]}, all but {', '.join(head)}")
     return model
 
 
@@ -84,7 +84,7 @@ def build_optimizer(config: TrainOptions, model: torch.nn.Module) -> torch.optim
 
 
 def task_loss(task: Task) -> LossFunction:
-    """Loss of every model that brings none of its own: that of its task, on the logits."""
+    """Default loss of a model: that of its task, on the logits."""
     function = task.loss("torch")
     return lambda model, signals, targets: function(model(signals).float(), targets)
 
@@ -192,7 +192,7 @@ def train_torch(
     prepare: Prepare = prepare_classifier,
     load: LoadData = load_training_data,
 ) -> Path:
-    """Train a plain PyTorch model as `torch_train.py` does; ``prepare`` may make another job of it."""
+    """Train a plain PyTorch model as `torch_train.py` does; ``prepare`` builds its job."""
     return train_model(TorchEngine(prepare), follow_init(config), load, on_epoch)
 
 

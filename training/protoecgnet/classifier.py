@@ -152,9 +152,9 @@ def _prune(network, prototypes, scores, data, weights, config):
     counts = {reason: len(indices) for reason, indices in reasons.items()}
     report = {"before": len(keep) + len(dropped), "after": len(keep), "dropped": counts}
     report |= {"val_macro_roc_auc_before": round(before, 6), "val_macro_roc_auc_after": round(after, 6)}
-    listed = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "none"
+    reasons_given = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "none"
     logger.info(
-        f"pruned {len(dropped)} of {report['before']} prototypes ({listed}); "
+        f"pruned {len(dropped)} of {report['before']} prototypes ({reasons_given}); "
         f"macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )
     return network, prototypes, scores, report

@@ -70,13 +70,13 @@ def assign(similarity: np.ndarray) -> np.ndarray:
     doi:10.1109/TAES.2016.140952.
     """
     admissible = np.isfinite(similarity)
-    chosen = np.full(similarity.shape[1], -1)
+    rows_of = np.full(similarity.shape[1], -1)
     if not admissible.any():
-        return chosen
+        return rows_of
     values = similarity[admissible]
     # so low that one more admissible pair is worth more than any gain in similarity
     similarity[~admissible] = values.min() - (similarity.shape[1] + 1) * (np.ptp(values) + 1)
     rows, prototypes = linear_sum_assignment(similarity, maximize=True)
     real = admissible[rows, prototypes]
-    chosen[prototypes[real]] = rows[real]
-    return chosen
+    rows_of[prototypes[real]] = rows[real]
+    return rows_of

@@ -109,7 +109,7 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
 
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
-    """Start a trunk from an image network; one of another family is left as it is, and that is said."""
+    """Start a trunk from an image network; other backbones stay untouched, with a note."""
     if trunk.backbone.startswith("resnet1d"):
         logger.info(f"note: --imagenet does not act on {trunk.backbone}, which is not an image network")
         return {}
@@ -117,7 +117,7 @@ def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
         trunk.load_state_dict(trunk_weights(read_weights(Path(path)), trunk))
     except DataError as error:
         raise DataError(f"--imagenet {path} does not fit {trunk.backbone}: {error}") from error
-    logger.info(f"{path}: the trunk {trunk.backbone} begins with ImageNet's weights")
+    logger.info(f"{path}: the trunk {trunk.backbone} starts from ImageNet weights")
     return {"imagenet": {"file": Path(path).name, "sha256": sha256(path)}}
 
 

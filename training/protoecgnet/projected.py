@@ -20,8 +20,8 @@ def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
         raise UsageError(f"{predictor.folder} holds '{predictor.card.name}', which has no prototypes")
     if predictor.crop:
         raise UsageError(f"{predictor.folder} reads crops of a record; only whole records can be explained")
-    listed = predictor.card.extra.get("prototypes")
-    if not listed:
+    prototypes = predictor.card.extra.get("prototypes")
+    if not prototypes:
         branch = predictor.card.model.get("branch", "BRANCH")
         raise UsageError(
             f"{predictor.folder} has no projected prototypes, so there is no training ECG to compare with: "
@@ -29,12 +29,12 @@ def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
             f"--branch {branch} --training_stage projection"
         )
     count = sum(len(network.prototype_vectors) for network in branches_of(predictor.model))
-    if len(listed) != count:
+    if len(prototypes) != count:
         raise DataError(
-            f"{predictor.folder}: the card lists {len(listed)} prototypes, the model has {count}: "
+            f"{predictor.folder}: the card lists {len(prototypes)} prototypes, the model has {count}: "
             "they do not belong together; project again"
         )
-    return listed
+    return prototypes
 
 
 def branches_of(model: ProtoECGNet | ProtoECGNet_Fusion) -> list[ProtoECGNet]:

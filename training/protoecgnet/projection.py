@@ -80,14 +80,14 @@ def project(
     search = _one_to_one if one_to_one else _nearest
     try:
         with torch.inference_mode():
-            found = search(_Reader(model, records, standardizer, batch_size))
+            matches = search(_Reader(model, records, standardizer, batch_size))
     finally:
         model.train(was_training).to(home)
-    for name, value in vars(found).items():  # ordinary tensors again, on the CPU
-        setattr(found, name, value.cpu().clone())
-    prototypes = _describe(model, records, found)
-    report = {"one_to_one": one_to_one, **_report(model, records, found, prototypes)}
-    return Projection(found.vectors, prototypes, report)
+    for name, value in vars(matches).items():  # ordinary tensors again, on the CPU
+        setattr(matches, name, value.cpu().clone())
+    prototypes = _describe(model, records, matches)
+    report = {"one_to_one": one_to_one, **_report(model, records, matches, prototypes)}
+    return Projection(matches.vectors, prototypes, report)
 
 
 def _check(model: ProtoECGNet, records: Dataset) -> None:
@@ -153,18 +153,18 @@ class _Reader:
 
 def _nearest(reader: _Reader) -> Matches:
     """The nearest window for each prototype on its own."""
-    found = Matches(reader.model.prototype_vectors)
+    matches = Matches(reader.model.prototype_vectors)
     for rows, features in reader.batches(reader.candidates, "projection"):
         best = best_windows(reader.model.activations(features), reader.admissible(rows))
-        found.add(torch.from_numpy(rows).to(reader.device), features, *best)
-    return found
+        matches.add(torch.from_numpy(rows).to(reader.device), features, *best)
+    return matches
 
 
 def _one_to_one(reader: _Reader) -> Matches:
     """A record of its own for each prototype; for those that get none, a window of its own."""
     model, candidates = reader.model, reader.candidates
-    found = Matches(model.prototype_vectors)
-    similarity = np.empty((len(candidates), len(found.record)), np.float32)
+    matches = Matches(model.prototype_vectors)
+    similarity = np.empty((len(candidates), len(matches.record)), np.float32)
     window = np.empty(similarity.shape, np.int16)
     done = 0
     for rows, features in reader.batches(candidates, "similarities"):
@@ -172,21 +172,20 @@ def _one_to_one(reader: _Reader) -> Matches:
         similarity[done : done + len(rows)] = best.cpu().numpy()
         window[done : done + len(rows)] = at.cpu().numpy()
         done += len(rows)
-    chosen = assign(similarity)
-    source = np.where(chosen < 0, -1, candidates[chosen])
+    assigned = assign(similarity)  # a row of `candidates` for each prototype, -1 for none
+    source = np.where(assigned < 0, -1, candidates[assigned])
     for rows, features in reader.batches(np.unique(source[source >= 0]), "projection"):
-        own = np.flatnonzero(np.isin(source, rows))
-        place = np.searchsorted(rows, source[own])
-        at, value = window[chosen[own], own].astype(np.int64), similarity[chosen[own], own]
-        own, records, at, value, place = (
-            torch.from_numpy(x).to(reader.device) for x in (own, source[own], at, value, place)
-        )
-        found.put(own, records, at, value, features, place)
-    _share(reader, found, np.flatnonzero(source < 0))
-    return found
+        prototypes = np.flatnonzero(np.isin(source, rows))
+        best, of_batch = assigned[prototypes], np.searchsorted(rows, source[prototypes])
+        windows, values = window[best, prototypes].astype(np.int64), similarity[best, prototypes]
+        arrays = (prototypes, source[prototypes], windows, values, of_batch)
+        *placed, in_batch = (torch.from_numpy(array).to(reader.device) for array in arrays)
+        matches.put(*placed, features, in_batch)
+    _share(reader, matches, np.flatnonzero(source < 0))
+    return matches
 
 
-def _share(reader: _Reader, found: Matches, left: np.ndarray) -> None:
+def _share(reader: _Reader, matches: Matches, left: np.ndarray) -> None:
     """Give prototypes for which there was no record of their own a free window, or else the best one.
 
     Their candidates are few: a record that serves no prototype would have been assigned to one of them.
@@ -203,7 +202,7 @@ def _share(reader: _Reader, found: Matches, left: np.ndarray) -> None:
         parts.append(activations.transpose(1, 2).cpu().numpy())
     similarity = np.concatenate(parts)  # (records, windows, prototypes)
     free = similarity.copy()
-    record, window = found.record.cpu().numpy(), found.window.cpu().numpy()
+    record, window = matches.record.cpu().numpy(), matches.window.cpu().numpy()
     taken = np.isin(record, rows)
     free[np.searchsorted(rows, record[taken]), window[taken]] = -np.inf
     width = similarity.shape[1]
@@ -216,10 +215,10 @@ def _share(reader: _Reader, found: Matches, left: np.ndarray) -> None:
     prototypes, sources, at, values, where = (
         torch.from_numpy(x).to(reader.device) for x in (left[some], rows[place], window, value[some], place)
     )
-    found.put(prototypes, sources, at, values, torch.cat(features), where)
+    matches.put(prototypes, sources, at, values, torch.cat(features), where)
 
 
-def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict[str, Any]]:
+def _describe(model: ProtoECGNet, records: Dataset, matches: Matches) -> list[dict[str, Any]]:
     """The card's list of prototypes."""
     to_ms = 1000 / records.sampling_rate
     entries = []
@@ -239,9 +238,9 @@ def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict
             "true_labels": [],
             "branch": model.branch,
         }
-        row = int(found.record[index])
+        row = int(matches.record[index])
         if row >= 0:
-            window = int(found.window[index])
+            window = int(matches.window[index])
             start, stop = model.window_span(window)
             entry |= {
                 "ecg_id": int(records.ids[row]),
@@ -249,7 +248,7 @@ def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict
                 "start_ms": start * to_ms,
                 "end_ms": stop * to_ms,
                 "receptive_field_ms": [at * to_ms for at in model.window_receptive_field(window)],
-                "similarity": float(found.similarity[index]),
+                "similarity": float(matches.similarity[index]),
                 "true_labels": [records.classes[c] for c in np.flatnonzero(records.targets[row])],
             }
         entries.append(entry)
@@ -257,29 +256,29 @@ def _describe(model: ProtoECGNet, records: Dataset, found: Matches) -> list[dict
 
 
 def _report(
-    model: ProtoECGNet, records: Dataset, found: Matches, prototypes: list[dict[str, Any]]
+    model: ProtoECGNet, records: Dataset, matches: Matches, prototypes: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Counts, duplicates and how far the vectors moved."""
-    done = [entry for entry in prototypes if entry["ecg_id"] is not None]
-    sources = {entry["ecg_id"] for entry in done}
-    windows = {(entry["ecg_id"], entry["window"]) for entry in done}
+    projected = [entry for entry in prototypes if entry["ecg_id"] is not None]
+    sources = {entry["ecg_id"] for entry in projected}
+    windows = {(entry["ecg_id"], entry["window"]) for entry in projected}
     moved = functional.cosine_similarity(
-        model.prototype_vectors.detach().cpu().flatten(1), found.vectors.flatten(1), dim=1
-    )[found.record >= 0]
+        model.prototype_vectors.detach().cpu().flatten(1), matches.vectors.flatten(1), dim=1
+    )[matches.record >= 0]
     classes = {}
     for column, name in enumerate(records.classes):
-        own = [entry for entry in prototypes if name in entry["classes"]]
+        of_class = [entry for entry in prototypes if name in entry["classes"]]
         classes[name] = {
             "records": int(records.targets[:, column].sum()),
-            "prototypes": len(own),
-            "distinct_records": len({entry["ecg_id"] for entry in own} - {None}),
+            "prototypes": len(of_class),
+            "distinct_records": len({entry["ecg_id"] for entry in of_class} - {None}),
         }
     return {
         "prototypes": len(prototypes),
-        "projected": len(done),
+        "projected": len(projected),
         "distinct_records": len(sources),
-        "duplicate_records": len(done) - len(sources),
-        "duplicate_windows": len(done) - len(windows),
+        "duplicate_records": len(projected) - len(sources),
+        "duplicate_windows": len(projected) - len(windows),
         "classes_without_record": [name for name, counts in classes.items() if not counts["records"]],
         "cosine_old_new": {"mean": float(moved.mean()), "min": float(moved.min())},
         "classes": classes,

@@ -60,15 +60,15 @@ def unused(
 
     Shapes: scores (N, P), labels (N, C), identity (P, C), weight (C, P).
     """
-    own = identity.cpu().numpy() > 0
+    own_class = identity.cpu().numpy() > 0
     weights = weight.detach().cpu().numpy()
-    used = np.zeros(len(own), bool)
-    for column in range(own.shape[1]):
+    used = np.zeros(len(own_class), bool)
+    for column in range(own_class.shape[1]):
         added = scores[labels[:, column] > 0] * weights[column]
         if len(added):
             best = np.argpartition(added, -min(among, added.shape[1]), axis=1)[:, -among:]
             positive = np.take_along_axis(added, best, axis=1) > 0
-            used[np.intersect1d(best[positive], np.flatnonzero(own[:, column]))] = True
+            used[np.intersect1d(best[positive], np.flatnonzero(own_class[:, column]))] = True
     return np.flatnonzero(~used).tolist()
 
 
@@ -87,7 +87,7 @@ def choose(
     vectors = model.prototype_vectors.detach().cpu()
     present = torch.from_numpy(np.asarray(labels).any(axis=0))
     rest = np.arange(len(prototypes))
-    chosen: dict[str, list[int]] = {}
+    dropped: dict[str, list[int]] = {}
     for criterion in criteria:
         entries = [prototypes[place] for place in rest.tolist()]
         own, weights = identity[rest], weight[:, rest]
@@ -102,9 +102,9 @@ def choose(
         else:
             raise UsageError(f"unknown criterion of pruning '{criterion}': {nearest(criterion, CRITERIA)}")
         drop = _spare_last(drop, entries, own, weights, present)
-        chosen[criterion] = rest[drop].tolist()
+        dropped[criterion] = rest[drop].tolist()
         rest = np.delete(rest, drop)
-    return chosen
+    return dropped
 
 
 def _spare_last(
@@ -113,10 +113,10 @@ def _spare_last(
     """The same without one prototype of each class that would lose all: the one with the largest weight."""
     lost = set(drop)
     for column in present.nonzero().flatten().tolist():
-        own = identity[:, column].nonzero().flatten().tolist()
-        if own and lost.issuperset(own):
-            found = [place for place in own if prototypes[place]["ecg_id"] is not None]
-            lost.remove(max(found or own, key=lambda place: abs(float(weight[column, place]))))
+        members = identity[:, column].nonzero().flatten().tolist()
+        if members and lost.issuperset(members):
+            projected = [place for place in members if prototypes[place]["ecg_id"] is not None]
+            lost.remove(max(projected or members, key=lambda place: abs(float(weight[column, place]))))
     return sorted(lost)
 
 

@@ -1,7 +1,7 @@
 """The stages of ProtoECGNet, one by one or as a chain.
 
 joint -> projection -> classifier for each branch, then fusion. Each stage is a run of its own in
-``checkpoints/<run>/<branch>/<stage>``; an interrupted chain is resumed.
+``checkpoints/<run>/<branch>/<stage>``; ``--resume`` continues an interrupted chain.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def run_chain(config: ProtoConfig) -> Path:
     if existing and not (config.resume or config.overwrite):
         raise UsageError(
             f"run '{config.run}' exists in {stage_folder(config, *existing[0])}: --resume continues it, "
-            "--overwrite replaces it, --run NAME makes another"
+            "--overwrite replaces it, --run NAME starts another"
         )
     folder = Path()
     for branch, stage in steps:

@@ -41,7 +41,7 @@ class Task(ABC):
     logged : tuple of str
         More keys of `score` for metrics.csv and the card.
     titles : dict of str to str
-        What people call the scores.
+        Display names of the scores.
     aligned : bool
         Whether dimension 1 of the targets is time, so that crops and shifts apply to them as well.
 

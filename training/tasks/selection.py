@@ -10,7 +10,7 @@ from utils.errors import DataError, UsageError
 
 
 def selection_title(task: Task) -> str:
-    """What people call the score that chooses the checkpoint."""
+    """Display name of the score that chooses the checkpoint."""
     return task.titles.get(task.select_on, task.select_on)
 
 

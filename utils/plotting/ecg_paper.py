@@ -34,9 +34,9 @@ def row_offsets(
     up, down = np.zeros((2, rows, max(stop - start for start, stop in spans) * len(spans)))
     for column, (start, stop) in enumerate(spans):
         part = millimeters[start:stop, column * rows : (column + 1) * rows].T
-        place = slice(start, stop)
-        up[:, place] = maximum_filter1d(part, reach, axis=1)
-        down[:, place] = maximum_filter1d(-part, reach, axis=1)
+        samples = slice(start, stop)
+        up[:, samples] = maximum_filter1d(part, reach, axis=1)
+        down[:, samples] = maximum_filter1d(-part, reach, axis=1)
     pitch = [(down[r] + up[r + 1]).max() + 3 for r in range(rows - 1)]
     pitch = [5 * math.ceil(np.clip(p, SMALLEST_PITCH, LARGEST_PITCH) / 5) for p in pitch]
     top = 5 * math.ceil(np.clip(up[0].max() + 4, 15, LARGEST_PITCH) / 5)
