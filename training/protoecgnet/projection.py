@@ -179,8 +179,8 @@ def _one_to_one(reader: _Reader) -> Matches:
         best, of_batch = assigned[prototypes], np.searchsorted(rows, source[prototypes])
         windows, values = window[best, prototypes].astype(np.int64), similarity[best, prototypes]
         arrays = (prototypes, source[prototypes], windows, values, of_batch)
-        *placed, in_batch = (torch.from_numpy(array).to(reader.device) for array in arrays)
-        matches.put(*placed, features, in_batch)
+        index, record, at, value, row = (torch.from_numpy(array).to(reader.device) for array in arrays)
+        matches.put(index, record, at, value, features, row)
     _share(reader, matches, np.flatnonzero(source < 0))
     return matches
 
