@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.errors import DataError, UsageError, nearest
 from utils.metrics import macro
-from utils.scorer import Scorer
+from utils.scorer import Scorer, patient_numbers
 
 # Not ECE: chance fills its bins, so nearly every resample has a larger one and the interval misses the point.
 METRICS = {
@@ -76,7 +76,7 @@ def bootstrap(
     names = [str(c) for c in (range(half.labels.shape[1]) if classes is None else classes)]
     if len(names) != half.labels.shape[1]:
         raise DataError(f"{len(names)} class names for {half.labels.shape[1]} columns")
-    patients = _patient_rows(patient_ids, len(half.labels))
+    patients = patient_numbers(patient_ids, len(half.labels))
     once = np.ones(len(patients), dtype=np.int64)
     points = {m: np.asarray(METRICS[m](half, at_thresholds, once)) for m in metrics}
     values: dict[str, list] = {m: [] for m in metrics}
@@ -131,7 +131,7 @@ def paired_difference(
     if metric.startswith("class_"):
         raise UsageError(f"'{metric}' has one value for each class; compare a single-valued metric")
     a, b = Scorer(labels, probabilities_a), Scorer(labels, probabilities_b)
-    patients = _patient_rows(patient_ids, len(a.labels))
+    patients = patient_numbers(patient_ids, len(a.labels))
     names = [str(c) for c in range(a.labels.shape[1])]
     score = _DIFFERENCES[metric]
     once = np.ones(len(patients), dtype=np.int64)
@@ -162,14 +162,6 @@ def _check_options(
             raise UsageError(f"'{metric}' needs thresholds: choose them on validation records and pass them")
     if resamples < 2 or not 0 < level < 1:
         raise UsageError(f"resamples must be at least 2 and level inside (0, 1), got {resamples} and {level}")
-
-
-def _patient_rows(patient_ids: np.ndarray, records: int) -> np.ndarray:
-    """Number the patients from 0; one number for each record."""
-    ids = np.asarray(patient_ids)
-    if ids.shape != (records,):
-        raise DataError(f"patient_ids has shape {ids.shape}, needed is one id for each of {records} records")
-    return np.unique(ids, return_inverse=True)[1]
 
 
 def _defined(labels: np.ndarray) -> np.ndarray:

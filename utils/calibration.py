@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from utils.errors import DataError
-from utils.scorer import Scorer, check_probabilities
+from utils.scorer import Scorer, check_probabilities, patient_numbers
 
 # Float32 probabilities reach 0 and 1 exactly; their logits are taken at this distance from the ends.
 _END = 1e-6
@@ -114,13 +114,10 @@ def choose_calibration(
     Shapes: labels (N, C), probabilities (N, C), patient_ids (N,).
     """
     y, p = check_probabilities(labels, probabilities)
-    if np.shape(patient_ids) != (len(y),):
-        raise DataError(
-            f"patient_ids has shape {np.shape(patient_ids)}, needed is one id for each of {len(y)} records"
-        )
-    patients, patient = np.unique(patient_ids, return_inverse=True)
-    folds = min(_FOLDS, len(patients))
-    groups = np.random.default_rng(0).permutation(len(patients))[patient] % folds
+    patient = patient_numbers(patient_ids, len(y))
+    count = int(patient.max()) + 1
+    folds = min(_FOLDS, count)
+    groups = np.random.default_rng(0).permutation(count)[patient] % folds
     held_out = p.copy()
     for fold in range(folds) if folds > 1 else ():
         inside = groups == fold

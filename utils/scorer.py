@@ -56,6 +56,14 @@ def check_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tuple[
     return y, p
 
 
+def patient_numbers(patient_ids: np.ndarray, records: int) -> np.ndarray:
+    """Number the patients from 0; one number for each record."""
+    ids = np.asarray(patient_ids)
+    if ids.shape != (records,):
+        raise DataError(f"patient_ids has shape {ids.shape}, needed is one id for each of {records} records")
+    return np.unique(ids, return_inverse=True)[1]
+
+
 class Scorer:
     """Metrics of one set of predictions under record weights; what does not depend on weights is done once.
 

@@ -297,3 +297,13 @@ class Task(ABC):
             Values by column; by default none.
         """
         return {}
+
+
+def interval_table(rows: Sequence[tuple[str, float | None, Any]]) -> list[str]:
+    """Lines of names, values and their intervals, ``low`` to ``high`` where there are any."""
+    lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
+    for name, value, bounds in rows:
+        number = "undefined" if value is None else f"{value:.4f}"
+        interval = f"[{bounds['low']:.4f}, {bounds['high']:.4f}]" if bounds else ""
+        lines.append(f"{name:38s}{number:>10s}  {interval}".rstrip())
+    return lines

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.tasks.base import Task
+from training.tasks.base import Task, interval_table
 from training.tasks.registry import register_task
 from utils.bootstrap import bootstrap, paired_difference
 from utils.calibration import Calibrator, choose_calibration
@@ -168,13 +168,9 @@ class MultilabelClassification(Task):
     def table(self, report: dict[str, Any]) -> str:
         """Text table of a report: values, and their intervals over patients."""
         intervals = report["bootstrap"]["intervals"]
-        lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
-        lines += [_row(*row) for row in _metric_rows(report)]
-        by_class = intervals.get("class_roc_auc", {})
-        lines += [
-            _row(f"ROC-AUC {name}", value, by_class.get(name))
-            for name, value in report["metrics"]["class_roc_auc"].items()
-        ]
+        by_class, scores = intervals.get("class_roc_auc", {}), report["metrics"]["class_roc_auc"]
+        of_classes = [(f"ROC-AUC {name}", value, by_class.get(name)) for name, value in scores.items()]
+        lines = interval_table([*_metric_rows(report), *of_classes])
         undefined = report["metrics"]["undefined_classes"]
         if undefined:
             lines.append(f"undefined here (no positive or no negative record): {', '.join(undefined)}")
@@ -305,9 +301,3 @@ def _metric_rows(report: dict[str, Any]) -> Sequence[tuple[str, float | None, An
             if change:
                 rows.append((f"{title}, change by calibration", change["difference"], change))
     return rows
-
-
-def _row(name: str, value: float | None, bounds: Any) -> str:
-    number = "undefined" if value is None else f"{value:.4f}"
-    interval = f"[{bounds['low']:.4f}, {bounds['high']:.4f}]" if bounds else ""
-    return f"{name:38s}{number:>10s}  {interval}".rstrip()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.tasks.base import Task
+from training.tasks.base import Task, interval_table
 from training.tasks.registry import register_task
 from utils.errors import DataError
 from utils.files import jsonable
@@ -64,9 +64,12 @@ class Segmentation(Task):
             )
         return targets[..., None] == np.arange(len(self.classes))
 
+    def _smoothed_over(self) -> int:
+        return len(self.classes)
+
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """One-hot float32, moved towards equal probabilities by label smoothing."""
-        return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / len(self.classes)
+        """One column a class as float32, moved towards equal probabilities by label smoothing."""
+        return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / self._smoothed_over()
 
     def check_data(self, train: Any, val: Any) -> None:
         """Refuse targets without a value for each sample, and validation records without any segment."""
@@ -134,13 +137,10 @@ class Segmentation(Task):
             (f"Dice {name}", value, intervals[f"dice {name}"])
             for name, value in metrics["class_dice"].items()
         ]
-        lines = [f"{'metric':38s}{'value':>10s}  95 % interval over patients"]
-        for name, value, bounds in rows:
-            number = "undefined" if value is None else f"{value:.4f}"
-            interval = f"[{bounds['low']:.4f}, {bounds['high']:.4f}]" if bounds else ""
-            lines.append(f"{name:38s}{number:>10s}  {interval}".rstrip())
         counts = report["bootstrap"]
-        return "\n".join([*lines, f"{counts['resamples']} resamples of {counts['patients']} patients"])
+        return "\n".join(
+            [*interval_table(rows), f"{counts['resamples']} resamples of {counts['patients']} patients"]
+        )
 
     def describe(
         self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
@@ -203,9 +203,8 @@ class MultilabelSegmentation(Segmentation):
             )
         return targets > 0
 
-    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """0 and 1 as float32, moved towards 0.5 by label smoothing."""
-        return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / 2
+    def _smoothed_over(self) -> int:
+        return 2  # present and absent
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
         """Classes of each sample with a probability of at least 0.5."""
