@@ -96,8 +96,8 @@ def test_ablation_of_late_stages_starts_from_the_base(tmp_path, monkeypatch, cap
 
     nearest, fusion = PREFIX + "nearest", PREFIX + "fusion_l1_all"
     assert cards(nearest, "joint") == cards(BASE, "joint")
-    assert [card["config"]["one_to_one"] for card in cards(nearest, "projection")] == [False] * 3
-    assert [card["config"]["one_to_one"] for card in cards(nearest, "classifier")] == [False] * 3
+    assert [card.config["one_to_one"] for card in cards(nearest, "projection")] == [False] * 3
+    assert [card.config["one_to_one"] for card in cards(nearest, "classifier")] == [False] * 3
     assert cards(fusion, "classifier") == cards(BASE, "classifier")
     collected = {
         run: read_json(tmp_path / "data" / "protoecgnet" / f"{run}.json") for run in (BASE, nearest, fusion)
