@@ -341,6 +341,15 @@ def test_family_is_named_in_one_registration(files):
     assert {name: count for name, count in named.items() if count} == {"training/families.py": 1}
 
 
+def test_goldens_say_what_made_them():
+    folder = ROOT / "tests" / "goldens"
+    text = (folder / "README.md").read_text()
+    code = ("README.md", "__init__.py", "__pycache__", "version1_outputs.py")
+    named = re.findall(r"`([\w.]+)`", text)
+    made = {path.stem for path in folder.iterdir() if path.name not in code}
+    assert made == {Path(name).stem for name in named if (folder / name).exists()} - {"README"}
+
+
 NO_SUBJECT = re.compile(
     "an?|the|every|each|any|no|one|two|three|both|all|some|other|another|same|such|what|which|who|when|where|how|"
     "why|of|in|on|at|to|for|from|with|without|by|until|after|before|neither|nothing|nobody|everything|even|only|if|"
