@@ -10,7 +10,7 @@ LARGEST = 1e30  # squares of larger numbers overflow as infinity does
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
-    """Mask of what is no number that can be used."""
+    """Mask of values that are not usable numbers."""
     return ~(np.abs(values) < LARGEST)
 
 

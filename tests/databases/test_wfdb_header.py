@@ -45,7 +45,7 @@ def check_values(path, factor=1000.0):
         "records100\\04000\\rec 2 100 200",
     ],
 )
-def test_first_line_is_read_for_signals_rate_and_length(path, line):
+def test_header_line_is_read_for_signals_rate_and_length(path, line):
     write(path, text_of(path).replace("rec 2 100 200", line))
     header = read_header(path)
     assert (header.sampling_rate, header.samples, header.leads) == (100, 200, ("I", "V1"))
@@ -161,7 +161,7 @@ def test_file_outside_the_folder_is_refused(path, name):
         ("x" * 5_000_000, "more than 4 MB"),
     ],
 )
-def test_text_that_is_no_header(path, text, message):
+def test_text_that_is_not_a_header(path, text, message):
     write(path, text)
     with pytest.raises(RecordError, match=message):
         parse_header(path)

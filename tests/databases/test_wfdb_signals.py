@@ -154,7 +154,7 @@ def test_checksums_filled_with_zeros_are_not_stated(tmp_path):
         read(tmp_path / "rec")
 
 
-def test_first_sample_that_differs_is_said_where_no_checksum_decides(tmp_path):
+def test_signal_that_differs_in_its_first_sample_is_said_where_no_checksum_decides(tmp_path):
     lines = [line.split() for line in write_signals(tmp_path, "rec", list(draw("16", (2, 50))))]
     lines[1][5] = "77"
     (tmp_path / "rec.hea").write_text("\n".join(" ".join(words) for words in lines))

@@ -227,7 +227,7 @@ def test_hdf5_bombs_are_refused_before_they_are_unpacked(tmp_path):
 
 @pytest.mark.parametrize("ending", [".h5", ".mat"])
 @pytest.mark.parametrize("cut", [600, 3000])
-def test_damaged_hdf5_names_the_file(tmp_path, ending, cut):
+def test_hdf5_that_is_damaged_names_the_file(tmp_path, ending, cut):
     path = write_hdf5(tmp_path / f"x{ending}", signals=SHORT)
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(DataError, match=rf"x\{ending}: not a readable HDF5 file"):

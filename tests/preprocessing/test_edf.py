@@ -90,7 +90,7 @@ def test_gap_of_a_discontinuous_file_is_nan_and_named(tmp_path):
         prepare(recording, 100, 1000, 5)
 
 
-def test_gap_that_is_no_whole_record_is_read(tmp_path):
+def test_gap_that_is_not_a_whole_record_is_read(tmp_path):
     signals = write_records(tmp_path / "x.edf", gap_at=4, gap=0.45)
     recording = read_recording(tmp_path / "x.edf", start=4.45, seconds=7)
     assert len(recording.signal) == 1245 and np.isnan(recording.signal[400:445]).all()
@@ -128,7 +128,7 @@ def test_lead_without_calibration_is_refused_by_name(tmp_path, field, value, rea
     assert has_note(recording, r"Gain 6553\.5 ADC units per mV as given with --units; units in the file: mV")
 
 
-def test_channel_without_calibration_that_is_no_lead_does_not_matter(tmp_path):
+def test_channel_without_calibration_that_is_not_a_lead_does_not_matter(tmp_path):
     path = write_edf(tmp_path / "x.edf", np.column_stack([SIGNALS, SIGNALS[:, 0]]), [*DISPLAY_NAMES, "RESP"])
     change(path, "low", b"0", [12])
     change(path, "high", b"0", [12])
