@@ -190,7 +190,7 @@ def test_compute_adds_methods_but_refuses_other_settings(study, tmp_path, capsys
         (["--attr_method", "attention"], TwelveLeadError, "none of these methods"),
         (["--target_label", "PVC"], UsageError, "--target_label 'PVC' is not a class"),
         (["--prob_threshold", 1], UsageError, "--prob_threshold must be at least 0 and below 1"),
-        (["--n_samples", 0], UsageError, "n_samples must be 2 or more"),
+        (["--n_samples", 0], UsageError, "--n_samples must be at least 2"),
         (["--limit", -1], UsageError, "must not be negative"),
     ],
 )
