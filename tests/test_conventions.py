@@ -46,6 +46,7 @@ USED_WITHOUT_IMPORT = {
     "ruff": "style",
     "mypy": "types",
     "import-linter": "the one-way import contract",
+    "sleepecg": "preprocessing.rpeaks imports it by its name",
 }
 DISTRIBUTION = {"sklearn": "scikit-learn", "yaml": "PyYAML", "PIL": "pillow"}
 
