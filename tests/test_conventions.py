@@ -448,7 +448,9 @@ WRITTEN_BY_COMMANDS = {"table.md"}  # in a folder that the user names
 
 def absent_documents(text: str, folder: Path) -> list[str]:
     """Markdown files that a text refers to and that are not in the tree."""
-    names = set(re.findall(r"(?<![\w./:-])(?!//)([A-Za-z][\w/-]*\.md)\b", text)) - WRITTEN_BY_COMMANDS
+    names = (
+        set(re.findall(r"(?<![\w./:-])(?!//)([A-Za-z][\w/-]*\.md)\b(?!\.jinja)", text)) - WRITTEN_BY_COMMANDS
+    )
     folders = (ROOT, folder, ROOT / "docs", ROOT / "docs" / "results")
     return [f"speaks of {n}, which is absent" for n in names if not any((p / n).exists() for p in folders)]
 

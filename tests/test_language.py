@@ -67,7 +67,19 @@ def test_language_of_code_messages_and_documents():
     found, read = [], 0
     for name in listed.stdout.split("\0"):
         path = ROOT / name
-        endings = (".py", ".md", ".yaml", ".yml", ".toml", ".j2", ".js", ".css", ".html", ".txt", "Makefile")
+        endings = (
+            ".py",
+            ".md",
+            ".yaml",
+            ".yml",
+            ".toml",
+            ".jinja",
+            ".js",
+            ".css",
+            ".html",
+            ".txt",
+            "Makefile",
+        )
         if name.startswith(SKIPPED) or not name.endswith(endings) or not path.is_file():
             continue
         read += 1
