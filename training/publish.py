@@ -88,7 +88,7 @@ def overview(pretrained: Path) -> str:
         test = card.metrics.get("test") or card.metrics["fold_10"]  # its name in cards of version 1
         size = (path.parent / card.weights).stat().st_size / 1e6
         models.append((path.parent.name, card, score, test, size))
-    return fill_markdown("training/pretrained.md.jinja", models=models)
+    return fill_markdown("training/pretrained.jinja", models=models)
 
 
 @dataclass
