@@ -58,7 +58,7 @@ class Batches:
         if self.augmentation is None:
             return signals, targets
         rng = np.random.default_rng((self.seed, epoch, index))
-        return self.augmentation(signals, targets, rng, self.aligned)
+        return self.augmentation(signals, targets, rng, self.aligned, self.dataset.sampling_rate)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All batches of an epoch."""

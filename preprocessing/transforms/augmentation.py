@@ -1,4 +1,4 @@
-"""Augmentation of training batches, in plain NumPy so that both frameworks see the same numbers."""
+"""Augmentation of training batches, in NumPy so that both frameworks see the same numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.transforms.augmenters import Step, build_augmenters
+from preprocessing.transforms.augmenters.base import Augmenter, Batch, build_augmenter, build_augmenters
+from preprocessing.transforms.augmenters.manager import run
+
+# Options that are older than --augment, in the order in which they act: augmenter and its option.
+FLAGS = {
+    "shift": ("shift", "largest"),
+    "scale": ("scale", "largest"),
+    "noise": ("noise", "largest"),
+    "lead_dropout": ("lead_dropout", "prob"),
+    "mixup": ("mixup", "alpha"),
+}
 
 
 @dataclass(frozen=True)
@@ -15,13 +25,9 @@ class Augmentation:
     """What is done to a training batch; the defaults do nothing.
 
     ``crop``: samples of a random crop; 0 keeps the whole record.
-    ``shift``: largest circular shift in time, as a part of the record (1.0 = anywhere). Ignored with `crop`.
-    ``scale``: amplitudes are multiplied by a factor from ``1 - scale .. 1 + scale``, one for each record.
-    ``noise``: largest standard deviation of added white noise, in units of the standardized signal.
-    ``lead_dropout``: probability that a lead is silenced.
-    ``mixup``: alpha of the Beta distribution that mixes pairs of records and their labels; 0 mixes nothing.
-        Zhang et al., ICLR 2018, arXiv:1710.09412.
-    ``augment``: registered augmenters that come last, as `augmenters.build_augmenters` takes them.
+    ``shift``, ``scale``, ``noise``, ``lead_dropout``, ``mixup``: the augmenters of these names with this
+        strength, in this order; 0 leaves one out. A crop, which is at a random place, leaves out the shift.
+    ``augment``: registered augmenters that come last, as `augmenters.base.build_augmenters` takes them.
     """
 
     crop: int = 0
@@ -33,45 +39,41 @@ class Augmentation:
     augment: tuple[str, ...] = ()
 
     @functools.cached_property
-    def _steps(self) -> tuple[Step, ...]:
-        return build_augmenters(self.augment)
+    def steps(self) -> tuple[Augmenter, ...]:
+        """All augmenters in their order."""
+        steps = []
+        for flag, (name, option) in FLAGS.items():
+            strength = getattr(self, flag)
+            if strength and not (flag == "shift" and self.crop):
+                every = {"prob": 1.0} if name == "mixup" else {}
+                steps.append(build_augmenter(name, {option: strength, **every}))
+        return (*steps, *build_augmenters(self.augment))
 
     def __call__(
-        self, signals: np.ndarray, targets: np.ndarray, rng: np.random.Generator, aligned: bool = False
+        self,
+        signals: np.ndarray,
+        targets: np.ndarray,
+        rng: np.random.Generator,
+        aligned: bool = False,
+        rate: float | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Augment one batch; crops and shifts move the targets with the signals where they are ``aligned``.
+        """Augment one batch; what moves the signals moves the targets with them where they are ``aligned``.
+
+        ``rate``: sampling rate in Hz.
 
         Shapes: signals (B, T, leads), targets (B, ...) -> signals (B, crop or T, leads), targets (B, ...).
         """
-        records, samples, leads = signals.shape
+        records, samples, _ = signals.shape
         if self.crop:
             starts = rng.integers(0, samples - self.crop + 1, records)
             signals = _cropped(signals, starts, self.crop)
             targets = _cropped(targets, starts, self.crop) if aligned else targets
-        elif self.shift:
-            steps = rng.integers(0, max(1, round(self.shift * samples)), records)
-            signals = _rolled(signals, steps)
-            targets = _rolled(targets, steps) if aligned else targets
-        if self.scale:
-            signals = signals * rng.uniform(1 - self.scale, 1 + self.scale, (records, 1, 1))
-        if self.noise:
-            level = self.noise * rng.random((records, 1, 1))
-            signals = signals + level * rng.standard_normal(signals.shape, dtype=np.float32)
-        if self.lead_dropout:
-            signals = signals * (rng.random((records, 1, leads)) >= self.lead_dropout)
-        if self.mixup:
-            weight = rng.beta(self.mixup, self.mixup)
-            partner = rng.permutation(records)
-            signals = weight * signals + (1 - weight) * signals[partner]
-            targets = weight * targets + (1 - weight) * targets[partner]
-        for step in self._steps:
-            signals, targets = step(signals, targets, rng)
-        return signals.astype(np.float32, copy=False), targets.astype(np.float32, copy=False)
+        batch = run(self.steps, Batch(signals, targets, rate=rate, aligned=aligned), rng)
+        return (
+            np.asarray(batch.signals).astype(np.float32, copy=False),
+            np.asarray(batch.label).astype(np.float32, copy=False),
+        )
 
 
 def _cropped(batch: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
     return np.stack([x[s : s + length] for x, s in zip(batch, starts, strict=True)])
-
-
-def _rolled(batch: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    return np.stack([np.roll(x, s, axis=0) for x, s in zip(batch, steps, strict=True)])

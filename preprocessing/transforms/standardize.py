@@ -7,7 +7,7 @@ itself - except where a study of single-lead windows from recorders of unequal g
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.transforms.filters import remove_baseline
+from preprocessing.transforms.preprocessor import PreprocManager
 from utils.errors import DataError, UsageError
 
 _BLOCK = 64  # records at a time
@@ -35,10 +36,12 @@ class Standardizer:
     highpass : float
         Cutoff in Hz of the high-pass that comes first (`filters.remove_baseline`); 0 for none.
     sampling_rate : int
-        Of the signals, in Hz; only where there is a high-pass, which depends on it, else 0.
+        Of the signals, in Hz; only where there is a high-pass or a preprocessor, which depend on it, else 0.
     per_record : bool
         Every lead of every record by its own mean and standard deviation instead, as in the attribution
         study; `mean` and `std` are then 0 and 1 and not used.
+    preprocess : PreprocManager
+        Preprocessors that come before everything else, the high-pass included.
 
     Raises
     ------
@@ -51,13 +54,15 @@ class Standardizer:
     highpass: float = 0.0
     sampling_rate: int = 0
     per_record: bool = False
+    preprocess: PreprocManager = field(default_factory=PreprocManager)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
             raise DataError(
                 f"standardization with mean {self.mean} and std {self.std} is impossible: std must be > 0"
             )
-        no_filter = self.highpass == 0 and self.sampling_rate == 0
+        rate_fits = self.sampling_rate > 0 if self.preprocess else self.sampling_rate == 0
+        no_filter = self.highpass == 0 and rate_fits
         if not (no_filter or 0 < self.highpass < self.sampling_rate / 2):
             raise DataError(
                 f"standardization with a high-pass of {self.highpass} Hz at {self.sampling_rate} Hz is "
@@ -66,6 +71,8 @@ class Standardizer:
 
     def __call__(self, signals_mv: Any) -> np.ndarray:
         """Standardize signals."""
+        if self.preprocess:
+            signals_mv, _ = self.preprocess(signals_mv, self.sampling_rate)
         if self.highpass:
             signals_mv = remove_baseline(signals_mv, self.sampling_rate, self.highpass)
         signals = np.asarray(signals_mv, dtype=np.float32)
@@ -81,7 +88,8 @@ class Standardizer:
         -------
         dict
             ``{"mean": ..., "std": ...}`` in mV, and where there is a high-pass ``"highpass"`` and
-            ``"sampling_rate"`` in Hz, and ``"per_record"`` where it is so; `from_json` gives the same
+            ``"sampling_rate"`` in Hz, ``"per_record"`` where it is so, and ``"preprocess"`` where there are
+            preprocessors, with all of their options; `from_json` gives the same
             standardizer back, bit for bit.
         """
         value: dict[str, Any] = {"mean": float(self.mean), "std": float(self.std)}
@@ -89,6 +97,8 @@ class Standardizer:
             value |= {"highpass": float(self.highpass), "sampling_rate": int(self.sampling_rate)}
         if self.per_record:
             value["per_record"] = True
+        if self.preprocess:
+            value |= {"preprocess": self.preprocess.to_json(), "sampling_rate": int(self.sampling_rate)}
         return value
 
     @classmethod
@@ -117,7 +127,10 @@ class Standardizer:
                 float(value.get("highpass", 0)),
                 int(value.get("sampling_rate", 0)),
                 bool(value.get("per_record", False)),
+                PreprocManager.from_json(value.get("preprocess", [])),
             )
+        except UsageError as error:
+            raise DataError(f"standardization with preprocessors that cannot be built: {error}") from error
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"standardization {value!r} must hold the numbers 'mean' and 'std' in mV, and 'highpass' and "
