@@ -70,15 +70,19 @@ def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return before | dict(settings)
 
 
+def data_folder(settings: Mapping[str, Any]) -> str:
+    """Folder of the database that settings name."""
+    database, folder = settings["database"], settings["data_dir"]
+    elsewhere = database != "ptbxl" and folder == DatasetOptions.data_dir
+    return f"data/{database}" if elsewhere else folder
+
+
 def open_dataset(settings: Mapping[str, Any]) -> Dataset:
     """Load the dataset that the settings of a run name."""
     values = complete_settings(settings)
-    database, folder = values["database"], values["data_dir"]
-    if database != "ptbxl" and folder == DatasetOptions.data_dir:
-        folder = f"data/{database}"
     return load_dataset(
-        database,
-        folder,
+        values["database"],
+        data_folder(values),
         values["task"],
         values["sampling_rate"] or None,
         on_missing="drop" if values["partial"] else "error",

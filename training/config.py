@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from preprocessing.options import DatasetOptions
+from preprocessing.preprocessed import check_same_shape
 from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
-from preprocessing.transforms.augmenters import build_augmenters
+from preprocessing.transforms.augmenters import list_augmenters
+from preprocessing.transforms.preprocessor import PreprocManager, list_preprocessors
 from training.model_info import model_info
 from utils.config import Options, check_values, option, parse
 from utils.errors import UsageError
@@ -28,6 +30,12 @@ class DataOptions(DatasetOptions, group="data"):
 
     sub: bool = option(False, "True: second stage, MI sub-diseases ASMI / IMI / NORM", searchable=False)
     highpass: float = option(0.0, "high-pass cutoff in Hz (0: off)", min=0)
+    preprocess: list[str] = option(
+        [],
+        "preprocessors in their order, each NAME or NAME:OPTION=VALUE: " + ", ".join(list_preprocessors()),
+        searchable=False,
+        metavar="NAME[,..]",
+    )
     limit: int = option(0, "use at most this many records of each split (0: all)", min=0, searchable=False)
 
 
@@ -90,17 +98,21 @@ class AugmentationOptions(Options, group="augmentation"):
         min=0,
         search=lambda config: {"choices": (0, 5 * config.sampling_rate // 2, 5 * config.sampling_rate)},
     )
-    shift: float = option(0.0, "largest circular shift, as a fraction of the record", min=0)
+    shift: float = option(0.0, "short for --augment shift:largest=SHIFT", min=0)
     scale: float = option(
-        0.0, "amplitudes times 1 - scale .. 1 + scale", min=0, search={"low": 0.0, "high": 0.3}
+        0.0, "short for --augment scale:largest=SCALE", min=0, search={"low": 0.0, "high": 0.3}
     )
     noise: float = option(
-        0.0, "largest noise, in units of the standardized signal", min=0, search={"low": 0.0, "high": 0.1}
+        0.0, "short for --augment noise:largest=NOISE", min=0, search={"low": 0.0, "high": 0.1}
     )
-    lead_dropout: float = option(0.0, "probability that a lead is silenced", min=0, below=1)
-    mixup: float = option(0.0, "alpha of mixup", min=0, search={"low": 0.0, "high": 0.4})
+    lead_dropout: float = option(0.0, "short for --augment lead_dropout:prob=P", min=0, below=1)
+    mixup: float = option(
+        0.0, "short for --augment mixup:alpha=ALPHA:prob=1", min=0, search={"low": 0.0, "high": 0.4}
+    )
     augment: list[str] = option(
-        [], "registered augmenters, applied last, each NAME or NAME:OPTION=VALUE",
+        [],
+        "augmenters in their order, after the short forms, each NAME or NAME:OPTION=VALUE: "
+        + ", ".join(list_augmenters()),
         searchable=False, metavar="NAME[,..]",
     )  # fmt: skip
 
@@ -161,6 +173,7 @@ def check(config: Recipe, models: Sequence[str]) -> Recipe:
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     if config.fold > config.folds:
         raise UsageError(f"--fold {config.fold} is above --folds {config.folds}")
+    check_same_shape(PreprocManager.from_words(config.preprocess))
     init = config.init or (config.model if config.sub else "")  # the second stage starts from the first
     suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold")
     run = config.run or config.model + suffix
@@ -179,7 +192,7 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         raise UsageError(
             "--run pretrained is where the weights live that come with the repository: choose another"
         )
-    build_augmenters(config.augment)  # an unknown one should fail before data are read
+    _ = config.augmentation and config.augmentation.steps  # an unknown one should fail before data are read
     clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
     return dataclasses.replace(config, run=name, clip_norm=clip)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
-from preprocessing.options import open_dataset
+from preprocessing.options import data_folder, open_dataset
+from preprocessing.preprocessed import preprocess_dataset
+from preprocessing.transforms.preprocessor import PreprocManager
 from training.card import TITLES, Card
 from training.checkpoint import find_checkpoint, read_card
 from training.config import TrainConfig, TrainOptions
@@ -27,12 +29,22 @@ class TrainingData:
     ``train, val``: what is learned from, and what every choice is made on.
     ``standardizer``: fitted on ``train`` before any limit was applied to it.
     ``fingerprint``: of the whole dataset.
+    ``preprocess``: what was done to the signals of ``train`` and ``val`` already.
     """
 
     train: Dataset
     val: Dataset
     standardizer: Standardizer
     fingerprint: str
+    preprocess: PreprocManager = field(default_factory=PreprocManager)
+
+    @property
+    def standardization(self) -> dict[str, Any]:
+        """What turns records in mV into the inputs of the model, as its card has it."""
+        if not self.preprocess:
+            return self.standardizer.to_json()
+        rate = int(self.train.sampling_rate)
+        return replace(self.standardizer, preprocess=self.preprocess, sampling_rate=rate).to_json()
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -107,15 +119,18 @@ def follow_init(config: TrainOptions) -> TrainOptions:
 def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
     """Load the training and validation records, fit the standardizer and apply ``limit``."""
     dataset = open_dataset(config.to_json())
-    train = dataset.split("train")
-    val = dataset.split(dataset.selection)
+    preprocess = PreprocManager.from_words(config.preprocess)
+    train, val = (
+        preprocess_dataset(dataset.split(name), preprocess, data_folder(config.to_json()))
+        for name in ("train", dataset.selection)
+    )
     standardizer = fit_standardizer(train, config.highpass)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
     samples = train.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the records ({samples} samples)")
-    data = TrainingData(train, val, standardizer, dataset.fingerprint)
+    data = TrainingData(train, val, standardizer, dataset.fingerprint, preprocess)
     data.task.check_data(train, val)
     check_same_data(config, data, progress, config.data_dir)
     counts = data.counts()

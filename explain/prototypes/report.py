@@ -135,7 +135,7 @@ def _class_facts(
             "This model scores a prototype by several windows of the record; the images show the most "
             "similar one."
         )
-    if predictor.standardizer.highpass:
+    if predictor.standardizer.highpass or predictor.standardizer.preprocess:
         notes.append(
             "The receptive field is that of the network; the baseline filter before it reads the whole "
             "record."

@@ -55,7 +55,7 @@ def make_card(
             samples=int(val.signals.shape[1]),
             unit="mV",
             crop=provenance.config.get("crop", 0),
-            standardization=data.standardizer.to_json(),
+            standardization=data.standardization,
         ),
         outputs=Outputs(
             classes=tuple(val.classes),

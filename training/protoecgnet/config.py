@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
 from preprocessing.targets import find_targets
+from preprocessing.transforms.augmenters.base import build_augmenters
 from training.config import (
     AugmentationOptions,
     DataOptions,
@@ -268,10 +269,12 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         raise UsageError(
             f"--training_stage {config.training_stage} needs --branch, one of {', '.join(BRANCHES)}"
         )
-    if config.crop or config.mixup or config.label_smoothing:
+    mixing = [step.name for step in build_augmenters(config.augment) if step.mixes_labels]
+    if config.crop or config.mixup or config.label_smoothing or mixing:
         raise UsageError(
-            "--crop, --mixup and --label_smoothing do not go with protoecgnet: a prototype is a piece of a "
-            "whole record with its own labels; --shift, --scale, --noise and --lead_dropout do"
+            "--crop, --mixup, --label_smoothing and augmenters that mix labels do not go with protoecgnet: a "
+            "prototype is a piece of a whole record with its own labels; --shift, --scale, --noise, "
+            "--lead_dropout and other augmenters do"
         )
     if config.sub:
         raise UsageError("--sub belongs to imle_net, the MI stage")
@@ -321,7 +324,7 @@ def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
     if head_only:  # the rest is frozen: it reads scores, not signals
         changes |= {"epochs": config.classifier_epochs, "lr": config.classifier_lr, "schedule": "constant"}
         changes |= {"patience": max(config.patience, 10)}
-        changes |= {"shift": 0.0, "scale": 0.0, "noise": 0.0, "lead_dropout": 0.0}
+        changes |= {"shift": 0.0, "scale": 0.0, "noise": 0.0, "lead_dropout": 0.0, "augment": []}
     return dataclasses.replace(config, **changes)
 
 

@@ -128,8 +128,10 @@ def check_records(folder: Path, card: Card, data: TrainingData) -> None:
             f"{folder} was trained on other records or folds than these: use the same --data_dir, "
             "--sampling_rate, --limit and --seed for all stages"
         )
-    if card.inputs.standardization != data.standardizer.to_json():
-        raise DataError(f"{folder} was trained with another standardization: use the same --highpass")
+    if card.inputs.standardization != data.standardization:
+        raise DataError(
+            f"{folder} was trained with another standardization: use the same --highpass and --preprocess"
+        )
     if card.task == data.train.task and card.data.fingerprint != data.fingerprint:
         raise DataError(f"{folder} was trained on other labels: use the same --min_likelihood")
 
