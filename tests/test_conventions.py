@@ -378,6 +378,18 @@ def test_names_start_with_their_subject(files):
     assert names_without_subject("def test_card_is_read():\n    pass\n") == []
 
 
+def test_folds_of_ptbxl_are_named_by_its_module_alone(files):
+    """Everything else asks the dataset what its splits are; result pages are documents."""
+    allowed = ("tests/", "benchmarks/", "databases/ptbxl")
+    named = {
+        name: re.findall(r"\bfold[ _-]9\b", text)
+        for name, text in texts(files, ".py")
+        if not name.startswith(allowed)
+    }
+    assert {name: count for name, count in named.items() if count} == {}
+    assert "fold 9" in (ROOT / "databases" / "ptbxl.py").read_text()
+
+
 # ---- requirements --------------------------------------------------------------------------------
 
 
