@@ -18,7 +18,8 @@ GOLDEN_NAMES = {
     "sensitivity": "sens", "specificity": "spec", "ppv": "prec", "npv": "npv", "accuracy": "acc",
     "balanced_accuracy": "ba", "f1": "f1", "jaccard": "jac", "fowlkes_mallows": "fm", "mcc": "phi",
     "informedness": "bm", "markedness": "mk", "fnr": "fnr", "fpr": "fpr", "fdr": "fdr", "for": "for",
-    "plr": "plr", "nlr": "nlr", "dor": "dor", "prevalence_threshold": "pt", "roc_auc": "auroc", "auprc": "auprc",
+    "plr": "plr", "nlr": "nlr", "dor": "dor", "prevalence_threshold": "pt",
+    "roc_auc": "auroc", "auprc": "auprc",
 }  # fmt: skip
 WAVES = {"P": 1, "QRS": 2, "T": 3}
 
