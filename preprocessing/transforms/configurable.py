@@ -112,7 +112,7 @@ def parse_step(step: str) -> tuple[str, dict[str, Any]]:
 def steps_of(config: Mapping[str, Any], settings: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
     """Names and options of a mapping: ``name: {option: value}``, True or None for defaults, False for none.
 
-    ``settings``: keys that are no steps.
+    ``settings``: keys that are not steps.
     """
     steps = []
     for name, options in config.items():

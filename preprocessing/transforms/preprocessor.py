@@ -196,7 +196,7 @@ class PreprocManager:
         Raises
         ------
         UsageError
-            This is no such list, or an unknown preprocessor or option.
+            This is not such a list, or an unknown preprocessor or option.
         """
         try:
             return cls(tuple(_build(str(name), options) for name, options in value))

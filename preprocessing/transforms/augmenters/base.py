@@ -99,7 +99,7 @@ class Augmenter(Configurable, abc.ABC):
         return bool(batch.xp.isdtype(batch.label.dtype, "real floating"))
 
     def probability(self, *options: str) -> None:
-        """Refuse options that are no probabilities."""
+        """Refuse options that are not probabilities."""
         for option in options or ("prob",):
             self.number(option, least=0, most=1)
 
