@@ -3,6 +3,7 @@
     python inference.py --dir data/ptb/records100/04000/04827_lr   # a WFDB record
     python inference.py --dir ecg.csv --units uV --model imle_net_mi
     python inference.py --dir folder_of_ecgs/                      # batch mode
+    python inference.py --dir a.hea b.csv '*.edf' --no_pictures    # several files, probabilities alone
 
 Reads WFDB, CSV, .npy, .mat and EDF; prints every assumption; writes probabilities with their thresholds, the
 attention of a model that has one painted on the 12-lead ECG, and for a model with prototypes a report of the
