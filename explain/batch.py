@@ -71,14 +71,13 @@ class Journal:
         valid = 0
         with open(self.path, "rb") as file:
             for line in file:
+                if not line.endswith(b"\n") or (not valid and line != head.encode() + b"\n"):
+                    break
                 try:
-                    entry = json.loads(line)
-                except ValueError:
+                    if valid:
+                        self._note(json.loads(line), valid)
+                except (ValueError, KeyError, TypeError):  # half a line, or another damage
                     break
-                if not line.endswith(b"\n") or (not valid and line.decode().rstrip("\n") != head):
-                    break
-                if valid:
-                    self._note(entry, valid)
                 valid += len(line)
         return valid
 

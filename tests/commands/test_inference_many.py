@@ -93,6 +93,12 @@ def test_journal_takes_over_rows_of_the_same_settings_alone(tmp_path):
     with Journal(tmp_path / "j", {"weights": "1"}) as journal:
         assert journal.holds("a", source) and not journal.holds("b", source)  # what failed is tried again
         assert list(journal.rows(["a"])) == [row]
+    content = (tmp_path / "j").read_bytes()
+    for damage in (b'{"row": {"rec', b"{}\n", b"[]\n", b"\xff\n", b'{"row": {"record": []}}\n'):
+        (tmp_path / "j").write_bytes(content + damage)
+        with Journal(tmp_path / "j", {"weights": "1"}) as journal:
+            assert list(journal.rows(["a"])) == [row]
+        assert (tmp_path / "j").read_bytes() == content
     with Journal(tmp_path / "j", {"weights": "2"}) as journal:
         assert not journal.holds("a", source)
 
