@@ -6,6 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ class Outcome:
     table: Path
     failed: int = 0
     failures: list[str] = field(default_factory=list)
+
+    def count(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Count the rows that tell of a failure."""
+        errors = [row["error"] for row in rows if "error" in row]
+        self.failed += len(errors)
+        self.failures += errors[: max(0, _FAILURES_KEPT - len(self.failures))]
 
 
 class Journal:
@@ -176,60 +183,86 @@ def predict_many(
     settings = {"weights": predictor.card.weights_sha256, "reading": vars(reading), "explained": explain}
     texts = _rows_of(names)
     outcome = Outcome(len(names), results / TABLE)
-    with Journal(results / _PARTIAL, settings) as journal:
+    with Journal(results / _PARTIAL, settings) as journal, ThreadPoolExecutor(1) as writer:
         todo = [source for source in search.recordings if not journal.holds(texts[source], source)]
-        if len(todo) < len(names):
-            logger.info(f"resumed: {len(names) - len(todo)} of {len(names)} recordings were predicted before")
-        bar = tqdm(
-            total=len(names), initial=len(names) - len(todo), desc="recordings", unit="ECG", disable=None
-        )
-        with bar:
-            for part, recordings in read_ahead(reading, todo, batch_size, workers):
-                folders = [results / names[source] for source in part]
-                rows = _predict_batch(predictor, recordings, folders, explain, data_dir)
-                for row in rows:
-                    if "error" in row:
-                        outcome.failed += 1
-                        outcome.failures += [row["error"]] * (outcome.failed <= _FAILURES_KEPT)
-                journal.append([(s, {"record": texts[s]} | row) for s, row in zip(part, rows, strict=True)])
-                bar.update(len(part))
+        done = len(names) - len(todo)
+        if done:
+            logger.info(f"resumed: {done} of {len(names)} recordings were predicted before")
+        bar = tqdm(total=len(names), initial=done, desc="recordings", unit="ECG", disable=None)
+
+        def keep(part: Sequence[Path], rows: Sequence[dict[str, Any]]) -> None:
+            journal.append([(s, {"record": texts[s]} | row) for s, row in zip(part, rows, strict=True)])
+            outcome.count(rows)
+            bar.update(len(part))
+
+        writing: tuple[Sequence[Path], Future] | None = None
+        for part, recordings in read_ahead(reading, todo, batch_size, workers):
+            predictions = _predict_batch(predictor, recordings)
+            if writing is not None:
+                keep(writing[0], writing[1].result())
+            folders = [results / names[source] for source in part]
+            writing = (
+                part,
+                writer.submit(_write_batch, predictor, recordings, predictions, folders, explain, data_dir),
+            )
+            if explain:  # two threads must not ask a model at once; files alone are written meanwhile
+                writing[1].result()
+        if writing is not None:
+            keep(writing[0], writing[1].result())
+        bar.close()
         journal.finish(results / TABLE, [texts[source] for source in search.recordings])
     return outcome
 
 
-def _predict_batch(
+def _predict_batch(predictor: Predictor, recordings: Sequence[Recording | str]) -> list[Any]:
+    """Prediction of each recording of a batch, or why there is none."""
+    predictions: list[Any] = list(recordings)
+    readable = [(i, in_order_of(predictor, r)) for i, r in enumerate(recordings) if isinstance(r, Recording)]
+    if not readable:
+        return predictions
+    try:
+        batch = predictor.predict(np.stack([r.signal for _, r in readable]), len(readable))
+        for (index, _), prediction in zip(readable, batch, strict=True):
+            predictions[index] = prediction
+    except TwelveLeadError:  # of one recording: which one it is, and the predictions of the others
+        for index, recording in readable:
+            try:
+                (predictions[index],) = predictor.predict(recording.signal[None])
+            except TwelveLeadError as error:
+                predictions[index] = f"{recording.source}: {error}"
+    return predictions
+
+
+def _write_batch(
     predictor: Predictor,
     recordings: Sequence[Recording | str],
+    predictions: Sequence[Any],
     folders: Sequence[Path],
     explain: bool,
     data_dir: str | None,
 ) -> list[dict[str, Any]]:
-    """Row of each recording of a batch: its predictions, or why there are none."""
-    rows: list[dict[str, Any]] = [{"error": text} if isinstance(text, str) else {} for text in recordings]
-    readable = [(i, in_order_of(predictor, r)) for i, r in enumerate(recordings) if isinstance(r, Recording)]
-    if not readable:
-        return rows
-    try:
-        predictions = list(predictor.predict(np.stack([r.signal for _, r in readable]), len(readable)))
-    except TwelveLeadError:  # of one recording: which one it is, and the answers for the others
-        predictions = [None] * len(readable)
-    for (index, recording), prediction in zip(readable, predictions, strict=True):
+    """Write the files of each recording of a batch; gives its row of the table."""
+    rows = []
+    for recording, prediction, folder in zip(recordings, predictions, folders, strict=True):
+        if isinstance(recording, str) or isinstance(prediction, str):
+            rows.append({"error": prediction})
+            continue
+        recording = in_order_of(predictor, recording)
         try:
-            if prediction is None:
-                (prediction,) = predictor.predict(recording.signal[None])
             described = describe_prediction(predictor, recording, prediction)
-            rows[index] = predictor.task.summary(described)
+            row = predictor.task.summary(described)
             if warnings := [note for note in recording.notes if note.startswith("WARNING")]:
-                rows[index]["warnings"] = " ".join(warnings)
+                row["warnings"] = " ".join(warnings)
             if explain:
-                explain_recording(predictor, recording, folders[index], described, data_dir)
+                explain_recording(predictor, recording, folder, described, data_dir)
             else:
-                write_json(folders[index] / "prediction.json", described, durable=False)
+                write_json(folder / "prediction.json", described, durable=False)
         except TwelveLeadError as error:
-            rows[index] = {"error": str(error)}
+            row = {"error": str(error)}
         except Exception as error:  # one unforeseen recording must not end the batch
             what = f"predicting it failed unexpectedly ({type(error).__name__}: {error})"
-            rows[index] = {"error": f"{recording.source}: {what}"}
+            row = {"error": f"{recording.source}: {what}"}
+        rows.append(row)
     return rows
 
 
