@@ -22,6 +22,28 @@ REQUIRED_COLUMNS = ("patient", "path", "sampling_rate", "leads", "split")  # of 
 BEAT_SYMBOLS = "NLRBAaJSVrFejnE/fQ?"
 
 
+class Fault(NamedTuple):
+    """A stretch of one lead whose signal is lost or distorted.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `preprocessing.recordings.quality.KINDS`.
+    lead : str
+        As `utils.ecg.LEADS` spells it.
+    start, end : float
+        Seconds from the beginning of the recording.
+    detail : str
+        Level or size, for people; may be empty.
+    """
+
+    kind: str
+    lead: str
+    start: float
+    end: float
+    detail: str = ""
+
+
 @dataclass(frozen=True)
 class Source:
     """A folder on a server with a SHA256SUMS.txt that lists its files.
@@ -55,6 +77,10 @@ class Recording:
         Name of the record or of the file, without its ending.
     source : pathlib.Path, optional
         The file it was read from.
+    faults : list of Fault
+        Where leads are lost or distorted, as far as it was checked.
+    start : float
+        Second of the file at which the signal begins.
     """
 
     signal: np.ndarray
@@ -63,6 +89,8 @@ class Recording:
     notes: list[str] = field(default_factory=list)
     name: str = ""
     source: Path | None = None
+    faults: list[Fault] = field(default_factory=list)
+    start: float = 0.0
 
 
 class Marks(NamedTuple):

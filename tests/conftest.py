@@ -51,6 +51,15 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def shared_cases(shared_data: Path) -> Path:
+    """Folder of ECG files that were once misread; tests that need it skip where it is absent."""
+    folder = shared_data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip(f"no cases at {folder}")
+    return folder
+
+
 def unpacked_folder(config: pytest.Config) -> Path:
     """Folder of the databases that a test session unpacks: one for all its workers, in pytest's own."""
     base = config._tmp_path_factory.getbasetemp()

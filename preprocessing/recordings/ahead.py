@@ -34,12 +34,13 @@ class Reading:
     units: str | None = None
     leads: str | None = None
     start: float | None = None
+    notch: int | None = None
 
     def read(self, path: Path) -> Recording:
         """Read one recording and prepare it for the model."""
         seconds = self.samples / self.sampling_rate
         recording = read_recording(path, self.given_rate, self.units, self.leads, self.start, seconds)
-        return prepare(recording, self.sampling_rate, self.samples, self.start)
+        return prepare(recording, self.sampling_rate, self.samples, self.start, self.notch)
 
 
 def try_read(reading: Reading, paths: Sequence[Path]) -> list[Recording | str]:

@@ -17,29 +17,26 @@ from preprocessing.recordings.ecg_channels import (
 from preprocessing.recordings.gaps import is_missing
 from preprocessing.recordings.limb_leads import (
     IDENTITY_NAMES,
+    LIMB,
     TOLERANCE,
     explain_violation,
     identity_residuals,
-    suspect_arm_reversal,
+    identity_violations,
 )
+from preprocessing.recordings.quality import find_faults
 from utils.ecg import DISPLAY_NAMES, LEADS, display_name
 from utils.errors import DataError
 
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay below
+_THROUGHOUT = 0.9  # share of the seconds from which on a contradiction is one of the columns
 
 
-def check_channels(source: Path, channels: dict[str, Channel], used: slice, rate: float) -> None:
-    """Refuse missing samples and flat leads in the part that is used, before units are known."""
-    for lead, channel in channels.items():
-        check_finite(source, lead, channel.values[used], rate, used.start)
+def check_channels(source: Path, channels: dict[str, Channel], used: slice, rate: float, gaps: bool) -> None:
+    """Refuse flat leads, and missing samples unless `gaps`, in the part used, before units are known."""
+    if not gaps:
+        for lead, channel in channels.items():
+            check_finite(source, lead, channel.values[used], rate, used.start)
     check_flat(source, {lead: channel.values[used] for lead, channel in channels.items()})
-
-
-def check_part(source: Path, signals: np.ndarray, used: slice, rate: float) -> None:
-    """Refuse missing samples and flat leads in a part of signals, shape (T, 12)."""
-    for lead, values in zip(LEADS, signals[used].T, strict=True):
-        check_finite(source, lead, values, rate, used.start)
-    check_flat(source, dict(zip(LEADS, signals[used].T, strict=True)), " in the part used")
 
 
 def check_signals(
@@ -49,31 +46,12 @@ def check_signals(
     notes: list[str],
     channels: dict[str, Channel],
     used: slice,
+    rate: float,
 ) -> None:
     """Check amplitudes and limb leads of signals in mV, shape (T, 12): the part `used` of `channels`."""
     check_amplitude(source, signals, notes)
     check_flat(source, {lead: signals[:, LEADS.index(lead)] for lead in derived}, ", as I and II give it")
-    check_limb_leads(source, signals, derived, notes, channels, used)
-
-
-def note_outside(
-    source: Path,
-    signals: np.ndarray,
-    derived: list[str],
-    channels: dict[str, Channel],
-    used: slice,
-    rate: float,
-) -> list[str]:
-    """Say what would keep the whole recording, signals of shape (T, 12), from being used."""
-    whole = slice(0, len(signals))
-    try:
-        check_part(source, signals, whole, rate)
-        check_signals(source, signals, derived, [], channels, whole)
-    except DataError as error:
-        reason = str(error).removeprefix(str(source)).lstrip(":, ").partition(";")[0].partition(". ")[0]
-        part = f"{used.start / rate:g} to {used.stop / rate:g} s"
-        return [f"Outside the part that is used ({part}) the recording is faulty: {reason}."]
-    return []
+    check_limb_leads(source, signals, derived, notes, channels, used, rate)
 
 
 def check_finite(source: Path, lead: str, values: np.ndarray, rate: float, start: int = 0) -> None:
@@ -91,10 +69,14 @@ def check_finite(source: Path, lead: str, values: np.ndarray, rate: float, start
 
 def check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") -> None:
     """Raise DataError for leads without any deflection; arithmetic leaves noise of 1e-7 mV at most."""
-    flat = [lead for lead, values in signals.items() if len(values) > 1 and np.ptp(values) < 1e-6]
+    present = {lead: values[~is_missing(values)] for lead, values in signals.items()}
+    for lead, values in present.items():
+        if not len(values):
+            raise DataError(f"{source}: lead {display_name(lead)} has no values at all; export it again")
+    flat = [lead for lead, values in present.items() if len(values) > 1 and np.ptp(values) < 1e-6]
     if flat:
         shown = ", ".join(map(display_name, flat))
-        values = signals[flat[0]]
+        values = present[flat[0]]
         raise DataError(
             f"{source}: lead {shown} is flat{part} (all {len(values)} samples equal {values[0]:.4g}): "
             "an electrode was off or the column is empty; record again or use another part"
@@ -110,7 +92,7 @@ def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None
             f"{source}: the median peak-to-peak would be {size:.4g} mV, too {direction} for an ECG "
             f"({PLAUSIBLE_MV[0]:g} to {PLAUSIBLE_MV[1]:g} mV): the units or gains are wrong; give {UNIT_HELP}"
         )
-    sizes = np.ptp(signals, axis=0)
+    sizes = np.nanmax(signals, axis=0) - np.nanmin(signals, axis=0)
     if sizes.max() > _LARGEST_MV:
         lead = DISPLAY_NAMES[int(sizes.argmax())]
         raise DataError(
@@ -121,13 +103,13 @@ def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None
         notes.insert(0, f"WARNING: median peak-to-peak {size:.2g} mV, {REAL_MV}: check --units.")
 
 
-def _agree_as_stored(channels: dict[str, Channel], used: slice) -> bool:
+def _agree_as_stored(channels: dict[str, Channel], used: slice, sound: np.ndarray) -> bool:
     """Whether leads with different gains satisfy the identities as the integers that the file stores."""
     gains = {lead: channel.gain for lead, channel in channels.items() if channel.gain}
     if len(gains) < len(channels) or len(set(gains.values())) == 1:
         return False
     stored = np.stack([channels[lead].values[used] * gains[lead] for lead in LEADS], axis=1)
-    return bool(identity_residuals(stored).max() <= TOLERANCE)
+    return bool(identity_residuals(stored[sound]).max() <= TOLERANCE)
 
 
 def check_limb_leads(
@@ -137,31 +119,51 @@ def check_limb_leads(
     notes: list[str],
     channels: dict[str, Channel],
     used: slice,
+    rate: float,
 ) -> None:
-    """Check the identities of the limb leads; note the residual, or raise DataError with a hypothesis."""
+    """Check the identities where no limb lead is lost: note the residual, or raise DataError with a reason.
+
+    A contradiction that comes and goes is a fault of a stretch (`quality.find_faults`), not of the columns.
+    """
     if len(derived) == 4:
         notes.append("Einthoven's and Goldberger's identities hold by construction and could not be checked.")
-    else:
-        residuals = identity_residuals(signals)
-        worst = int(residuals.argmax())
-        if residuals[worst] > TOLERANCE:
-            reason = explain_violation(signals)
-            fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
-            if not derived and _agree_as_stored(channels, used):
-                fits = f"The integers in the file agree: try --units 1000/mV. {fits}"
-            raise DataError(
-                f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
-                f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "
-                "file, or name all channels truly, in file order, with --leads (- leaves a bad lead out; "
-                "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for "
-                "all with --units, such as 1000/mV"
-            )
+        return
+    sound = np.ones(len(signals), dtype=bool)
+    residuals = identity_residuals(signals)
+    if not residuals.max() <= TOLERANCE:  # or where samples are missing
+        sound = _where_limb_leads_live(signals, rate)
+        if sound.sum() < min(rate, len(signals) / 2):
+            notes.append("Einthoven's and Goldberger's identities could not be checked: a limb lead is lost.")
+            return
+        residuals = identity_residuals(signals[sound])
+    worst = int(residuals.argmax())
+    if residuals[worst] <= TOLERANCE:
         notes.append(
             f"Einthoven's and Goldberger's identities hold: the largest residual, {IDENTITY_NAMES[worst]}, "
             f"is {residuals[worst]:.1%} of the limb leads' RMS."
         )
-    if suspect_arm_reversal(signals):
-        notes.append(
-            "Lead I points down and aVR up: the left and right arm electrodes may be exchanged "
-            "(the identities cannot tell); check it before you trust the result."
-        )
+        return
+    present = signals[sound]
+    broken = identity_violations(present, np.zeros(present.shape, dtype=bool), rate).any(axis=1)
+    if len(present) >= 2 * rate and broken.mean() < _THROUGHOUT:
+        return
+    reason = explain_violation(present)
+    fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
+    if not derived and _agree_as_stored(channels, used, sound):
+        fits = f"The integers in the file agree: try --units 1000/mV. {fits}"
+    raise DataError(
+        f"{source}: the limb leads contradict each other: {IDENTITY_NAMES[worst]} is off by "
+        f"{residuals[worst]:.0%} of their RMS (at most {TOLERANCE:.0%} allowed). {fits}. Correct the "
+        "file, or name all channels truly, in file order, with --leads (- leaves a bad lead out; "
+        "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for "
+        "all with --units, such as 1000/mV"
+    )
+
+
+def _where_limb_leads_live(signals: np.ndarray, rate: float) -> np.ndarray:
+    """Samples in which no limb lead is lost."""
+    sound = np.ones(len(signals), dtype=bool)
+    for fault in find_faults(signals, rate, lost_only=True):
+        if fault.lead in LIMB:
+            sound[int(fault.start * rate) : int(fault.end * rate) + 1] = False
+    return sound

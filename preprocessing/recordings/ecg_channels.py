@@ -12,7 +12,7 @@ import numpy as np
 
 from databases.wfdb_reader import Channel
 from preprocessing.recordings.formats import RawFile
-from preprocessing.recordings.gaps import resample_with_gaps
+from preprocessing.recordings.gaps import is_missing, resample_with_gaps
 from preprocessing.recordings.lead_names import map_names, ready_line
 from utils.ecg import LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError
@@ -191,4 +191,5 @@ def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[st
 
 def median_peak_to_peak(signals: np.ndarray) -> float:
     """Median over the leads of the peak-to-peak amplitude; signals (T, leads)."""
-    return float(np.median(np.ptp(signals, axis=0)))
+    signals = np.where(is_missing(signals), np.nan, signals)
+    return float(np.median(np.nanmax(signals, axis=0) - np.nanmin(signals, axis=0)))

@@ -13,16 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from databases.base import Recording
-from preprocessing.recordings.checks import check_channels, check_part, check_signals, note_outside
+from databases.base import Fault, Recording
+from preprocessing.recordings.checks import check_channels, check_signals
 from preprocessing.recordings.ecg_channels import common_rate, select_leads, to_millivolts
 from preprocessing.recordings.formats import Request, recognize
-from preprocessing.recordings.gaps import hold
+from preprocessing.recordings.gaps import hold, is_missing
 from preprocessing.recordings.limb_leads import derive_limb_leads
+from preprocessing.recordings.quality import find_faults
+from preprocessing.recordings.quality_notes import check_used, describe, note_exchange, warnings
 from preprocessing.recordings.search import find_recordings, locate
+from preprocessing.transforms.filters import remove_mains
 from preprocessing.transforms.resample import ratio, resample
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
+
+_REACH_SECONDS = 1800  # before and after the part used
 
 __all__ = ["find_recordings", "prepare", "read_recording"]
 
@@ -49,13 +54,14 @@ def read_recording(
     leads : sequence of str or str, optional
         The true names of all signals in file order (a string is split at commas); ``-`` leaves one out.
     start, seconds : float, optional
-        Part that is going to be used; all of the recording unless `seconds` is given. It alone is checked:
-        what is wrong elsewhere is a note, and missing samples there are NaN.
+        Part that is going to be used, which alone is checked; all of the recording unless `seconds` is given.
+        Missing samples are NaN; in a part that is named they are refused.
 
     Returns
     -------
     Recording
-        Twelve leads in mV, the whole recording; ``notes`` tells how they came about.
+        Twelve leads in mV, the whole recording; ``notes`` tells how they came about and, unless a part is
+        named, warns of what is lost or distorted.
 
     Raises
     ------
@@ -77,15 +83,17 @@ def read_recording(
     rate = common_rate(source, raw, channels, sampling_rate, notes)
     count = len(next(iter(channels.values())).values)
     used = _part(source, count, rate, start, seconds)
-    check_channels(source, channels, used, rate)
+    check_channels(source, channels, used, rate, gaps=seconds is None)
     signals = to_millivolts(source, channels, units, notes, used)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
     array = np.stack([signals[lead] for lead in LEADS], axis=1)
-    check_signals(source, array[used], derived, notes, channels, used)
-    if used.stop - used.start < count:
-        notes += note_outside(source, array, derived, channels, used, rate)
-    return Recording(array.astype(np.float32), rate, LEADS, notes, source.stem, source)
+    array[is_missing(array)] = np.nan
+    check_signals(source, array[used], derived, notes, channels, used, rate)
+    # Who names a part goes on to `prepare`, which looks for faults in it.
+    faults = find_faults(array, rate) if seconds is None and count <= _REACH_SECONDS * rate else []
+    notes += warnings(faults)
+    return Recording(array.astype(np.float32), rate, LEADS, notes, source.stem, source, faults)
 
 
 def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:
@@ -98,18 +106,46 @@ def _part(source: Path, count: int, rate: float, start: float | None, seconds: f
     return slice(first, min(count, first + math.ceil(seconds * rate)))
 
 
+def _lost_outside(recording: Recording, used: slice) -> list[Fault]:
+    """Lost stretches outside the part used, as far as half an hour away."""
+    rate = recording.sampling_rate
+    first, last = (
+        max(0, used.start - round(_REACH_SECONDS * rate)),
+        used.stop + round(_REACH_SECONDS * rate),
+    )
+    if used.start == 0 and used.stop >= len(recording.signal):
+        return []
+    faults = find_faults(recording.signal[first:last], rate, first / rate, lost_only=True)
+    start, end = used.start / rate, used.stop / rate
+    before = [fault._replace(end=min(fault.end, start)) for fault in faults if fault.start < start]
+    return before + [fault._replace(start=max(fault.start, end)) for fault in faults if fault.end > end]
+
+
 def prepare(
-    recording: Recording, sampling_rate: float, samples: int, start: float | None = None
+    recording: Recording,
+    sampling_rate: float,
+    samples: int,
+    start: float | None = None,
+    notch: int | None = None,
 ) -> Recording:
     """Bring a recording to the rate (Hz) and length that a model takes, from `start` (s) on; never padded.
 
-    Refuses a recording that is too short, and a flat lead in the part used.
+    Mains of `notch` Hz (50 or 60) are filtered out. ``faults`` and WARNING notes say where the signal of the
+    part used is lost or distorted, a note what is lost outside of it. Refused is a recording that is too
+    short, or where in the part used a sample is missing, a lead is lost or contradicts the others throughout,
+    or more than half of the signal is lost.
     """
     source = recording.source or Path(recording.name)
-    notes, rate, signals = list(recording.notes), recording.sampling_rate, recording.signal
+    stated = set(warnings(recording.faults))  # of the whole recording
+    notes = [note for note in recording.notes if note not in stated]
+    rate, signals = recording.sampling_rate, recording.signal
     given, needed = len(signals) / rate, samples / sampling_rate
     used = _part(source, len(signals), rate, start, needed)
     signals = hold(signals)
+    if notch is not None:
+        signals = remove_mains(signals, rate, notch)
+        notes.append(f"{notch} Hz were filtered out with --notch {notch}.")
+    judged = np.where(is_missing(recording.signal[used]), np.nan, signals[used])
     if rate != sampling_rate:
         factor = ratio(rate, sampling_rate)
         signals = resample(signals, rate, sampling_rate)
@@ -134,7 +170,18 @@ def prepare(
             f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
             "choose others with --start."
         )
-    # Not of what was resampled: the filter lets the neighborhood of a flat part leak into it.
-    check_part(source, recording.signal, used, rate)
+    # Not of what was resampled: the filter lets the neighborhood of a lost stretch leak into it.
+    faults = find_faults(judged, rate, used.start / rate)
+    outside = _lost_outside(recording, used)
+    check_used(recording, faults, outside, used)
     signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
-    return replace(recording, signal=signals, sampling_rate=float(sampling_rate), notes=notes)
+    note_exchange(signals, sampling_rate, faults, notes)
+    notes += warnings(faults) + [f"Outside the part used: {sentence}" for sentence in describe(outside)]
+    return replace(
+        recording,
+        signal=signals,
+        sampling_rate=float(sampling_rate),
+        notes=notes,
+        faults=faults,
+        start=recording.start + first / sampling_rate,
+    )

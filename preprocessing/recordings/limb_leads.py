@@ -19,7 +19,7 @@ LIMB = LEADS[:6]
 # RMS residual over RMS of the limb leads. Rounding and filters leave below 0.01; a wrong lead 0.5 and more.
 TOLERANCE = 0.1
 # Rows: III - (II - I), aVR + (I + II) / 2, aVL - (I - III) / 2, aVF - (II + III) / 2.
-_IDENTITIES = np.array(
+IDENTITIES = np.array(
     [[1, -1, 1, 0, 0, 0], [0.5, 0.5, 0, 1, 0, 0], [-0.5, 0, 0.5, 0, 1, 0], [0, -0.5, -0.5, 0, 0, 1]]
 )
 IDENTITY_NAMES = ("III = II - I", "aVR = -(I + II) / 2", "aVL = (I - III) / 2", "aVF = (II + III) / 2")
@@ -37,7 +37,32 @@ def derive_limb_leads(lead_i: np.ndarray, lead_ii: np.ndarray) -> dict[str, np.n
 
 def identity_residuals(signals: np.ndarray) -> np.ndarray:
     """How far the limb leads are from the four identities; signals (T, 12) -> (4,)."""
-    return _relative(_IDENTITIES[None], _covariance(signals)[:6, :6])[0]
+    return relative_residuals(IDENTITIES[None], _covariance(signals)[:6, :6])[0]
+
+
+def identity_violations(signals: np.ndarray, lost: np.ndarray, sampling_rate: float) -> np.ndarray:
+    """Seconds in which one limb lead contradicts the others, in that lead; where it cannot be told, in all.
+
+    Shapes: signals (T, 12), lost (T, 12) -> (T, 12).
+    """
+    mask = np.zeros_like(lost)
+    limb = signals[:, :6] - np.median(signals[:, :6], axis=0)
+    residuals = signals[:, :6] @ IDENTITIES.T
+    residuals -= np.median(residuals, axis=0)
+    second = round(sampling_rate)
+    parts = [slice(k, k + second) for k in range(0, len(limb) - second + 1, second)]
+    sizes = np.array([np.sqrt((limb[part] ** 2).mean()) for part in parts])
+    if not len(sizes):
+        return mask
+    usual = max(float(np.median(sizes)), np.finfo(float).tiny)
+    uses = IDENTITIES != 0
+    for part, size in zip(parts, sizes, strict=True):
+        broken = np.sqrt((residuals[part] ** 2).mean(axis=0)) > TOLERANCE * max(usual, size / 3)
+        if broken.any() and not lost[part, :6].any():
+            # the lead is in every identity that fails and in none that holds
+            fits = [lead for lead in range(6) if (uses[:, lead] == broken).all()]
+            mask[part, fits or slice(0, 6)] = True
+    return mask
 
 
 def explain_violation(signals: np.ndarray) -> str:
@@ -47,9 +72,9 @@ def explain_violation(signals: np.ndarray) -> str:
     # For every order and sign pattern: the identities written for the leads as they stand in the file.
     weights = np.zeros((len(orders), len(signs), 4, 6))
     for lead in range(6):
-        column = signs[None, :, lead, None] * _IDENTITIES[None, None, :, lead]
+        column = signs[None, :, lead, None] * IDENTITIES[None, None, :, lead]
         weights[np.arange(len(orders)), :, :, orders[:, lead]] = column
-    worst = _relative(weights.reshape(-1, 4, 6), covariance[:6, :6]).max(axis=1)
+    worst = relative_residuals(weights.reshape(-1, 4, 6), covariance[:6, :6]).max(axis=1)
     changed = ((orders != np.arange(6))[:, None] | (signs < 0)[None]).sum(axis=2).ravel()
     fits = np.flatnonzero(worst <= TOLERANCE)
     if len(fits):
@@ -57,24 +82,11 @@ def explain_violation(signals: np.ndarray) -> str:
         return _describe(orders[best // len(signs)], signs[best % len(signs)])
     for limb, chest in product(range(6), range(6, 12)):
         order = [chest if lead == limb else lead for lead in range(6)]
-        if _relative(_IDENTITIES[None], covariance[np.ix_(order, order)]).max() <= TOLERANCE:
+        if relative_residuals(IDENTITIES[None], covariance[np.ix_(order, order)]).max() <= TOLERANCE:
             return f"{DISPLAY_NAMES[limb]} and {DISPLAY_NAMES[chest]} are exchanged"
     if factors := _gain_factors(covariance[:6, :6]):
         return f"the leads were scaled one by one: multiplied by {factors} they agree"
     return ""
-
-
-def suspect_arm_reversal(signals: np.ndarray) -> bool:
-    """Whether the arm electrodes may be exchanged: lead I points down and aVR up.
-
-    The identities still hold then, so only the shape can tell; dextrocardia looks similar in these leads.
-
-    Shapes: signals (T, 12).
-    """
-    centered = signals - np.median(signals, axis=0)
-    up, down = np.percentile(centered, 99.8, axis=0), -np.percentile(centered, 0.2, axis=0)
-    lead_i, avr = LEADS.index("I"), LEADS.index("AVR")
-    return bool(down[lead_i] > 1.5 * up[lead_i] and up[avr] > 1.5 * down[avr])
 
 
 def _covariance(signals: np.ndarray) -> np.ndarray:
@@ -82,10 +94,14 @@ def _covariance(signals: np.ndarray) -> np.ndarray:
     return centered.T @ centered / len(centered)
 
 
-def _relative(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """RMS of the combinations `weights` (..., 4, 6) of the limb leads over the RMS of these leads."""
-    energy = np.einsum("...ki,ij,...kj->...k", weights, covariance, weights, optimize=True)
-    return np.sqrt(np.maximum(energy, 0) / max(float(np.trace(covariance)) / 6, np.finfo(float).tiny))
+def relative_residuals(weights: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """RMS of the combinations `weights` of the limb leads over the RMS of these leads.
+
+    Shapes: weights (..., 4, 6), covariance (..., 6, 6) -> (..., 4).
+    """
+    energy = np.einsum("...ki,...ij,...kj->...k", weights, covariance, weights, optimize=True)
+    size = np.trace(covariance, axis1=-2, axis2=-1)[..., None] / 6
+    return np.sqrt(np.maximum(energy, 0) / np.maximum(size, np.finfo(float).tiny))
 
 
 def _gain_factors(covariance: np.ndarray) -> str:
@@ -94,12 +110,12 @@ def _gain_factors(covariance: np.ndarray) -> str:
     if rms.min() < 1e-6 * rms.max():
         return ""
     # In leads of unit RMS the factors with the least total residual are the smallest eigenvector.
-    form = np.einsum("ki,kj->ij", _IDENTITIES, _IDENTITIES) * covariance / np.outer(rms, rms)
+    form = np.einsum("ki,kj->ij", IDENTITIES, IDENTITIES) * covariance / np.outer(rms, rms)
     factors = np.linalg.eigh(form)[1][:, 0] / rms
     factors /= np.median(factors)
     if (
         factors.min() <= 0
-        or _relative(_IDENTITIES, covariance * np.outer(factors, factors)).max() > TOLERANCE
+        or relative_residuals(IDENTITIES, covariance * np.outer(factors, factors)).max() > TOLERANCE
     ):
         return ""
     return ", ".join(f"{name} {factor:.3g}" for name, factor in zip(DISPLAY_NAMES, factors, strict=False))

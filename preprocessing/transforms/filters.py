@@ -8,6 +8,22 @@ import numpy as np
 
 from utils.errors import DataError, UsageError
 
+LOWEST_MAINS_HZ = 20.0
+
+
+def mains_frequencies(sampling_rate: float) -> dict[int, float]:
+    """Where 50 and 60 Hz appear at a sampling rate, in Hz, as far as they can be told from an ECG."""
+    apparent = {mains: abs(mains - sampling_rate * round(mains / sampling_rate)) for mains in (50, 60)}
+    return {mains: place for mains, place in apparent.items() if place >= LOWEST_MAINS_HZ}
+
+
+def moving_mean(signals: np.ndarray, window: int) -> np.ndarray:
+    """Centered mean over time; the ends are extended by their last value."""
+    before = window // 2
+    padded = np.pad(signals, ((before + 1, window - before - 1), (0, 0)), mode="edge")
+    total = np.cumsum(padded, axis=0)
+    return (total[window:] - total[:-window]) / window
+
 
 def remove_baseline(signals_mv: Any, sampling_rate: float, cutoff: float = 0.5, order: int = 1) -> np.ndarray:
     """Take out baseline wander with a zero-phase Butterworth high-pass.
@@ -50,3 +66,24 @@ def remove_baseline(signals_mv: Any, sampling_rate: float, cutoff: float = 0.5, 
     # Second-order sections: a polynomial of higher order loses its digits at cut-offs this low.
     sections = butter(order, cutoff, "highpass", fs=sampling_rate, output="sos")
     return sosfiltfilt(sections, signals, axis=-2, padlen=padding)
+
+
+def remove_mains(signals_mv: np.ndarray, sampling_rate: float, mains: int) -> np.ndarray:
+    """Take out a mains frequency, 2 Hz wide and without delay, where it appears at this sampling rate.
+
+    Shapes: signals_mv (T, leads) -> (T, leads).
+    """
+    from scipy.signal import iirnotch, sosfiltfilt, tf2sos
+
+    place = mains_frequencies(sampling_rate).get(mains)
+    if place is None:
+        raise UsageError(
+            f"--notch {mains}: at {sampling_rate:g} Hz mains cannot be told from the ECG; leave it out"
+        )
+    signals = np.asarray(signals_mv, dtype=np.float64)
+    if sampling_rate / 2 - place < 1:
+        # Half the rate becomes 0 Hz when every second sample is turned over.
+        turn = (-1.0) ** np.arange(len(signals))[:, None]
+        return turn * remove_baseline(turn * signals, sampling_rate, cutoff=1)
+    notch = tf2sos(*iirnotch(place, place / 2, fs=sampling_rate))
+    return np.asarray(sosfiltfilt(notch, signals, axis=0))

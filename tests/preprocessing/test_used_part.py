@@ -1,5 +1,7 @@
 """The part of a recording that is used: it alone is checked, and what lies outside is a note."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -26,10 +28,10 @@ def use(path, start=None, **options):
 
 
 FAULTS = {
-    "missing": (lost(LONG, 25, 26), "lead I: 100 of 3000 samples are missing values.*25\\.000 s"),
-    "one missing": (lost(LONG, 25, 25.01, leads=7), "lead V2: 1 of 3000 samples are missing"),
-    "electrodes off": (lost(LONG, 20, 30, 0.0, slice(0, 1)), "limb leads contradict each other"),
-    "rail": (lost(LONG, 20, 30, 300.0, 8), "lead V3: a peak-to-peak of 30"),
+    "missing": (lost(LONG, 25, 26), "all leads, 25 to 26 s: no values"),
+    "one missing": (lost(LONG, 25, 25.01, leads=7), "lead V2, 25 to 25.01 s: no values"),
+    "electrodes off": (lost(LONG, 20, 30, 0.0, slice(0, 1)), "lead I, (19.9|20) to 30 s: flat"),
+    "rail": (lost(LONG, 20, 30, 300.0, 8), "lead V3, 20 to 30 s: stuck far off its baseline at 300 mV"),
 }
 
 
@@ -41,16 +43,34 @@ def test_fault_outside_is_a_note(tmp_path, fault, start):
     recording = use(path, start)
     first = round((start or 0) * RATE)
     np.testing.assert_allclose(recording.signal, LONG[first : first + 1000], atol=1e-4)
-    assert has_note(recording, f"^Outside the part that is used .* s\\) the recording is faulty: .*{note}")
+    assert has_note(recording, f"^Outside the part used: {note}")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_in_the_part_is_refused(tmp_path, fault):
+def test_fault_in_the_part_is_refused_or_a_warning(tmp_path, fault):
     path = write_wfdb(tmp_path, FAULTS[fault][0], rate=RATE, fmt="32", gain=1e5)
-    with pytest.raises(DataError, match=FAULTS[fault][1].replace("3000", "1000")):
-        use(path, 17)
-    with pytest.raises(DataError, match=FAULTS[fault][1]):
-        read_recording(path)  # then all of it is the part
+    refused = {
+        "missing": "lead I: 100 of 1000 samples are missing values.*25\\.000 s",
+        "one missing": "lead V2: 1 of 1000 samples are missing",
+        "rail": "lead V3: a peak-to-peak of 30",
+    }
+    if fault in refused:
+        with pytest.raises(DataError, match=refused[fault]):
+            use(path, 17)
+    else:
+        assert has_note(use(path, 17), "WARNING: lead I, (19.9|20) to 27 s: flat")
+    if fault == "rail":
+        with pytest.raises(DataError, match=refused[fault]):
+            read_recording(path)  # then all of it is the part
+    else:
+        recording = read_recording(path)
+        assert has_note(recording, f"WARNING: {FAULTS[fault][1]}")
+        with (
+            pytest.raises(DataError, match="nothing can be said of the part from 17 to 27 s")
+            if ("missing" in fault)
+            else contextlib.nullcontext()
+        ):
+            prepare(recording, RATE, 1000, 17)
 
 
 def test_recording_without_faults_has_no_such_note(tmp_path):

@@ -35,6 +35,9 @@ class PredictOptions(Options):
     start: float | None = option(
         None, "seconds to skip at the beginning (default: 0)", group="recording", min=0
     )
+    notch: int | None = option(
+        None, "mains frequency to filter out, in Hz", group="recording", choices=(50, 60)
+    )
     output_dir: str = option(".", "folder with checkpoints/, gets results/", scope="machine")
     data_dir: str | None = option(
         None, "folder with the training ECGs of prototypes (default: that of the training)", scope="machine"
@@ -71,6 +74,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
         options.units,
         options.leads,
         options.start,
+        options.notch,
     )
     outcome = None
     if _is_one_recording(options.dir):
@@ -125,7 +129,8 @@ def _predict_file(predictor: Any, source: Path, results: Path, reading: Any, opt
     else:
         written = explain_recording(predictor, recording, folder, prediction, options.data_dir)
     for note in recording.notes:
-        print(f"assumed: {note}" if "assum" in note.lower() else f"note: {note}")
+        kind = "assumed: " if "assum" in note.lower() else "note: "
+        print(note if note.startswith("WARNING") else kind + note)
     for line in predictor.task.lines(prediction):
         print(line)
     print("wrote " + ", ".join(map(str, written)))

@@ -1,0 +1,418 @@
+"""Signal quality of a 12-lead ECG, lead by lead: where a lead is lost or distorted.
+
+Every check gives a mask of samples. The levels were chosen on PTB-XL's folds 1 to 9, where records without a
+note on quality rarely reach them; `python -m benchmarks quality` measures them (docs/results/quality.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from databases.base import Fault
+from preprocessing.recordings.gaps import is_missing
+from preprocessing.recordings.limb_leads import identity_violations
+from preprocessing.transforms.filters import mains_frequencies, moving_mean
+from utils.ecg import LEADS, display_name
+
+# What is said of a lead; those in LOST carry no heart signal at all.
+KINDS = {
+    "gap": "no values (NaN)",
+    "padding": "padded with a constant",
+    "rail": "stuck far off its baseline",
+    "flat": "flat",
+    "silent": "no signal, only noise of the converter",
+    "unrelated": "noise or another signal: no other lead explains it",
+    "asynchronous": "beats that are not those of the other leads",
+    "contradiction": "contradicts the other limb leads (Einthoven's and Goldberger's identities)",
+    "duplicate": "the same signal twice",
+    "clip": "clipped: its peaks are cut off",
+    "scale": "out of scale with its neighbors",
+    "jump": "the baseline jumps, as when an electrode comes off",
+    "spike": "spikes of single samples",
+    "mains": "mains interference",
+    "noise": "noise",
+    "wander": "baseline wander",
+}
+LOST = ("gap", "padding", "rail", "flat", "silent")
+
+_EQUAL_MV = 1e-6  # arithmetic leaves less
+_FLAT_SECONDS, _FLAT_BEAT_SECONDS = 1.0, 0.2
+_STILL_SECONDS, _PADDING_SECONDS = 0.6, 0.4  # of all leads together
+_RAIL_MV = 1.0
+SILENT_MV = 0.022  # peak to peak; in 1.5 s the quietest living lead of PTB-XL has more than 0.05
+_SILENT_SECONDS, _SILENT_BEAT_SECONDS = 1.5, 0.6
+_PLATEAU_SECONDS, _PLATEAUS_APART_SECONDS = 0.02, 0.5
+_TOUCHES, _TOUCHING_SAMPLES = 4, 1.5  # places at the largest value, and the mean length of one
+_CORNER_MV = 0.02  # a step into the largest value that no rounded peak has
+_SCALE = 5.0
+# Median logarithm of the size of V1 to V6 over that of the two leads next to each, on folds 1 to 9.
+_USUAL_SIZE = dict(zip(range(6, 12), (-0.49, 0.24, 0.03, 0.11, 0.07, -0.36), strict=True))
+JUMP_MV, SPIKE_MV, WANDER_MV = 1.5, 4.0, 3.0
+MAINS_MV, _MAINS_RATIO = 0.05, 4.0
+NOISE_MV = 0.08  # median of the second difference at 100 Hz: 0.05 mV RMS of white noise
+_UNRELATED = 0.88  # share of the variance that the other leads do not explain
+_ASYNCHRONOUS = 0.25  # correlation of steepness with that of the other leads; 0.999 of PTB-XL have more
+_COPY_MV = 2e-3
+Details = dict[tuple[str, int], str]  # of a kind in a lead
+_INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # the other limb leads follow from I and II
+
+
+def find_faults(
+    signals_mv: np.ndarray, sampling_rate: float, start: float = 0.0, lost_only: bool = False
+) -> list[Fault]:
+    """Where leads are lost or distorted, in order of time; signals_mv (T, 12), NaN where samples are missing.
+
+    The signals are at the rate of the file (Hz) and begin at second `start` of the recording. ``lost_only``:
+    the kinds in LOST alone, which takes a fraction of the time.
+    """
+    signals = np.asarray(signals_mv, dtype=np.float64)
+    masks = _lost(signals, sampling_rate)
+    lost = np.logical_or.reduce(list(masks.values()))
+    filled = fill(signals, lost)
+    details: Details = {}
+    if len(signals) >= sampling_rate and not lost_only:
+        distorted = _distorted(filled, signals, lost, sampling_rate, details)
+        masks |= {kind: mask & ~lost for kind, mask in distorted.items()}
+    for lead in range(signals.shape[1]):
+        if masks["rail"][:, lead].any():
+            level = np.median(signals[masks["rail"][:, lead], lead])
+            details["rail", lead] = f"at {level:.3g} mV"
+    faults = []
+    for kind, mask in masks.items():
+        if not mask.any():
+            continue
+        for lead, first, stop in runs(_joined(mask, round(0.5 * sampling_rate))):
+            begin, end = (round(start + place / sampling_rate, 2) for place in (first, stop))
+            faults.append(Fault(kind, LEADS[lead], begin, end, details.get((kind, lead), "")))
+    return sorted(faults, key=lambda fault: (fault.start, LEADS.index(fault.lead)))
+
+
+def fill(signals: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Bridge lost samples by a line, so that what is left can be filtered; a lead without any is 0.
+
+    Shapes: signals (T, leads), lost (T, leads) -> (T, leads).
+    """
+    if not lost.any():
+        return signals
+    filled = np.where(lost, 0.0, signals)
+    places = np.arange(len(signals))
+    for lead in np.flatnonzero(lost.any(axis=0)):
+        good = ~lost[:, lead]
+        if good.any():
+            filled[~good, lead] = np.interp(places[~good], places[good], signals[good, lead])
+    return filled
+
+
+def runs(mask: np.ndarray, shortest: int = 1) -> Iterator[tuple[int, int, int]]:
+    """Lead, first sample and the one after the last, of every stretch of True that is long enough.
+
+    Shapes: mask (T, leads).
+    """
+    edges = np.diff(np.pad(mask.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    leads, first = np.nonzero(edges == 1)
+    stop = np.nonzero(edges == -1)[1]
+    long = stop - first >= shortest
+    yield from zip(leads[long].tolist(), first[long].tolist(), stop[long].tolist(), strict=True)
+
+
+def _joined(mask: np.ndarray, gap: int) -> np.ndarray:
+    """The mask with short pauses between two stretches filled."""
+    result = mask.copy()
+    for lead, first, stop in runs(~mask):
+        if stop - first <= gap and first > 0 and stop < len(mask):
+            result[first:stop, lead] = True
+    return result
+
+
+def _lost(signals: np.ndarray, rate: float) -> dict[str, np.ndarray]:
+    """Masks of the kinds in LOST; no two of them overlap."""
+    gap = is_missing(signals)
+    held = fill(signals, gap)
+    equal = np.abs(np.diff(held, axis=0)) <= _EQUAL_MV
+    equal &= ~(gap[1:] | gap[:-1])
+    padding, flat, rail = (np.zeros_like(gap) for _ in range(3))
+    still = np.asarray(equal.all(axis=1))
+    shortest = max(3, round(_PADDING_SECONDS * rate))
+    for _, first, stop in runs(still[:, None]):
+        if (first == 0 or stop == len(still)) and stop - first + 1 >= shortest:
+            padding[first : stop + 1] = True
+    beats = functools.cache(lambda: _in_beats(held, equal, rate))
+    usual = _medians(held, gap)
+    for lead, first, stop in runs(equal & ~padding[1:], max(3, math.ceil(_FLAT_BEAT_SECONDS * rate) - 1)):
+        seconds = (stop - first + 1) / rate
+        moving = np.ptp(np.delete(held[first:stop], lead, axis=1), axis=0).max() > SILENT_MV
+        off = abs(held[first, lead] - usual[lead]) > _RAIL_MV
+        heard = moving and (off or beats()[first + 1 : stop - 1].any())
+        if heard or seconds >= (_FLAT_SECONDS if moving else _STILL_SECONDS):
+            (rail if off else flat)[first : stop + 1, lead] = True
+    rail |= _stuck_throughout(held, flat)
+    flat &= ~rail
+    silent = _silent(held, gap | padding | flat | rail, beats, rate)
+    return {"gap": gap, "padding": padding, "rail": rail, "flat": flat, "silent": silent}
+
+
+def _medians(signals: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """Usual level of each lead; 0 for one without samples."""
+    if not gap.any():
+        return np.asarray(np.median(signals, axis=0))
+    return np.array([np.median(signals[~gap[:, i], i]) if (~gap[:, i]).any() else 0 for i in range(12)])
+
+
+def _stuck_throughout(signals: np.ndarray, flat: np.ndarray) -> np.ndarray:
+    """Flat stretches at one level far off the rest of the lead, where most of the lead is flat."""
+    rail = np.zeros_like(flat)
+    for lead in np.flatnonzero(flat.mean(axis=0) > 0.5):
+        rest = signals[~flat[:, lead], lead]
+        level = np.median(signals[flat[:, lead], lead])
+        if len(rest) and abs(level - np.median(rest)) > _RAIL_MV:
+            rail[:, lead] = flat[:, lead]
+    return rail
+
+
+def _in_beats(signals: np.ndarray, equal: np.ndarray, rate: float) -> np.ndarray:
+    """Where the leads that move are steep, as in a QRS complex.
+
+    Shapes: signals (T, leads), equal (T - 1, leads) -> (T - 1,).
+    """
+    step = max(1, round(0.02 * rate))  # longer than noise
+    slope = np.abs(signals[step:] - signals[:-step])
+    slope = slope / np.maximum(np.quantile(slope, 0.98, axis=0), _EQUAL_MV)
+    before = (step - 1) // 2
+    total = np.pad(np.minimum(slope, 2).sum(axis=1), (before, step - 1 - before))
+    return total > 0.4 * np.maximum((~equal).sum(axis=1), 3)
+
+
+def _silent(
+    signals: np.ndarray, dead: np.ndarray, beats: Callable[[], np.ndarray], rate: float
+) -> np.ndarray:
+    """Stretches that are too quiet for a heartbeat, though other leads show one, or for long.
+
+    Shapes: signals and dead (T, leads), beats (T - 1,) -> (T, leads).
+    """
+    silent = np.zeros_like(dead)
+    for seconds, needs_beat in ((_SILENT_BEAT_SECONDS, True), (_SILENT_SECONDS, False)):
+        hop = max(1, round(seconds * rate) // 8)
+        if len(signals) < 8 * hop:
+            continue
+        rest = -len(signals) % hop
+        blocks = np.pad(signals, ((0, rest), (0, 0)), mode="edge").reshape(-1, hop, signals.shape[1])
+        high, low = sliding_window_view(np.stack([blocks.max(axis=1), -blocks.min(axis=1)]), 8, axis=1).max(
+            -1
+        )
+        quiet, window = high + low <= SILENT_MV, 8 * hop
+        for first, lead in np.argwhere(quiet).tolist():
+            part = slice(first * hop, first * hop + window)
+            heard = not needs_beat or beats()[part][hop:-hop].any()
+            if heard and not dead[part, lead].any():
+                silent[part, lead] = True
+    return silent
+
+
+def _distorted(
+    filled: np.ndarray,
+    signals: np.ndarray,
+    lost: np.ndarray,
+    rate: float,
+    details: Details,
+) -> dict[str, np.ndarray]:
+    """Masks of the kinds that are not in LOST."""
+    factor = max(1, round(rate / 100))
+    slow = filled[: len(filled) // factor * factor].reshape(-1, factor, 12).mean(axis=1)
+    slow_rate = rate / factor
+    masks = {
+        "contradiction": identity_violations(filled, lost, rate),
+        "duplicate": _copies(filled, lost, details),
+        "clip": _clipped(signals, lost, rate),
+        "mains": _mains(filled, lost, rate, details),
+    }
+    masks["spike"] = _spikes(filled, lost)
+    beat = slow
+    for _ in range(2):  # once would leave fast wander
+        beat = beat - moving_mean(beat, round(0.6 * slow_rate))
+    length = len(filled)
+    dim = lost[: len(slow) * factor : factor]
+    masks["scale"] = _out_of_scale(beat, dim, length, details)
+    unrelated = _stretch(_unrelated(beat, dim, slow_rate), factor, length)
+    masks["unrelated"] = unrelated & ~masks["contradiction"].any(axis=0)
+    if not masks["mains"].any():  # which would be the steepest
+        masks["asynchronous"] = _stretch(_asynchronous(slow, dim, slow_rate), factor, length)
+    masks["jump"] = _stretch(_jumps(slow, dim, slow_rate), factor, length)
+    noise = _stretch(_noisy(slow, dim, slow_rate), factor, length)
+    masks["noise"] = noise & ~masks["mains"].any(axis=0) & ~masks["spike"].any(axis=0)
+    wander = _stretch(_wandering(slow, slow_rate), factor, length)
+    masks["wander"] = wander & ~masks["jump"].any(axis=0)
+    return masks
+
+
+def _stretch(mask: np.ndarray, factor: int, length: int) -> np.ndarray:
+    """A mask at the lower rate, at the rate of the file."""
+    full = np.repeat(mask, factor, axis=0)
+    return np.pad(full, ((0, length - len(full)), (0, 0)), mode="edge")
+
+
+def _copies(signals: np.ndarray, lost: np.ndarray, details: Details) -> np.ndarray:
+    """Pairs of leads that are equal."""
+    mask = np.zeros_like(lost)
+    few = signals[:: max(1, len(signals) // 16)]
+    for lead in range(1, signals.shape[1]):
+        for other in np.flatnonzero(np.abs(few[:, :lead] - few[:, [lead]]).max(axis=0) <= _COPY_MV):
+            pair = [int(other), lead]
+            if np.abs(np.diff(signals[:, pair], axis=1)).max() <= _COPY_MV and not lost[:, pair].any():
+                mask[:, pair] = True
+                same = " = ".join(display_name(LEADS[place]) for place in pair)
+                details |= {("duplicate", place): f"({same})" for place in pair}
+    return mask
+
+
+def _clipped(signals: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
+    """From the first to the last place at the largest or smallest value, where it is reached too often."""
+    mask = np.zeros_like(lost)
+    shortest = max(3, round(_PLATEAU_SECONDS * rate))
+    for sign in (1, -1):
+        values = np.where(lost, -np.inf, sign * signals)
+        ends = values.max(axis=0)
+        at_end = (values >= ends - _EQUAL_MV) & ~lost
+        for lead in np.flatnonzero(at_end.sum(axis=0) >= 2 * shortest):
+            touches = [(first, stop) for _, first, stop in runs(at_end[:, [lead]])]
+            plateaus = [touch for touch in touches if touch[1] - touch[0] >= shortest]
+            corners = [(a, b) for a, b in touches if a and ends[lead] - values[a - 1, lead] > _CORNER_MV]
+            if len(corners) >= _TOUCHES and np.mean([b - a for a, b in corners]) >= _TOUCHING_SAMPLES:
+                plateaus = touches
+            if plateaus and plateaus[-1][0] - plateaus[0][0] >= _PLATEAUS_APART_SECONDS * rate:
+                mask[plateaus[0][0] : plateaus[-1][1], lead] = True
+    return mask
+
+
+def _out_of_scale(beat: np.ndarray, lost: np.ndarray, length: int, details: Details) -> np.ndarray:
+    """Chest leads whose amplitude is far from that of the two next to them."""
+    mask = np.zeros((length, beat.shape[1]), dtype=bool)
+    low, high = np.percentile(beat, [0.5, 99.5], axis=0)
+    size = np.log(np.maximum(high - low, 1e-4))
+    near = {6: (7, 8), 11: (9, 10)} | {lead: (lead - 1, lead + 1) for lead in range(7, 11)}
+    ratios = {lead: size[lead] - size[list(pair)].mean() - _USUAL_SIZE[lead] for lead, pair in near.items()}
+    whole = lost.mean(axis=0) < 0.2
+    usable = {lead: ratio for lead, ratio in ratios.items() if whole[[lead, *near[lead]]].all()}
+    if not usable:
+        return mask
+    worst = max(usable, key=lambda lead: abs(usable[lead]))
+    if abs(usable[worst]) > np.log(_SCALE):
+        mask[:, worst] = True
+        details["scale", worst] = f"({np.exp(usable[worst]):.2g} times the usual)"
+    return mask
+
+
+def _mains(signals: np.ndarray, lost: np.ndarray, rate: float, details: Details) -> np.ndarray:
+    """Windows of 2 s with a narrow line at 50 or 60 Hz, or where these appear at the rate of the file."""
+    mask = np.zeros_like(lost)
+    window, hop = round(2 * rate), round(rate)
+    if len(signals) < window:
+        return mask
+    taper = np.hanning(window + 1)[:-1, None]
+    frequencies = np.fft.rfftfreq(window, 1 / rate)
+    starts = sorted({*range(0, len(signals) - window + 1, hop), len(signals) - window})
+    parts = np.stack([signals[first : first + window] for first in starts])
+    parts = parts - parts.mean(axis=1, keepdims=True)
+    spectra = np.abs(np.fft.rfft(parts * taper, axis=1)) * 2 / taper.sum()
+    for mains, place in mains_frequencies(rate).items():
+        distance = np.abs(frequencies - place)
+        at_end = rate / 2 - place < 1  # at half the rate both halves of the spectrum fall together
+        level = spectra[:, distance <= 0.8].max(axis=1) / (2 if at_end else 1)
+        near = np.median(spectra[:, (distance > 2) & (distance < 7)], axis=1)
+        hit = (level >= MAINS_MV) & (level >= _MAINS_RATIO * near)
+        for part, lead in np.argwhere(hit).tolist():
+            mask[starts[part] : starts[part] + window, lead] = True
+        if hit.any():
+            told = f"{mains} Hz" if place == mains else f"{mains} Hz, which appear at {place:g} Hz"
+            detail = f"of {told}, up to {level[hit].max():.2g} mV; --notch {mains} filters it"
+            details |= {("mains", lead): detail for lead in range(12) if hit[:, lead].any()}
+    return mask
+
+
+def _spikes(signals: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Single samples far from both of their neighbors."""
+    mask = np.zeros_like(lost)
+    step = np.diff(signals, axis=0)
+    alone = step[:-1] * step[1:] < 0
+    apart = np.minimum(np.abs(step[:-1]), np.abs(step[1:]))
+    mask[1:-1] = alone & (apart > SPIKE_MV) & ~lost[1:-1]
+    return mask
+
+
+def _unrelated(beat: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
+    """Windows of 2.5 s in which the other leads explain next to nothing of a lead."""
+    mask = np.zeros_like(lost)
+    window = min(len(beat), round(2.5 * rate))
+    for first in sorted({*range(0, len(beat) - window + 1, window // 2), len(beat) - window}):
+        part = slice(first, first + window)
+        values = beat[part][:, _INDEPENDENT]
+        values = values - values.mean(axis=0)
+        covariance = values.T @ values / window
+        variances = np.diag(covariance).copy()
+        covariance[np.diag_indices(len(_INDEPENDENT))] += 1e-5
+        unexplained = 1 / (np.diag(np.linalg.inv(covariance)) * np.diag(covariance))
+        for row, lead in enumerate(_INDEPENDENT):
+            present = lost[part, lead].mean() < 0.5
+            if present and unexplained[row] > _UNRELATED and variances[row] > 1e-4:
+                mask[part, lead] = True
+    return mask
+
+
+def _asynchronous(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
+    """Leads that are not steep when the others are: of another time or patient, or noise."""
+    slope = np.abs(np.diff(slow, axis=0))
+    slope = np.minimum(slope / np.maximum(np.quantile(slope, 0.98, axis=0), _EQUAL_MV), 2)
+    steep = moving_mean(slope, max(1, round(0.09 * rate)))
+    usual = np.median(steep, axis=1, keepdims=True)
+    steep, usual = steep - steep.mean(axis=0), usual - usual.mean()
+    size = np.sqrt((steep**2).sum(axis=0) * (usual**2).sum())
+    alike = (steep * usual).sum(axis=0) / np.maximum(size, np.finfo(float).tiny)
+    return np.broadcast_to((alike < _ASYNCHRONOUS) & (lost.mean(axis=0) < 0.2), lost.shape)
+
+
+def _jumps(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
+    """Sudden changes of the level that last: medians of 0.8 s before and after."""
+    mask = np.zeros_like(lost)
+    window, hop = round(0.8 * rate), max(1, round(0.04 * rate))
+    if len(slow) < 2 * window + 2 * hop:
+        return mask
+    if np.ptp(moving_mean(slow, window), axis=0).max() < JUMP_MV / 2:
+        return mask  # the medians, which take long, cannot differ by that much
+    medians = np.median(sliding_window_view(slow, window, axis=0)[::hop], axis=-1)
+    apart = -(-window // hop) + 1
+    change = np.abs(medians[apart:] - medians[:-apart])
+    places = np.arange(len(change)) * hop + window
+    # Short medians on both sides of 0.08 s: drift changes little there, and a QRS complex does not sway them.
+    short, near = round(0.16 * rate), round(0.04 * rate)
+    brief = np.median(sliding_window_view(slow, short, axis=0), axis=-1)
+    before, after = places + hop // 2 - near - short, np.minimum(places + hop // 2 + near, len(brief) - 1)
+    sudden = np.abs(brief[after] - brief[before]) > 0.6 * change
+    for row, lead in np.argwhere((change > JUMP_MV) & sudden).tolist():
+        if not lost[max(0, places[row] - window) : places[row] + window, lead].any():
+            mask[max(0, places[row] - near) : places[row] + near + hop, lead] = True
+    return mask
+
+
+def _noisy(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
+    """Seconds of high-frequency noise, by the median of the second difference, which QRS complexes leave."""
+    mask = np.zeros_like(lost)
+    if rate < 80:  # there QRS complexes look like noise
+        return mask
+    second = round(rate)
+    rough = np.abs(np.diff(slow, 2, axis=0, prepend=slow[:1], append=slow[-1:]))
+    for first in range(0, len(slow) - second + 1, second):
+        part = slice(first, first + second)
+        level = np.median(rough[part], axis=0)
+        mask[part] = (level > NOISE_MV) & ~lost[part].any(axis=0)
+    return mask
+
+
+def _wandering(slow: np.ndarray, rate: float) -> np.ndarray:
+    """Stretches in which the mean over a second is far from its usual level, in leads that wander."""
+    base = moving_mean(slow, round(rate))
+    wanders = np.ptp(base, axis=0) > WANDER_MV
+    return (np.abs(base - np.median(base, axis=0)) > WANDER_MV / 3) & wanders
