@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from databases import Recording
+from explain.signal_warnings import painted, quality_facts
 from training.predictor import Predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.files import write_json, write_npz
@@ -36,6 +37,7 @@ def describe_prediction(predictor: Predictor, recording: Recording, prediction: 
         "notice": NOT_A_DEVICE,
         **predictor.task.describe(prediction, predictor.decision, predictor.sampling_rate),
         "notes": [*recording.notes, *predictor.task.remarks(predictor.decision)],
+        "quality": quality_facts(recording),
     }
 
 
@@ -80,14 +82,14 @@ def explain_recording(
         )
     title = f"{printable(recording.name, 80)}: {prediction['checkpoint']} ({prediction['task']})"
     written = [folder / "prediction.json", folder / "ecg.png"]
-    picture: dict[str, Any] = {"title": title, "subtitle": answer}
+    picture: dict[str, Any] = {"title": title} | painted(recording, answer)
     if maps is not None:
         levels = [name for name in ("beat", "rhythm", "channel") if name in maps]
         picture["heat"] = maps["heatmap"] * maps["heatmap"].size
         picture["heat_label"] = f"attention, {' x '.join(levels)} (1 = uniform over the record)"
         picture["channel"] = maps.get("channel")
         if {"rhythm", "channel"} <= maps.keys():
-            prediction["strongest_attention"] = strongest(maps, recording.sampling_rate)
+            prediction["strongest_attention"] = strongest(maps, recording.sampling_rate, recording.start)
         if "channel" in maps:
             written += [folder / "channels.png", folder / "channels.html"]
             plot_channels(maps["channel"], written[2], written[3], f"{title}: importance of each lead")
@@ -99,7 +101,7 @@ def explain_recording(
     return written
 
 
-def strongest(maps: dict[str, np.ndarray], sampling_rate: float) -> list[dict[str, Any]]:
+def strongest(maps: dict[str, np.ndarray], sampling_rate: float, begin: float = 0.0) -> list[dict[str, Any]]:
     """Five windows with most attention: ``lead``, ``start_s``, ``end_s`` and ``share`` of the record's."""
     share = maps["rhythm"] * maps["channel"][:, None]
     seconds = len(maps["heatmap"]) / sampling_rate / share.shape[1]
@@ -107,8 +109,8 @@ def strongest(maps: dict[str, np.ndarray], sampling_rate: float) -> list[dict[st
     return [
         {
             "lead": DISPLAY_NAMES[lead],
-            "start_s": round(window * seconds, 3),
-            "end_s": round((window + 1) * seconds, 3),
+            "start_s": round(begin + window * seconds, 3),
+            "end_s": round(begin + (window + 1) * seconds, 3),
             "share": float(share[lead, window]),
         }
         for lead, window in zip(*np.unravel_index(order, share.shape), strict=True)

@@ -17,6 +17,7 @@ from databases import Recording
 from explain.prototypes.contributions import ClassExplanation, Explanation, explain_records
 from explain.prototypes.report import write_report
 from explain.prototypes.source_records import find_source_reader
+from explain.signal_warnings import painted
 from preprocessing import Dataset
 from training.predictor import Predictor
 from training.protoecgnet.projected import labels_of, prototype_list
@@ -128,9 +129,8 @@ def explain_recording(
     folder = Path(folder)
     (explanation,) = explain_records(predictor, recording.signal[None], top)
     reader = find_source_reader(predictor, data_dir)
-    written = write_report(
-        predictor, explanation, recording.signal, folder, printable(recording.name), reader
-    )
+    name, picture = printable(recording.name), painted(recording, "")
+    written = write_report(predictor, explanation, recording.signal, folder, name, reader, picture=picture)
     arrays, facts = folder / "explanation.npz", folder / "prediction.json"
     write_npz(
         arrays,

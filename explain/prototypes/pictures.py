@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -83,10 +85,15 @@ def draw_window(
 
 @plain_style()
 def draw_record(
-    signals_mv: np.ndarray, sampling_rate: float, marks: Sequence[Mark], title: str, subtitle: str
+    signals_mv: np.ndarray,
+    sampling_rate: float,
+    marks: Sequence[Mark],
+    title: str,
+    subtitle: str,
+    painting: Mapping[str, Any] = MappingProxyType({}),
 ) -> bytes:
-    """Draw a whole record with several windows in it; signals_mv (T, 12)."""
-    figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle)
+    """Draw a whole record with several windows in it; signals_mv (T, 12); ``painting`` goes to `plot_ecg`."""
+    figure = plot_ecg(signals_mv, sampling_rate, None, title=title, subtitle=subtitle, **painting)
     _shade(figure, marks, 0)
     return _small_png(figure)
 

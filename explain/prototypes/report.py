@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,16 @@ def write_report(
     name: str,
     read_source: ReadSource | None = None,
     true_labels: Sequence[str] | None = None,
+    picture: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Write ``explanation.html``, ``ecg.png`` and the folder ``pictures`` with the PNGs of the evidence.
+
+    ``picture``: warnings to paint on ``ecg.png``, from `explain.signal_warnings.painted`.
 
     Shapes: signals_mv (T, 12).
     """
     record = _Record(signals_mv, predictor.sampling_rate)
-    images = {"ecg.png": _draw_overview(explanation, record, name)}
+    images = {"ecg.png": _draw_overview(explanation, record, name, picture or {})}
     classes = [
         _class_facts(number, part, predictor, record, read_source, images)
         for number, part in enumerate(explanation.classes, 1)
@@ -97,7 +100,7 @@ def _probability_rows(predictor: Predictor, explanation: Explanation) -> list[di
     ]
 
 
-def _draw_overview(explanation: Explanation, record: _Record, name: str) -> bytes:
+def _draw_overview(explanation: Explanation, record: _Record, name: str, picture: Mapping[str, Any]) -> bytes:
     """The record with the window of the strongest prototype of each explained class."""
     marks: list[Mark] = []
     legend = []
@@ -109,7 +112,9 @@ def _draw_overview(explanation: Explanation, record: _Record, name: str) -> byte
     subtitle = "Most contributing window of each predicted class: "
     if not explanation.predicted:
         subtitle = "No class reaches its threshold; most contributing window of the most probable: "
-    return draw_record(record.signals, record.rate, marks, f"ECG {name}", subtitle + ", ".join(legend))
+    subtitle += ", ".join(legend) + picture.get("subtitle", "")
+    painting = {key: value for key, value in picture.items() if key != "subtitle"}
+    return draw_record(record.signals, record.rate, marks, f"ECG {name}", subtitle, painting)
 
 
 def _class_facts(

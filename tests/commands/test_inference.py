@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import inference
 from databases.wfdb_files import import_wfdb
@@ -106,6 +107,43 @@ def test_inference_resamples_500_hz_for_a_100_hz_model(out, tmp_path, capsys):
     assert any("500 Hz -> 100 Hz" in note for note in notes)
 
 
+def test_inference_names_a_lead_lost_in_part_wherever_the_answer_is(out, tmp_path, capsys):
+    """V3 on the rail for 3 s once turned an infarction into a normal ECG, in silence."""
+    signals = ecg(seconds=14, seed=3)
+    signals[500:800, 8] = 5000
+    write_record(tmp_path / "rail", signals, 100)
+    write_record(tmp_path / "good", ecg(seconds=14, seed=3), 100)
+    warning = "WARNING: lead V3, 5 to 8 s: stuck far off its baseline at 5 mV."
+    assert ask(out, tmp_path / "rail", "--start", 2) == 0
+    assert f"\n{warning}\n" in capsys.readouterr().out
+    prediction = prediction_of(out, "rail")
+    assert warning in prediction["notes"] and prediction["quality"] == [
+        {"lead": "V3", "start_s": 5.0, "end_s": 8.0, "kind": "rail", "detail": "at 5 mV"}
+    ]
+    assert ask(out, tmp_path / "good", "--start", 2) == 0
+    assert prediction_of(out, "good")["quality"] == [] and "WARNING: lead" not in capsys.readouterr().out
+    pictures = [
+        np.asarray(Image.open(out / "results" / "ecgnet" / name / "ecg.png")) for name in ("rail", "good")
+    ]
+    painted, plain = ((np.abs(p.astype(int) - [252, 223, 183]).max(axis=2) < 8).sum() for p in pictures)
+    assert painted > 10_000 > 100 > plain  # 75 x 14 mm of paint
+    assert ask(out, tmp_path) == 0
+    with open(out / "results" / "ecgnet" / "predictions.csv", newline="") as file:
+        rows = {row["record"]: row["warnings"] for row in csv.DictReader(file)}
+    assert warning in rows["rail"] and "WARNING: lead" not in rows["good"]
+
+
+def test_inference_filters_mains_on_request(out, tmp_path, capsys):
+    signals = ecg(rate=500, seed=4).astype(float)
+    signals[:, 9] += 300 * np.cos(2 * np.pi * 50 * np.arange(5000) / 500)
+    write_record(tmp_path / "hum", np.rint(signals).astype("<i2"), 500)
+    ask(out, tmp_path / "hum", "--no_pictures")
+    assert "WARNING: lead V4, 0 to 10 s: mains interference of 50 Hz, up to 0.3 mV" in capsys.readouterr().out
+    ask(out, tmp_path / "hum", "--no_pictures", "--notch", 50)
+    text = capsys.readouterr().out
+    assert "WARNING: lead" not in text and "50 Hz were filtered out with --notch 50" in text
+
+
 def test_inference_refuses_five_seconds(out, tmp_path):
     write_record(tmp_path / "short", ecg(seconds=5), 100)
     with pytest.raises(DataError, match="10 s are needed"):
@@ -129,7 +167,7 @@ def test_fault_outside_the_part_is_a_note_of_the_prediction(out, tmp_path):
     write_record(tmp_path / "rec", samples, 100)
     assert ask(out, tmp_path / "rec", "--start", 5, "--no_pictures") == 0
     notes = prediction_of(out, "rec")["notes"]
-    assert any("Outside the part that is used (5 to 15 s)" in note for note in notes)
+    assert any("Outside the part used: all leads, 25 to 26 s: no values" in note for note in notes)
     with pytest.raises(DataError, match=r"missing values.*the first at sample 2500 \(25\.000 s\)"):
         ask(out, tmp_path / "rec", "--start", 18)
 

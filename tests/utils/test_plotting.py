@@ -6,11 +6,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import DataError, UsageError
-from utils.plotting.ecg import plot_channels, plot_ecg
+from utils.plotting.ecg import Stretch, plot_channels, plot_ecg
 
 
 def ecg(seconds=10.0, sampling_rate=100, tallest=1.5):
@@ -92,6 +93,24 @@ def test_artifact_beyond_the_paper_is_announced():
     assert not any("beyond the paper" in text for text in texts(plot_ecg(signals, 100, None)))
     signals[500:520, 7] = 90.0
     assert "beyond the paper: V2" in texts(plot_ecg(signals, 100, None))
+
+
+def test_warnings_are_painted_where_they_belong_and_the_notice_stays(tmp_path):
+    stretches = [Stretch("V3", 12.0, 14.0, "rail at 5 mV", True), Stretch("V3", 16.0, 16.0, "spike", False)]
+    signals = ecg()
+    signals[200:400, 8] = 50.0
+    path = tmp_path / "a.png"
+    figure = plot_ecg(signals, 100, path, stretches=stretches, subtitle="MI 0.9\nWARNING: x", begin=10.0)
+    assert {"rail at 5 mV", "spike", "MI 0.9", "WARNING: x", NOT_A_DEVICE} <= set(texts(figure))
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()][:3] == ["10 s", "11 s", "12 s"]
+    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    (line,) = [text for text in axes.texts if text.get_text() == "V3"]
+    for box, stretch in zip(boxes, stretches, strict=True):
+        assert box.get_x() == pytest.approx(15 + (stretch.start - 10) * 25)
+        assert box.get_y() < line.get_position()[1] < box.get_y() + box.get_height()
+    assert boxes[0].get_width() == pytest.approx(50) and boxes[1].get_width() >= 1
+    assert not any("beyond the paper" in text for text in texts(figure))  # what is lost has no height
 
 
 def test_color_bar_covers_exactly_what_is_drawn(tmp_path):

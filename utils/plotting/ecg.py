@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,9 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
-from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
+from utils.ecg import DISPLAY_NAMES, LEADS, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
 from utils.files import write_bytes
 from utils.plotting.ecg_paper import (
@@ -44,7 +46,19 @@ LAYOUTS = {"12x1": (12, 1), "6x2": (6, 2)}
 _STRONG = "#4a2fc9"
 # Clear paper to strong violet: lightness alone carries the value, so color blindness takes nothing away.
 HEAT_COLORS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
+_WARNING, _WARNING_TEXT = "#f5a623", "#8a3b00"
+_MARKED = 7.0  # half the height of a painted stretch, mm
 _RIBBON = 2.2  # half of its height, mm
+
+
+class Stretch(NamedTuple):
+    """A stretch of one lead to paint on, in seconds of the time axis; a lost one is drawn near its line."""
+
+    lead: str
+    start: float
+    end: float
+    text: str
+    lost: bool
 
 
 @plain_style()
@@ -60,6 +74,8 @@ def plot_ecg(
     layout: str = "12x1",
     clip_percentile: float | None = None,
     dpi: int = DPI,
+    stretches: Sequence[Stretch] = (),
+    begin: float = 0.0,
 ) -> Figure:
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimeters when printed at its own size.
 
@@ -77,6 +93,7 @@ def plot_ecg(
     ``channel``: importance of each lead (shares that sum to 1), written as % beside the lead names.
     ``layout``: ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest
         leads over its second, as on clinical printouts.
+    ``stretches``: warnings to paint behind the traces. ``begin``: second at which the time axis starts.
 
     Shapes: signals_mv (T, 12), heat (T, 12), channel (12,).
     """
@@ -90,7 +107,7 @@ def plot_ecg(
     rows, columns = LAYOUTS[layout]
     part = math.ceil(len(signals) / columns)
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
-    millimeters = (signals - np.median(signals, axis=0)) * MM_PER_MV
+    millimeters = _on_lines(signals, [s for s in stretches if s.lost], begin, sampling_rate)
     offsets, height = row_offsets(millimeters, sampling_rate, rows, spans)
     column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
     figure, axes = new_paper(
@@ -109,6 +126,8 @@ def plot_ecg(
         y = offsets[row] + millimeters[start:stop, lead]
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
+        for number, stretch in enumerate(s for s in stretches if s.lead == LEADS[lead]):
+            _paint(axes, stretch, begin + start / sampling_rate, (left, x[-1]), offsets[row], number % 3)
         axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
         if y.min() < 0 or y.max() > height:
             beyond.append(DISPLAY_NAMES[lead])
@@ -118,10 +137,49 @@ def plot_ecg(
         _lead_name(axes, name_at, offsets[row], lead, None if importance is None else importance[lead])
     if beyond:
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
-    time_axis(axes, sampling_rate, spans, column_width)
+    time_axis(axes, sampling_rate, spans, column_width, begin)
     if path is not None:
         write_bytes(path, png(figure, dpi, optimize=False))
     return figure
+
+
+def _on_lines(signals: np.ndarray, lost: Sequence[Stretch], begin: float, sampling_rate: float) -> np.ndarray:
+    """Millimeters from the line of each lead, its median without lost stretches; those are cut short."""
+    present = np.ones(signals.shape, dtype=bool)
+    for stretch in lost:
+        first, last = (round((second - begin) * sampling_rate) for second in (stretch.start, stretch.end))
+        present[max(first, 0) : last, LEADS.index(stretch.lead)] = False
+    levels = [
+        np.median(signals[part, i] if part.any() else signals[:, i]) for i, part in enumerate(present.T)
+    ]
+    millimeters = (signals - np.array(levels)) * MM_PER_MV
+    return np.where(present, millimeters, np.clip(millimeters, -_MARKED, _MARKED))
+
+
+def _paint(
+    axes: Axes, stretch: Stretch, second: float, span: tuple[float, float], offset: float, line: int
+) -> None:
+    """Paint a warning behind a trace that begins at `second`, and write on one of three lines what it is."""
+    left, right = (
+        float(np.clip(span[0] + (place - second) * MM_PER_SECOND, *span))
+        for place in (stretch.start, stretch.end)
+    )
+    right = max(right, left + 1.0)  # a stretch of one sample is seen, too
+    box = Rectangle(
+        (left, offset - _MARKED), right - left, 2 * _MARKED, color=_WARNING, alpha=0.3, lw=0, zorder=1.5
+    )
+    axes.add_patch(box)
+    white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+    axes.text(
+        min(left + 0.8, span[1] - 12),
+        offset - _MARKED + 0.5 + 3 * line,
+        stretch.text,
+        fontsize=7.5,
+        color=_WARNING_TEXT,
+        va="bottom",
+        bbox=white,
+        zorder=5,
+    )
 
 
 def _check_paper(layout: str, samples: int, sampling_rate: float) -> None:

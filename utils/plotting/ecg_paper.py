@@ -48,7 +48,9 @@ def row_offsets(
 def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool) -> tuple[Figure, Axes]:
     """Make a page whose only axes count millimeters of paper, with grid, scale, title and footer."""
     titles = textwrap.wrap(printable(title), int(width / 3))
-    lines = textwrap.wrap(printable(subtitle), int(width / 1.8))
+    lines = [
+        line for part in subtitle.splitlines() for line in textwrap.wrap(printable(part), int(width / 1.8))
+    ]
     head = 6 + 7 * len(titles) + 5 * len(lines)
     page = (LEFT + width + RIGHT, BOTTOM + BAR * has_bar + height + head)
     figure = Figure(figsize=(page[0] / 25.4, page[1] / 25.4), facecolor="white")
@@ -81,11 +83,13 @@ def new_paper(width: int, height: int, title: str, subtitle: str, has_bar: bool)
     return figure, axes
 
 
-def time_axis(axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]], column_width: int) -> None:
-    """Mark whole seconds under each column of traces."""
+def time_axis(
+    axes: Axes, sampling_rate: float, spans: Sequence[tuple[int, int]], column_width: int, begin: float = 0.0
+) -> None:
+    """Mark whole seconds under each column of traces; the signal begins at second `begin`."""
     places, labels = [], []
     for column, (start, stop) in enumerate(spans):
-        first, last = start / sampling_rate, stop / sampling_rate
+        first, last = begin + start / sampling_rate, begin + stop / sampling_rate
         for second in range(math.ceil(first), math.floor(last + 1e-9) + 1):
             places.append(GUTTER + column * column_width + (second - first) * MM_PER_SECOND)
             labels.append(f"{second} s")
