@@ -5,6 +5,7 @@ python -m benchmarks collect --report results/attribution/mitdb    # after attri
 python -m benchmarks render                                        # write docs/results and README.md's table
 python -m benchmarks check                                         # exit code 1 where one is out of date
 python -m benchmarks ablate --data_dir data/ptb                    # train, score and collect the ablations
+python -m benchmarks quality --data_dir data/ptb                   # measure the checks of signal quality
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from benchmarks.ablate import AblateOptions, run_ablations
 from benchmarks.collect import collect_report, collect_run
+from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
 from benchmarks.rows import DATA
 from utils.config import Options, option, parse
@@ -72,11 +74,19 @@ def _check(options: RenderOptions) -> int:
     return int(bool(paths))
 
 
+def _quality(options: QualityOptions) -> None:
+    """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
+    for path in run_quality(options):
+        print(f"wrote {path}")
+    print("python -m benchmarks render puts it into the pages")
+
+
 COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "collect": (CollectOptions, _collect),
     "render": (RenderOptions, _render),
     "check": (RenderOptions, _check),
     "ablate": (AblateOptions, run_ablations),
+    "quality": (QualityOptions, _quality),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pages import attribution, protoecgnet, ptbxl
+from benchmarks.pages import attribution, protoecgnet, ptbxl, quality
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
 from utils.files import write_text
@@ -26,6 +26,9 @@ def _protoecgnet(folder: Path) -> str:
 
 PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "ptbxl": _ptbxl,
+    "quality": lambda data: (
+        {"quality.md": quality.page(data / "quality.json")} if (data / "quality.json").is_file() else {}
+    ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {
         "attribution.md": attribution.page(attribution.read_studies(data / "attribution"))
