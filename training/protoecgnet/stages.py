@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -37,9 +36,9 @@ from training.protoecgnet.networks import (
     source_of,
     stage_folder,
 )
-from training.protoecgnet.projection import Projection, project
+from training.protoecgnet.projection import project
 from training.run import Run
-from training.setup import TrainingData, load_training_data
+from training.setup import load_training_data
 from utils.errors import UsageError
 from utils.seeds import seed_everything
 from utils.threads import thread_count
@@ -52,11 +51,11 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
     stage = config.training_stage
     if stage == "fusion" and (config.branch or config.init):
         raise UsageError("the fusion joins all branches of --run: it takes neither --branch nor --init")
-    own = stage_config(config, "" if stage == "fusion" else config.branch, stage)
-    logger.info(f"--- {stage}{f' of branch {own.branch}' if own.branch else ''}")
+    options = stage_config(config, "" if stage == "fusion" else config.branch, stage)
+    logger.info(f"--- {stage}{f' of branch {options.branch}' if options.branch else ''}")
     if stage == "projection":
-        on_first(lambda: _project(config, own))
-        return stage_folder(config, own.branch, stage)
+        on_first(lambda: _project(config, options))
+        return stage_folder(config, options.branch, stage)
     prepare: dict[str, Prepare] = {
         "feature_extractor": prepare_trunk,
         "prototypes": partial(prepare_prototypes, chain=config),
@@ -65,8 +64,8 @@ def run_stage(config: ProtoConfig, on_epoch: OnEpoch | None = None) -> Path:
         "fusion": partial(prepare_fusion, chain=config),
     }
     if stage in ("classifier", "fusion"):
-        own = replace(own, init="")
-    return train_job(own, prepare[stage], on_epoch)
+        options = replace(options, init="")
+    return train_job(options, prepare[stage], on_epoch)
 
 
 def run_chain(config: ProtoConfig) -> Path:
@@ -130,17 +129,18 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
         seed_everything(config.seed)
         if config.limit:
             logger.info(f"only the {len(data.train)} records of --limit can become prototypes")
-        projection, scores, predictions = _projected(network, data, config.one_to_one)
-        before, after = scores
-        report = {
-            **projection.report,
-            "val_macro_roc_auc_before": round(before, 6),
-            "val_macro_roc_auc_after": round(after, 6),
-        }
+        before = macro_auc(network, score_records(network, data.val, data.standardizer), data)
+        projection = project(network, data.train, data.standardizer, config.one_to_one)
+        projection.apply(network)
+        similarities = score_records(network, data.val, data.standardizer)
+        after = macro_auc(network, similarities, data)
+        scores = {"val_macro_roc_auc_before": round(before, 6), "val_macro_roc_auc_after": round(after, 6)}
+        report = projection.report | scores
         extra = card.extra | {"stage": "projection", "projection": report}
         extra["prototypes"] = projection.prototypes
         metrics = {"val_macro_roc_auc": round(after, 6)}
         origin = provenance_of(config, [card.weights_sha256])
+        predictions = probabilities_of(network, similarities)
         written = make_card(data, "torch", network.config, predictions, metrics, origin, extra)
         state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
         write_checkpoint(folder, written, partial(save_file, state))
@@ -150,18 +150,6 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
         f"another one shows); macro ROC-AUC on {data.names[1]} {before:.4f} -> {after:.4f}"
     )
     logger.info(f"wrote {folder}")
-
-
-def _projected(
-    network: torch.nn.Module, data: TrainingData, one_to_one: bool
-) -> tuple[Projection, tuple[float, float], np.ndarray]:
-    """Project a network in place; scores before and after it, and predictions after it."""
-    before = macro_auc(network, score_records(network, data.val, data.standardizer), data)
-    projection = project(network, data.train, data.standardizer, one_to_one)
-    projection.apply(network)
-    similarities = score_records(network, data.val, data.standardizer)
-    scores = before, macro_auc(network, similarities, data)
-    return projection, scores, probabilities_of(network, similarities)
 
 
 def run_command(config: ProtoConfig) -> None:
