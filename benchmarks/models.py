@@ -1,4 +1,4 @@
-"""What tables say of a model: its name in print and its published scores."""
+"""A model in tables: its name in print and its published scores."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Card:
         return self.kind != "multiclass"
 
     def to_json(self) -> dict[str, Any]:
-        """Give the card as JSON values, version 2."""
+        """The card as JSON values, version 2."""
         values = jsonable(asdict(self))
         values["task"] = {"name": self.task, "kind": values.pop("kind")}
         return {"version": VERSION, **values, "digest": self.digest(), "notice": NOTICE}
@@ -171,7 +171,7 @@ _REQUIRED_1 = (
 
 
 def _from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring the keys of version 1 into the layout of version 2; values are checked later."""
+    """Convert the keys of version 1 to the layout of version 2; values are checked later."""
     missing = [key for key in _REQUIRED_1 if key not in old]
     if missing:
         return {"lacks": missing}

@@ -154,7 +154,7 @@ Recipe = TypeVar("Recipe", bound=TrainConfig)
 
 
 def chosen_model(args: Sequence[str]) -> str:
-    """Tell which model a command line names, before its flags are known; plugins are imported first."""
+    """Model that a command line names, before its flags are known; imports plugins."""
     load_named(args)
     words = first_words(args, "model", "config")
     if words["model"] or not words["config"]:

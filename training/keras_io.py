@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def keras_forward(model: keras.Model) -> Forward:
-    """Give the model as a plain function in inference mode."""
+    """The model in inference mode as a function from signals to predictions."""
     return lambda batch: np.asarray(model.predict_on_batch(batch), dtype=np.float32)
 
 
@@ -56,7 +56,7 @@ def limit_threads(asked: int = 0) -> None:
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
-    """Load HDF5 weights and say plainly when they do not fit."""
+    """Load HDF5 weights, with a clear error when they do not fit."""
     try:
         # not raised at once: Keras would leave the file open, and HDF5 then gives its old content again
         with warnings.catch_warnings(record=True) as caught:
@@ -146,7 +146,7 @@ def _torch_generators() -> dict[str, tuple[Callable[[], Any], Callable[[Any], No
 
 
 def restore_keras_state(model: keras.Model, arrays: dict[str, np.ndarray]) -> None:
-    """Put back what `keras_state` read."""
+    """Restore what `keras_state` returned."""
     variables = _state_variables(model)
     saved = {key for key in arrays if not key.startswith("random/")}
     if set(variables) != saved or any(tuple(v.shape) != arrays[k].shape for k, v in variables.items()):

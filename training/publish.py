@@ -1,4 +1,4 @@
-"""Put the weights of a finished run where everybody who clones the repository finds them.
+"""Copy the weights of a scored run into the repository, for everybody who clones it.
 
 python -m training.publish --run imle_net_crops --name imle_net
 """

@@ -99,7 +99,7 @@ class Run:
             )
 
     def close(self) -> None:
-        """Let other processes have the run."""
+        """Release the run for other processes."""
         self._lock.release()
 
     def __enter__(self) -> Run:

@@ -102,7 +102,7 @@ def initial_checkpoint(config: TrainOptions, framework: str) -> tuple[Path, Card
 
 
 def follow_init(config: TrainOptions) -> TrainOptions:
-    """Take crop and model options from the checkpoint that ``--init`` names, where not given."""
+    """Use crop and model options of the checkpoint that ``--init`` names, where not given."""
     if not config.init:
         return config
     card = read_card(find_checkpoint(config.init, config.output_dir))

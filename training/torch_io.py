@@ -26,7 +26,7 @@ _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def torch_forward(model: torch.nn.Module, activation: str, device: torch.device | str = "cpu") -> Forward:
-    """Give the model as a plain function from signals to predictions, in inference mode."""
+    """The model in inference mode as a function from signals to predictions."""
     activate = _ACTIVATIONS[activation]
 
     def forward(batch: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def torch_state(
 def restore_torch_state(
     model: torch.nn.Module, optimizer: torch.optim.Optimizer, arrays: dict[str, np.ndarray], groups: str
 ) -> None:
-    """Put back what `torch_state` read."""
+    """Restore what `torch_state` returned."""
     weights: dict[str, torch.Tensor] = {}
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, array in arrays.items():

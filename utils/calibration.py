@@ -53,7 +53,7 @@ class Calibrator:
         return bool(((self.slope == 1) & (self.intercept == 0)).all())
 
     def to_json(self) -> dict[str, Any]:
-        """Give ``method`` (``platt``, or ``identity`` where nothing changes), ``slope`` and ``intercept``."""
+        """``method`` (``platt``, or ``identity`` where nothing changes), ``slope`` and ``intercept``."""
         method = "identity" if self.is_identity else "platt"
         return {"method": method, "slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
 

@@ -107,7 +107,7 @@ class Options:
                 f.metadata = types.MappingProxyType({**f.metadata, "group": group})
 
     def to_json(self, scope: str | Collection[str] | None = None) -> dict[str, Any]:
-        """Give the fields, or those of a scope, as JSON values."""
+        """The fields, or those of a scope, as JSON values."""
         values = jsonable(dataclasses.asdict(self))
         return values if scope is None else {f.name: values[f.name] for f in fields_of(self, scope)}
 

@@ -34,7 +34,7 @@ class DataError(TwelveLeadError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Say which valid names exist and which one was probably meant."""
+    """Text with the valid names and the one that was probably meant."""
     names = [str(v) for v in valid]
     lower = {v.lower(): v for v in names}
     close = difflib.get_close_matches(str(name).lower(), list(lower), n=1, cutoff=0.5)

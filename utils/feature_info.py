@@ -112,7 +112,7 @@ class Grid(NamedTuple):
 
 
 def mark_explained(infos: Sequence[FeatureInfo]) -> tuple[FeatureInfo, ...]:
-    """Let Grad-CAM read the deepest map of the coarsest stride that is still precise: 32 samples."""
+    """Mark the map for Grad-CAM: the deepest one with a stride of at most 32 samples."""
     fine = [index for index, info in enumerate(infos) if info.stride <= EXPLAINED_STRIDE]
     return tuple(
         dataclasses.replace(info, explained=index == fine[-1]) if fine else info

@@ -47,7 +47,7 @@ def read_error(path: str | os.PathLike, error: OSError) -> DataError:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
+    """Yield a temporary name beside `path`; on success it replaces `path`, on failure nothing changes.
 
     The temporary name ends like the final one, because some writers look at the suffix. ``durable=False``
     does not wait for the disk, which takes milliseconds: for one of thousands of files.

@@ -59,7 +59,7 @@ class RunLogger:
             self._wandb.log({"epoch": row["epoch"], **jsonable(numbers)}, step=int(row["epoch"]))
 
     def close(self) -> None:
-        """Tell wandb that the run ended; files are complete after each `log`."""
+        """Finish the wandb run; files are complete after each `log`."""
         if self._wandb is not None:
             self._wandb.finish()
 

@@ -27,7 +27,7 @@ class Console(logging.Handler):
 
 
 def show_logs(level: int = logging.INFO) -> None:
-    """Let the loggers of our packages print; other people's stay as they are."""
+    """Print what the loggers of our packages log; others stay as they are."""
     for name in PACKAGES:
         logger = logging.getLogger(name)
         if not any(isinstance(handler, Console) for handler in logger.handlers):

@@ -1,4 +1,4 @@
-"""The registry of models of one framework: what is known of a model, and how to build it.
+"""The registry of models of one framework: their properties and builders.
 
 A model is registered beside its code by the decorator `register_model` of its package. The decorator's
 arguments and the builder's defaults are read from the source, so that names, options and properties are known

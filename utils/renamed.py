@@ -163,7 +163,7 @@ def _warn(old: str, new: str) -> None:
 
 
 def install() -> None:
-    """Let old names be imported; called by every package that lost a module."""
+    """Make old names importable; called by every package whose modules were renamed."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _PackageFinder())
         sys.meta_path.append(_Finder())

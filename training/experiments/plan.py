@@ -31,7 +31,7 @@ class Variant:
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
-    """Put changed settings into a configuration."""
+    """Configuration with changed settings."""
     options = {k.removeprefix(OPTION): v for k, v in changes.items() if k.startswith(OPTION)}
     settings = {k: v for k, v in changes.items() if not k.startswith(OPTION)}
     return dataclasses.replace(config, **settings, model_config={**config.model_config, **options})

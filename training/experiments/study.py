@@ -30,7 +30,7 @@ _SQLITE = "sqlite:///"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one worker at a time count, take and finish trials."""
+    """Hold the lock under which workers count, take and finish trials."""
     lock = JournalFileOpenLock(str(folder / "study"))
     lock.acquire()
     try:
@@ -141,7 +141,7 @@ def put_back(study: Study, trial: FrozenTrial) -> None:
 
 
 def take(study: Study, n_trials: int, seed: int, alone: bool = False) -> Trial | None:
-    """Take the next trial, after those that dead workers left were put back. To be called inside `locked`.
+    """Take the next trial, after requeuing those of dead workers. To be called inside `locked`.
 
     .. [1] J. Bergstra et al., "Algorithms for hyper-parameter optimization", NeurIPS 24 (2011), 2546-2554.
     """

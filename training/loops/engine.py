@@ -74,7 +74,7 @@ class Engine(ABC):
         return stopper.requested
 
     def on_first(self, action: Callable[[], object]) -> None:
-        """Let the first process do something while the others wait; where it fails, all end."""
+        """Run an action in the first process while the others wait; if it fails, all end."""
         action()
 
     def shared(self, history: History) -> History:

@@ -40,7 +40,7 @@ class History:
         return cls(**{n: progress[n] for n in names}, terms=progress["parts"], rows=progress["history"])
 
     def to_json(self) -> dict[str, Any]:
-        """Give the progress for a saved state."""
+        """Progress for a saved state."""
         names = ("epoch", "batch", "losses", "best", "best_epoch")
         return {n: getattr(self, n) for n in names} | {"parts": self.terms, "history": self.rows}
 
@@ -71,7 +71,7 @@ class History:
         )
 
     def add(self, bar: tqdm, loss: float, terms: dict[str, float]) -> None:
-        """Note the loss of a batch."""
+        """Add the loss of a batch."""
         self.losses.append(loss)
         for name, value in terms.items():
             self.terms[name] = self.terms.get(name, 0.0) + value
@@ -83,5 +83,5 @@ class History:
         return {name: total / len(self.losses) for name, total in self.terms.items()}
 
     def begin_epoch(self, epoch: int) -> None:
-        """Go to the first batch of an epoch."""
+        """Start an epoch."""
         self.epoch, self.batch, self.losses, self.terms = epoch, 0, [], {}

@@ -31,7 +31,7 @@ def end_others() -> None:
 
 
 def on_first(action: Callable[[], object]) -> None:
-    """Let the first process do something while the others wait; if it fails, all end."""
+    """Run an action in the first process while the others wait; if it fails, all end."""
     failure: BaseException | None = None
     if is_first():
         try:

@@ -64,7 +64,7 @@ class Recorder:
         return self.history.finished(self.config)
 
     def introduce(self, parameters: int, device: str) -> None:
-        """Say what is going to be trained, and from where."""
+        """Log what is trained, and where it resumes."""
         logger.info(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
         if self.run.progress:
             logger.info(f"resumed at {self._position()}")
@@ -147,7 +147,7 @@ class Recorder:
         )
 
     def conclude(self, interrupted: bool) -> None:
-        """Say what was written and, after an interruption, how to resume."""
+        """Log what was written and, after an interruption, how to resume."""
         if interrupted and not self.finished:
             logger.info(f"interrupted at {self._position()}; saved {self.run.folder / 'last'}")
             again = re.sub(r" --overwrite([ =](true|yes|on|1)\b)?", "", command(), flags=re.IGNORECASE)

@@ -120,7 +120,7 @@ def _keep_positive(head: nn.Module, own_class: Tensor) -> None:
 def _rough_fit(
     network: nn.Module, scores: np.ndarray, labels: np.ndarray, weights: Tensor, config: ProtoConfig
 ) -> None:
-    """Train the last layer a little on all records at once, so that its weights say what matters."""
+    """Train the last layer for a few steps on all records at once: its weights show what matters."""
     x, y = torch.from_numpy(scores), torch.from_numpy(labels.astype(np.float32))
     optimizer = torch.optim.Adam(network.head.parameters(), lr=_ROUGH_LR)
     own_class = network.identity.T > 0
@@ -231,7 +231,7 @@ def prepare_fusion(config: ProtoConfig, data: TrainingData, chain: ProtoConfig) 
 
 
 def _start_as_branches(model: nn.Module, classes: list[list[str]], columns_of: dict[str, int]) -> None:
-    """Let the fusion begin with the logits of the branches; their mean where several know a class."""
+    """Initialize the fusion with the logits of the branches; their mean where several have a class."""
     branches_of_class = torch.zeros(len(columns_of))
     weight, bias = torch.zeros_like(model.head.weight), torch.zeros_like(model.head.bias)
     first = 0

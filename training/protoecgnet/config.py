@@ -217,7 +217,7 @@ def parse_proto_config(description: str | None, args: Sequence[str]) -> ProtoCon
 
 
 def translate(args: Sequence[str]) -> list[str]:
-    """Give a published command line its branch, and leave out flags that have no effect there."""
+    """Add the branch of a published command line, and drop flags that have no effect there."""
     words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
     given = {
         flag: value for flag, value in zip(words, [*words, ""][1:], strict=True) if flag.startswith("--")
@@ -300,7 +300,7 @@ def _check_imagenet(config: ProtoConfig) -> None:
         )
         return
     if config.init:
-        raise UsageError("--imagenet and --init both say with which weights to begin: give one of them")
+        raise UsageError("--imagenet and --init both name initial weights: give one of them")
     if config.width != ProtoConfig().width or config.bounded:
         raise UsageError("--imagenet needs the trunk of an image network: leave out --width and --bounded")
     if not config.resume and not Path(config.imagenet).is_file():
@@ -311,7 +311,7 @@ def _check_imagenet(config: ProtoConfig) -> None:
 
 
 def stage_config(config: ProtoConfig, branch: str, stage: str) -> ProtoConfig:
-    """Give the configuration of one stage of one branch."""
+    """Configuration of one stage of one branch."""
     head_only = stage in ("classifier", "fusion")
     run = f"{config.run}/fusion" if stage == "fusion" else f"{config.run}/{branch}/{stage}"
     changes: dict[str, Any] = {

@@ -101,7 +101,7 @@ def prepare_prototypes(config: ProtoConfig, data: TrainingData, chain: ProtoConf
 
 
 def _begin_with_imagenet(config: ProtoConfig, trunk: ResNet) -> dict[str, Any]:
-    """Load ImageNet's weights where they are asked for; a resumed run has its own, and what its card says."""
+    """Load ImageNet weights where asked; a resumed run has its own, and its card names them."""
     folder = Path(config.output_dir, "checkpoints", config.run)
     if config.imagenet and config.resume and (folder / "card.json").exists():
         return {key: value for key, value in read_card(folder).extra.items() if key == "imagenet"}
@@ -109,5 +109,5 @@ def _begin_with_imagenet(config: ProtoConfig, trunk: ResNet) -> dict[str, Any]:
 
 
 def stage_facts(config: ProtoConfig, data: TrainingData) -> dict[str, Any]:
-    """What the card of every stage says of it."""
+    """Entries of every stage's card."""
     return {"stage": config.training_stage, "records_fingerprint": records_fingerprint(data)}

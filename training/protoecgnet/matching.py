@@ -22,7 +22,7 @@ class Matches:
         self.similarity = torch.full((count,), -torch.inf, device=vectors.device)
 
     def add(self, records: Tensor, features: Tensor, similarity: Tensor, window: Tensor) -> None:
-        """Take what is better in a batch of records; of equally good records the first one stays.
+        """Keep what is better in a batch of records; of equally good records the first one.
 
         Shapes: records (B,), features (B, D, columns), similarity (B, P), window (B, P).
         """
@@ -62,7 +62,7 @@ def best_windows(activations: Tensor, admissible: Tensor) -> tuple[Tensor, Tenso
 
 
 def assign(similarity: np.ndarray) -> np.ndarray:
-    """Give each prototype a row of its own: as many prototypes as possible, then as similar as possible.
+    """Assign a row of its own to each prototype: to as many as possible, then as similar as possible.
 
     Shapes: similarity (N, P) -> (P,).
 

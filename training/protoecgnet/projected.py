@@ -10,12 +10,12 @@ from utils.errors import DataError, UsageError
 
 
 def is_protoecgnet(predictor: Predictor) -> bool:
-    """Tell whether a model decides by prototypes."""
+    """Whether a model decides by prototypes."""
     return predictor.card.name in ("protoecgnet", "protoecgnet_fusion")
 
 
 def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
-    """Give the card's list of prototypes, checked against the model."""
+    """The card's list of prototypes, checked against the model."""
     if not is_protoecgnet(predictor):
         raise UsageError(f"{predictor.folder} holds '{predictor.card.name}', which has no prototypes")
     if predictor.crop:
@@ -38,7 +38,7 @@ def prototype_list(predictor: Predictor) -> list[dict[str, Any]]:
 
 
 def branches_of(model: ProtoECGNet | ProtoECGNet_Fusion) -> list[ProtoECGNet]:
-    """Give the branches of a model, in the order of their prototypes."""
+    """Branches of a model, in the order of their prototypes."""
     return list(model.branch_models) if isinstance(model, ProtoECGNet_Fusion) else [model]
 
 

@@ -43,7 +43,7 @@ class Projection:
     report: dict[str, Any]
 
     def apply(self, model: ProtoECGNet) -> None:
-        """Give the model its new prototypes, in place."""
+        """Replace the model's prototypes, in place."""
         shape = tuple(model.prototype_vectors.shape)
         if shape != tuple(self.vectors.shape):
             raise DataError(
@@ -186,7 +186,7 @@ def _one_to_one(reader: _Reader) -> Matches:
 
 
 def _share(reader: _Reader, matches: Matches, left: np.ndarray) -> None:
-    """Give prototypes for which there was no record of their own a free window, or else the best one.
+    """Assign a free window, or else the best one, to prototypes without a record of their own.
 
     Their candidates are few: a record that serves no prototype would have been assigned to one of them.
     """

@@ -1,4 +1,4 @@
-"""Pruning: drop prototypes that are nothing, say nothing, or say again what another one says.
+"""Pruning: drop prototypes without a record, without weight or use, and duplicates.
 
 Each criterion is a function that lists the prototypes to drop; `choose` applies them one after the other,
 each to what the ones before it left, and `prune` makes the smaller network.

@@ -105,7 +105,7 @@ class MultilabelClassification(Task):
             )
 
     def remarks(self, decision: dict[str, Any] | None) -> list[str]:
-        """Say that thresholds or calibration are missing."""
+        """Missing thresholds or calibration."""
         remarks = []
         if not (decision or {}).get("thresholds"):
             remarks.append("the model's card has no thresholds: 0.5 is used for every class")

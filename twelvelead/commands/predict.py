@@ -1,4 +1,4 @@
-"""Ask a trained model about recordings: what inference.py and ``twelvelead predict`` do."""
+"""Predict recordings with a trained model: what inference.py and ``twelvelead predict`` do."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class PredictOptions(Options):
         required=True,
     )  # fmt: skip
     model: str = option("imle_net", "trained model: run, pretrained name or checkpoint folder")
-    sampling_rate: float | None = option(None, "Hz, for files that do not say it", group="recording", above=0)
+    sampling_rate: float | None = option(None, "Hz, for files without it", group="recording", above=0)
     units: str | None = option(
-        None, "mV, uV or V, for files that do not say it or are wrong", group="recording"
+        None, "mV, uV or V, for files without it or with a wrong one", group="recording"
     )
     leads: str | None = option(
         None, "comma-separated lead names in file order, where the file's are missing or wrong",

@@ -89,7 +89,7 @@ def parse_options(words: Sequence[str], family: Family, model: str) -> Any:
 
 
 def _load(options: ScoreOptions, family: Family) -> Predictor:
-    """Load the checkpoint that the options mean, and refuse another one than they say."""
+    """Load the checkpoint that the options name, and refuse one that does not match them."""
     folder = find_checkpoint(family.checkpoint(options), options.output_dir)
     card = read_card(folder)
     if card.framework != family.framework:
