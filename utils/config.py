@@ -78,15 +78,11 @@ def option(
     ``values``: other spellings of values, as in published code.
     ``positional``: given without its name.
     """
+    metadata = {name: value for name, value in locals().items() if name != "default"}
     if scope not in SCOPES:
         raise ValueError(f"unknown scope '{scope}': {nearest(scope, SCOPES)}")
-    metadata = {
-        **{"help": help, "choices": choices, "group": group, "scope": scope, "min": min, "max": max},
-        **{"above": above, "below": below, "stage": stage, "alias": tuple(alias), "old": tuple(old)},
-        **{"values": dict(values or {}), "required": required, "positional": positional, "metavar": metavar},
-        "search": search,
-        "searchable": scope in ("result", "stop") if searchable is None else searchable,
-    }
+    metadata |= {"alias": tuple(alias), "old": tuple(old), "values": dict(values or {})}
+    metadata["searchable"] = scope in ("result", "stop") if searchable is None else searchable
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

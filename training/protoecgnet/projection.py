@@ -190,15 +190,15 @@ def _share(reader: _Reader, matches: Matches, left: np.ndarray) -> None:
 
     Their candidates are few: a record that serves no prototype would have been assigned to one of them.
     """
-    wanted = reader.admissible(reader.candidates)[:, left].any(dim=1).cpu().numpy()
-    rows = reader.candidates[wanted]
+    admissible = reader.admissible(reader.candidates)[:, left].any(dim=1).cpu().numpy()
+    rows = reader.candidates[admissible]
     if not rows.size:
         return
     features, parts = [], []
-    for batch, own in reader.batches(rows, "shared records"):
+    for batch, columns in reader.batches(rows, "shared records"):
         inadmissible = ~reader.admissible(batch)[:, left, None]
-        activations = reader.model.activations(own)[:, left].masked_fill(inadmissible, -torch.inf)
-        features.append(own)
+        activations = reader.model.activations(columns)[:, left].masked_fill(inadmissible, -torch.inf)
+        features.append(columns)
         parts.append(activations.transpose(1, 2).cpu().numpy())
     similarity = np.concatenate(parts)  # (records, windows, prototypes)
     free = similarity.copy()
@@ -211,11 +211,10 @@ def _share(reader: _Reader, matches: Matches, left: np.ndarray) -> None:
     pair = np.where(pair < 0, similarity.argmax(axis=0), pair)
     value = similarity[pair, np.arange(len(left))]
     some = np.isfinite(value)  # the others have no candidate at all
-    place, window = pair[some] // width, pair[some] % width
-    prototypes, sources, at, values, where = (
-        torch.from_numpy(x).to(reader.device) for x in (left[some], rows[place], window, value[some], place)
-    )
-    matches.put(prototypes, sources, at, values, torch.cat(features), where)
+    source, window = pair[some] // width, pair[some] % width
+    arrays = (left[some], rows[source], window, value[some], source)
+    index, sources, at, values, row = (torch.from_numpy(array).to(reader.device) for array in arrays)
+    matches.put(index, sources, at, values, torch.cat(features), row)
 
 
 def _describe(model: ProtoECGNet, records: Dataset, matches: Matches) -> list[dict[str, Any]]:

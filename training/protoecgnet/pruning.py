@@ -24,7 +24,7 @@ USED_AMONG = 5
 
 def without_record(prototypes: Sequence[dict[str, Any]]) -> list[int]:
     """List prototypes that no training record stands behind."""
-    return [place for place, entry in enumerate(prototypes) if entry["ecg_id"] is None]
+    return [index for index, entry in enumerate(prototypes) if entry["ecg_id"] is None]
 
 
 def low_weight(weight: Tensor, identity: Tensor, below: float = LOW_WEIGHT) -> list[int]:
@@ -40,15 +40,15 @@ def duplicates(vectors: Tensor, prototypes: Sequence[dict[str, Any]]) -> list[in
     kept: dict[tuple[str, ...], list[int]] = {}
     seen: set[tuple] = set()
     dropped = []
-    for place, entry in enumerate(prototypes):
+    for index, entry in enumerate(prototypes):
         classes = tuple(sorted(entry["classes"]))
         source = (classes, entry["ecg_id"], entry["window"])
         earlier = kept.setdefault(classes, [])
         again = entry["ecg_id"] is not None and source in seen
-        if again or (unit[earlier] @ unit[place] > SAME_DIRECTION).any():
-            dropped.append(place)
+        if again or (unit[earlier] @ unit[index] > SAME_DIRECTION).any():
+            dropped.append(index)
         else:
-            earlier.append(place)
+            earlier.append(index)
             seen.add(source)
     return dropped
 
@@ -89,7 +89,7 @@ def choose(
     rest = np.arange(len(prototypes))
     dropped: dict[str, list[int]] = {}
     for criterion in criteria:
-        entries = [prototypes[place] for place in rest.tolist()]
+        entries = [prototypes[index] for index in rest.tolist()]
         own, weights = identity[rest], weight[:, rest]
         if criterion == "without_record":
             drop = without_record(entries)
@@ -115,8 +115,8 @@ def _spare_last(
     for column in present.nonzero().flatten().tolist():
         members = identity[:, column].nonzero().flatten().tolist()
         if members and lost.issuperset(members):
-            projected = [place for place in members if prototypes[place]["ecg_id"] is not None]
-            lost.remove(max(projected or members, key=lambda place: abs(float(weight[column, place]))))
+            projected = [index for index in members if prototypes[index]["ecg_id"] is not None]
+            lost.remove(max(projected or members, key=lambda index: abs(float(weight[column, index]))))
     return sorted(lost)
 
 
