@@ -61,6 +61,14 @@ class Predictor:
         The model with its weights.
     forward : callable
         Standardized (B, T, leads) -> (B, ..., C) predictions.
+
+    Notes
+    -----
+    The methods share an argument:
+
+    signals_mv : array_like, shape (N, T, leads)
+        Millivolts at ``sampling_rate``, leads in the order of ``leads``. A wrong shape and NaN or infinite
+        values are a `DataError` that names record and lead.
     """
 
     def __init__(self, folder: Path, card: Card, model: Any, forward: Forward):
@@ -88,22 +96,12 @@ class Predictor:
         return calibrator_of(self.decision)
 
     def standardize(self, signals_mv: np.ndarray) -> np.ndarray:
-        """Check records and standardize them with the card's own numbers.
-
-        Parameters
-        ----------
-        signals_mv : array_like, shape (N, T, leads)
-            Millivolts at ``sampling_rate``, leads in the order of ``leads``.
+        """Check records and standardize them with the numbers of the card.
 
         Returns
         -------
         ndarray, shape (N, T, leads), float32
             What the model takes.
-
-        Raises
-        ------
-        DataError
-            Wrong shape, or NaN or infinite values (record and lead are named).
         """
         return self._standardize(signals_mv, first=0)
 
@@ -135,8 +133,6 @@ class Predictor:
 
         Parameters
         ----------
-        signals_mv : array_like, shape (N, T, leads)
-            See `standardize`.
         batch_size : int
             Records of one forward pass; the result does not depend on it.
         calibrated : bool
@@ -150,8 +146,7 @@ class Predictor:
         Raises
         ------
         DataError
-            See `standardize`; the model gives NaN or infinite values; or calibrated probabilities are asked
-            of a model without calibration.
+            The model gives NaN or infinite values, or has no calibration where it is asked for.
         """
         rows = []
         self._check_shape(signals_mv.shape if hasattr(signals_mv, "shape") else np.shape(signals_mv))
