@@ -43,7 +43,7 @@ from utils.errors import TwelveLeadError
 from utils.files import write_bytes, write_json, write_text
 from utils.plotting.ecg import png
 from utils.provenance import command, git_commit, portable, versions
-from utils.report import write_page
+from utils.report.page import write_page
 from utils.tables import write_csv
 
 _KEPT = ("seed", "command", "git_commit", "settings", *RECORDED)

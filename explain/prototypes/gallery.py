@@ -14,7 +14,7 @@ from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.projected import labels_of, prototype_list
 from utils.ecg import DISPLAY_NAMES
-from utils.report import fill, register_section, write_page
+from utils.report.page import fill, register_section, write_page
 
 PAGE = "prototypes"
 # Thumbnails count in twentieths of a millimeter of paper: 25 mm/s and 10 mm/mV are whole numbers then.

@@ -17,8 +17,7 @@ from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.projected import branches_of, labels_of
 from utils.files import write_bytes
-from utils.report import fill, register_section, write_page
-from utils.report.page import Render
+from utils.report.page import Render, fill, register_section, write_page
 
 PAGE = "explanation"
 _LISTED_CLASSES = 10

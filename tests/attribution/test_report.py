@@ -22,7 +22,7 @@ from training.checkpoint import ROOT
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import run_cli
 from utils.files import read_json
-from utils.report import render_page
+from utils.report.page import render_page
 
 
 class Page(HTMLParser):

@@ -105,11 +105,14 @@ class _PublicDocstrings(DocstringVisitor):
         super()._get_numpydoc_issues(node)
         owner = next((n for n in self.stack if isinstance(n, ast.ClassDef) and n is not node), None)
         shared = _documented(owner)
-        self.findings[before:] = [  # arguments that methods share are documented once, at their class
-            finding
-            for finding in self.findings[before:]
-            if finding[2] != "PR01" or not set(re.findall(r"'(\w+)'", finding[3])) <= shared
-        ]
+        new = self.findings[before:]
+        if shared and isinstance(node, FUNCTIONS):
+            # arguments that methods share are documented once, at their class; one line is enough then
+            names = {a.arg for a in [*node.args.args, *node.args.kwonlyargs]} - {"self", "cls"}
+            absent = {name for f in new if f[2] == "PR01" for name in re.findall(r"'(\w+)'", f[3])}
+            needless = ({"PR01"} if absent <= shared else set()) | ({"RT01"} if names <= shared else set())
+            new = [finding for finding in new if finding[2] not in needless]
+        self.findings[before:] = new
         doc = ast.get_docstring(node) or ""
         if isinstance(node, FUNCTIONS) and doc and "Yields\n---" not in doc and _yields(node):
             self._add(node, "YD01", "No Yields section found")

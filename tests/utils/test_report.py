@@ -11,9 +11,8 @@ from tests.helpers.browser import drive
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import UsageError
 from utils.files import slug
-from utils.report import fill, register_section, render_page, write_page
 from utils.report.markdown import markdown
-from utils.report.page import _pages
+from utils.report.page import _pages, fill, register_section, render_page, write_page
 from utils.tables import escape_cell, unescape_cell, write_csv
 
 

@@ -95,45 +95,29 @@ class Task(ABC):
     # ---- learning
 
     def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """Turn the targets of a batch into what the loss takes.
-
-        Returns
-        -------
-        ndarray, shape (B, ...), float32
-            The targets of the loss.
-        """
+        """Targets of the loss, float32, from those of a batch."""
         if smoothing:
             raise UsageError(f"--label_smoothing does not apply to {self.kind} targets: leave it out")
         return np.asarray(targets, dtype=np.float32)
 
     def loss(self, framework: str) -> Loss:
-        """Build the loss of a framework.
+        """Build the loss: ``(output, target) -> (loss, terms)``.
 
-        Returns
-        -------
-        callable
-            ``(output, target) -> (loss, terms)``; the terms, by name, go into metrics.csv (PyTorch only).
+        The terms, by name, go into metrics.csv (PyTorch only).
         """
         return build_loss(self.loss_name, framework)
 
     def output_shape(self, targets: np.ndarray, samples: int) -> tuple[int, ...]:
         """Shape that a model must give for one record.
 
-        Returns
-        -------
-        tuple of int
-            By default one row of classes, a sample where the targets are aligned.
+        By default one row of classes, a sample where the targets are aligned.
         """
         return (samples, len(self.classes)) if self.aligned else (len(self.classes),)
 
     def join(self, windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
         """Predict whole records from their overlapping windows, for models that were trained on crops.
 
-        Returns
-        -------
-        ndarray, shape (B, ..., C)
-            The mean over the windows; over those that cover a sample, (B, samples, ..., C), where the targets
-            are aligned.
+        The mean over the windows; over those that cover a sample where the targets are aligned.
         """
         if not self.aligned or len(windows) == 1:
             return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
@@ -147,13 +131,7 @@ class Task(ABC):
     # ---- judging
 
     def check_data(self, train: Any, val: Any) -> None:
-        """Refuse data that cannot be learned or judged, before training.
-
-        Raises
-        ------
-        DataError
-            One of them is empty; subclasses check what they need.
-        """
+        """Refuse data that cannot be learned or judged, before training, with a `DataError`."""
         for part in (train, val):
             if not len(part):
                 raise DataError(f"{part.task}: there are no records to train or to choose a checkpoint on")
@@ -161,10 +139,7 @@ class Task(ABC):
     def validation_loss(self, targets: np.ndarray, predictions: np.ndarray) -> float | None:
         """Loss of predictions, for metrics.csv and the schedule ``plateau``.
 
-        Returns
-        -------
-        float or None
-            None where `loss_name` has no NumPy function.
+        None where `loss_name` has no NumPy function.
         """
         function = LOSSES.get(self.loss_name).numpy if self.loss_name in LOSSES else None
         return None if function is None else function(self.encode(targets), predictions)
@@ -173,53 +148,23 @@ class Task(ABC):
     def score(
         self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Score predictions.
-
-        Returns
-        -------
-        dict
-            Scores by name as JSON values; undefined ones are None.
-        """
+        """Scores by name as JSON values; undefined ones are None."""
 
     def fit_decision(self, dataset: Any, predictions: np.ndarray) -> dict[str, Any] | None:
-        """Fit what turns predictions into answers, such as thresholds.
-
-        Returns
-        -------
-        dict or None
-            JSON values for the card; None where nothing has to be fitted.
-        """
+        """Fit what turns predictions into answers, such as thresholds, as JSON values; None for nothing."""
         return None
 
     def check_decision(self, decision: dict[str, Any] | None, where: Any) -> None:
-        """Refuse a decision that `fit_decision` cannot have made.
-
-        Raises
-        ------
-        DataError
-            It is not a decision of this task.
-        """
+        """Refuse a decision that `fit_decision` cannot have made, with a `DataError`."""
         if decision is not None and type(self).fit_decision is Task.fit_decision:
             raise DataError(f"{where}: 'decision' must be null, because task {self.kind} fits none")
 
     def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
-        """Turn predictions into answers.
-
-        Returns
-        -------
-        ndarray
-            Answers in the form of the targets.
-        """
+        """Turn predictions into answers in the form of the targets."""
         return predictions
 
     def remarks(self, decision: dict[str, Any] | None) -> list[str]:
-        """Say what predictions of a model lack, because its card has no or only part of a decision.
-
-        Returns
-        -------
-        list of str
-            Sentences for people; by default none.
-        """
+        """Sentences on what predictions lack because a card has no, or only part of, a decision."""
         return []
 
     # ---- reports
@@ -234,34 +179,19 @@ class Task(ABC):
     ) -> dict[str, Any]:
         """Judge the predictions for a split, for test.json.
 
-        Returns
-        -------
-        dict
-            JSON values: ``metrics``, and ``bootstrap`` with ``intervals`` where there are any.
+        ``metrics``, and ``bootstrap`` with ``intervals`` where there are any, as JSON values.
         """
         return {"metrics": self.score(dataset.targets, predictions, decision)}
 
     def table(self, report: dict[str, Any]) -> str:
-        """Format a report as text.
-
-        Returns
-        -------
-        str
-            Lines of a table.
-        """
+        """Format a report as lines of text."""
         rows = [(self.titles.get(name, name), value) for name, value in report["metrics"].items()]
         return "\n".join(f"{name:38s}{value:10.4f}" for name, value in rows if isinstance(value, int | float))
 
     def columns(
         self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Columns of predictions.csv besides the record.
-
-        Returns
-        -------
-        dict of str to array_like, shape (N,)
-            Empty where a record has no single row of predictions.
-        """
+        """Columns of predictions.csv besides the record; none where a record has no single row."""
         if predictions.ndim != 2:
             return {}
         return {f"Pred_{name}": predictions[:, i].round(6) for i, name in enumerate(self.classes)}
@@ -269,33 +199,15 @@ class Task(ABC):
     def describe(
         self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
     ) -> dict[str, Any]:
-        """Describe the prediction for one record, for prediction.json.
-
-        Returns
-        -------
-        dict
-            JSON values.
-        """
+        """Describe the prediction for one record as JSON values, for prediction.json."""
         return {"prediction": prediction.tolist()}
 
     def lines(self, described: dict[str, Any]) -> list[str]:
-        """Lines that are printed about one record.
-
-        Returns
-        -------
-        list of str
-            By default none.
-        """
+        """Lines that are printed about one record."""
         return []
 
     def summary(self, described: dict[str, Any]) -> dict[str, Any]:
-        """Row of one record in the table of a folder of recordings.
-
-        Returns
-        -------
-        dict
-            Values by column; by default none.
-        """
+        """Row of one record in the table of a folder of recordings: values by column."""
         return {}
 
 

@@ -35,7 +35,7 @@ from utils.plotting.ecg_paper import (
     time_axis,
 )
 from utils.plotting.style import plain_style
-from utils.report import fill, register_section, write_page
+from utils.report.page import fill, register_section, write_page
 from utils.text import printable
 
 LONGEST_SECONDS = 120

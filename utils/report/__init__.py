@@ -1,5 +1,5 @@
-"""Reports: self-contained HTML pages of sections, and Markdown tables."""
+"""Reports: self-contained HTML pages of sections, and Markdown."""
 
-from utils.report.page import fill, register_section, render_page, write_page
+from utils.report.page import fill, register_section
 
-__all__ = ["fill", "register_section", "render_page", "write_page"]
+__all__ = ["fill", "register_section"]

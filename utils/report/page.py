@@ -85,23 +85,11 @@ def fill(template: str, /, **values: Any) -> Markup:
 
 
 def render_page(page: str, title: str, facts: Mapping[str, Any], images: Images | None = None) -> str:
-    """Build a page that loads nothing and sends nothing.
+    """A page that loads nothing and sends nothing, byte-identical for equal arguments.
 
-    Parameters
-    ----------
-    page : str
-        Name under which sections were registered.
-    title : str
-        Heading of the page.
-    facts : mapping
-        JSON values; sections see them as a JSON file would return them.
-    images : mapping of str to bytes, optional
-        PNG images by name.
-
-    Returns
-    -------
-    str
-        HTML, byte-identical for equal arguments.
+    ``page``: name under which sections were registered.
+    ``facts``: JSON values; sections see them as a JSON file would return them.
+    ``images``: PNG images by name.
     """
     values = json.loads(json.dumps(jsonable(dict(facts)), allow_nan=False))
     bodies: list[str] = []
@@ -121,26 +109,7 @@ def render_page(page: str, title: str, facts: Mapping[str, Any], images: Images 
 def write_page(
     path: str | os.PathLike, page: str, title: str, facts: Mapping[str, Any], images: Images | None = None
 ) -> Path:
-    """Write what `render_page` returns, atomically.
-
-    Parameters
-    ----------
-    path : path-like
-        The HTML file.
-    page : str
-        Name under which sections were registered.
-    title : str
-        Heading of the page.
-    facts : mapping
-        JSON values.
-    images : mapping of str to bytes, optional
-        PNG images by name.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
-    """
+    """Write what `render_page` returns, atomically."""
     write_text(path, render_page(page, title, facts, images))
     return Path(path)
 
