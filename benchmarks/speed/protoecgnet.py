@@ -156,25 +156,16 @@ def _predictor(fusion: Any) -> Any:
 
     classes = [f"class {index}" for index in range(71)]
     offsets = {branch: sum(list(CLASSES.values())[:place]) for place, branch in enumerate(CLASSES)}
-    sources: list[dict[str, Any]] = []
-    for branch, network in zip(BRANCHES, fusion.branch_models, strict=True):
-        for column in network.identity.argmax(1).tolist():
-            sources.append(
-                {
-                    "index": len(sources),
-                    "classes": [classes[offsets[branch] + column]],
-                    "kind": "single",
-                    "ecg_id": 1,
-                    "leads": list(LEADS),
-                    "window": 0,
-                    "start_ms": 0,
-                    "end_ms": 1000,
-                    "receptive_field_ms": [0, 1000],
-                    "similarity": 1.0,
-                    "true_labels": [],
-                    "branch": branch,
-                }
-            )
+    source = {"kind": "single", "ecg_id": 1, "leads": list(LEADS), "window": 0, "start_ms": 0, "end_ms": 1000}
+    source |= {"receptive_field_ms": [0, 1000], "similarity": 1.0, "true_labels": []}
+    prototypes = [
+        {"index": index, "classes": [classes[offsets[branch] + column]], "branch": branch, **source}
+        for index, (branch, column) in enumerate(
+            (branch, column)
+            for branch, network in zip(BRANCHES, fusion.branch_models, strict=True)
+            for column in network.identity.argmax(1).tolist()
+        )
+    ]
     card = {
         "framework": "torch",
         "model": fusion.config,
@@ -186,7 +177,7 @@ def _predictor(fusion: Any) -> Any:
         "samples": 1000,
         "standardization": {"mean": 0.0, "std": 1.0},
         "thresholds": [0.3] * len(classes),
-        "prototypes": sources,
+        "prototypes": prototypes,
     }
     return Predictor(Path("untrained"), Card.from_json(card), fusion, torch_forward(fusion, "sigmoid"))
 
