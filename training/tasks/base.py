@@ -11,6 +11,7 @@ import numpy as np
 from training.tasks.losses import LOSSES, Loss, build_loss
 from utils.errors import DataError, UsageError
 
+Decision = dict[str, Any] | None  # JSON values of `Task.fit_decision`, as cards hold them
 ACTIVATIONS = ("sigmoid", "softmax", "linear")
 
 
@@ -146,24 +147,24 @@ class Task(ABC):
 
     @abstractmethod
     def score(
-        self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
+        self, targets: np.ndarray, predictions: np.ndarray, decision: Decision = None
     ) -> dict[str, Any]:
         """Scores by name as JSON values; undefined ones are None."""
 
-    def fit_decision(self, dataset: Any, predictions: np.ndarray) -> dict[str, Any] | None:
+    def fit_decision(self, dataset: Any, predictions: np.ndarray) -> Decision:
         """Fit what turns predictions into answers, such as thresholds, as JSON values; None for nothing."""
         return None
 
-    def check_decision(self, decision: dict[str, Any] | None, where: Any) -> None:
+    def check_decision(self, decision: Decision, where: Any) -> None:
         """Refuse a decision that `fit_decision` cannot have made, with a `DataError`."""
         if decision is not None and type(self).fit_decision is Task.fit_decision:
             raise DataError(f"{where}: 'decision' must be null, because task {self.kind} fits none")
 
-    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+    def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Turn predictions into answers in the form of the targets."""
         return predictions
 
-    def remarks(self, decision: dict[str, Any] | None) -> list[str]:
+    def remarks(self, decision: Decision) -> list[str]:
         """Sentences on what predictions lack because a card has no, or only part of, a decision."""
         return []
 
@@ -173,7 +174,7 @@ class Task(ABC):
         self,
         dataset: Any,
         predictions: np.ndarray,
-        decision: dict[str, Any] | None = None,
+        decision: Decision = None,
         resamples: int = 1000,
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -188,17 +189,13 @@ class Task(ABC):
         rows = [(self.titles.get(name, name), value) for name, value in report["metrics"].items()]
         return "\n".join(f"{name:38s}{value:10.4f}" for name, value in rows if isinstance(value, int | float))
 
-    def columns(
-        self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def columns(self, dataset: Any, predictions: np.ndarray, decision: Decision = None) -> dict[str, Any]:
         """Columns of predictions.csv besides the record; none where a record has no single row."""
         if predictions.ndim != 2:
             return {}
         return {f"Pred_{name}": predictions[:, i].round(6) for i, name in enumerate(self.classes)}
 
-    def describe(
-        self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
-    ) -> dict[str, Any]:
+    def describe(self, prediction: np.ndarray, decision: Decision, sampling_rate: float) -> dict[str, Any]:
         """Describe the prediction for one record as JSON values, for prediction.json."""
         return {"prediction": prediction.tolist()}
 

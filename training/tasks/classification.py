@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.tasks.base import Task, interval_table
+from training.tasks.base import Decision, Task, interval_table
 from training.tasks.registry import register_task
 from utils.bootstrap import bootstrap, paired_difference
 from utils.calibration import Calibrator, choose_calibration
@@ -24,13 +24,13 @@ PROPER = ("brier", "log_loss")  # those with an interval of their own
 _FREQUENT_INTERVALS = ("macro_roc_auc", "macro_auprc", "macro_f1_at_thresholds")
 
 
-def thresholds_of(decision: dict[str, Any] | None, count: int) -> np.ndarray:
+def thresholds_of(decision: Decision, count: int) -> np.ndarray:
     """Thresholds of a decision; 0.5 where it has none."""
     thresholds = (decision or {}).get("thresholds")
     return np.array(thresholds) if thresholds else np.full(count, 0.5)
 
 
-def calibrator_of(decision: dict[str, Any] | None) -> Calibrator | None:
+def calibrator_of(decision: Decision) -> Calibrator | None:
     """Calibrator of a decision, None where it has none or changes nothing."""
     calibration = (decision or {}).get("calibration")
     calibrator = Calibrator.from_json(calibration) if calibration else None
@@ -71,20 +71,20 @@ class MultilabelClassification(Task):
             )
 
     def score(
-        self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
+        self, targets: np.ndarray, predictions: np.ndarray, decision: Decision = None
     ) -> dict[str, Any]:
         """Every metric of `utils.metrics.evaluate`; those at thresholds where the decision has them."""
         thresholds = thresholds_of(decision, len(self.classes)) if decision else None
         return evaluate(targets, predictions, self.classes, thresholds)
 
-    def fit_decision(self, dataset: Any, predictions: np.ndarray) -> dict[str, Any] | None:
+    def fit_decision(self, dataset: Any, predictions: np.ndarray) -> Decision:
         """Threshold with the best F1 of each class, and Platt scaling where it helps."""
         return {
             "thresholds": choose_thresholds(dataset.targets, predictions).tolist(),
             "calibration": choose_calibration(dataset.targets, predictions, dataset.patients),
         }
 
-    def check_decision(self, decision: dict[str, Any] | None, where: Any) -> None:
+    def check_decision(self, decision: Decision, where: Any) -> None:
         """Refuse thresholds that are not probabilities and a calibration that is not finite."""
         thresholds = (decision or {}).get("thresholds")
         if thresholds is not None:
@@ -104,7 +104,7 @@ class MultilabelClassification(Task):
                 f"{where}: 'calibration' has {len(calibrator.slope)} classes, the model {len(self.classes)}"
             )
 
-    def remarks(self, decision: dict[str, Any] | None) -> list[str]:
+    def remarks(self, decision: Decision) -> list[str]:
         """Missing thresholds or calibration."""
         remarks = []
         if not (decision or {}).get("thresholds"):
@@ -113,7 +113,7 @@ class MultilabelClassification(Task):
             remarks.append("the model's card has no calibration: probabilities are as the model gives them")
         return remarks
 
-    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+    def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Classes that reach their threshold."""
         return np.asarray(predictions) >= thresholds_of(decision, len(self.classes))
 
@@ -121,7 +121,7 @@ class MultilabelClassification(Task):
         self,
         dataset: Any,
         predictions: np.ndarray,
-        decision: dict[str, Any] | None = None,
+        decision: Decision = None,
         resamples: int = 1000,
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -186,9 +186,7 @@ class MultilabelClassification(Task):
             lines.append(f"frequent: {least} patients or more: {names}")
         return "\n".join(lines)
 
-    def columns(
-        self, dataset: Any, predictions: np.ndarray, decision: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def columns(self, dataset: Any, predictions: np.ndarray, decision: Decision = None) -> dict[str, Any]:
         """Label, answer and probability of each class."""
         thresholds = thresholds_of(decision, len(self.classes))
         columns: dict[str, Any] = {}
@@ -198,9 +196,7 @@ class MultilabelClassification(Task):
             columns[f"Prob_{name}"] = predictions[:, index].round(6)
         return columns
 
-    def describe(
-        self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
-    ) -> dict[str, Any]:
+    def describe(self, prediction: np.ndarray, decision: Decision, sampling_rate: float) -> dict[str, Any]:
         """``classes``: probability, calibrated probability, threshold and answer of each class."""
         calibrator = calibrator_of(decision)
         calibrated = calibrator(prediction[None])[0] if calibrator else None
@@ -243,7 +239,7 @@ class MulticlassClassification(MultilabelClassification):
     def _smoothed_over(self) -> int:
         return len(self.classes)
 
-    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+    def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """The most probable class."""
         return np.arange(len(self.classes)) == np.argmax(predictions, axis=1)[:, None]
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.tasks.base import Task, interval_table
+from training.tasks.base import Decision, Task, interval_table
 from training.tasks.registry import register_task
 from utils.errors import DataError
 from utils.files import jsonable
@@ -85,12 +85,12 @@ class Segmentation(Task):
                 f"{val.task}: {name} has no segment of any class, so no Dice can choose a checkpoint"
             )
 
-    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+    def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Most probable class of each sample."""
         return np.argmax(predictions, axis=-1)
 
     def score(
-        self, targets: np.ndarray, predictions: np.ndarray, decision: dict[str, Any] | None = None
+        self, targets: np.ndarray, predictions: np.ndarray, decision: Decision = None
     ) -> dict[str, Any]:
         """Dice of each class over all samples, their mean, and the share of right samples."""
         if not np.isfinite(predictions).all():
@@ -104,7 +104,7 @@ class Segmentation(Task):
         self,
         dataset: Any,
         predictions: np.ndarray,
-        decision: dict[str, Any] | None = None,
+        decision: Decision = None,
         resamples: int = 1000,
         seed: int = 0,
     ) -> dict[str, Any]:
@@ -142,9 +142,7 @@ class Segmentation(Task):
             [*interval_table(rows), f"{counts['resamples']} resamples of {counts['patients']} patients"]
         )
 
-    def describe(
-        self, prediction: np.ndarray, decision: dict[str, Any] | None, sampling_rate: float
-    ) -> dict[str, Any]:
+    def describe(self, prediction: np.ndarray, decision: Decision, sampling_rate: float) -> dict[str, Any]:
         """``segments``: class, start and end in seconds of each stretch, without the background."""
         answer = self.one_hot(self.decode(prediction[None], decision))[0]
         segments = []
@@ -206,7 +204,7 @@ class MultilabelSegmentation(Segmentation):
     def _smoothed_over(self) -> int:
         return 2  # present and absent
 
-    def decode(self, predictions: np.ndarray, decision: dict[str, Any] | None = None) -> np.ndarray:
+    def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Classes of each sample with a probability of at least 0.5."""
         return np.asarray(predictions) >= 0.5
 
