@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from utils.report.page import read_template
+from utils.report.page import template_environment
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -47,11 +47,6 @@ def number(value: float | None, digits: int = 3) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(read_template),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = template_environment(autoescape=False)
     environment.filters |= {"fmt": format, "median": statistics.median, "number": number, "cell": cell}
     return environment

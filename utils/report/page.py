@@ -79,7 +79,7 @@ def fill(template: str, /, **values: Any) -> Markup:
     markupsafe.Markup
         HTML that other templates do not escape again.
     """
-    environment = _environment()
+    environment = template_environment()
     source = environment.from_string(template) if "<" in template else environment.get_template(template)
     return Markup(source.render(**values))
 
@@ -125,16 +125,12 @@ def _read(folder: str, name: str) -> str:
     return resources.files(package).joinpath(folder, file).read_text(encoding="utf-8")
 
 
-def read_template(name: str) -> str:
-    """Text of a template, named ``package/file``."""
-    return _read("templates", name)
-
-
 @functools.cache
-def _environment() -> jinja2.Environment:
+def template_environment(autoescape: bool = True) -> jinja2.Environment:
+    """Templates by their names ``package/file``."""
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(read_template),
-        autoescape=True,
+        loader=jinja2.FunctionLoader(lambda name: _read("templates", name)),
+        autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
