@@ -119,7 +119,7 @@ def test_plan_fixes_flags_and_configuration_file(tmp_path):
         ["--config", str(tmp_path / "base.yaml"), "--batchsize=8", "--output_dir", "o"]
     )
     names = {d.name for d in plan.space}
-    assert plan.fixed.epochs == 7 and plan.study == "ecgnet" and plan.n_trials == 50
+    assert plan.fixed.epochs == 7 and plan.study == "ecgnet" and plan.options.n_trials == 50
     assert {"lr", "noise"} <= names and "batchsize" not in names  # the file is a base, a flag is an order
     assert str(plan.folder) == os.path.join("o", "tuning", "ecgnet")
 

@@ -170,13 +170,13 @@ def tune(plan: Plan) -> FrozenTrial | None:
     """Work on a study until no trial is left to start."""
     write_settings(plan.folder / "settings.yaml", plan.options)
     with locked(plan.folder):
-        study = open_study(plan.folder, plan.study, plan.storage, plan.family.epochs(plan.fixed))
+        study = open_study(plan.folder, plan.study, plan.options.storage, plan.family.epochs(plan.fixed))
         check_same_study(study, plan)
     print(f"study '{plan.study}' in {plan.folder} searches {'; '.join(map(str, plan.space))}")
-    alone = plan.alone
+    alone = plan.options.alone
     while True:
         with locked(plan.folder):
-            trial = take(study, plan.n_trials, plan.fixed.seed, alone)
+            trial = take(study, plan.options.n_trials, plan.fixed.seed, alone)
         alone = False  # trials that start from now on belong to running workers
         if trial is None:
             break
@@ -184,7 +184,7 @@ def tune(plan: Plan) -> FrozenTrial | None:
             run_trial(study, trial, plan)
         finally:
             with locked(plan.folder):
-                if not plan.keep_weights:
+                if not plan.options.keep_weights:
                     remove_weights(study, plan.folder)
                 write_results(study, plan)
     with locked(plan.folder):
@@ -205,8 +205,8 @@ def _report(study: Study, plan: Plan) -> FrozenTrial | None:
             return None
         errors = [trial.user_attrs["error"] for trial in trials_of(study, "failed")]
         raise TwelveLeadError(
-            f"no trial of {plan.n_trials} is complete, see {plan.folder / 'trials.csv'}; the first failed "
-            f"with: {errors[0] if errors else 'no error'}. Change the space, or give more --n_trials"
+            f"no trial of {plan.options.n_trials} is complete, see {plan.folder / 'trials.csv'}; the first "
+            f"failed with: {errors[0] if errors else 'no error'}. Change the space, or give more --n_trials"
         )
     values = {d.name: d.value(best.params[d.name]) for d in plan.space}
     print(f"best: trial {best.number}, validation score {best.value:.4f} with {_in_words(values)}")

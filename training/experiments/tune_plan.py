@@ -38,29 +38,20 @@ class StudyOptions(Options, group="study"):
 
 @dataclass(frozen=True)
 class Plan:
-    """One study as the command line describes it.
+    """One study: the options of its command, and what follows from them.
 
-    ``storage``: ``sqlite:///FILE``, or empty for the journal in the folder.
-    ``n_trials``: of all workers together.
-    ``keep_weights``: keep the checkpoints of all trials.
-    ``alone``: no other worker runs.
+    ``study``: its name.
     ``fixed``: what is the same in all trials.
     ``start``: checkpoint folder that every trial starts from; empty for none.
-    ``family``: how a run is trained.
-    ``options``: of the command, as they are written beside the results.
     """
 
+    options: StudyOptions
     study: str
     folder: Path
-    storage: str
-    n_trials: int
-    keep_weights: bool
-    alone: bool
     fixed: TrainConfig
     start: str
     space: list[Dimension]
     family: Family
-    options: Options
 
 
 def parse_plan(args: Sequence[str], description: str | None = "") -> Plan:
@@ -111,9 +102,7 @@ def _checked_plan(
         given, searched = given_names(fixed, args), family.searched(fixed)
         space = default_space(fixed, family.options(fixed.model), given, searched)
     check_space(space, fixed, names, family.check_trial)
-    study_options = {f.name: getattr(options, f.name) for f in fields_of(StudyOptions)}
-    study_options |= {"study": study, "space": space, "options": options}
-    return Plan(folder=folder, fixed=fixed, start=family.start(fixed), family=family, **study_options)
+    return Plan(options, study, folder, fixed, family.start(fixed), space, family)
 
 
 def check_same_study(study: Study, plan: Plan) -> None:
