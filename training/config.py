@@ -136,7 +136,7 @@ class RunOptions(Options):
     precision: str = option("32", "arithmetic", choices=("32", "bf16"))
     threads: int = option(0, "CPU threads (0: as many as this process may use)", scope="machine", min=0)
     devices: int = option(1, "GPUs of this machine (PyTorch models only)", min=1, searchable=False)
-    output_dir: str = option(".", "folder that gets checkpoints/, logs/ and results/", scope="machine")
+    output_dir: str = option(".", "output folder for checkpoints/, logs/ and results/", scope="machine")
 
 
 @dataclass

@@ -30,13 +30,13 @@ class ScoreOptions(Options):
     threads: int = option_like(RunOptions, "threads", 0)
     output_dir: str = option_like(RunOptions, "output_dir", ".", "folder with checkpoints/ and logs/")
     explain: int = option(
-        0, "write the prototypes behind the answers for N records, -1 for all", group="explanation", min=-1,
+        0, "explain the predictions of N records by prototypes (-1: all)", group="explanation", min=-1,
         metavar="N",
     )  # fmt: skip
     pictures: int = option(
         5, "of these, make a report with pictures for the first N", group="explanation", min=0, metavar="N"
     )
     gallery: bool = option(
-        False, "write one page with all prototypes, to look through and to rate; scores only with --explain",
+        False, "write a page with all prototypes, for review and rating; scores records only with --explain",
         group="explanation", scope="run",
     )  # fmt: skip

@@ -52,7 +52,7 @@ class HeadOptions(Options, group="optimization"):
     )  # fmt: skip
     classifier_lr: float = option(
         1e-3,
-        "their learning rate, instead of --lr",
+        "learning rate of these two stages, instead of --lr",
         stage="classifier",
         above=0,
         search={"low": 1e-6, "high": 1e-2, "log": True},
@@ -97,7 +97,7 @@ class PrototypeOptions(Options, group="prototypes"):
     add_on_layers_type: str = option(
         "linear", "layers before the prototypes", choices=("linear", "other", "identity")
     )
-    sigmoid: bool = option(False, "True: sigmoid after them, as the reference has it")
+    sigmoid: bool = option(False, "True: sigmoid after these layers, as in the reference")
     pooling: str = option("max", "score of a prototype from its windows", choices=("max", "top", "mean"))
     similarity_scale: str = option("cosine", "range of a score", choices=("cosine", "reference"))
     last_layer_connection_weight: float = option(
@@ -107,10 +107,10 @@ class PrototypeOptions(Options, group="prototypes"):
     bias: bool = option(True, "False: a classifier without bias, as in the reference")
     reference_layers: bool = option(False, "True: image layers and unused weights of the reference")
     one_to_one: bool = option(
-        True, "projection: no training record serves two prototypes, as far as records go", stage="projection"
+        True, "projection: no training record for two prototypes, where records suffice", stage="projection"
     )
     prune: bool = option(
-        True, "classifier: drop prototypes that are duplicates, weigh little or never matter",
+        True, "classifier: drop duplicate, low-weight and unused prototypes",
         stage="classifier",
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ class PredictOptions(Options):
     notch: int | None = option(
         None, "mains frequency to filter out, in Hz", group="recording", choices=(50, 60)
     )
-    output_dir: str = option(".", "folder with checkpoints/, gets results/", scope="machine")
+    output_dir: str = option(".", "folder with checkpoints/, output in results/", scope="machine")
     data_dir: str | None = option(
         None, "folder with the training ECGs of prototypes (default: that of the training)", scope="machine"
     )
