@@ -65,43 +65,21 @@ def leaders_table(studies: Sequence[Study]) -> str:
     return markdown(header, lines)
 
 
-def limits_table(studies: Sequence[Study]) -> str:
-    """Sample sizes of each study."""
-    lines = []
-    for study in studies:
-        rows = study["table"]
-        families = {metric(row["metric"]).family for row in rows}
-        checked = [row["windows"] for row in rows if row["metric"].startswith("randomization_")]
-        methods = {row["method"] for row in rows} - {RANDOM}
-        name = _name(study)
-        lines.append(
-            [
-                f"[{name}](#{name.replace(', ', '-')})",
-                f"{study['windows']:,}",
-                ", ".join(dict.fromkeys(f"{s.get('limit') or 'none'}" for s in study["sources"])),
-                f"{study['patients']:,}",
-                f"{len(study['seeds'])}",
-                f"{len(methods)}",
-                "yes" if "perturbation" in families else "not measured",
-                f"{max(checked):,} windows" if checked else "not measured",
-            ]
-        )
-    header = [
-        "study",
-        "explanations",
-        "limit",
-        "patients",
-        "model seeds",
-        "methods",
-        "perturbation",
-        "sanity",
-    ]
-    return markdown(header, lines)
+def sample(study: Study) -> dict[str, Any]:
+    """What a study measured, and on how much."""
+    rows = study["table"]
+    checked = [row["windows"] for row in rows if row["metric"].startswith("randomization_")]
+    return {
+        "limits": dict.fromkeys(f"{source.get('limit') or 'none'}" for source in study["sources"]),
+        "methods": len({row["method"] for row in rows} - {RANDOM}),
+        "perturbation": "perturbation" in {metric(row["metric"]).family for row in rows},
+        "checked": max(checked, default=0),
+    }
 
 
 def page(studies: Sequence[Study]) -> str:
     """The page with everything."""
-    functions = (limits_table, claims_table, leaders_table, study_markdown)
+    functions = (sample, claims_table, leaders_table, study_markdown)
     return fill_markdown(
         "benchmarks.pages/attribution.md.jinja",
         studies=studies,
