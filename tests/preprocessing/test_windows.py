@@ -307,9 +307,9 @@ def test_foreign_files_are_refused(tmp_path):
 
 
 def test_windows_file_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
-    """A file of 6 MB whose signals would take 6 GB; the size is known from the header alone."""
+    """A file of 0.6 MB whose signals would take 0.6 GB; the size is known from the header alone."""
     path = tmp_path / "bomb.npz"
-    shape, length = (1_500_000, 1000, 2), 2**20
+    shape, length = (150_000, 1000, 2), 2**20
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in {"meta": "{}", "fingerprint": ""}.items():
             with archive.open(f"{name}.npy", "w") as file:
@@ -317,12 +317,12 @@ def test_windows_file_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatc
         with archive.open("signals.npy", "w", force_zip64=True) as file:
             header = {"descr": "<i2", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for _ in range(6 * 10**9 // length):
+            for _ in range(6 * 10**8 // length):
                 file.write(bytes(length))
-            file.write(bytes(6 * 10**9 % length))
-    assert path.stat().st_size < 7e6
+            file.write(bytes(6 * 10**8 % length))
+    assert path.stat().st_size < 7e5
     monkeypatch.setattr(np, "load", None)
-    with pytest.raises(DataError, match=r"bomb\.npz .*would take 6\.0 GB, far too much for its size"):
+    with pytest.raises(DataError, match=r"bomb\.npz .*would take 0\.6 GB, far too much for its size"):
         load_windows(path)
 
 
