@@ -236,8 +236,8 @@ def fit_electrodes(beats: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
     for name, exchange in tqdm(EXCHANGES.items(), desc="fit", unit="exchange", disable=None):
         changed = features(chosen @ exchange.matrix.T)
         values = (np.concatenate([original, changed]) - mean) / scale
-        truth = np.repeat([0, 1], len(chosen))
-        model = LogisticRegression(C=0.3, max_iter=300).fit(values, truth)
+        exchanged = np.repeat([0, 1], len(chosen))
+        model = LogisticRegression(C=0.3, max_iter=300).fit(values, exchanged)
         weights = model.coef_[0] / scale
         scores = (original - mean) @ weights + model.intercept_[0]
         alarms = ALARMS_OF_LIKE_LEADS if name in LIKE_LEADS else ALARMS
