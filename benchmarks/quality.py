@@ -77,6 +77,10 @@ def _scale(signals: np.ndarray, part: slice, lead: int, rng: np.random.Generator
     signals[:, lead] *= rng.choice([0.1, 10.0])
 
 
+def _scale_in_part(signals: np.ndarray, part: slice, lead: int, rng: np.random.Generator) -> None:
+    signals[part, lead] *= rng.choice([0.1, 10.0])
+
+
 def _step(signals: np.ndarray, part: slice, lead: int, rng: np.random.Generator) -> None:
     signals[part.start :, lead] += 3 * rng.choice([-1, 1])
 
@@ -125,6 +129,7 @@ PLANTED: dict[str, tuple[Plant, tuple[str, ...]]] = {
     "7 s of zeros at the end": (_padding, ("padding",)),
     "3 % of each side clipped": (_clip, ("clip",)),
     "chest lead x 10 or / 10": (_scale, ("scale",)),
+    "3 s of a chest lead x 10 or / 10": (_scale_in_part, ("scale",)),
     "step of 3 mV": (_step, ("jump",)),
     "spike of 10 mV": (_spike, ("spike",)),
     "3 s of mains, 0.1 mV": (_mains, ("mains",)),

@@ -50,8 +50,10 @@ _PLATEAU_SECONDS, _PLATEAUS_APART_SECONDS = 0.02, 0.5
 _TOUCHES, _TOUCHING_SAMPLES = 4, 1.5  # places at the largest value, and the mean length of one
 _CORNER_MV = 0.02  # a step into the largest value that no rounded peak has
 _SCALE = 5.0
+_SCALE_CHANGE = 4.0  # within a recording
 # Median logarithm of the size of V1 to V6 over that of the two leads next to each, on folds 1 to 9.
-_USUAL_SIZE = dict(zip(range(6, 12), (-0.49, 0.24, 0.03, 0.11, 0.07, -0.36), strict=True))
+_USUAL_SIZE = np.array([-0.49, 0.24, 0.03, 0.11, 0.07, -0.36])
+_NEXT_TO = np.array([[1, 0, 1, 2, 3, 3], [2, 2, 3, 4, 5, 4]])
 JUMP_MV, SPIKE_MV, WANDER_MV = 1.5, 4.0, 3.0
 MAINS_MV, _MAINS_RATIO = 0.05, 4.0
 NOISE_MV = 0.08  # median of the second difference at 100 Hz: 0.05 mV RMS of white noise
@@ -236,7 +238,7 @@ def _distorted(
         beat = beat - moving_mean(beat, round(0.6 * slow_rate))
     length = len(filled)
     dim = lost[: len(slow) * factor : factor]
-    masks["scale"] = _out_of_scale(beat, dim, length, details)
+    masks["scale"] = _out_of_scale(beat, dim, slow_rate, length, details)
     unrelated = _stretch(_unrelated(beat, dim, slow_rate), factor, length)
     masks["unrelated"] = unrelated & ~masks["contradiction"].any(axis=0)
     if not masks["mains"].any():  # which would be the steepest
@@ -288,21 +290,40 @@ def _clipped(signals: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     return mask
 
 
-def _out_of_scale(beat: np.ndarray, lost: np.ndarray, length: int, details: Details) -> np.ndarray:
-    """Chest leads whose amplitude is far from that of the two next to them."""
-    mask = np.zeros((length, beat.shape[1]), dtype=bool)
-    low, high = np.percentile(beat, [0.5, 99.5], axis=0)
+def _relative_size(beat: np.ndarray, percent: float) -> np.ndarray:
+    """Logarithm of the size of V1 to V6 beside that of the two leads next to each, over the usual; (6,)."""
+    low, high = np.percentile(beat[:, 6:], [percent, 100 - percent], axis=0)
     size = np.log(np.maximum(high - low, 1e-4))
-    near = {6: (7, 8), 11: (9, 10)} | {lead: (lead - 1, lead + 1) for lead in range(7, 11)}
-    ratios = {lead: size[lead] - size[list(pair)].mean() - _USUAL_SIZE[lead] for lead, pair in near.items()}
-    whole = lost.mean(axis=0) < 0.2
-    usable = {lead: ratio for lead, ratio in ratios.items() if whole[[lead, *near[lead]]].all()}
-    if not usable:
+    return size - (size[_NEXT_TO[0]] + size[_NEXT_TO[1]]) / 2 - _USUAL_SIZE
+
+
+def _out_of_scale(
+    beat: np.ndarray, lost: np.ndarray, rate: float, length: int, details: Details
+) -> np.ndarray:
+    """The chest lead whose amplitude is far from that of its neighbors, or changes beside it for 2.5 s."""
+    mask = np.zeros((length, beat.shape[1]), dtype=bool)
+    absent = lost[:, 6:].mean(axis=0) >= 0.2
+    usable = ~(absent | absent[_NEXT_TO[0]] | absent[_NEXT_TO[1]])
+    window = round(2.5 * rate)
+    starts = range(0, len(beat) - window + 1, max(1, window // 2))
+    sizes = np.array([_relative_size(beat[first : first + window], 1) for first in starts]).reshape(-1, 6)
+    whole = np.where(usable, _relative_size(beat, 0.5), 0.0)
+    row, limit = int(np.abs(whole).argmax()), np.log(_SCALE)
+    if abs(whole[row]) > limit:
+        size, odd = whole[row], np.abs(sizes[:, row]) > limit
+        if odd.all() or not odd.any():
+            mask[:, 6 + row] = True
+    elif len(sizes) > 2:
+        sizes = np.where(usable, sizes - np.median(sizes, axis=0), 0.0)
+        row = int(np.abs(sizes).max(axis=0).argmax())
+        size, odd = sizes[np.abs(sizes[:, row]).argmax(), row], np.abs(sizes[:, row]) > np.log(_SCALE_CHANGE)
+    else:
         return mask
-    worst = max(usable, key=lambda lead: abs(usable[lead]))
-    if abs(usable[worst]) > np.log(_SCALE):
-        mask[:, worst] = True
-        details["scale", worst] = f"({np.exp(usable[worst]):.2g} times the usual)"
+    for first in np.array(starts)[odd]:
+        if not lost[first : first + window].any():
+            part = slice(round(first * length / len(beat)), round((first + window) * length / len(beat)))
+            mask[part, 6 + row] = True
+    details["scale", 6 + row] = f"({np.exp(size):.2g} times the usual)"
     return mask
 
 
@@ -378,22 +399,24 @@ def _jumps(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     """Sudden changes of the level that last: medians of 0.8 s before and after."""
     mask = np.zeros_like(lost)
     window, hop = round(0.8 * rate), max(1, round(0.04 * rate))
-    if len(slow) < 2 * window + 2 * hop:
+    # Medians take long; they follow the means, but for the QRS complexes.
+    moved = np.flatnonzero(np.ptp(moving_mean(slow, window), axis=0) > 0.7 * JUMP_MV)
+    if len(slow) < 2 * window + 2 * hop or not len(moved):
         return mask
-    if np.ptp(moving_mean(slow, window), axis=0).max() < JUMP_MV / 2:
-        return mask  # the medians, which take long, cannot differ by that much
-    medians = np.median(sliding_window_view(slow, window, axis=0)[::hop], axis=-1)
+    leads = slow[:, moved]
+    medians = np.median(sliding_window_view(leads, window, axis=0)[::hop], axis=-1)
     apart = -(-window // hop) + 1
     change = np.abs(medians[apart:] - medians[:-apart])
     places = np.arange(len(change)) * hop + window
     # Short medians on both sides of 0.08 s: drift changes little there, and a QRS complex does not sway them.
     short, near = round(0.16 * rate), round(0.04 * rate)
-    brief = np.median(sliding_window_view(slow, short, axis=0), axis=-1)
+    brief = np.median(sliding_window_view(leads, short, axis=0), axis=-1)
     before, after = places + hop // 2 - near - short, np.minimum(places + hop // 2 + near, len(brief) - 1)
     sudden = np.abs(brief[after] - brief[before]) > 0.6 * change
-    for row, lead in np.argwhere((change > JUMP_MV) & sudden).tolist():
-        if not lost[max(0, places[row] - window) : places[row] + window, lead].any():
-            mask[max(0, places[row] - near) : places[row] + near + hop, lead] = True
+    for row, column in np.argwhere((change > JUMP_MV) & sudden).tolist():
+        place, lead = places[row], moved[column]
+        if not lost[max(0, place - window) : place + window, lead].any():
+            mask[max(0, place - near) : place + near + hop, lead] = True
     return mask
 
 

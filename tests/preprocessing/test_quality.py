@@ -153,6 +153,16 @@ def test_chest_lead_out_of_scale(lead, factor):
     assert [(fault.lead, fault.start, fault.end) for fault in faults] == [(LEADS[lead], 0.0, 10.0)]
 
 
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+@pytest.mark.parametrize("lead", CHEST)
+def test_chest_lead_that_changes_its_scale(lead, factor):
+    signals = ecg(seconds=12)
+    signals[400:800, lead] *= factor
+    faults = [fault for fault in find_faults(signals, 100) if fault.kind == "scale"]
+    assert {fault.lead for fault in faults} == {LEADS[lead]}
+    assert 2 <= faults[0].start <= 5 and 7 <= faults[-1].end <= 10
+
+
 @pytest.mark.parametrize("lead", range(6))
 def test_limb_lead_out_of_scale_contradicts_the_others(lead):
     signals = ecg()
