@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models_torch.layers import channels_first
+from models_torch.layers import LSTM, channels_first
 from models_torch.registry import register_model
 from utils.errors import UsageError
 from utils.feature_info import FeatureInfo, Grid, Segment, mark_explained
@@ -105,7 +105,7 @@ class ECGNet(nn.Module):
             channels = grown
         self.blocks = nn.Sequential(*residual)
         self.bn2 = nn.BatchNorm1d(channels)
-        self.lstm = nn.LSTM(leads, lstm_units, batch_first=True)
+        self.lstm = LSTM(leads, lstm_units, batch_first=True)
         pooled = self._pooled_length(samples, stem_kernels, kernel, blocks)
         self.head = nn.Linear(channels * pooled + lstm_units, num_classes)
         self.feature_info = self._describe(stem_kernels, kernel)

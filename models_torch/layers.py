@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from utils.errors import DataError
@@ -34,3 +35,22 @@ def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
             )
             hooks.callback(hook.remove)
         yield outputs
+
+
+class LSTM(nn.LSTM):
+    """An LSTM whose forward pass runs on one CPU thread.
+
+    With several they meet at a barrier in each time step, which takes longer than the step itself.
+    """
+
+    def forward(
+        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        threads = torch.get_num_threads()
+        if threads == 1 or torch.compiler.is_compiling():
+            return super().forward(x, hx)
+        torch.set_num_threads(1)
+        try:
+            return super().forward(x, hx)
+        finally:
+            torch.set_num_threads(threads)
