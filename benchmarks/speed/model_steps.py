@@ -47,7 +47,8 @@ def _keras_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
     return lambda: network.train_on_batch(signals, labels), lambda: forward(signals)
 
 
-def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Functions that make a training step and an inference step on one thread."""
     import torch
     from torch.nn import functional
 
@@ -79,7 +80,7 @@ def _torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], 
 
 def steps(model: str, plain: bool, batch_size: int, repetitions: int) -> dict[str, Any]:
     """Time the steps of one model in this process, after one warm-up of each."""
-    jobs = (_keras_jobs if model in KERAS else _torch_jobs)(model, plain, batch_size)
+    jobs = (_keras_jobs if model in KERAS else torch_jobs)(model, plain, batch_size)
     times: dict[str, Any] = {}
     for name, job in zip(("train", "infer"), jobs, strict=True):
         job()

@@ -11,6 +11,7 @@ BENCHMARKS = (
     "reading",
     "pipeline_memory",
     "model_steps",
+    "busy_cpu",
     "imle_net_variants",
     "protoecgnet",
     "resampling",

@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,13 @@ ONE_THREAD = {
 }
 
 
-def measured(function: str, **arguments: Any) -> dict[str, Any]:
-    """Call a function of this package in a separate process."""
+def measured(
+    function: str, *, environment: Mapping[str, str] | None = None, **arguments: Any
+) -> dict[str, Any]:
+    """Call a function of this package in a separate process, with further variables of the environment."""
     command = [sys.executable, "-m", "benchmarks.speed.worker", function, json.dumps(arguments)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True)
+    variables = {**os.environ, **ONE_THREAD, **(environment or {})}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
     if done.returncode:
         raise TwelveLeadError(f"measuring {function} failed: {done.stderr.strip()[-1500:]}")
     return json.loads(done.stdout.splitlines()[-1])
