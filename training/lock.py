@@ -5,22 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UsageError
 from utils.files import write_error
 
+logger = logging.getLogger(__name__)
+
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class RunLock:
-    """An exclusive lock in the file ``.NAME.lock`` beside a folder, which names host and process.
+    """A lock in the file ``.NAME.lock`` beside a folder, which names host and process.
 
-    The system releases it when the process ends, so that a killed run does not block others. On a file system
-    without locks nothing is held.
+    The system releases it when the process ends, so that a killed run does not block others. Of several
+    processes that train together the first one holds it. Where there are no locks a note says so.
 
     ``folder``: what is locked; it need not exist, and may be removed and made again meanwhile.
     ``top``: folder up to which empty parents are removed at the end.
@@ -31,12 +35,19 @@ class RunLock:
         self.top = top
         self._file: Any = None
 
-    def acquire(self, what: str) -> None:
-        """Take the lock on ``what`` (in messages), or raise `UsageError` that names who holds it."""
+    def acquire(self, what: str, shared: bool = False) -> None:
+        """Take the lock on ``what`` (in messages), or raise `UsageError` that names who holds it.
+
+        ``shared``: several processes may hold it, but none that wants it alone.
+        """
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            return
         try:
             import fcntl
         except ImportError:  # Windows
+            logger.warning(f"note: this system has no file locks: let no second command write {what}")
             return
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         while self._file is None:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +57,7 @@ class RunLock:
             except OSError as error:
                 raise write_error(self.path, error) from error
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UsageError(
                     f"{what} is in use by {_holder(file)}: wait for it, or choose another --run"
@@ -54,6 +65,7 @@ class RunLock:
             except OSError as error:
                 if error.errno not in _WITHOUT_LOCKS:
                     raise
+                logger.warning(f"note: this file system has no locks: let no second command write {what}")
                 return
             else:
                 if _is_at(file, self.path):
@@ -69,7 +81,10 @@ class RunLock:
         """Release the lock and remove its file."""
         if self._file is None:
             return
+        import fcntl
+
         with contextlib.suppress(OSError):
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where others share it
             self.path.unlink()
         self._file.close()
         self._file = None
@@ -78,6 +93,17 @@ class RunLock:
             while folder != self.top and self.top in folder.parents:
                 folder.rmdir()
                 folder = folder.parent
+
+
+@contextlib.contextmanager
+def locked(folder: Path, top: Path, what: str, shared: bool = False) -> Iterator[None]:
+    """Hold a `RunLock` for the time of the block."""
+    lock = RunLock(folder, top)
+    lock.acquire(what, shared)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_at(file: Any, path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -48,8 +47,7 @@ class Run:
             Another process trains it, it exists already, or is resumed with other settings.
         """
         run = cls(config)
-        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes of a run the first one holds it
-            run._lock.acquire(f"run '{config.run}' in {run.folder}")
+        run._lock.acquire(f"run '{config.run}' in {run.folder}")
         try:
             run._open()
         except BaseException:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from models_torch.protoecgnet import BRANCHES
 from training.checkpoint import read_card, write_checkpoint
+from training.lock import locked
 from training.loops.cards import make_card, provenance_of
 from training.loops.processes import on_first, together
 from training.loops.recorder import OnEpoch
@@ -154,6 +155,11 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
 
 def run_command(config: ProtoConfig) -> None:
     """Train one stage or the chain from the command line, in as many processes as there are devices."""
-    with together(config.devices):
-        folder = (run_chain if config.training_stage == "all" else run_stage)(config)
+    chain = config.training_stage == "all"
+    top = Path(config.output_dir)
+    folder = top / "checkpoints" / config.run
+    # single stages may run side by side, but not beside the chain, which reads and writes all of them
+    lock = locked(folder, top, f"run '{config.run}' in {folder}", shared=not chain)
+    with together(config.devices), lock:
+        folder = (run_chain if chain else run_stage)(config)
         logger.info(f"the trained network is in {folder}")
