@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from training.card import WEIGHTS, Card
 from utils.errors import DataError, UsageError, nearest
-from utils.files import atomic_path, jsonable, read_json, sha256, write_json
+from utils.files import atomic_path, jsonable, read_json, replace_durably, sha256, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 _REMEDY = "copy the whole folder again, or train again with --overwrite"
@@ -63,7 +63,7 @@ def write_checkpoint(folder: str | os.PathLike, card: Card, save_weights: Callab
         card = replace(card, weights=name, weights_sha256=sha256(temporary))
         # The next card lies ready before the weights change: `read_card` takes it if the swap was cut short.
         write_json(folder / "card.next.json", card.to_json())
-    os.replace(folder / "card.next.json", folder / "card.json")
+    replace_durably(folder / "card.next.json", folder / "card.json")
 
 
 def read_card(folder: str | os.PathLike) -> Card:

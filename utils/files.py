@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -22,6 +23,8 @@ from utils.text import encodable
 
 _ALWAYS_UNPACKED = 2**28  # bytes of an .npz file's arrays that are never too many
 _COMPRESSION = 200  # times its own size: maps and masks compress this much, bombs a thousand times
+_LARGEST_JSON = 200_000_000  # bytes: digests of millions of recordings
+_DEEPEST_JSON = 100  # levels
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free some space and run the command again",
     errno.EROFS: "the folder is read-only: choose another output folder",
@@ -67,7 +70,9 @@ def atomic_path(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]
         if durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+            replace_durably(temporary, path)
+        else:
+            os.replace(temporary, path)
         temporary = None
     except OSError as error:
         raise write_error(path, error) from error
@@ -75,6 +80,17 @@ def atomic_path(path: str | os.PathLike, durable: bool = True) -> Iterator[Path]
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Give a file another's place in one step that a power failure does not undo."""
+    os.replace(source, target)
+    with contextlib.suppress(OSError):  # some systems and file systems cannot open or sync a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def stays_inside(name: str) -> bool:
@@ -117,16 +133,46 @@ def write_json(path: str | os.PathLike, value: Any, durable: bool = True) -> Non
     write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n", durable)
 
 
+def read_regular(path: str | os.PathLike, largest: int) -> bytes:
+    """Content of a regular file; ValueError for another kind, which might never end, and for a larger one."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+        raise ValueError("not a regular file")
+    with open(path, "rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"larger than {largest // 1_000_000} MB")
+    return content
+
+
 def read_json(path: str | os.PathLike, remedy: str = "make it again") -> Any:
     """Read JSON, naming the file, and the remedy, when it cannot be parsed."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path, _LARGEST_JSON).decode("utf-8"))
+        _check_depth(value)
+        return value
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
     except OSError as error:
         raise read_error(path, error) from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, deep nesting
-        raise DataError(f"{path} is not valid JSON ({error}): it was damaged; {remedy}") from error
+        text = str(error)[:300]
+        raise DataError(f"{path} is not valid JSON ({text}): it was damaged; {remedy}") from error
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse values nested so deeply that a recursive function could not go through them."""
+    level = [value]
+    for _ in range(_DEEPEST_JSON):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {_DEEPEST_JSON} levels")
 
 
 def write_npz(path: str | os.PathLike, **arrays: Any) -> None:

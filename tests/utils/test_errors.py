@@ -1,9 +1,12 @@
 """Errors of the system reach people as one line with the file and a remedy."""
 
+import os
+import stat
+
 import pytest
 
 from utils.errors import DataError, UsageError, run_cli
-from utils.files import read_json
+from utils.files import read_json, write_text
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,56 @@ def test_json_that_cannot_be_read(tmp_path):
         read_json(tmp_path / "absent.json")
     with pytest.raises(DataError, match="cannot be read: Is a directory; check its permissions"):
         read_json(tmp_path)
-    for text in ("{", "[" * 100_000, "9" * 5000):
-        (tmp_path / "x.json").write_text(text)
-        with pytest.raises(DataError, match="is not valid JSON"):
+    deep = '{"a": ' * 101 + "1" + "}" * 101
+    for text in (
+        "{",
+        "[" * 100_000,
+        "9" * 5000,
+        deep,
+        "[" * 400 + "]" * 400,
+        '"\xff"',
+        '{"a": ' + "x" * 10_000,
+    ):
+        (tmp_path / "x.json").write_text(text, encoding="latin-1")
+        with pytest.raises(DataError, match="is not valid JSON") as caught:
             read_json(tmp_path / "x.json")
+        assert len(str(caught.value)) < 600
+    (tmp_path / "x.json").write_text("[" * 99 + "]" * 99)
+    assert read_json(tmp_path / "x.json")
+
+
+def test_json_of_a_pipe_or_without_end_is_refused_at_once(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "card.json")
+    with pytest.raises(DataError, match="not a regular file"):
+        read_json(tmp_path / "card.json")
+    monkeypatch.setattr("utils.files._LARGEST_JSON", 10)
+    (tmp_path / "x.json").write_text('{"a": "bcdefg"}')
+    with pytest.raises(DataError, match="larger than"):
+        read_json(tmp_path / "x.json")
+
+
+def test_files_are_replaced_durably(tmp_path, monkeypatch):
+    """The folder is synced after the file took its name: else a power failure can undo the renaming."""
+    events, replace, sync = [], os.replace, os.fsync
+
+    def watched_sync(number):
+        events.append("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file")
+        sync(number)
+
+    monkeypatch.setattr(os, "replace", lambda a, b: (events.append("replace"), replace(a, b)))
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    write_text(tmp_path / "a.txt", "a")
+    assert events == ["file", "replace", "folder"]
+
+
+def test_files_are_replaced_where_folders_cannot_be_synced(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def refuse(number):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(22, "Invalid argument")
+        sync(number)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text(tmp_path / "a.txt", "a")
+    assert (tmp_path / "a.txt").read_text() == "a"
