@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from preprocessing.transforms.standardize import Standardizer
 from training.tasks import create_task
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
@@ -160,6 +161,21 @@ class Card:
         return card
 
 
+def build(create: Callable[..., Any], card: Card, weights: Path) -> Any:
+    """Build the model of a card; whatever a framework says of impossible options, the card is named."""
+    where = weights.with_name("card.json")
+    try:
+        return create(**card.model)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(
+            f"{where}: no '{card.name}' can be built from its options ({reason}): the card is damaged, or "
+            "belongs to another version of the model"
+        ) from error
+
+
 _KEYS_1 = {
     "inputs": ("leads", "unit", "sampling_rate", "samples", "crop", "standardization"),
     "provenance": ("command", "git_commit", "packages", "seed", "config", "written", "made_from"),
@@ -267,6 +283,10 @@ def _check(card: Card, where: str | Path) -> None:
 
 
 def _check_inputs(inputs: Inputs, model: Mapping[str, Any], where: str | Path) -> None:
+    try:
+        Standardizer.from_json(inputs.standardization)
+    except DataError as error:
+        raise DataError(f"{where}: {error}"[:1000]) from error
     for name in ("samples", "sampling_rate"):
         if getattr(inputs, name) < 1:
             raise DataError(f"{where}: '{name}' must be a whole number above 0, not {getattr(inputs, name)}")

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import models_tf
-from training.card import Card
+from training.card import Card, build
 from training.predictor import Forward
 from utils.errors import DataError
 from utils.threads import thread_count
@@ -93,7 +93,7 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
 def load_keras(path: Path, card: Card) -> tuple[keras.Model, Forward]:
     """Build the model of a card and load its weights."""
-    model = models_tf.create_model(**card.model)
+    model = build(models_tf.create_model, card, path)
     load_weights(model, path)
     return model, keras_forward(model)
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 import models_torch
-from training.card import Card
+from training.card import Card, build
 from training.predictor import Forward
 from training.tasks import create_task
 from utils.errors import DataError
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def load_torch(path: Path, card: Card) -> tuple[torch.nn.Module, Forward]:
     """Build the model of a card and load its weights, on the GPU where there is one."""
-    model = models_torch.create_model(**card.model)
+    model = build(models_torch.create_model, card, path)
     try:
         model.load_state_dict(read_weights(path))
     except RuntimeError as error:

@@ -226,6 +226,8 @@ def test_checkpoint_that_is_damaged_is_named(tmp_path, damage, message):
         ("inputs.leads", [*LEADS[1::-1], *LEADS[2:]], "'leads' must be in the order I II III"),
         ("inputs.unit", "uV", "'unit' must be mV, not 'uV'"),
         ("inputs.standardization", [], "'standardization' must be a JSON object"),
+        ("inputs.standardization", {"mean": 0.0, "std": float("nan")}, "standardization"),
+        ("inputs.standardization", {"mean": "x" * 9000, "std": 1.0}, "standardization"),
     ],
 )
 def test_card_with_impossible_values_names_them(tmp_path, version, path, value, message):
