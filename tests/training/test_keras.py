@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import models_tf
 import train
 from tests.helpers.ptbxl_files import CODES
 from tests.helpers.training_files import (
@@ -218,3 +219,16 @@ train.main()
     trained = load_predictor("mousavi", tmp_path)  # weights from torch, read by the backend here
     assert trained.card.model["filters"] == OPTIONS["mousavi"]["filters"]
     assert trained.predict(signals).shape == (9, 5)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "torch"])
+def test_every_model_with_dropout_resumes_bit_for_bit(backend):
+    with_dropout = [name for name in models_tf.list_models() if "dropout" in models_tf.model_options(name)]
+    assert len(with_dropout) >= 3
+    command = [sys.executable, "-m", "tests.helpers.resumed_keras", *with_dropout]
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for found in json.loads(done.stdout.splitlines()[-1]).values():
+        assert found["backend"] == backend and found["arrays"] > 10 and found["dropouts"]
+        assert found["different"] == [] and found["dropout_acts"]

@@ -1,0 +1,51 @@
+"""Folders of a run: what a kill leaves is in nobody's way."""
+
+import dataclasses
+
+import pytest
+
+from training.config import TrainConfig
+from training.run import Run
+from utils.errors import UsageError
+
+
+def config(tmp_path, **changes):
+    return dataclasses.replace(TrainConfig(), run="a", output_dir=str(tmp_path), **changes)
+
+
+@pytest.mark.parametrize(
+    "left", ["last/.partial-probe", ".partial-x-model.safetensors", "last/.partial-x-state"]
+)
+def test_run_killed_before_its_first_state_starts_again_without_overwrite(tmp_path, left):
+    path = tmp_path / "checkpoints" / "a" / left
+    path.parent.mkdir(parents=True)
+    path.write_text("")
+    with Run.claim(config(tmp_path)) as run:
+        run.clear()
+        assert not path.exists()
+
+
+def test_run_killed_while_it_tried_the_folder_starts_again(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed), Run.claim(config(tmp_path)) as run:
+        patch.setattr("pathlib.Path.unlink", kill)
+        run.clear()
+    with Run.claim(config(tmp_path)) as run:
+        run.clear()
+
+
+def test_run_that_exists_needs_a_word(tmp_path):
+    path = tmp_path / "checkpoints" / "a" / "card.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    with pytest.raises(UsageError, match="--overwrite replaces it"):
+        Run.claim(config(tmp_path))
+    with Run.claim(config(tmp_path, overwrite=True)) as run:
+        assert path.exists()
+        run.clear()
+        assert not path.exists()
