@@ -10,6 +10,7 @@
 # different CUDA and cuDNN versions under the same file names: one image gives the GPU to one of them, the other one
 # runs in it on the CPU.
 
+# by tag, not by digest, so that a build gets Debian's security updates
 FROM python:3.11-slim-bookworm AS base
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

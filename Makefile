@@ -1,10 +1,13 @@
 # `make` lists the targets. Everything runs in .venv, which is made from requirements.txt on first use.
 PYTHON ?= python3
 WORKERS ?= 2
+FUZZ_TARGETS ?=
+FUZZ_RUNS ?= 20000
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.requirements-installed
+TOOLS := $(VENV)/tools
 
 # the demo: a synthetic dataset in PTB-XL's layout, a short training, a test, one record explained
 DEMO_DATA ?= data/synthetic
@@ -13,7 +16,7 @@ DEMO_EPOCHS ?= 8
 DEMO_RECORD ?= $(DEMO_DATA)/records100/00000/00001_lr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit coverage docs lint format benchmark docker clean
+.PHONY: help venv demo test unit coverage docs lint format benchmark fuzz lock sbom docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +65,22 @@ format: $(READY) ## format the code
 
 benchmark: $(READY) ## measure speed and memory, side by side with the reference
 	$(RUN) -m benchmarks.speed
+
+$(TOOLS)/.installed: .ci/tools.txt $(READY)
+	$(RUN) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --disable-pip-version-check --quiet --requirement .ci/tools.txt
+	@touch $@
+
+fuzz: $(TOOLS)/.installed ## feed damaged files to every reader (FUZZ_TARGETS="wfdb edf", FUZZ_RUNS=N)
+	$(RUN) -m tests.fuzz $(FUZZ_TARGETS) --runs $(FUZZ_RUNS)
+
+lock: $(TOOLS)/.installed ## write requirements.lock: every package that requirements.txt brings, with hashes
+	$(TOOLS)/bin/uv pip compile requirements.txt --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command "make lock" --system-certs --quiet --output-file requirements.lock
+
+sbom: $(TOOLS)/.installed ## write sbom.json: the packages of .venv as CycloneDX
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --validate --output-file sbom.json $(VENV)
 
 docker: ## build the CPU image
 	docker build --target cpu --tag twelvelead .

@@ -428,6 +428,26 @@ def test_pins_are_exact():
             pins(loose)
 
 
+def test_lock_holds_every_pin_with_hashes():
+    """A changed pin needs `make lock`."""
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(r"(?m)^([\w.-]+)==(\S+)(.*(?:\n    .*)+)", text)
+    locked: dict[str, set[str]] = {}
+    for name, version, rest in entries:
+        locked.setdefault(name.lower(), set()).add(version)
+        assert "--hash=sha256:" in rest, name
+    wanted = pins((ROOT / "requirements.txt").read_text())
+    missing = {name: version for name, version in wanted.items() if locked.get(name.lower()) != {version}}
+    assert not missing, f"run `make lock`: {missing}"
+    assert len(entries) > len(wanted) + 50
+
+
+def test_actions_are_pinned_by_commit():
+    workflows = "\n".join(path.read_text() for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+    used = re.findall(r"uses: *(.*)", workflows)
+    assert used and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", line) for line in used)
+
+
 def test_pre_commit_runs_the_pinned_ruff():
     version = pins((ROOT / "requirements.txt").read_text())["ruff"]
     assert f"rev: v{version}" in (ROOT / ".pre-commit-config.yaml").read_text()
