@@ -96,7 +96,7 @@ def main() -> None:
             session.one(mutate(rng.choice(inputs), inputs, rng))
         session.save()
         return
-    atheris = importlib.import_module("atheris")
+    atheris = importlib.import_module(engine)  # in the tools of `make fuzz` alone
 
     with atheris.instrument_imports(include=list(_INSTRUMENTED)):
         session = _session(target, folder)
