@@ -73,7 +73,7 @@ def read_card(folder: str | os.PathLike) -> Card:
         path = following
     card = Card.from_json(read_json(path, _REMEDY), path)
     weights = path.with_name(WEIGHTS[card.framework])
-    if not weights.exists():
+    if not weights.is_file():
         raise DataError(f"{weights} is missing: {_REMEDY}")
     digest = sha256(weights)
     if digest == card.weights_sha256:

@@ -133,11 +133,16 @@ def write_json(path: str | os.PathLike, value: Any, durable: bool = True) -> Non
     write_text(path, json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n", durable)
 
 
-def read_regular(path: str | os.PathLike, largest: int) -> bytes:
-    """Content of a regular file; ValueError for another kind, which might never end, and for a larger one."""
+def check_regular(path: str | os.PathLike) -> None:
+    """ValueError for pipes and devices, which might never end; opening a folder says what it is."""
     mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # opening a folder says what it is
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise ValueError("not a regular file")
+
+
+def read_regular(path: str | os.PathLike, largest: int) -> bytes:
+    """Content of a regular file; ValueError for another kind, and for a larger one."""
+    check_regular(path)
     with open(path, "rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
@@ -149,7 +154,7 @@ def read_json(path: str | os.PathLike, remedy: str = "make it again") -> Any:
     """Read JSON, naming the file, and the remedy, when it cannot be parsed."""
     try:
         value = json.loads(read_regular(path, _LARGEST_JSON).decode("utf-8"))
-        _check_depth(value)
+        check_depth(value)
         return value
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist") from error
@@ -160,7 +165,7 @@ def read_json(path: str | os.PathLike, remedy: str = "make it again") -> Any:
         raise DataError(f"{path} is not valid JSON ({text}): it was damaged; {remedy}") from error
 
 
-def _check_depth(value: Any) -> None:
+def check_depth(value: Any) -> None:
     """Refuse values nested so deeply that a recursive function could not go through them."""
     level = [value]
     for _ in range(_DEEPEST_JSON):
@@ -191,6 +196,7 @@ def open_npz(path: str | os.PathLike) -> Iterator[Any]:
 
     The headers tell the sizes before anything is allocated; ValueError where they cannot be right.
     """
+    check_regular(path)
     with open(path, "rb") as stream:
         if stream.read(2) != b"PK":  # numpy's own message would recommend to unpickle it
             raise ValueError("not an .npz file")

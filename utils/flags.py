@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from utils.errors import nearest
+from utils.files import check_depth
 from utils.provenance import program
 
 
@@ -30,6 +31,7 @@ def json_object(text: str) -> dict:
     """Read a JSON object from text."""
     try:
         value = json.loads(text, object_pairs_hook=_without_repeats)
+        check_depth(value)
     except (ValueError, RecursionError) as error:  # also numbers with thousands of digits
         raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
     if not isinstance(value, dict):

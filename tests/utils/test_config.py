@@ -104,6 +104,7 @@ def test_options_wrong_values_are_refused(words, message):
         (["--rate", "9" * 5000], "must be of type int, not '999"),
         (["--standardise", "maybe"], "neither True nor False"),
         (["--extra", "[" * 100_000], "not JSON"),
+        (["--extra", '{"a": ' * 200 + "1" + "}" * 200], "not JSON"),
     ],
 )
 def test_options_wrong_words_end_with_code_2(words, message, capsys):

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from utils.errors import DataError, UsageError, run_cli
-from utils.files import read_json, write_text
+from utils.files import read_json, read_npz, write_text
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_json_of_a_pipe_or_without_end_is_refused_at_once(tmp_path, monkeypatch)
     os.mkfifo(tmp_path / "card.json")
     with pytest.raises(DataError, match="not a regular file"):
         read_json(tmp_path / "card.json")
+    with pytest.raises(DataError, match="not a regular file"):
+        read_npz(tmp_path / "card.json", "make it again")
     monkeypatch.setattr("utils.files._LARGEST_JSON", 10)
     (tmp_path / "x.json").write_text('{"a": "bcdefg"}')
     with pytest.raises(DataError, match="larger than"):
