@@ -240,7 +240,7 @@ def _split_signal(path: Path, line: str) -> tuple[str, re.Match[str], str]:
             splits.append((line[: space.start()], form, " ".join(line[form.end() :].split())))
     if not splits:
         raise RecordError(path, f"'{line[:60]}' in the header is not a file and its format")
-    return next((split for split in splits if (path.parent / split[0]).is_file()), splits[0])
+    return next((split for split in splits if os.path.isfile(path.parent / split[0])), splits[0])
 
 
 def _inside(path: Path, name: str) -> Path:
@@ -258,10 +258,10 @@ def _inside(path: Path, name: str) -> Path:
         )
     file = path.parent.joinpath(*parts)
     for candidate in (file, path.parent / parts[-1]):
-        if candidate.exists():
+        if os.path.exists(candidate):  # False, too, for a name that no file can have
             return candidate
     for candidate in (file, path.parent / parts[-1]):
-        if candidate.parent.is_dir():
+        if os.path.isdir(candidate.parent):
             same = [p for p in candidate.parent.iterdir() if p.name.lower() == candidate.name.lower()]
             if len(same) == 1:
                 return same[0]
@@ -270,8 +270,8 @@ def _inside(path: Path, name: str) -> Path:
 
 def check_regular(file: Path, path: Path) -> None:
     """Refuse a file that is absent, or a pipe or device that would never end."""
-    if not file.exists():
-        raise RecordError(path, f"file {file.name} is missing")
+    if not os.path.exists(file):
+        raise RecordError(path, f"file {file.name[:80]} is missing")
     if not file.is_file():
         raise RecordError(path, f"{file.name} is not a regular file")
 

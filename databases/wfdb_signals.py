@@ -7,6 +7,7 @@ same ones, but not from a header that its own parser refuses, nor signals of one
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,10 @@ class Group:
                 f"{file.name} has signal format {self.fmt}, which is not read",
                 "convert the record, for example to format 16 with xform or wfdb.wrsamp",
             )
-        if not file.exists():
-            raise RecordError(self.path, f"file {file.name} is missing, but {self.path.name}.hea names it")
+        if not os.path.exists(file):
+            raise RecordError(
+                self.path, f"file {file.name[:80]} is missing, but {self.path.name}.hea names it"
+            )
         check_regular(file, self.path)
         self.bytes = file.stat().st_size
         self.available = self._count(self.bytes - self.offset) // self.width

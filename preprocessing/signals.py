@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import DataError
+from utils.files import read_array_header
 
 
 class SampleFile:
@@ -26,9 +27,7 @@ class SampleFile:
         self._path = path
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed when nobody holds this object)
         weakref.finalize(self, self._file.close)
-        if np.lib.format.read_magic(self._file) != (1, 0):
-            raise ValueError(f"{path} is not in .npy format 1.0")
-        self.shape, by_columns, self.dtype = np.lib.format.read_array_header_1_0(self._file)
+        self.shape, by_columns, self.dtype = read_array_header(self._file)
         self._start = self._file.tell()
         size = self._start + math.prod(self.shape) * self.dtype.itemsize
         stored = self.dtype.str in ("<i2", "<f4") and not by_columns

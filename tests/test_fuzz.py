@@ -57,7 +57,7 @@ def allocate(path):
     ("read", "kind"),
     [
         (outside, "file outside of the folder"),
-        (crash, "ZeroDivisionError in a library"),
+        (crash, "ZeroDivisionError in tests/test_fuzz.py:crash"),
         (refuse, "message without the file"),
         (shout, "long message"),
         (allocate, "memory"),

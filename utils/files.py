@@ -10,11 +10,12 @@ import math
 import os
 import stat
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -211,14 +212,22 @@ def open_npz(path: str | os.PathLike) -> Iterator[Any]:
             yield file
 
 
+def read_array_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether stored by columns, and type of the array of a .npy file; ValueError where damaged."""
+    try:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        return read(file)
+    except (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError) as error:
+        raise ValueError(f"the header of its array is damaged ({error})") from error
+
+
 def array_headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Shape and type of each array of an .npz file, by the headers alone; ValueError where they are wrong."""
     headers = {}
     for member in archive.infolist():
         with archive.open(member) as file:
-            major, _ = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
+            shape, _, dtype = read_array_header(file)
             size = file.tell() + math.prod(shape) * dtype.itemsize
             if not dtype.hasobject and size != member.file_size:
                 raise ValueError(f"{member.filename} does not hold the array that its header describes")

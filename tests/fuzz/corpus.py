@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import edfio
 import h5py
 import numpy as np
 import scipy.io
@@ -30,6 +31,11 @@ def _recordings(folder: Path) -> Iterator[tuple[str, list[Path]]]:
     write_wfdb(folder, SIGNALS, LEADS, rate=100, name="record")
     yield "wfdb", [folder / "record.hea", folder / "record.dat"]
     yield "edf", [write_edf(folder / "record.edf", SIGNALS, LEADS, rate=100)]
+    names = [f"ECG {lead}" for lead in LEADS]
+    span = {"physical_dimension": "mV", "physical_range": (-33, 33)}
+    channels = [edfio.BdfSignal(SIGNALS[:, i], 100, label=name, **span) for i, name in enumerate(names)]
+    edfio.Bdf(channels).write(folder / "record.bdf")
+    yield "bdf", [folder / "record.bdf"]
     yield "csv", [write_csv(folder / "record.csv", SIGNALS, LEADS)]
     np.save(folder / "record.npy", SIGNALS.astype(np.float32))
     yield "npy", [folder / "record.npy"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -93,7 +95,7 @@ def execute(target: Target, data: bytes, folder: Path) -> bool:
 
 
 def _check_message(text: str, path: Path) -> None:
-    if path.stem not in text:
+    if path.stem not in text and str(path.parent) not in text:
         raise Finding("message without the file", text[:200])
     if len(text) > LONGEST_MESSAGE:
         raise Finding("long message", f"{len(text)} characters, {text[:200]}")
@@ -101,9 +103,10 @@ def _check_message(text: str, path: Path) -> None:
 
 def _check_opened(folder: Path) -> None:
     inside = os.path.realpath(folder)
+    own = re.compile(re.escape(os.path.realpath(tempfile.gettempdir())) + r"/tmp[a-z0-9_]{8}(/.*)?")
     for name in _WATCH.opened:
         real = os.path.realpath(name)
-        if not os.path.isabs(name) or not real.startswith((inside, *_CODE)):
-            if name.isdigit() or real.startswith(inside):
-                continue
+        if name.isdigit() or own.fullmatch(real):  # a descriptor, or a folder of `tempfile`
+            continue
+        if not real.startswith((inside, *_CODE)):
             raise Finding("file outside of the folder", real)

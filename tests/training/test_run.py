@@ -32,7 +32,7 @@ def test_run_killed_while_it_tried_the_folder_starts_again(tmp_path, monkeypatch
     def kill(*_):
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed), Run.claim(config(tmp_path)) as run:
+    with pytest.raises(Killed), Run.claim(config(tmp_path)) as run, monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.unlink", kill)
         run.clear()
     with Run.claim(config(tmp_path)) as run:
