@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from utils.threads import cpu_quota, thread_count
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write(folder, **files):
@@ -64,3 +67,29 @@ def test_threads_wait_passively_before_torch_is_imported(given, policy):
     assert done.stdout.split() == [policy]
     displayed = [line for line in done.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
     assert displayed and all(f"'{policy}'" in line for line in displayed), done.stderr
+
+
+BEFORE_TORCH = """
+import importlib, os, sys
+
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Spy())
+importlib.import_module(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["models_torch.ecgnet", "training.torch_io", "explain.engine.fast", "attribution.compute",
+     "benchmarks.speed.plain_torch"],
+)  # fmt: skip
+def test_threads_wait_passively_whatever_is_imported_first(module):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    command = [sys.executable, "-c", BEFORE_TORCH, module]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["PASSIVE"]
