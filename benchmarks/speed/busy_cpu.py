@@ -58,10 +58,10 @@ def wall_times(job: str, plain: bool) -> dict[str, Any]:
 
 
 def measure(options: SpeedOptions) -> dict[str, Any]:
-    """Measure both ways in turn, each time in a fresh process, on quiet and on busy cores."""
+    """Measure both ways in turn, each time in a fresh process, on the cores as they are found and on busy ones."""
     report: dict[str, Any] = {}
     cores = os.cpu_count() or 1
-    for load, others in (("quiet", 0), ("busy", cores)):
+    for load, others in (("as found", 0), ("busy", cores)):
         report[load] = {}
         for job in _JOBS:
             seconds: dict[str, list[float]] = {way: [] for way in WAYS}
