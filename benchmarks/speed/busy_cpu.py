@@ -58,7 +58,7 @@ def wall_times(job: str, plain: bool) -> dict[str, Any]:
 
 
 def measure(options: SpeedOptions) -> dict[str, Any]:
-    """Measure both ways in turn, each time in a fresh process, on the cores as they are found and on busy ones."""
+    """Measure both ways in turn, each time in a fresh process, on cores as they are found and busy."""
     report: dict[str, Any] = {}
     cores = os.cpu_count() or 1
     for load, others in (("as found", 0), ("busy", cores)):
