@@ -73,6 +73,16 @@ def select_leads(
     return chosen, derived
 
 
+def _check_lengths(source: Path, channels: dict[str, Channel]) -> None:
+    counts = {display_name(lead): len(channel.values) for lead, channel in channels.items()}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{lead} {count:,}" for lead, count in counts.items())
+        raise DataError(
+            f"{source}: the leads have different numbers of samples ({shown}): the file was cut or exported "
+            "in part; export it again"
+        )
+
+
 def common_rate(
     source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
 ) -> float:
@@ -91,6 +101,7 @@ def common_rate(
                 f"{source}: the file does not say its sampling rate; give it in Hz with --sampling_rate, for "
                 f"example --sampling_rate 500{f'. Its units are needed too: {UNIT_HELP}' if unknown else ''}"
             )
+        _check_lengths(source, channels)
         notes.append(f"Sampling rate {asked:g} Hz as given with --sampling_rate.")
         return float(asked)
     rate = max(value for value in stated if value is not None)
@@ -112,6 +123,7 @@ def common_rate(
             channels[lead] = replace(channels[lead], values=values)
         shown = ", ".join(map(display_name, slower))
         notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}.")
+    _check_lengths(source, channels)
     if asked is not None and abs(asked - rate) > 1e-3 * rate:
         raise UsageError(
             f"{source}: --sampling_rate {asked:g} contradicts the file, which says {rate:g} Hz; "

@@ -17,12 +17,13 @@ from preprocessing.dataset import Dataset
 from preprocessing.windows import save_windows
 from tests.fuzz import CORPUS
 from tests.fuzz.targets import SEPARATOR
+from tests.helpers import vendor_files
 from tests.helpers.ecg_files import make_signals, write_csv, write_edf, write_wfdb
 from tests.helpers.training_files import write_untrained
 from training.checkpoint import ROOT, save_state
 from training.config import TrainConfig
 from utils.config import write_settings
-from utils.ecg import LEADS
+from utils.ecg import DISPLAY_NAMES, LEADS
 
 SIGNALS = make_signals(rate=100, seconds=2)
 
@@ -46,6 +47,13 @@ def _recordings(folder: Path) -> Iterator[tuple[str, list[Path]]]:
     with h5py.File(folder / "record.h5", "w") as file:
         file["tracings"] = SIGNALS.astype(np.float32)
     yield "hdf5", [folder / "record.h5"]
+
+
+def _vendors(folder: Path) -> Iterator[tuple[str, list[Path]]]:
+    digital = np.round(SIGNALS.T * 1000 / vendor_files.MICROVOLTS).astype(np.int16)
+    for name in ("muse", "aecg", "philips", "scp", "ishne", "mfer"):
+        getattr(vendor_files, f"write_{name}")(folder / name, digital, list(DISPLAY_NAMES))
+        yield name, [folder / name]
 
 
 class _Blocks:
@@ -88,7 +96,7 @@ def main() -> None:
     for old in CORPUS.glob("*/seed-*"):
         old.unlink()
     with tempfile.TemporaryDirectory() as folder:
-        for make in (_recordings, _others):
+        for make in (_recordings, _vendors, _others):
             for target, files in make(Path(folder)):
                 (CORPUS / target).mkdir(parents=True, exist_ok=True)
                 number = len(list((CORPUS / target).glob("seed-*"))) + 1

@@ -177,6 +177,7 @@ TARGETS = {
         _ecg("npz", "record.npz", sampling_rate=100, units="mV"),
         _ecg("mat", "record.mat", sampling_rate=100, units="1000/mV"),
         _ecg("hdf5", "record.h5", sampling_rate=100, units="mV"),
+        *(_ecg(name, f"record.{name}") for name in ("muse", "aecg", "philips", "scp", "ishne", "mfer")),
         Target("card", ("card.json",), _card, _check_card),
         Target(
             "torch_weights",

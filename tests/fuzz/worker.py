@@ -21,7 +21,16 @@ from typing import Any
 
 from tests.fuzz import CORPUS, seeds
 
-_INSTRUMENTED = ("databases", "preprocessing", "training", "utils", "edfio", "yaml", "safetensors")
+_INSTRUMENTED = (
+    "databases",
+    "preprocessing",
+    "training",
+    "utils",
+    "edfio",
+    "ecgdatakit",
+    "yaml",
+    "safetensors",
+)
 _LONGEST_SECONDS = 20
 
 

@@ -85,6 +85,16 @@ def test_truncated_vendor_files_end_with_our_error(vendor_file):
             read_recording(path)
 
 
+def test_leads_of_different_lengths_are_refused(tmp_path):
+    path = tmp_path / "ecg.xml"
+    vendor_files.write_aecg(path, DIGITAL, list(DISPLAY_NAMES))
+    text = path.read_text()
+    start = text.index("<digits>") + len("<digits>")
+    path.write_text(text[:start] + text[start:].partition(" ")[2])
+    with pytest.raises(DataError, match=r"ecg\.xml: .* different numbers of samples \(I 4,999, II 5,000"):
+        read_recording(path)
+
+
 def test_lead_fault_of_an_ishne_file_is_not_signal(tmp_path):
     path = tmp_path / "ecg.ecg"
     faulty = DIGITAL.copy()
