@@ -139,8 +139,9 @@ def channels_of_array(
         names = list(LEADS)
         notes.append(f"a {kind} file names no leads: the order {', '.join(DISPLAY_NAMES)} is assumed")
     unit = stated.unit or ("ADC units" if array.dtype.kind in "iu" and kind in ("MAT", "HDF5") else "")
-    channels = [
-        Channel(name, array[:, column].astype(np.float64), unit, stated.rate)
-        for column, name in enumerate(names)
-    ]
+    with np.errstate(invalid="ignore"):  # signaling NaN; NaN of any kind is reported with lead and time
+        channels = [
+            Channel(name, array[:, column].astype(np.float64), unit, stated.rate)
+            for column, name in enumerate(names)
+        ]
     return RawFile(kind, channels, notes)

@@ -81,7 +81,8 @@ def test_lock_that_is_shared_keeps_out_who_wants_it_alone(tmp_path, hold):
     with pytest.raises(UsageError, match=f"in use by process {second.pid} "):
         lock_of(tmp_path).acquire("run 'a'")
     second.communicate("")
-    lock_of(tmp_path).acquire("run 'a'")
+    with locked(tmp_path / "checkpoints" / "a", tmp_path, "run 'a'"):
+        pass
 
 
 def test_lock_on_a_file_system_without_locks_is_said(tmp_path, monkeypatch, caplog):
@@ -116,7 +117,7 @@ CHAIN = [
 
 @pytest.mark.torch
 @pytest.mark.parametrize("model", ["ecgnet", "protoecgnet"])
-def test_second_command_on_a_run_is_refused_until_the_first_is_killed(database, tmp_path, model):
+def test_lock_refuses_a_second_command_on_a_run_until_the_first_is_killed(database, tmp_path, model):
     if model == "ecgnet":
         words = flags(model, database, tmp_path, "--run", "a")
         state = tmp_path / "checkpoints" / "a" / "last" / "state.safetensors"
@@ -124,8 +125,9 @@ def test_second_command_on_a_run_is_refused_until_the_first_is_killed(database, 
         words = [*map(str, CHAIN), "--data_dir", str(database), "--output_dir", str(tmp_path), "--run", "a"]
         state = tmp_path / "checkpoints" / "a" / "rhythm" / "joint" / "last" / "state.safetensors"
     command = [sys.executable, "torch_train.py", *words]
+    endless = ["--epochs", "100000", "--patience", "100000"]
     with open(tmp_path / "log", "w") as log:
-        first = subprocess.Popen([*command, "--epochs", "100000"], cwd=ROOT, stdout=log, stderr=log)
+        first = subprocess.Popen([*command, *endless], cwd=ROOT, stdout=log, stderr=log)
     try:
         while not state.exists():  # the timeout of a test ends this
             assert first.poll() is None, (tmp_path / "log").read_text()
