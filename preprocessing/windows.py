@@ -16,6 +16,7 @@ from preprocessing.signals import ScaledSignals
 from preprocessing.targets.regions import Beats, Regions
 from utils.errors import DataError, UsageError
 from utils.files import open_npz, read_error, write_npz
+from utils.text import short_reason
 
 __all__ = ["Beats", "Regions", "Windows", "load_windows", "save_windows"]
 
@@ -48,9 +49,11 @@ def load_windows(path: str | os.PathLike) -> Dataset:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: {_REMEDY}") from error
     except (ValueError, TypeError, KeyError, EOFError, AttributeError, RecursionError, UsageError) as error:
-        raise DataError(f"{path} does not hold windows that can be used ({error}): {_REMEDY}") from error
+        raise DataError(
+            f"{path} does not hold windows that can be used ({short_reason(error)}): {_REMEDY}"
+        ) from error
     except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise DataError(f"{path} is damaged ({error}): {_REMEDY}") from error
+        raise DataError(f"{path} is damaged ({short_reason(error)}): {_REMEDY}") from error
     except OSError as error:
         raise read_error(path, error) from error
 

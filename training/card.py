@@ -15,6 +15,7 @@ from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 from utils.files import jsonable
 from utils.flags import type_of
+from utils.text import short_reason
 
 VERSION = 2
 TITLES = {"keras": "Keras", "torch": "PyTorch"}
@@ -169,7 +170,7 @@ def build(create: Callable[..., Any], card: Card, weights: Path) -> Any:
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = short_reason(error)
         raise DataError(
             f"{where}: no '{card.name}' can be built from its options ({reason}): the card is damaged, or "
             "belongs to another version of the model"

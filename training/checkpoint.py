@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 from training.card import WEIGHTS, Card
 from utils.errors import DataError, UsageError, nearest
 from utils.files import atomic_path, jsonable, read_json, replace_durably, sha256, write_json
+from utils.text import short_reason
 
 ROOT = Path(__file__).resolve().parent.parent
 _REMEDY = "copy the whole folder again, or train again with --overwrite"
@@ -136,5 +137,7 @@ def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
         if "sha256" in metadata and metadata["sha256"] != _state_digest(arrays, metadata["progress"]):
             raise ValueError("SHA-256 differs")
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} is damaged ({error}): start the run again with --overwrite") from error
+        raise DataError(
+            f"{path} is damaged ({short_reason(error)}): start the run again with --overwrite"
+        ) from error
     return arrays, progress

@@ -72,7 +72,9 @@ def load_weights(model: keras.Model, path: Path) -> None:
 
 def _unfit(model: keras.Model, path: Path, reason: str) -> DataError:
     first = reason.strip().splitlines()[0]
-    return DataError(f"{path} does not hold the weights of '{model.name}' with its card's sizes: {first}")
+    return DataError(
+        f"{path} does not hold the weights of '{model.name}' with its card's sizes: {first[:300]}"
+    )
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -16,6 +16,7 @@ from training.card import Card, build
 from training.predictor import Forward
 from training.tasks import create_task
 from utils.errors import DataError
+from utils.text import short_reason
 from utils.threads import thread_count
 
 _ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -53,7 +54,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path} is not a readable safetensors file ({error})") from error
+        raise DataError(f"{path} is not a readable safetensors file ({short_reason(error)})") from error
 
 
 def load_torch(path: Path, card: Card) -> tuple[torch.nn.Module, Forward]:
@@ -62,7 +63,7 @@ def load_torch(path: Path, card: Card) -> tuple[torch.nn.Module, Forward]:
     try:
         model.load_state_dict(read_weights(path))
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = short_reason(error)
         raise DataError(f"{path} does not hold the weights of '{card.name}': {reason}") from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from utils.errors import DataError, TwelveLeadError
-from utils.text import encodable
+from utils.text import encodable, short_reason
 
 _ALWAYS_UNPACKED = 2**28  # bytes of an .npz file's arrays that are never too many
 _COMPRESSION = 200  # times its own size: maps and masks compress this much, bombs a thousand times
@@ -162,8 +162,9 @@ def read_json(path: str | os.PathLike, remedy: str = "make it again") -> Any:
     except OSError as error:
         raise read_error(path, error) from error
     except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, deep nesting
-        text = str(error)[:300]
-        raise DataError(f"{path} is not valid JSON ({text}): it was damaged; {remedy}") from error
+        raise DataError(
+            f"{path} is not valid JSON ({short_reason(error)}): it was damaged; {remedy}"
+        ) from error
 
 
 def check_depth(value: Any) -> None:
@@ -241,7 +242,7 @@ def read_npz(path: str | os.PathLike, remedy: str) -> dict[str, np.ndarray]:
         with open_npz(path) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read ({error}): {remedy}") from error
+        raise DataError(f"{path} cannot be read ({short_reason(error)}): {remedy}") from error
 
 
 def slug(text: str) -> str:

@@ -24,6 +24,11 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
+def short_reason(error: BaseException, limit: int = 300) -> str:
+    """What an error says, in one line and cut: parsers quote as much of a damaged file as they like."""
+    return printable(" ".join(str(error).split()), limit) or type(error).__name__
+
+
 def listed(names: Sequence[str], limit: int = 20) -> str:
     """Names in a sentence: each cut after 40 characters, and no more than `limit` of them."""
     shown = ", ".join(printable(name, 40) for name in names[:limit])

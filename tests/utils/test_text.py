@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from utils.files import write_text
-from utils.text import encodable, listed, printable
+from utils.text import encodable, listed, printable, short_reason
 
 ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = "from utils.errors import run_cli\n\ndef main():\n    {}\n\nrun_cli(main)\n"
@@ -64,3 +64,9 @@ def test_undecodable_names_are_written_as_escapes(tmp_path):
     write_text(tmp_path / "x.csv", "M\udcfcller,\ud800\n")
     assert (tmp_path / "x.csv").read_bytes() == b"M\\xfcller,\\ud800\n"
     assert encodable("µ") == "µ"
+
+
+def test_reason_of_a_parser_is_short_and_printable():
+    assert short_reason(ValueError("a\n  b\x00c")) == "a b\\x00c"
+    assert short_reason(KeyError()) == "KeyError"
+    assert len(short_reason(ValueError("x" * 10_000))) < 310
