@@ -162,8 +162,8 @@ def check_limb_leads(
 
 def _where_limb_leads_live(signals: np.ndarray, rate: float) -> np.ndarray:
     """Samples in which no limb lead is lost."""
-    sound = np.ones(len(signals), dtype=bool)
+    sound = np.isfinite(signals[:, :6]).all(axis=1)
     for fault in find_faults(signals, rate, lost_only=True):
-        if fault.lead in LIMB:
-            sound[int(fault.start * rate) : int(fault.end * rate) + 1] = False
+        if fault.lead in LIMB:  # its times are samples / rate, up to rounding
+            sound[round(fault.start * rate) : round(fault.end * rate) + 1] = False
     return sound

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import Recording
+from preprocessing.recordings.checks import _where_limb_leads_live
 from preprocessing.recordings.external import prepare, read_recording
 from preprocessing.recordings.limb_leads import derive_limb_leads
 from preprocessing.recordings.quality import KINDS, LOST, find_faults
@@ -330,3 +331,13 @@ def test_signal_bad_outside_the_part_used_is_a_note(shared_cases, name, note, st
 def test_clean_real_record_has_no_warning(shared_data):
     prepared = prepare(read_recording(shared_data / "sample" / "04827_lr"), 100, 1000)
     assert prepared.faults == [] and not has_note(prepared, "WARNING")
+
+
+@pytest.mark.parametrize("rate", [500, 257])
+def test_limb_leads_with_a_missing_sample_are_checked_without_it(rate):
+    """Wherever it is: times in seconds do not fall on whole samples exactly."""
+    for place in range(40, 400, 9):
+        signals = ecg(rate, 4)
+        signals[place, 1] = np.nan
+        sound = _where_limb_leads_live(signals, rate)
+        assert not sound[place] and sound.sum() > 0.9 * len(signals)
