@@ -68,11 +68,11 @@ def measure(options: SpeedOptions) -> dict[str, Any]:
             for _ in range(options.rounds):
                 for way, environment in WAYS.items():
                     with busy_cores(others):
-                        done = measured(
-                            "busy_cpu:wall_times", environment=environment, job=job, plain=way == "plain"
-                        )
+                        done = measured("busy_cpu:wall_times", environment, job=job, plain=way == "plain")
                     seconds[way] += done["seconds"]
-            entry = {way: {"median": median(s), "largest": max(s), "runs": s} for way, s in seconds.items()}
-            ratio = round(entry["plain"]["median"] / entry["ours"]["median"], 2)
-            report[load][job] = {**entry, "ratio": ratio}
+            entry: dict[str, Any] = {
+                way: {"median": median(s), "largest": max(s), "runs": s} for way, s in seconds.items()
+            }
+            entry["ratio"] = round(entry["plain"]["median"] / entry["ours"]["median"], 2)
+            report[load][job] = entry
     return {"wall_seconds_per_record": report}

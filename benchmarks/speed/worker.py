@@ -28,7 +28,7 @@ ONE_THREAD = {
 
 
 def measured(
-    function: str, *, environment: Mapping[str, str] | None = None, **arguments: Any
+    function: str, environment: Mapping[str, str] | None = None, /, **arguments: Any
 ) -> dict[str, Any]:
     """Call a function of this package in a separate process, with further variables of the environment."""
     command = [sys.executable, "-m", "benchmarks.speed.worker", function, json.dumps(arguments)]

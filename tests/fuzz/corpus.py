@@ -92,7 +92,7 @@ def _others(folder: Path) -> Iterator[tuple[str, list[Path]]]:
 
 
 def main() -> None:
-    """Write the seeds anew; inputs that fuzzing has found stay."""
+    """Write the seeds again; inputs that fuzzing has found stay."""
     for old in CORPUS.glob("*/seed-*"):
         old.unlink()
     with tempfile.TemporaryDirectory() as folder:

@@ -222,7 +222,7 @@ train.main()
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
-def test_every_model_with_dropout_resumes_bit_for_bit(backend):
+def test_models_with_dropout_resume_bit_for_bit(backend):
     with_dropout = [name for name in models_tf.list_models() if "dropout" in models_tf.model_options(name)]
     assert len(with_dropout) >= 3
     command = [sys.executable, "-m", "tests.helpers.resumed_keras", *with_dropout]
