@@ -1,5 +1,6 @@
 """Command lines of earlier versions and of the published systems are still understood."""
 
+import dataclasses
 import shlex
 
 import pytest
@@ -24,6 +25,11 @@ pytestmark = pytest.mark.torch
 KERAS = ["imle_net", "mousavi", "rajpurkar"]
 
 
+def study_options(words):
+    plan = parse_plan(words)
+    return dataclasses.replace(plan.options, study=plan.study)
+
+
 def study(words):
     ignored = {"gpu_num": "the GPU is used"}
     return parse_config("", list_models, "resnet18", words, StudyConfig, check_study, ignored=ignored)
@@ -41,7 +47,7 @@ READS = {
     "test.py": lambda words: score_options(words, "imle_net"),
     "torch_test.py": lambda words: score_options(words, "ecgnet"),
     "inference.py": lambda words: parse(PredictOptions, words),
-    "tune": parse_plan,
+    "tune": study_options,
     "attribution.build": lambda words: parse(CommandOptions, words),
     "attribution.train": study,
     "attribution.compute": parse_options,
