@@ -22,6 +22,9 @@ REMEDY = "copy or download its files again"
 DEFAULT_GAIN = 200.0  # ADC units per unit, where a header gives none
 _LARGEST_HEADER = 2**22  # bytes; that of a record in 100,000 segments has 2 MB
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_AFTER_NAME = re.compile(r"(?:/(\d+))?\s+(\d+)(?:\s+(.*))?$")
+_FIRST_LINE = re.compile(rf"\S+?{_AFTER_NAME.pattern}")
+_SPACES = re.compile(r"\s+")
 _FORMAT = re.compile(r"(\d+)(?:x(\d+))?(?::(-?\d+))?(?:\+(\d+))?(?=\s|$)")
 _GAIN = re.compile(rf"({_NUMBER})(?:\(({_NUMBER})\))?(?:/(\S*))?$")
 
@@ -99,6 +102,7 @@ def read_header(path: str | os.PathLike) -> Header:
     described = [file for file, _ in header.segments if file]
     if not described:
         raise RecordError(header.path, "header lists no segment")
+    described = [file for file in described if file.exists()] or described  # a layout may be absent
     first = parse_header(described[0].with_suffix(""))
     if first.segments:
         raise RecordError(header.path, f"segment {first.path.name} has segments itself")
@@ -160,9 +164,11 @@ def _record_line(path: Path, line: str) -> tuple[int, int, float | None, int | N
 
     The name may have spaces and slashes, so it is looked for as the file is named first.
     """
-    name = re.escape(path.name)
-    tail = r"(?:/(\d+))?\s+(\d+)(?:\s+(.*))?$"
-    match = re.match(rf"(?:\S*[/\\])?{name}{tail}", line, re.IGNORECASE) or re.match(rf"\S+?{tail}", line)
+    name, at, match = path.name.lower(), -1, None
+    while match is None and (at := line.lower().find(name, at + 1)) >= 0:
+        if at == 0 or line[at - 1] in "/\\":
+            match = _AFTER_NAME.match(line, at + len(name))
+    match = match or _FIRST_LINE.match(line)
     if not match:
         raise RecordError(path, f"not a readable WFDB record (its first line is '{line[:60]}')")
     words, remarks = (match[3] or "").split(), []
@@ -234,13 +240,16 @@ def _gain(path: Path, column: int, text: str) -> tuple[float | None, float | Non
 
 def _split_signal(path: Path, line: str) -> tuple[str, re.Match[str], str]:
     """File name, format field and the rest of a line; of several splits the one whose file exists."""
-    splits = []
-    for space in re.finditer(r"\s+", line):
+    first = None
+    for space in _SPACES.finditer(line):
         if form := _FORMAT.match(line, space.end()):
-            splits.append((line[: space.start()], form, " ".join(line[form.end() :].split())))
-    if not splits:
+            split = line[: space.start()], form, " ".join(line[form.end() :].split())
+            if os.path.isfile(path.parent / split[0]):  # False for names that no system allows
+                return split
+            first = first or split
+    if first is None:
         raise RecordError(path, f"'{line[:60]}' in the header is not a file and its format")
-    return next((split for split in splits if os.path.isfile(path.parent / split[0])), splits[0])
+    return first
 
 
 def _inside(path: Path, name: str) -> Path:

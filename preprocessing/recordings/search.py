@@ -211,7 +211,7 @@ def locate(path: Path) -> Path:
     for item in list_formats():
         if (file := item.locate(path)) is not None:
             return file
-    if path.suffix.lower() == ".dat" and path.is_file():
+    if path.suffix.lower() == ".dat" and path.is_file() and not _is_specific(path):
         raise DataError(
             f"{path}: its header {path.stem}.hea is not beside it; a .dat file alone has no rate and leads"
         )
@@ -223,6 +223,12 @@ def locate(path: Path) -> Path:
         raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}")
     recognize(path)
     return path
+
+
+def _is_specific(path: Path) -> bool:
+    """Whether the content of a file is that of a format, whatever its ending."""
+    head = read_head(path)
+    return any(item.specific and item.sniff(head, path) for item in list_formats())
 
 
 def _siblings(path: Path) -> Iterator[str]:

@@ -52,6 +52,15 @@ def test_header_line_is_read_for_signals_rate_and_length(path, line):
     check_values(path)
 
 
+@pytest.mark.parametrize("line", ["100 2 100 200", "records100/100 2 100 200", "100/x/100 2 100 200"])
+def test_folder_in_the_name_is_not_a_number_of_segments(path, line):
+    path.with_suffix(".hea").rename(path.with_name("100.hea"))
+    path = path.with_name("100")
+    write(path, text_of(path).replace("rec 2 100 200", line))
+    header = read_header(path)
+    assert header.segments == () and (header.sampling_rate, header.samples) == (100, 200)
+
+
 @pytest.mark.parametrize("newline", ["\r\n", "\r", "\n\n"])
 def test_comments_and_line_ends(path, newline):
     text = "# made by hand\n" + text_of(path).replace("\nrec.dat", "\n#Age: 5\nrec.dat", 1) + "# Sex: F\n"

@@ -119,6 +119,29 @@ def test_segments_with_a_layout_and_a_gap(tmp_path):
         read_record(path, ["V1"])
 
 
+def test_segments_in_another_unit_and_order_without_their_layout(tmp_path):
+    write_two(tmp_path, "a", samples=400)
+    write_two(tmp_path, "b", start=400, samples=200)
+    lines = (tmp_path / "b.hea").read_text().replace("1000.0(0)/mV", "1(0)/uV").splitlines()
+    swapped = np.fromfile(tmp_path / "b.dat", "<i2").reshape(-1, 2)[:, ::-1]
+    swapped.astype("<i2").tofile(tmp_path / "b.dat")
+    (tmp_path / "b.hea").write_text("\n".join([lines[0], lines[2], lines[1]]) + "\n")
+    (tmp_path / "multi.hea").write_text("multi/3 2 100 600\nlayout 0\na 400\nb 200\n")
+    recording = read_record(tmp_path / "multi")
+    np.testing.assert_allclose(recording.signal, read_record(write_two(tmp_path)).signal, atol=1e-6)
+    channels, _ = read_channels(read_header(tmp_path / "multi"))
+    assert [channel.gain for channel in channels] == [None, None]  # no single one leads to the integers
+
+
+def test_segment_that_lacks_a_lead_leaves_a_gap(tmp_path):
+    path = write_segments(tmp_path, "multi/2 2 100 600\na 400\nb 200\n")
+    lines = (tmp_path / "b.hea").read_text().splitlines()
+    (tmp_path / "b.hea").write_text("\n".join([lines[0], lines[1], lines[2].replace("aVR", "V1")]) + "\n")
+    channels, _ = read_channels(read_header(path))
+    missing = {channel.name: np.flatnonzero(np.isnan(channel.values)) for channel in channels}
+    assert [len(missing[name]) for name in ("I", "aVR", "V1")] == [0, 200, 400] and missing["aVR"][0] == 400
+
+
 def test_segments_of_several_frequencies_keep_the_higher_rate(tmp_path):
     for name, first in (("a", 0), ("b", 1)):
         fast = (np.arange(500) + first).astype(np.int64)

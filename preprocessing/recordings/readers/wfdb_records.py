@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from pathlib import Path
 
 from databases.wfdb_header import RecordError, header_file, parse_header, read_header
@@ -14,14 +13,8 @@ from utils.errors import DataError
 
 
 def is_header(head: bytes, path: Path) -> bool:
-    """Whether a text is named .hea, or its first line that is not a comment names a record like the file."""
-    if b"\0" in head:
-        return False
-    if path.suffix.lower() == ".hea":
-        return True
-    lines = [line.strip() for line in head.splitlines() if line.strip() and not line.startswith(b"#")]
-    stem = re.escape(path.stem.encode())
-    return bool(lines) and re.match(rb"(?:\S*/)?%b(?:/\d+)?\s+\d+(\s|$)" % stem, lines[0]) is not None
+    """Whether a text is named .hea, as a record is looked for by that name."""
+    return b"\0" not in head and path.suffix.lower() == ".hea"
 
 
 def read_wfdb(path: Path, request: Request) -> RawFile:
