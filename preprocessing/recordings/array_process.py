@@ -53,11 +53,10 @@ def read_in_process(path: Path, kind: str, request: Request) -> RawFile:
 
 
 def _unreadable(path: Path, kind: str, why: str) -> DataError:
-    name = {"MAT": "MATLAB"}.get(kind, kind)
-    return DataError(
-        f"{path}: not a readable {name} file ({why}); in MATLAB, save the signals, shape (12, T), with: "
-        "save(file, 'val', '-v7')"
-    )
+    remedy = "copy or save it again"
+    if path.suffix.lower() == ".mat":
+        remedy = "in MATLAB, save the signals, shape (12, T), with: save(file, 'val', '-v7')"
+    return DataError(f"{path}: not a readable {'MATLAB' if kind == 'MAT' else kind} file ({why}); {remedy}")
 
 
 def main() -> None:
@@ -146,8 +145,8 @@ def read_hdf5(path: Path, request: Request) -> tuple[np.ndarray, Stated]:
             raise DataError(f"{path}: keeps {name} in other files; copy it into one with h5repack")
         if len(chosen.shape) == 3 and len(chosen) > 1:
             raise DataError(
-                f"{path}: {name} holds {len(chosen)} recordings; save one in a file of its own: "
-                f"numpy.save('one.npy', h5py.File('{path.name}')['{name}'][0])"
+                f"{path}: {name} holds {len(chosen)} recordings; save each in a file of its own: "
+                f"for i, x in enumerate(h5py.File('{path.name}')['{name}']): numpy.save(f'{{i}}.npy', x)"
             )
         check_amount(path, math.prod(chosen.shape))
         if math.prod(chosen.chunks or (0,)) * chosen.dtype.itemsize > _MOST_CHUNK_BYTES:

@@ -14,6 +14,7 @@ from preprocessing.recordings.formats import (
     RawFile,
     Request,
     check_amount,
+    read_head,
     reason,
     register_format,
 )
@@ -32,8 +33,11 @@ def is_npy(head: bytes, path: Path) -> bool:
 def read_npy(path: Path, request: Request) -> RawFile:
     """Read an array of shape (T, leads) or (leads, T); pickled objects are refused."""
     try:
-        if zipfile.is_zipfile(path):
+        head = read_head(path)
+        if head.startswith(b"PK"):
             return _read_npz(path, request)
+        if not is_npy(head, path):
+            raise ValueError("it does not begin as one")
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # the file must be as long as it says
     except DataError:
         raise
@@ -46,13 +50,13 @@ def read_npy(path: Path, request: Request) -> RawFile:
 
 def _read_npz(path: Path, request: Request) -> RawFile:
     """Array of an archive, and what stands beside it; sizes are compared before anything is unpacked."""
-    with zipfile.ZipFile(path) as archive:
+    with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
         headers = array_headers(archive)
     sizes = {name: math.prod(shape) * dtype.itemsize for name, (shape, dtype) in headers.items()}
     kinds = {name: dtype.kind for name, (_, dtype) in headers.items()}
     small = [name for name, size in sizes.items() if size <= _SMALL_BYTES and kinds[name] in "iufUS"]
     shapes = {name: shape for name, (shape, _) in headers.items() if kinds[name] in "iuf"}
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
         stated = read_stated(path, {name: file[name] for name in small}, request)
         signals = choose_array(path, shapes, lead_count(request, stated))
         check_amount(path, math.prod(shapes[signals]))
