@@ -136,7 +136,10 @@ def common_rate(
 def to_millivolts(
     source: Path, channels: dict[str, Channel], asked: str | None, notes: list[str], used: slice = slice(None)
 ) -> dict[str, np.ndarray]:
-    """Convert to mV by the units asked for, else the file's, else as mV if the amplitude of a part agrees."""
+    """Convert to mV by the units asked for, else the file's, else as mV if the amplitude of a part agrees.
+
+    In place, as recordings may be long; what is not a number that can be used becomes NaN.
+    """
     stated = {lead: channel.unit.strip() for lead, channel in channels.items()}
     shown = ", ".join(sorted({unit or "none" for unit in stated.values()}))
     if asked is not None:
@@ -150,7 +153,7 @@ def to_millivolts(
             notes.append(
                 f"Gain {value:g} ADC units per mV as given with --units; units in the file: {shown}."
             )
-            return {lead: channel.values * (channel.gain or 1) / value for lead, channel in channels.items()}
+            return _scale(channels, {lead: (channel.gain or 1) / value for lead, channel in channels.items()})
     if uncalibrated := {lead: channel.fault for lead, channel in channels.items() if channel.fault}:
         shown = "; ".join(f"lead {display_name(lead)}: {fault}" for lead, fault in uncalibrated.items())
         raise UsageError(
@@ -161,23 +164,34 @@ def to_millivolts(
         if (factor := unit_in_millivolts(asked)) is None:
             raise UsageError(f"--units '{asked}' is not known: give {UNIT_HELP}")
         notes.append(f"Units {asked} as given with --units; units in the file: {shown}.")
-        return {lead: channel.values * factor for lead, channel in channels.items()}
+        return _scale(channels, dict.fromkeys(channels, factor))
     if not any(stated.values()):
         _guess_millivolts(source, channels, notes, used)
-        return {lead: channel.values for lead, channel in channels.items()}
-    result = {}
-    for lead, channel in channels.items():
+        return _scale(channels, dict.fromkeys(channels, 1.0))
+    factors = {}
+    for lead in channels:
         if (factor := unit_in_millivolts(stated[lead])) is None:
             raise UsageError(
                 f"{source}, lead {display_name(lead)}: the unit '{stated[lead] or 'none'}' is not one of "
                 f"voltage; give {UNIT_HELP}"
             )
-        result[lead] = channel.values * factor
+        factors[lead] = factor
     if set(stated.values()) != {"mV"}:
         notes.append(f"Units in the file ({shown}) were converted to mV.")
     else:
         notes.append("Units are mV, as the file says.")
-    return result
+    return _scale(channels, factors)
+
+
+def _scale(channels: dict[str, Channel], factors: dict[str, float]) -> dict[str, np.ndarray]:
+    """Multiply the values of channels, whose gains lead to the integers of the file as before."""
+    for lead, factor in factors.items():
+        channel = channels[lead]
+        values = channel.values if channel.values.flags.writeable else channel.values.copy()
+        values[is_missing(values)] = np.nan
+        values *= factor
+        channels[lead] = replace(channel, values=values, gain=channel.gain and channel.gain / factor)
+    return {lead: channel.values for lead, channel in channels.items()}
 
 
 def _positive(text: str) -> float | None:

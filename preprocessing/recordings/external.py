@@ -23,7 +23,7 @@ from preprocessing.recordings.quality import find_faults
 from preprocessing.recordings.quality_notes import check_used, describe, note_exchange, warnings
 from preprocessing.recordings.search import find_recordings, locate
 from preprocessing.transforms.filters import remove_mains
-from preprocessing.transforms.resample import ratio, resample
+from preprocessing.transforms.resample import neighborhood, ratio, resample
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
 
@@ -87,13 +87,15 @@ def read_recording(
     signals = to_millivolts(source, channels, units, notes, used)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
-    array = np.stack([signals[lead] for lead in LEADS], axis=1)
-    array[is_missing(array)] = np.nan
-    check_signals(source, array[used], derived, notes, channels, used, rate)
+    array = np.empty((count, len(LEADS)), np.float32)
+    for column, lead in enumerate(LEADS):
+        array[:, column] = signals[lead]
+    judged = np.stack([signals[lead][used] for lead in LEADS], axis=1)
+    check_signals(source, judged, derived, notes, channels, used, rate)
     # Who names a part goes on to `prepare`, which looks for faults in it.
     faults = find_faults(array, rate) if seconds is None and count <= _REACH_SECONDS * rate else []
     notes += warnings(faults)
-    return Recording(array.astype(np.float32), rate, LEADS, notes, source.stem, source, faults)
+    return Recording(array, rate, LEADS, notes, source.stem, source, faults)
 
 
 def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:
@@ -138,14 +140,16 @@ def prepare(
     source = recording.source or Path(recording.name)
     stated = set(warnings(recording.faults))  # of the whole recording
     notes = [note for note in recording.notes if note not in stated]
-    rate, signals = recording.sampling_rate, recording.signal
-    given, needed = len(signals) / rate, samples / sampling_rate
-    used = _part(source, len(signals), rate, start, needed)
-    signals = hold(signals)
+    rate, given = recording.sampling_rate, len(recording.signal) / recording.sampling_rate
+    needed = samples / sampling_rate
+    used = _part(source, len(recording.signal), rate, start, needed)
+    near, before = neighborhood(len(recording.signal), rate, sampling_rate, used)
+    signals = hold(recording.signal[near])
     if notch is not None:
         signals = remove_mains(signals, rate, notch)
         notes.append(f"{notch} Hz were filtered out with --notch {notch}.")
-    judged = np.where(is_missing(recording.signal[used]), np.nan, signals[used])
+    inside = slice(used.start - near.start, used.stop - near.start)
+    judged = np.where(is_missing(recording.signal[used]), np.nan, signals[inside])
     if rate != sampling_rate:
         factor = ratio(rate, sampling_rate)
         signals = resample(signals, rate, sampling_rate)
@@ -158,14 +162,15 @@ def prepare(
                 f"There is nothing above {rate / 2:g} Hz in it: the recording was slower than the model."
             )
     first = round((start or 0.0) * sampling_rate)
-    if len(signals) - first < samples:
+    length = math.ceil(len(recording.signal) * ratio(rate, sampling_rate))
+    if length - first < samples:
         after = f" after {start:g} s" if start else ""
         raise DataError(
             f"{source}: {needed:g} s are needed ({samples} samples at {sampling_rate:g} Hz), but "
-            f"the recording has {(len(signals) - first) / sampling_rate:.6g} s{after}; it is not padded: "
+            f"the recording has {(length - first) / sampling_rate:.6g} s{after}; it is not padded: "
             f"record {needed:g} s or more"
         )
-    if len(signals) > samples:
+    if length > samples:
         notes.append(
             f"{given:.6g} s were given, the {needed:g} s from {first / sampling_rate:g} s on were used; "
             "choose others with --start."
@@ -174,7 +179,7 @@ def prepare(
     faults = find_faults(judged, rate, used.start / rate)
     outside = _lost_outside(recording, used)
     check_used(recording, faults, outside, used)
-    signals = np.ascontiguousarray(signals[first : first + samples], dtype=np.float32)
+    signals = np.ascontiguousarray(signals[first - before :][:samples], dtype=np.float32)
     note_exchange(signals, sampling_rate, faults, notes)
     notes += warnings(faults) + [f"Outside the part used: {sentence}" for sentence in describe(outside)]
     return replace(

@@ -17,6 +17,7 @@ from utils.errors import UsageError
 _LARGEST_DENOMINATOR = 10_000
 _BLOCK = 16  # output samples of a row of the matrix product, at least
 _WIDEST_BLOCK = 64
+_LONG_SECONDS, _MARGIN_SECONDS = 600, 60
 
 
 def ratio(source_rate: float, target_rate: float) -> Fraction:
@@ -42,6 +43,19 @@ def resample(signals: np.ndarray, source_rate: float, target_rate: float) -> np.
     if factor == 1:
         return signals.copy()
     return resample_by(np.ascontiguousarray(signals.T), factor).T
+
+
+def neighborhood(samples: int, source_rate: float, target_rate: float, part: slice) -> tuple[slice, int]:
+    """Samples of a long signal that matter for a part of it, and which sample their result begins with.
+
+    All of a signal up to ten minutes, so that the line that `resample` takes out is that of the whole; else a
+    minute before and after, which is longer than the filter, in whole periods of both rates.
+    """
+    if samples <= _LONG_SECONDS * source_rate:
+        return slice(0, samples), 0
+    factor, margin = ratio(source_rate, target_rate), round(_MARGIN_SECONDS * source_rate)
+    periods = max(0, part.start - margin) // factor.denominator
+    return slice(periods * factor.denominator, min(samples, part.stop + margin)), periods * factor.numerator
 
 
 def resample_by(signals: np.ndarray, factor: Fraction) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from preprocessing.recordings.external import prepare, read_recording
 from preprocessing.recordings.gaps import hold, resample_with_gaps
-from preprocessing.transforms.resample import resample
+from preprocessing.transforms.resample import neighborhood, resample
 from tests.helpers.ecg_files import has_note, make_signals, write_csv, write_edf, write_wfdb
 from utils.errors import DataError, UsageError
 
@@ -121,3 +121,27 @@ def test_gaps_stay_gaps_when_the_rate_changes():
     result, clean = resample_with_gaps(gap, 500, 100), resample(values, 500, 100)
     assert np.flatnonzero(np.isnan(result)).tolist() == list(range(80, 120))
     np.testing.assert_allclose(result[:70], clean[:70], atol=1e-3)
+
+
+@pytest.mark.parametrize("rates", [(500, 100), (257, 100), (499.97, 100), (100, 500)])
+def test_part_of_a_long_signal_needs_its_neighborhood_alone(rates):
+    rng = np.random.default_rng(0)
+    signals = np.cumsum(rng.normal(0, 0.01, (round(rates[0] * 900), 2)), axis=0)
+    whole = resample(signals, *rates)
+    for start in (0.0, 400.07, 889.9):
+        part = slice(round(start * rates[0]), round((start + 10) * rates[0]))
+        near, before = neighborhood(len(signals), *rates, part)
+        first = round(start * rates[1])
+        result = resample(signals[near], *rates)[first - before :][: 10 * rates[1]]
+        np.testing.assert_allclose(result, whole[first:][: 10 * rates[1]], atol=3e-4 * np.ptp(signals))
+        assert near.stop - near.start <= 240 * rates[0]
+    assert neighborhood(round(60 * rates[0]), *rates, part) == (slice(0, round(60 * rates[0])), 0)
+
+
+def test_long_recording_is_used_like_a_short_one(tmp_path):
+    signals = make_signals(RATE, 700)
+    path = write_wfdb(tmp_path, signals, rate=RATE)
+    np.testing.assert_allclose(use(path, 650).signal, signals[65000:66000], atol=0.00051)
+    fast = write_wfdb(tmp_path, make_signals(500, 700), rate=500, name="fast")
+    short = use(write_wfdb(tmp_path, make_signals(500, 30), rate=500, name="short"), 10)
+    np.testing.assert_allclose(use(fast, 610).signal, short.signal, atol=0.001)
