@@ -128,9 +128,12 @@ def read_channels(
     if header.segments:
         return _join_segments(header, columns, start, stop, needed)
     path = header.path
-    columns = range(len(header.signals)) if columns is None else columns
-    groups = signal_groups(header, columns)
     notes = list(header.remarks)
+    if columns is None:
+        columns = [column for column, signal in enumerate(header.signals) if signal.file]
+        if empty := [signal.name for signal in header.signals if columns and not signal.file]:
+            notes.append(f"the header gives no file for {', '.join(empty)}, which was left out")
+    groups = signal_groups(header, columns or range(len(header.signals)))
     whole = header.samples or min(group.available for group in groups)
     last = whole if stop is None else min(stop, whole)
     for group in groups:

@@ -116,6 +116,16 @@ def test_length_is_taken_from_the_file_where_the_header_has_none(tmp_path):
         assert any("no number of samples: 51 taken from the size of the file" in note for note in notes)
 
 
+def test_signal_without_a_file_is_left_out(tmp_path):
+    signals = draw("16", (2, 50))
+    lines = write_signals(tmp_path, "rec", list(signals))
+    header = [lines[0].replace("rec 2", "rec 3"), "~ 0 100/mV 12 0 0 0 0 RESP", *lines[1:]]
+    (tmp_path / "rec.hea").write_text("\n".join(header))
+    values, notes = read(tmp_path / "rec")
+    np.testing.assert_array_equal(values, signals / 100)
+    assert "the header gives no file for RESP, which was left out" in notes
+
+
 def test_file_that_is_too_long_is_said(tmp_path):
     write_signals(tmp_path, "rec", list(draw("16", (2, 50))))
     with open(tmp_path / "rec.dat", "ab") as file:

@@ -40,6 +40,26 @@ def test_truncated_dat(tmp_path):
         read_recording(tmp_path / "rec")
 
 
+@pytest.mark.parametrize("lead", ["RESP", "V6"])
+def test_signal_file_that_is_missing_matters_where_a_lead_is_in_it(tmp_path, lead):
+    write_wfdb(tmp_path, SIGNALS)
+    _, *lines = (tmp_path / "rec.hea").read_text().splitlines()
+    if lead == "V6":
+        lines[11] = lines[11].replace("rec.dat", "gone.dat")
+        (tmp_path / "rec.dat").write_bytes(np.round(SIGNALS[:, :11] * 1000).astype("<i2").tobytes())
+    lines.append("gone.dat 16 1000/NU 16 0 0 0 0 RESP")
+    (tmp_path / "rec.hea").write_text("\n".join(["rec 13 500 5000", *lines]) + "\n")
+    if lead == "V6":
+        with pytest.raises(
+            DataError, match=r"rec\.hea: file gone\.dat is missing, but rec\.hea names it; copy"
+        ):
+            read_recording(tmp_path / "rec")
+        return
+    recording = read_recording(tmp_path / "rec")
+    np.testing.assert_allclose(recording.signal, SIGNALS, atol=0.00051)
+    assert has_note(recording, r"RESP could not be read: file gone\.dat is missing, but rec\.hea names it")
+
+
 @pytest.mark.parametrize("fmt", ["16", "212"])
 def test_checksum_finds_a_changed_sample(tmp_path, fmt):
     write_wfdb(tmp_path, fmt=fmt)

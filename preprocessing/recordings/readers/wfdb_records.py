@@ -6,8 +6,10 @@ import contextlib
 import math
 from pathlib import Path
 
-from databases.wfdb_header import RecordError, header_file, parse_header, read_header
-from databases.wfdb_reader import read_channels
+import numpy as np
+
+from databases.wfdb_header import Header, RecordError, header_file, parse_header, read_header
+from databases.wfdb_reader import Channel, read_channels
 from preprocessing.recordings.formats import Format, RawFile, Request, register_format
 from utils.errors import DataError
 
@@ -24,9 +26,38 @@ def read_wfdb(path: Path, request: Request) -> RawFile:
         rate, needed = header.sampling_rate or request.sampling_rate, None
         if request.seconds_needed is not None and rate:
             needed = math.ceil(request.seconds_needed * rate)
-        return RawFile("WFDB", *read_channels(header, needed=needed))
+        return _read_signals(path, header, needed)
     except RecordError as error:
-        raise DataError(f"{path}: {error.reason}; {error.remedy}") from error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: RecordError) -> DataError:
+    return DataError(f"{path}: {error.reason}; {error.remedy}")
+
+
+def _read_signals(path: Path, header: Header, needed: int | None) -> RawFile:
+    """Read all signals; a file that cannot be read matters where a lead is in it, and is a note elsewhere."""
+    try:
+        return RawFile("WFDB", *read_channels(header, needed=needed))
+    except RecordError:
+        files = list(dict.fromkeys(signal.file for signal in header.signals if signal.file))
+        if len(files) < 2 or not header.samples:
+            raise
+    channels: dict[int, Channel] = {}
+    raw = RawFile("WFDB", [])
+    for file in files:
+        columns = [column for column, signal in enumerate(header.signals) if signal.file == file]
+        try:
+            part, notes = read_channels(header, columns, needed=needed)
+            raw.notes.extend(note for note in notes if note not in raw.notes)
+        except RecordError as error:
+            part = [Channel(header.leads[column], np.empty(0)) for column in columns]
+            raw.faults.update({channel.name: str(_refusal(path, error)) for channel in part})
+            names = ", ".join(channel.name for channel in part)
+            raw.notes.append(f"{names} could not be read: {error.reason}")
+        channels.update(zip(columns, part, strict=True))
+    raw.channels.extend(channels[column] for column in sorted(channels))
+    return raw
 
 
 def locate_header(path: Path) -> Path | None:
