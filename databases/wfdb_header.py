@@ -102,7 +102,7 @@ def read_header(path: str | os.PathLike) -> Header:
     described = [file for file, _ in header.segments if file]
     if not described:
         raise RecordError(header.path, "header lists no segment")
-    described = [file for file in described if file.exists()] or described  # a layout may be absent
+    described = [file for file in described if os.path.exists(file)] or described  # a layout may be absent
     first = parse_header(described[0].with_suffix(""))
     if first.segments:
         raise RecordError(header.path, f"segment {first.path.name} has segments itself")

@@ -79,14 +79,15 @@ def test_discontinuous_file_without_a_gap_is_read(tmp_path, kind):
 def test_gap_of_a_discontinuous_file_is_nan_and_named(tmp_path):
     path = tmp_path / "x.edf"
     signals = write_records(path, seconds=25, gap_at=11, gap=3)
-    with pytest.raises(DataError, match=r"300 of 2800 samples are missing .*\(11\.000 s\).*--start"):
-        read_recording(path)
+    assert has_note(read_recording(path), r"WARNING: all leads, 11 to 14 s: no values \(NaN\)")
+    with pytest.raises(DataError, match=r"300 of 1000 samples are missing .*\(11\.000 s\).*--start"):
+        read_recording(path, start=5, seconds=10)
     recording = read_recording(path, start=0, seconds=10)
     np.testing.assert_allclose(recording.signal[1400:], signals[1100:], atol=2e-4)
     assert np.isnan(recording.signal[1100:1400]).all()
     assert has_note(recording, r"there are 1 gaps without a signal: 11 to 14 s")
     assert np.isfinite(prepare(recording, 100, 1000, 14).signal).all()
-    with pytest.raises(DataError, match="missing"):
+    with pytest.raises(DataError, match="gaps are not filled in: all leads, 11 to 14 s"):
         prepare(recording, 100, 1000, 5)
 
 
@@ -160,8 +161,9 @@ def test_truncated_file_is_used_up_to_where_it_ends(tmp_path):
     with pytest.raises(DataError, match=r"x\.edf is truncated or damaged: \d+ bytes expected"):
         read_recording(path)
     recording = read_recording(path, start=5, seconds=10)
-    assert has_note(recording, "the file is truncated|The file is truncated")
-    assert has_note(recording, "Outside the part that is used .*missing")
+    assert has_note(recording, "The file is truncated")
+    outside = r"Outside the part used: all leads, 17 to 20 s: no values \(NaN\)"
+    assert has_note(prepare(recording, 100, 1000, 5), outside)
     with pytest.raises(DataError, match="truncated"):
         read_recording(path, start=9, seconds=10)
 

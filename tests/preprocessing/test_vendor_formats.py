@@ -100,8 +100,9 @@ def test_lead_fault_of_an_ishne_file_is_not_signal(tmp_path):
     faulty = DIGITAL.copy()
     faulty[7, 1000:1100] = -32768
     vendor_files.write_ishne(path, faulty, list(DISPLAY_NAMES))
+    assert any("WARNING: lead V2, " in note and "NaN" in note for note in read_recording(path).notes)
     with pytest.raises(DataError, match="V2"):
-        read_recording(path)
+        read_recording(path, seconds=10)
 
 
 def test_vendor_file_says_what_to_install_without_the_library(vendor_file, monkeypatch):
