@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
 from preprocessing.transforms.augmenters import list_augmenters
 from preprocessing.transforms.preprocessor import PreprocManager, list_preprocessors
+from preprocessing.transforms.resample import Resample
 from training.model_info import model_info
 from utils.config import Options, check_values, option, parse
 from utils.errors import UsageError
 from utils.flags import first_words
 from utils.plugins import load_named
 from utils.yaml_files import read_mapping
+
+logger = logging.getLogger(__name__)
 
 _SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
 
@@ -173,11 +177,22 @@ def check(config: Recipe, models: Sequence[str]) -> Recipe:
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     if config.fold > config.folds:
         raise UsageError(f"--fold {config.fold} is above --folds {config.folds}")
+    config = _read_at_its_rate(config)
     check_same_shape(PreprocManager.from_words(config.preprocess))
     init = config.init or (config.model if config.sub else "")  # the second stage starts from the first
     suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold")
     run = config.run or config.model + suffix
     return check_run(dataclasses.replace(config, task=task, run=run, init=init), models)
+
+
+def _read_at_its_rate(config: Recipe) -> Recipe:
+    """Resample as records are read, where that is the first thing that is to be done to them."""
+    steps = PreprocManager.from_words(config.preprocess).steps
+    if not (steps and isinstance(steps[0], Resample) and steps[0].fs and float(steps[0].fs).is_integer()):
+        return config
+    rate = int(steps[0].fs)
+    logger.info(f"note: --preprocess {config.preprocess[0]} is --sampling_rate {rate}, the rate of the run")
+    return dataclasses.replace(config, sampling_rate=rate, preprocess=config.preprocess[1:])
 
 
 def check_run(config: Config, models: Sequence[str]) -> Config:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import inference
 import torch_test
 import torch_train
 import train
@@ -12,9 +13,10 @@ from preprocessing import load_ptbxl
 from preprocessing.batches import Batches
 from preprocessing.cache import CachedFile
 from preprocessing.transforms import PreprocManager
+from tests.helpers.ptbxl_files import write_record
 from tests.helpers.training_files import call, flags, last_state, same_arrays, small_database
 from training import load_predictor
-from training.config import TrainConfig
+from training.config import TrainConfig, parse_config
 from training.setup import load_training_data
 from utils.errors import UsageError
 from utils.files import read_json
@@ -55,6 +57,37 @@ def check_predictor_and_training_agree(model, database, folder):
     np.testing.assert_array_equal(batch, expected)
     alone = np.concatenate([predictor.predict(val.signals[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(alone, predictor.predict(val.signals[:4]), atol=1e-6)
+
+
+def test_resampling_in_front_is_the_rate_of_the_run(database, tmp_path, capsys):
+    words = flags("mousavi", database, tmp_path, "--preprocess", "resample:fs=500", "bandpass")
+    config = parse_config("", ["mousavi"], "mousavi", words)
+    assert (config.sampling_rate, config.preprocess) == (500, ["bandpass"])
+    assert "note: --preprocess resample:fs=500 is --sampling_rate 500" in capsys.readouterr().out
+
+
+def test_inference_preprocesses_a_file_as_the_run_did(database, tmp_path):
+    pytest.importorskip("torch")
+    folder = trained("ecgnet", database, tmp_path)
+    one, two, *chest = np.random.default_rng(0).integers(-40, 41, (8, 200)).cumsum(axis=1) * 2
+    limb = [one, two, two - one, -(one + two) // 2, one - two // 2, two - one // 2]
+    samples = np.column_stack([*limb, *chest]).astype(np.int16)
+    write_record(tmp_path / "rec", samples, 100)
+    words = [
+        "--dir",
+        tmp_path / "rec",
+        "--model",
+        "ecgnet",
+        "--output_dir",
+        tmp_path,
+        "--no_pictures",
+        "True",
+    ]
+    assert call(inference.main, "inference.py", *words) == 0
+    written = read_json(tmp_path / "results" / "ecgnet" / "rec" / "prediction.json")
+    expected = load_predictor(str(folder)).predict(samples[None] / np.float32(1000))[0]
+    probabilities = [entry["probability"] for entry in written["classes"]]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", SCRIPTS)
@@ -104,7 +137,7 @@ def test_preprocessed_records_are_cached_by_what_was_done(database, tmp_path, mo
         (["bandpas"], "unknown preprocessor 'bandpas': did you mean 'bandpass'"),
         (["bandpass:lowcutt=1"], "unknown option 'lowcutt': did you mean 'lowcut'"),
         (["bandpass:1"], "'1' must be OPTION=VALUE"),
-        (["resample:fs=250"], "changes the shape of the records.*--sampling_rate resamples"),
+        (["normalize", "resample:fs=250"], "changes the shape of the records.*--sampling_rate resamples"),
         (["ensure_length"], "--seconds crops and pads"),
         (["spectrum"], "read waveforms"),
     ],
