@@ -15,6 +15,7 @@ BENCHMARKS = (
     "imle_net_variants",
     "protoecgnet",
     "resampling",
+    "signals",
     "attribution",
     "attribution_metrics",
     "folder",
@@ -48,7 +49,10 @@ class SpeedOptions(Options):
     resamples: int = option(1000, "resampling: resamples", min=1)
     folder_records: int = option(2000, "folder: recordings", min=1)
     repetitions: int = option(3, "folder, reading and steps: measurements", min=1)
-    rounds: int = option(2, "steps: processes of each kind", min=1)
+    rounds: int = option(2, "steps and signals: processes of each kind", min=1)
+    peer: str = option(
+        "", "signals: a Python interpreter that has torch_ecg, to compare with", scope="machine"
+    )
     output_dir: str = option(
         str(Path(__file__).resolve().parent), "folder of the reports and the page", scope="machine"
     )
