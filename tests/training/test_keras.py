@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -67,7 +68,9 @@ def test_run_interrupted_twice_equals_uninterrupted_bit_for_bit(database, whole,
             interrupt_at(patch, *moment)
             run(database, whole, *words, *(["--resume"] if moment[0] else []))
         text = capsys.readouterr().out
-        assert told in text and "resume with: python train.py --model mousavi" in text
+        assert told in text and re.search(
+            "resume with: (KERAS_BACKEND=torch )?python train.py --model mousavi", text
+        )
     run(database, whole, *words, "--resume")
     state = last_state(whole, "whole")
     assert any(key.startswith("optimizer/") for key in state)
@@ -102,8 +105,8 @@ def test_card_and_the_predictor(whole, database):
     card = read_card(whole / "checkpoints" / "whole")
     assert card.framework == "keras" and card.weights == "model.weights.h5"
     assert card.name == "mousavi" and card.model["samples"] == 200
-    assert card.provenance.packages.keys() >= {"keras", "tensorflow"}
-    assert card.provenance.command.startswith("python train.py --model mousavi")
+    assert card.provenance.packages.keys() >= {"keras", keras.backend.backend()}
+    assert "python train.py --model mousavi" in card.provenance.command
     predictor = load_predictor("whole", whole)
     data = load_training_data(parse_config("", ["mousavi"], "mousavi", flags("mousavi", database, whole)))
     probabilities = predictor.predict(data.val.signals)
