@@ -27,7 +27,7 @@ from utils.text import printable
 
 TABLE = "predictions.csv"
 _PARTIAL = ".predictions.partial.jsonl"
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 1000
 _FAILURES_KEPT = 100
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Journal:
         self.path = path
         self.columns: dict[str, None] = {"record": None}
         self._offsets: dict[str, int] = {}  # of the line of each record: the rows themselves stay on disk
-        self._stamps: dict[str, Any] = {}
+        self._stamps: dict[str, str] = {}  # of recordings that an earlier run has predicted
         head = json.dumps(jsonable(settings), sort_keys=True)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,18 @@ class Journal:
                     break
                 try:
                     if valid:
-                        self._note(json.loads(line), valid)
+                        entry = json.loads(line)
+                        self._note(entry["row"], valid)
+                        if not entry["row"].get("error"):  # a missing file may be there now
+                            self._stamps[entry["row"]["record"]] = entry["stamp"]
                 except (ValueError, KeyError, TypeError):  # half a line, or another damage
                     break
                 valid += len(line)
         return valid
 
-    def _note(self, entry: dict[str, Any], offset: int) -> None:
-        self._offsets[entry["row"]["record"]] = offset
-        self.columns |= dict.fromkeys(entry["row"])
-        if not entry["row"].get("error"):  # what failed is tried again: a missing file may be there now
-            self._stamps[entry["row"]["record"]] = entry["stamp"]
+    def _note(self, row: dict[str, Any], offset: int) -> None:
+        self._offsets[row["record"]] = offset
+        self.columns |= dict.fromkeys(row)
 
     def holds(self, name: str, source: Path) -> bool:
         """Whether a recording was predicted before, and its file is unchanged."""
@@ -103,7 +104,7 @@ class Journal:
         try:
             for source, row in rows:
                 entry = {"stamp": _stamp(source), "row": row}
-                self._note(entry, self._file.tell())
+                self._note(row, self._file.tell())
                 self._file.write(json.dumps(jsonable(entry)).encode() + b"\n")
             self._file.flush()
         except OSError as error:
@@ -135,7 +136,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
-def _stamp(source: Path) -> list[Any]:
+def _stamp(source: Path) -> str:
     """Size and time of a file and of the signal file beside it."""
     stamps = []
     for path in (source, source.with_suffix(".dat"), source.with_suffix(".mat")):
@@ -143,8 +144,8 @@ def _stamp(source: Path) -> list[Any]:
             status = path.stat()
         except (OSError, ValueError):
             continue
-        stamps.append([path.suffix, status.st_size, status.st_mtime_ns])
-    return stamps
+        stamps.append(f"{path.suffix} {status.st_size} {status.st_mtime_ns}")
+    return ", ".join(stamps)
 
 
 def names_of(search: Search) -> dict[Path, Path]:
