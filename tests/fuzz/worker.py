@@ -61,7 +61,7 @@ class Session:
             self._note(kind, str(error), data)
         if time.monotonic() - began > _LONGEST_SECONDS:
             self._note("slow", f"{time.monotonic() - began:.0f} s", data)
-        if self.runs % 50 == 0:  # libFuzzer ends the process without a word
+        if self.runs < 50 or self.runs % 50 == 0:  # libFuzzer ends the process without a word
             self.save()
 
     def _note(self, kind: str, text: str, data: bytes) -> None:
