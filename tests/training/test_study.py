@@ -66,7 +66,7 @@ def test_trial_taken_over_by_another_worker(tmp_path, space, pretend):
         return 0.8
 
     pretend(score)
-    with pytest.raises(TwelveLeadError, match="trial 0 was taken over by another worker: --alone"):
+    with pytest.raises(TwelveLeadError, match="trial 0 was taken over by another worker: use --alone"):
         run(*words("data", tmp_path, space, "--n_trials", 1))
 
 
