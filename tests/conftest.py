@@ -116,9 +116,18 @@ _CLI = (
     "commands/",
     "extension/",
     "twelvelead/",
+    "databases/test_download.py",
+    "preprocessing/test_search.py",
+    "test_conventions.py",
     "test_docs.py",
+    "test_fuzz.py",
     "test_tutorials.py",
     "test_version1_runs.py",
+    "utils/test_environment.py",
+    "utils/test_loggers.py",
+    "utils/test_renamed.py",
+    "utils/test_text.py",
+    "utils/test_threads.py",
 )
 _TRAIN = ("attribution/", "explain/", "training/", "test_model_contract.py", "test_version1_outputs.py")
 
