@@ -6,6 +6,7 @@ python -m benchmarks render                                        # write docs/
 python -m benchmarks check                                         # exit code 1 where one is out of date
 python -m benchmarks ablate --data_dir data/ptb                    # train, score and collect the ablations
 python -m benchmarks quality --data_dir data/ptb                   # measure the checks of signal quality
+python -m benchmarks rpeaks --mitdb data/mitdb                     # measure the R-peak detectors
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -22,6 +23,7 @@ from benchmarks.collect import collect_report, collect_run
 from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
 from benchmarks.rows import DATA
+from benchmarks.rpeaks import RpeakOptions, run_rpeaks
 from utils.config import Options, option, parse
 from utils.errors import UsageError, nearest, run_cli
 
@@ -74,6 +76,11 @@ def _check(options: RenderOptions) -> int:
     return int(bool(paths))
 
 
+def _rpeaks(options: RpeakOptions) -> None:
+    """Measure the R-peak detectors on MIT-BIH, CPSC 2019 and LUDB."""
+    print(f"wrote {run_rpeaks(options)}")
+
+
 def _quality(options: QualityOptions) -> None:
     """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
     for path in run_quality(options):
@@ -87,6 +94,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "check": (RenderOptions, _check),
     "ablate": (AblateOptions, run_ablations),
     "quality": (QualityOptions, _quality),
+    "rpeaks": (RpeakOptions, _rpeaks),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pages import attribution, protoecgnet, ptbxl, quality
+from benchmarks.pages import attribution, protoecgnet, ptbxl, quality, rpeaks
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
 from utils.files import write_text
@@ -28,6 +28,9 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "ptbxl": _ptbxl,
     "quality": lambda data: (
         {"quality.md": quality.page(data / "quality.json")} if (data / "quality.json").is_file() else {}
+    ),
+    "rpeaks": lambda data: (
+        {"rpeaks.md": rpeaks.page(data / "rpeaks.json")} if (data / "rpeaks.json").is_file() else {}
     ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {

