@@ -8,11 +8,10 @@ doi:10.23919/CinC53138.2021.9662687, files at doi:10.13026/34va-7q14.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
+import pandas as pd
 
 from databases.base import Annotations, Recording
 from databases.snomed import abbreviate
@@ -57,24 +56,13 @@ class ChallengeDatabase(FolderDatabase):
             "codes": tuple(re.findall(r"\d+", said.get("Dx", ""))),
         }
 
-    def read(
-        self,
-        record: Any,
-        leads: Sequence[str] | None = None,
-        start: int | None = None,
-        stop: int | None = None,
-        dtype: type[np.floating] = np.float32,
-    ) -> Recording:
-        """Read a recording or a part of it in mV.
-
-        Headers of the source PTB state 2,000,000 units per mV where the PTB database has 2,000: their signals
-        are multiplied by 1000, and a note says so.
-        """
-        recording = super().read(record, leads, start, stop, dtype)
-        if self.row(record)["gain"] < PTB_GAIN:
+    def correct(self, recording: Recording, row: pd.Series) -> Recording:
+        """Take 2,000 units per mV where headers of the source PTB state 2,000,000, with a note."""
+        if row["gain"] < PTB_GAIN:
             return recording
         note = "The header states 2,000,000 units per mV; 2,000 was taken, as in the PTB database."
-        return replace(recording, signal=recording.signal * dtype(1000), notes=[*recording.notes, note])
+        signal = recording.signal * recording.signal.dtype.type(1000)
+        return replace(recording, signal=signal, notes=[*recording.notes, note])
 
     def annotations(self, record: Any) -> Annotations:
         """Statements: the abbreviation of a class that is scored, else the SNOMED code."""

@@ -1,4 +1,4 @@
-"""PhysioNet/CinC Challenge 2018: 1,985 nights of polysomnography with one ECG lead, 200 Hz.
+"""PhysioNet/CinC Challenge 2018: 1,983 nights of polysomnography with one ECG lead, 200 Hz.
 
 Ghassemi et al., Computing in Cardiology 45 (2018), doi:10.22489/CinC.2018.049; files at
 doi:10.13026/6phb-r450.

@@ -110,9 +110,12 @@ class FolderDatabase(WfdbDatabase):
         """Read a recording or a part of it in mV."""
         row = self.row(record)
         leads = row["leads"] if leads is None else leads
-        return read_record(
-            self.root / row["path"], leads, start, stop, sampling_rate=row["sampling_rate"], dtype=dtype
-        )
+        path, rate = self.root / row["path"], row["sampling_rate"]
+        return self.correct(read_record(path, leads, start, stop, sampling_rate=rate, dtype=dtype), row)
+
+    def correct(self, recording: Recording, row: pd.Series) -> Recording:
+        """Undo a known fault of the database's headers, with a note."""
+        return recording
 
     def annotations(self, record: Any) -> Annotations:
         """Read beats and rhythms from the first annotation file that there is."""
