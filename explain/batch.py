@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from databases.base import Recording
 from explain.attention import describe_prediction, explain_recording
+from explain.journal import Journal
 from preprocessing.recordings.ahead import Reading, read_ahead
 from preprocessing.recordings.search import Search
 from training.predictor import Predictor
+from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError
-from utils.files import atomic_path, jsonable, write_error, write_json
-from utils.tables import csv_text
+from utils.files import write_json
 from utils.text import printable
 
-TABLE = "predictions.csv"
+TABLE = "predictions"  # its ending is that of its format
+FORMATS = ("csv", "parquet")
 _PARTIAL = ".predictions.partial.jsonl"
-_ROWS_AT_ONCE = 1000
 _FAILURES_KEPT = 100
 logger = logging.getLogger(__name__)
 
@@ -48,106 +48,6 @@ class Outcome:
         self.failures += errors[: max(0, _FAILURES_KEPT - len(self.failures))]
 
 
-class Journal:
-    """Rows of recordings that are done, appended to a file: a kill loses the running batch alone.
-
-    ``settings``: what the rows depend on; rows of other settings are not taken over.
-    """
-
-    def __init__(self, path: Path, settings: dict[str, Any]):
-        self.path = path
-        self.columns: dict[str, None] = {"record": None}
-        self._offsets: dict[str, int] = {}  # of the line of each record: the rows themselves stay on disk
-        self._stamps: dict[str, str] = {}  # of recordings that an earlier run has predicted
-        head = json.dumps(jsonable(settings), sort_keys=True)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            valid = self._read(head)
-            self._file = open(path, "r+b" if valid else "wb")  # noqa: SIM115 (closed on exit)
-            self._file.truncate(valid)
-            self._file.seek(valid)
-            if not valid:
-                self._file.write(head.encode() + b"\n")
-        except OSError as error:
-            raise write_error(path, error) from error
-
-    def _read(self, head: str) -> int:
-        """Take the rows of an earlier run with the same settings; returns the length of the valid lines."""
-        if not self.path.is_file():
-            return 0
-        valid = 0
-        with open(self.path, "rb") as file:
-            for line in file:
-                if not line.endswith(b"\n") or (not valid and line != head.encode() + b"\n"):
-                    break
-                try:
-                    if valid:
-                        entry = json.loads(line)
-                        self._note(entry["row"], valid)
-                        if not entry["row"].get("error"):  # a missing file may be there now
-                            self._stamps[entry["row"]["record"]] = entry["stamp"]
-                except (ValueError, KeyError, TypeError):  # half a line, or another damage
-                    break
-                valid += len(line)
-        return valid
-
-    def _note(self, row: dict[str, Any], offset: int) -> None:
-        self._offsets[row["record"]] = offset
-        self.columns |= dict.fromkeys(row)
-
-    def holds(self, name: str, source: Path) -> bool:
-        """Whether a recording was predicted before, and its file is unchanged."""
-        return name in self._stamps and self._stamps[name] == _stamp(source)
-
-    def append(self, rows: Sequence[tuple[Path, dict[str, Any]]]) -> None:
-        """Keep the rows of a batch."""
-        try:
-            for source, row in rows:
-                entry = {"stamp": _stamp(source), "row": row}
-                self._note(row, self._file.tell())
-                self._file.write(json.dumps(jsonable(entry)).encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise write_error(self.path, error) from error
-
-    def rows(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Rows of recordings, in their order."""
-        self._file.flush()
-        with open(self.path, "rb") as file:
-            for name in names:
-                file.seek(self._offsets[name])
-                yield json.loads(file.readline())["row"]
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-    def finish(self, path: Path, names: Sequence[str]) -> None:
-        """Write the table of all recordings, and remove the journal."""
-        columns = [*(name for name in self.columns if name not in ("warnings", "error")), "warnings", "error"]
-        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-            for first in range(0, len(names), _ROWS_AT_ONCE):
-                rows = list(self.rows(names[first : first + _ROWS_AT_ONCE]))
-                text = csv_text(pd.DataFrame(rows, columns=columns, dtype=object))
-                file.write(text if not first else text.partition("\n")[2])
-        self._file.close()
-        self.path.unlink(missing_ok=True)
-
-
-def _stamp(source: Path) -> str:
-    """Size and time of a file and of the signal file beside it."""
-    stamps = []
-    for path in (source, source.with_suffix(".dat"), source.with_suffix(".mat")):
-        try:
-            status = path.stat()
-        except (OSError, ValueError):
-            continue
-        stamps.append(f"{path.suffix} {status.st_size} {status.st_mtime_ns}")
-    return ", ".join(stamps)
-
-
 def names_of(search: Search) -> dict[Path, Path]:
     """Name of each recording among the results: its path without ending, where no other has the same."""
     stems = Counter(recording.with_suffix("") for recording in search.recordings)
@@ -158,7 +58,7 @@ def names_of(search: Search) -> dict[Path, Path]:
     return names
 
 
-def _rows_of(names: dict[Path, Path]) -> dict[Path, str]:
+def texts_of(names: dict[Path, Path]) -> dict[Path, str]:
     """Name of each recording in the table; those that look alike there are numbered."""
     counts: Counter[str] = Counter()
     texts = {}
@@ -178,12 +78,13 @@ def predict_many(
     batch_size: int = 32,
     workers: int = 0,
     data_dir: str | None = None,
+    table: str = FORMATS[0],
 ) -> Outcome:
-    """Predict all recordings of a search into a table, and prediction.json of each."""
+    """Predict all recordings of a search into a table (csv or parquet), and prediction.json of each."""
     names = names_of(search)
-    settings = {"weights": predictor.card.weights_sha256, "reading": vars(reading), "explained": explain}
-    texts = _rows_of(names)
-    outcome = Outcome(len(names), results / TABLE)
+    settings = settings_of(predictor, reading) | {"explained": explain}
+    texts = texts_of(names)
+    outcome = Outcome(len(names), results / f"{TABLE}.{table}")
     with Journal(results / _PARTIAL, settings) as journal, ThreadPoolExecutor(1) as writer:
         todo = [source for source in search.recordings if not journal.holds(texts[source], source)]
         done = len(names) - len(todo)
@@ -197,8 +98,7 @@ def predict_many(
             bar.update(len(part))
 
         writing: tuple[Sequence[Path], Future] | None = None
-        for part, recordings in read_ahead(reading, todo, batch_size, workers):
-            predictions = _predict_batch(predictor, recordings)
+        for part, recordings, predictions in predict_ahead(predictor, reading, todo, batch_size, workers):
             if writing is not None:
                 keep(writing[0], writing[1].result())
             folders = [results / names[source] for source in part]
@@ -211,8 +111,32 @@ def predict_many(
         if writing is not None:
             keep(writing[0], writing[1].result())
         bar.close()
-        journal.finish(results / TABLE, [texts[source] for source in search.recordings])
+        rows = [texts[source] for source in search.recordings]
+        journal.finish(outcome.table, rows, columns_of(predictor), facts_of(predictor))
     return outcome
+
+
+def settings_of(predictor: Predictor, reading: Reading) -> dict[str, Any]:
+    """What predictions depend on beside the recordings."""
+    return {"weights": predictor.card.weights_sha256, "reading": vars(reading)}
+
+
+def columns_of(predictor: Predictor) -> dict[str, type]:
+    """Columns of the table of predictions and their types."""
+    return {"record": str} | predictor.task.summary_columns() | {"warnings": str, "error": str}
+
+
+def facts_of(predictor: Predictor) -> dict[str, str]:
+    """What a table of predictions says of itself."""
+    return {"model": predictor.card.name, "checkpoint": predictor.folder.name, "notice": NOT_A_DEVICE}
+
+
+def predict_ahead(
+    predictor: Predictor, reading: Reading, sources: Sequence[Path], batch_size: int, workers: int
+) -> Iterator[tuple[Sequence[Path], list[Recording | str], list[Any]]]:
+    """Recordings, and their predictions, or why there are none, in batches; processes read ahead."""
+    for part, recordings in read_ahead(reading, sources, batch_size, workers):
+        yield part, recordings, _predict_batch(predictor, recordings)
 
 
 def _predict_batch(predictor: Predictor, recordings: Sequence[Recording | str]) -> list[Any]:
@@ -243,28 +167,41 @@ def _write_batch(
     data_dir: str | None,
 ) -> list[dict[str, Any]]:
     """Write the files of each recording of a batch; gives its row of the table."""
-    rows = []
-    for recording, prediction, folder in zip(recordings, predictions, folders, strict=True):
-        if isinstance(recording, str) or isinstance(prediction, str):
-            rows.append({"error": prediction})
-            continue
-        recording = in_order_of(predictor, recording)
-        try:
-            described = describe_prediction(predictor, recording, prediction)
-            row = predictor.task.summary(described)
-            if warnings := [note for note in recording.notes if note.startswith("WARNING")]:
-                row["warnings"] = " ".join(warnings)
-            if explain:
-                explain_recording(predictor, recording, folder, described, data_dir)
-            else:
-                write_json(folder / "prediction.json", described, durable=False)
-        except TwelveLeadError as error:
-            row = {"error": str(error)}
-        except Exception as error:  # one unforeseen recording must not end the batch
-            what = f"predicting it failed unexpectedly ({type(error).__name__}: {error})"
-            row = {"error": f"{recording.source}: {what}"}
-        rows.append(row)
-    return rows
+
+    def write(folder: Path, recording: Recording, described: dict[str, Any]) -> None:
+        if explain:
+            explain_recording(predictor, recording, folder, described, data_dir)
+        else:
+            write_json(folder / "prediction.json", described, durable=False)
+
+    return [
+        row_of(predictor, recording, prediction, partial(write, folder))
+        for recording, prediction, folder in zip(recordings, predictions, folders, strict=True)
+    ]
+
+
+def row_of(
+    predictor: Predictor,
+    recording: Recording | str,
+    prediction: Any,
+    keep: Callable[[Recording, dict[str, Any]], Any],
+) -> dict[str, Any]:
+    """Row of a recording in the table, whose description is given to `keep`; or why there is none."""
+    if isinstance(recording, str) or isinstance(prediction, str):
+        return {"error": prediction}
+    recording = in_order_of(predictor, recording)
+    try:
+        described = describe_prediction(predictor, recording, prediction)
+        row = predictor.task.summary(described)
+        if warnings := [note for note in recording.notes if note.startswith("WARNING")]:
+            row["warnings"] = " ".join(warnings)
+        keep(recording, described)
+        return row
+    except TwelveLeadError as error:
+        return {"error": str(error)}
+    except Exception as error:  # one unforeseen recording must not end the batch
+        what = f"predicting it failed unexpectedly ({type(error).__name__}: {error})"
+        return {"error": f"{recording.source}: {what}"}
 
 
 def in_order_of(predictor: Predictor, recording: Recording) -> Recording:

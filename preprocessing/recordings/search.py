@@ -13,8 +13,8 @@ from preprocessing.recordings.formats import Format, known_suffixes, list_format
 from utils.errors import DataError, UsageError, nearest
 from utils.text import listed, printable
 
-_RESULTS = "prediction.json"  # in a folder of results; beside settings.yaml, predictions.csv is one, too
-_TABLE, _SETTINGS = "predictions.csv", "settings.yaml"
+_RESULTS = "prediction.json"  # in a folder of results; a table beside settings.yaml is one, too
+_TABLES, _SETTINGS = {"predictions.csv", "predictions.parquet"}, "settings.yaml"
 _MAGIC = "*?["
 
 
@@ -127,7 +127,8 @@ class _Walk:
             hidden = [name for name in files if name.startswith(".")]
             for name in hidden:
                 self.add("hidden files or folders", inside / name)
-            results = {_TABLE, _SETTINGS} if {_TABLE, _SETTINGS} <= set(files) else set()
+            table = _TABLES & set(files)
+            results = table | {_SETTINGS} if table and _SETTINGS in files else set()
             visible = sorted(set(files) - set(hidden) - results)
             self._take_files([inside / name for name in visible])
 
@@ -189,7 +190,7 @@ class _Walk:
 
 def _holds_results(folder: Path) -> bool:
     """Whether an earlier prediction wrote a folder."""
-    table = (folder / _TABLE).is_file() and (folder / _SETTINGS).is_file()
+    table = any((folder / name).is_file() for name in _TABLES) and (folder / _SETTINGS).is_file()
     return table or (folder / _RESULTS).is_file()
 
 

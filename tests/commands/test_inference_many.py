@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import inference
-from explain.batch import Journal
+from explain.journal import Journal
 from tests.commands.test_inference import ask, ecg, prediction_of, probabilities, write_csv
 from tests.helpers.training_files import CLASSES, call, write_untrained
 from training import load_predictor
@@ -56,6 +58,28 @@ def test_folder_is_predicted_in_batches_as_file_by_file(out, folder, capsys):
     np.testing.assert_allclose(probabilities(prediction_of(out, "69")), expected[69], atol=3e-6)
     assert "69 of 70 recordings predicted" in capsys.readouterr().out
     assert not list((out / "results" / "ecgnet").glob(".*"))
+
+
+def test_parquet_table_holds_what_the_csv_holds(out, folder, tmp_path):
+    few = [folder / f"{i:02d}.npy" for i in range(3)]
+    few[1].write_bytes(b"damaged")
+    odd = tmp_path / "in" / os.fsdecode(b"=M\xfcller.npy")
+    odd.write_bytes(b"damaged, and its name is not UTF-8")
+    words = ("inference.py", "--model", "ecgnet", "--output_dir", out, *RATE, "--dir", *few, odd)
+    for kind in ("csv", "parquet"):
+        assert call(inference.main, *words, "--table", kind) == 1
+    path = out / "results" / "ecgnet" / "predictions.parquet"
+    schema = pq.read_schema(path)
+    assert [str(kind) for kind in schema.types] == ["string", *["double"] * 5, "string", "string"]
+    assert b"not a medical device" in schema.metadata[b"notice"].lower()
+    frame, rows = pd.read_parquet(path), table(out)
+    assert list(frame.columns) == list(rows[0])
+    assert frame["record"].tolist() == ["00", "01", "02", r"=M\xfcller"]
+    assert rows[3]["record"] == r"'=M\xfcller"
+    for name in CLASSES:
+        expected = [float(row[name] or "nan") for row in rows]
+        np.testing.assert_array_equal(frame[name].to_numpy(), expected)
+    assert frame["error"].isna().tolist() == [True, False, True, False]
 
 
 def test_batch_that_was_killed_is_resumed(out, folder):

@@ -207,6 +207,10 @@ class Task(ABC):
         """Row of one record in the table of a folder of recordings: values by column."""
         return {}
 
+    def summary_columns(self) -> dict[str, type]:
+        """Columns of `summary` and the types of their values: float, int, bool or str."""
+        return {}
+
 
 def interval_table(rows: Sequence[tuple[str, float | None, Any]]) -> list[str]:
     """Lines of names, values and their intervals, ``low`` to ``high`` where there are any."""

@@ -228,6 +228,10 @@ class MultilabelClassification(Task):
         """Probability of each class."""
         return {c["class"]: round(c["probability"], 6) for c in described["classes"]}
 
+    def summary_columns(self) -> dict[str, type]:
+        """Every class."""
+        return dict.fromkeys(self.classes, float)
+
 
 @register_task("multiclass")
 class MulticlassClassification(MultilabelClassification):

@@ -170,6 +170,10 @@ class Segmentation(Task):
         names = [segment["class"] for segment in described["segments"]]
         return {self.classes[column]: names.count(self.classes[column]) for column in self._judged()}
 
+    def summary_columns(self) -> dict[str, type]:
+        """Every class but the background."""
+        return {self.classes[column]: int for column in self._judged()}
+
     def _judged(self) -> list[int]:
         judged = [i for i, name in enumerate(self.classes) if name.lower() not in BACKGROUND]
         return judged or list(range(len(self.classes)))

@@ -48,6 +48,7 @@ class PredictOptions(Options):
         0, "processes that read ahead of the model (0: as many as are worth it)", scope="machine", min=0
     )
     no_pictures: bool = option(False, "True: probabilities only (fast)")
+    table: str = option("csv", "format of the table of several recordings", choices=("csv", "parquet"))
 
 
 def main(description: str | None = None, args: Sequence[str] | None = None) -> int:
@@ -89,6 +90,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
             options.batchsize,
             options.workers,
             options.data_dir,
+            options.table,
         )
         write_settings(results / "settings.yaml", options)
         _say(outcome)
