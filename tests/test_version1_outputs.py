@@ -13,6 +13,7 @@ from tests.goldens.version1_outputs import (
     compute,
     default_data_dir,
     difference,
+    has_history,
     read,
     read_millivolts,
     stored,
@@ -28,6 +29,8 @@ KERAS, TORCH = pytest.mark.tf, pytest.mark.torch
 @pytest.fixture(scope="module")
 def outputs():
     """What the code outputs now."""
+    if not has_history():
+        pytest.skip("the weights of version 1 are in the repository's history, which this copy lacks")
     return compute(default_data_dir())
 
 

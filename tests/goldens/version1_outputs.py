@@ -6,7 +6,8 @@
 
 Probabilities, IMLE-Net's attention, ProtoECGNet's contributions and attribution maps of four synthetic
 records (made anew each time) and seven real ones (read from PTB-XL, skipped where it is absent). Only outputs
-are kept.
+are kept. The weights that version 1 shipped are read from the repository's history, because newer ones take
+their place in checkpoints/pretrained; a copy without the history (a shallow clone, an archive) lacks them.
 
 Each Keras backend gets a process of its own with one thread, because the number of threads decides the order
 of sums. On the processor model that `about` in each file names, `compare` should find every array bit-equal;
@@ -17,12 +18,14 @@ and `attribution_arrays` import the code under test: when a function moves, chan
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +42,8 @@ RUNS = HERE / "version1_checkpoint"  # an output folder, as the training command
 FILES = {"synthetic": "synthetic.npz", "real": "real.npz"}
 TOLERANCE = 1e-6
 
+COMMIT = "9911de1"
+PRETRAINED = "checkpoints/pretrained"
 SHIPPED = ("imle_net", "imle_net_mi", "mousavi", "ecgnet", "protoecgnet_rhythm")
 TRAINED = {  # run: script, and a model small enough to be kept
     "ecgnet": ("torch_train.py", {"filters": 4, "stem_kernels": [15], "blocks": 2, "lstm_units": 4}),
@@ -70,9 +75,27 @@ ONE_THREAD = {
 }
 
 
-def checkpoint_folder(name: str) -> str | Path:
-    """Where a checkpoint is: shipped ones are found by their name."""
-    return name if name in SHIPPED else RUNS / "checkpoints" / Path(name).name
+def checkpoint_folder(name: str, weights: Path) -> Path:
+    """Where a checkpoint is; `weights` is the folder that `extract_weights` filled."""
+    return weights / PRETRAINED / name if name in SHIPPED else RUNS / "checkpoints" / Path(name).name
+
+
+@cache
+def has_history() -> bool:
+    """Whether this copy of the repository has the commit of version 1."""
+    words = ["git", "cat-file", "-e", f"{COMMIT}:{PRETRAINED}"]
+    return (
+        shutil.which("git") is not None
+        and not subprocess.run(words, cwd=ROOT, capture_output=True).returncode
+    )
+
+
+def extract_weights(folder: Path) -> None:
+    """Write the weights and cards that version 1 shipped under a folder."""
+    words = ["git", "archive", "--format=tar", COMMIT, PRETRAINED]
+    archive = subprocess.run(words, cwd=ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
 
 
 def default_data_dir() -> Path:
@@ -97,11 +120,11 @@ def read_millivolts(paths: Iterable[Path]) -> np.ndarray:
     return np.stack([prepare(read_recording(path), 100, 1000).signal for path in paths])
 
 
-def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
+def predictor_arrays(name: str, signals: np.ndarray, weights: Path) -> dict[str, np.ndarray]:
     """Outputs of one checkpoint for records in millivolts."""
     from training import load_predictor
 
-    predictor = load_predictor(checkpoint_folder(name))
+    predictor = load_predictor(checkpoint_folder(name, weights))
     found = {
         f"{name}/probabilities": predictor.predict(signals),
         f"{name}/calibrated": predictor.predict(signals, calibrated=True),
@@ -128,13 +151,13 @@ def predictor_arrays(name: str, signals: np.ndarray) -> dict[str, np.ndarray]:
     return found
 
 
-def attribution_arrays(name: str, signals: np.ndarray, which: str) -> dict[str, np.ndarray]:
+def attribution_arrays(name: str, signals: np.ndarray, which: str, weights: Path) -> dict[str, np.ndarray]:
     """Attribution maps of the last record, by every method that applies; the others serve as baselines."""
     from explain.engine.classifier import load_classifier
     from explain.engine.fast import speed_up
     from explain.methods import CannotExplain, Settings, explain, list_methods
 
-    classifier = load_classifier(checkpoint_folder(name))
+    classifier = load_classifier(checkpoint_folder(name, weights))
     speed_up(classifier)
     inputs = classifier.standardize(signals)
     changes = SLOW if classifier.framework == "keras" else {}
@@ -173,7 +196,7 @@ def recordings(temporary: Path, data_dir: Path) -> dict[str, list[Path]]:
     return found
 
 
-def compute_here(into: Path, data_dir: Path) -> None:
+def compute_here(into: Path, data_dir: Path, weights: Path) -> None:
     """Write the outputs on this process' Keras backend, a file for each kind of record."""
     import torch
 
@@ -185,14 +208,14 @@ def compute_here(into: Path, data_dir: Path) -> None:
         found: dict[str, np.ndarray] = {}
         if keras_on_torch():
             for name in ("imle_net", "mousavi"):
-                arrays = predictor_arrays(name, records)
+                arrays = predictor_arrays(name, records, weights)
                 found |= {f"keras_on_torch/{name}": array for name, array in arrays.items()}
             for name in EXPLAINED:
                 if (name, which) != ("imle_net", "real"):  # it takes longest
-                    found |= attribution_arrays(name, records, which)
+                    found |= attribution_arrays(name, records, which, weights)
         else:
             for name in (*SHIPPED, *(f"version1_checkpoint/{run}" for run in TRAINED)):
-                found |= predictor_arrays(name, records)
+                found |= predictor_arrays(name, records, weights)
         np.savez(into / f"{which}.npz", **found)
 
 
@@ -200,10 +223,13 @@ def compute(data_dir: Path) -> dict[str, dict[str, np.ndarray]]:
     """Outputs of the code as it stands: kind of record -> name -> array."""
     found: dict[str, dict[str, np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor() as both:
+        weights = Path(temporary) / "weights"
+        extract_weights(weights)
 
         def one(backend: str) -> None:
             (Path(temporary) / backend).mkdir()
             words = ["-m", "tests.goldens.version1_outputs", "compute", "--to", f"{temporary}/{backend}"]
+            words += ["--weights", str(weights)]
             run([*words, "--data_dir", str(data_dir.resolve())], ROOT, KERAS_BACKEND=backend)
 
         list(both.map(one, ("tensorflow", "torch")))  # a list, so that an error is raised
@@ -389,6 +415,7 @@ def main() -> int:
     parser.add_argument("command", choices=("store", "compare", "checkpoint", "compute"))
     parser.add_argument("--to", type=Path, default=FOLDER, help="folder of the stored outputs")
     parser.add_argument("--data_dir", type=Path, default=default_data_dir(), help="PTB-XL folder")
+    parser.add_argument("--weights", type=Path, help="compute: where the weights of version 1 are")
     options = parser.parse_args()
     match options.command:
         case "store":
@@ -398,7 +425,7 @@ def main() -> int:
         case "checkpoint":
             train_checkpoints()
         case "compute":  # one backend of `store` or `compare`
-            compute_here(options.to, options.data_dir)
+            compute_here(options.to, options.data_dir, options.weights)
     return 0
 
 
