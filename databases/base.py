@@ -316,6 +316,29 @@ class Database(abc.ABC):
         self.row(record)
         return Annotations()
 
+    def samples(self, record: Any) -> int:
+        """Tell how long a recording is.
+
+        Parameters
+        ----------
+        record : int or str
+            An id of `records`.
+
+        Returns
+        -------
+        int
+            Its samples, from the table where it says so, else from the recording's file.
+
+        Raises
+        ------
+        DataError
+            A file of the record is missing or damaged.
+        UsageError
+            There is no such record.
+        """
+        row = self.row(record)
+        return int(row["samples"]) if "samples" in row else len(self.read(record).signal)
+
     def row(self, record: Any) -> pd.Series:
         """Look up a row of `records`.
 

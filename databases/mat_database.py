@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,17 +16,22 @@ from utils.errors import DataError, UsageError
 
 def load_mat(path: Path, name: str) -> np.ndarray:
     """Read a variable of a MATLAB file; DataError names the file."""
-    import scipy.io  # slow to import
-
-    try:
-        content = scipy.io.loadmat(path, variable_names=[name])
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist: copy it from the database") from error
-    except Exception as error:  # SciPy raises nearly every built-in type on damaged files
-        raise DataError(f"{path}: not a readable MATLAB file ({type(error).__name__}: {error})") from error
+    content = _attempt(path, lambda io: io.loadmat(path, variable_names=[name]))
     if name not in content:
         raise DataError(f"{path}: has no variable '{name}'")
     return content[name]
+
+
+def _attempt(path: Path, read: Callable[[Any], Any]) -> Any:
+    """What `read` gives of a MATLAB file; DataError names the file."""
+    import scipy.io  # slow to import
+
+    if not path.exists():  # of which SciPy says that it needs the name of a file
+        raise DataError(f"{path} does not exist: copy it from the database")
+    try:
+        return read(scipy.io)
+    except Exception as error:  # SciPy raises nearly every built-in type on damaged files
+        raise DataError(f"{path}: not a readable MATLAB file ({type(error).__name__}: {error})") from error
 
 
 class MatDatabase(Database):
@@ -57,6 +62,12 @@ class MatDatabase(Database):
     def _signal(self, path: Path) -> np.ndarray:
         """Signal (T, leads) of a file in mV."""
         return load_mat(path, "ecg").reshape(-1, 1)
+
+    def samples(self, record: Any) -> int:
+        """Length of the variable ``ecg``, without reading it; of other layouts that of the signal."""
+        path = self.root / f"{self.row(record)['path']}.mat"
+        shapes = {name: shape for name, shape, _ in _attempt(path, lambda io: io.whosmat(path))}
+        return max(shapes["ecg"]) if "ecg" in shapes else len(self._signal(path))
 
     def read(
         self,

@@ -14,6 +14,7 @@ from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.splits import SPLITS, check_patients, official, resplit, strata
 from preprocessing.targets import Targets, TargetSet
+from preprocessing.targets.regions import take_annotations
 from utils.errors import DataError, UsageError, nearest
 
 CHOICES = {
@@ -62,7 +63,7 @@ def assemble(
 ) -> Dataset:
     """Put a dataset together and check it.
 
-    ``signals``, ``digests``: of the records that are `present`.
+    ``signals``, ``digests``: of the records that are `present`, or of windows in the order of the targets.
     ``present`` (records,): rows of the database whose files were read.
     ``fields``: sampling_rate, leads and version of the dataset.
     """
@@ -70,7 +71,7 @@ def assemble(
     rows = targets.rows[kept]
     records = database.records.iloc[rows]
     splits, names = _splits(database, targets, options)
-    stored = (np.cumsum(present) - 1)[rows]
+    stored = (np.cumsum(present) - 1)[rows] if targets.starts is None else np.arange(len(rows))
     folds = records["fold"].to_numpy() if "fold" in records else None
     dataset = Dataset(
         signals=signals.take(stored),
@@ -87,6 +88,8 @@ def assemble(
         settings={"reference": True} if target_set.reference else {},
         folds=folds if folds is not None and folds.dtype.kind in "iu" else None,
         digests=digests[stored],
+        starts=None if targets.starts is None else targets.starts[kept],
+        beats=take_annotations(targets.beats, np.flatnonzero(kept)),
         **fields,
     )
     if not len(dataset):
@@ -104,7 +107,7 @@ def _splits(database: Database, targets: Targets, options: SplitOptions) -> tupl
     if options.split == "kfold":
         return np.full(len(targets.rows), "train"), {}
     if targets.splits is not None:
-        return targets.splits, {}
+        return targets.splits, dict(targets.split_names)
     splits, names = official(database)
     return splits[targets.rows], dict(names)
 

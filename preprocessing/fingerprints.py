@@ -56,7 +56,9 @@ def _of_records(dataset: Dataset) -> str:
 
 
 def _of_windows(dataset: Dataset) -> str:
-    arrays, meta = window_parts(dataset)
+    arrays, meta = window_parts(dataset, signals=dataset.digests is None)
+    if dataset.digests is not None:  # windows of a cache are not read only to tell what they are
+        arrays["digests"] = dataset.digests
     counted = {name: value for name, value in meta.items() if name not in _WORDS}
     digest = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
     _update(digest, arrays)
@@ -82,7 +84,7 @@ def _annotations(dataset: Dataset) -> dict[str, np.ndarray]:
     return arrays
 
 
-def window_parts(dataset: Dataset) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def window_parts(dataset: Dataset, signals: bool = True) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays and plain values of windows, together everything, under the names of a window file."""
     meta: dict[str, Any] = {
         "format": WINDOWS_FORMAT,
@@ -109,11 +111,8 @@ def window_parts(dataset: Dataset) -> tuple[dict[str, np.ndarray], dict[str, Any
         "labels": dataset.targets,
         **_annotations(dataset),
     }
-    if isinstance(dataset.signals, ScaledSignals):
-        meta["units_per_mv"], arrays["signals"] = (
-            dataset.signals.units_per_mv,
-            dataset.signals.raw(slice(None)),
-        )
-    else:
-        meta["units_per_mv"], arrays["signals"] = None, dataset.signals
+    stored = dataset.signals
+    meta["units_per_mv"] = stored.units_per_mv if isinstance(stored, ScaledSignals) else None
+    if signals:
+        arrays["signals"] = stored.raw(slice(None)) if isinstance(stored, ScaledSignals) else stored
     return arrays, json.loads(json.dumps(meta))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from databases import open_database
+from databases import Database, open_database
 from preprocessing.assembly import SplitOptions, assemble
 from preprocessing.dataset import Dataset
 from preprocessing.ptbxl import load_ptbxl
 from preprocessing.reading import common_leads, common_rate, read_signals
-from preprocessing.targets import TargetOptions, find_targets
-from utils.errors import DataError
+from preprocessing.signals import ScaledSignals, waveform_digest
+from preprocessing.targets import TargetOptions, Targets, find_targets
+from preprocessing.window_reading import Cut, read_windows
+from utils.errors import DataError, UsageError
 
 PTBXL_LAYOUT = ("ptbxl", "synthetic")
 
@@ -32,15 +35,17 @@ def load_dataset(
     split: str = "official",
     folds: int = 5,
     fold: int = 1,
+    target_options: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike | None = None,
     on_duplicates: str = "report",
     on_missing: str = "error",
 ) -> Dataset:
     """Load a registered database for a task.
 
-    Every recording is read once, resampled to one rate, cropped or padded with zeros to one length, and then
-    comes from a cache of int16 microvolts (float32 millivolts where a recording exceeds 32.767 mV). PTB-XL
-    and databases in its layout go through `load_ptbxl`, which is faster.
+    Every recording is read once, resampled to one rate, cropped or padded with zeros to one length or, where
+    the target set wants windows, cut into windows, and then comes from a cache of int16 microvolts (float32
+    millivolts where a recording exceeds 32.767 mV). PTB-XL and databases in its layout go through
+    `load_ptbxl`, which is faster.
 
     Parameters
     ----------
@@ -51,9 +56,10 @@ def load_dataset(
     task : str
         Target set of the database, see `preprocessing.targets.list_targets`.
     sampling_rate : float, optional
-        In Hz; default that of the recordings.
+        In Hz; default that of the target set, else that of the recordings.
     seconds : float
-        Length of every recording; 0 if all recordings have the same length, which is kept.
+        Length of every recording or window; 0 for that of the target set, else that of the recordings, which
+        must then be equally long.
     leads : sequence of str, optional
         Leads to read, in this order; default the twelve standard leads where every recording has them, else
         those that all recordings have.
@@ -65,6 +71,8 @@ def load_dataset(
         Splits of the database, or k-fold: folds of whole patients, stratified by label.
     folds, fold : int
         Number of folds, and the one to test on, from 1.
+    target_options : dict, optional
+        Options of the target set, such as ``tolerance`` of R-peaks.
     cache_dir : path-like, optional
         Where the cache goes; default ``$TWELVELEAD_CACHE``, else ``<data_dir>/.twelvelead_cache``, else (a
         read-only database) the user's cache folder.
@@ -95,14 +103,28 @@ def load_dataset(
     target_set = find_targets(task, database)
     if not len(opened.records):
         raise DataError(f"{opened.root} has no record of {database}")
-    rate = common_rate(opened.records, sampling_rate)
+    rate = common_rate(opened.records, sampling_rate or target_set.sampling_rate or None)
     names = common_leads(opened.records, leads)
-    signals, digests = read_signals(opened, names, rate, seconds, cache_dir)
-    shape = TargetOptions(rate, signals.shape[1], names, min_likelihood, keep_unlabeled)
+    length = seconds or target_set.seconds
+    shape = TargetOptions(
+        rate,
+        round(length * rate),
+        names,
+        min_likelihood,
+        keep_unlabeled,
+        target_set.settle(target_options or {}),
+    )
+    if target_set.windows:
+        targets = target_set.build(opened, shape)
+        signals, digests = _of_windows(opened, targets, shape, cache_dir)
+        names = targets.channels or names
+    else:
+        signals, digests = read_signals(opened, names, rate, length, cache_dir)
+        targets = target_set.build(opened, replace(shape, samples=signals.shape[1]))
     return assemble(
         opened,
         target_set,
-        target_set.build(opened, shape),
+        targets,
         signals,
         digests,
         np.full(len(opened.records), True),
@@ -111,3 +133,16 @@ def load_dataset(
         leads=names,
         version=opened.title,
     )
+
+
+def _of_windows(
+    database: Database, targets: Targets, shape: TargetOptions, cache_dir: str | os.PathLike | None
+) -> tuple[ScaledSignals, np.ndarray]:
+    """Signals of windows and the digest of each."""
+    if targets.signals is not None:
+        digests = np.array([waveform_digest(signal) for signal in targets.signals])
+        return ScaledSignals(targets.signals, units_per_mv=1), digests
+    if targets.starts is None:
+        raise UsageError(f"{database.name}: targets of windows need the first sample of each (starts)")
+    cut = Cut(targets.rows, targets.starts, shape.samples, targets.leads)
+    return read_windows(database, cut, shape.leads, shape.sampling_rate, cache_dir)

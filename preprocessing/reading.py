@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from databases import Database
 from databases.wfdb_files import to_int16
-from preprocessing.cache import UNITS_PER_MV, CachedFile, CachedSignals, find_cache, open_cache
+from preprocessing.cache import UNITS_PER_MV, CachedFile, CachedSignals, Reader, find_cache, open_cache
 from preprocessing.signals import ScaledSignals, waveform_digest
 from preprocessing.transforms.resample import resample
 from utils.ecg import LEADS
@@ -57,12 +57,7 @@ class RecordingReader:
         self.shape = (len(ids), samples, len(self._leads))
 
     def _signal(self, record: Any) -> np.ndarray:
-        """A recording in mV at the requested rate, (T, leads)."""
-        recording = self._database.read(record, self._leads)
-        if not np.isfinite(recording.signal).all():
-            bad = int(np.flatnonzero(~np.isfinite(recording.signal).all(axis=0))[0])
-            raise DataError(f"NaN or infinite samples in lead {self._leads[bad]}")
-        return resample(recording.signal, recording.sampling_rate, self._rate)
+        return read_at_rate(self._database, record, self._leads, self._rate)
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Read the recordings; one error lists all that cannot be used, (<= 64, T, leads)."""
@@ -84,10 +79,7 @@ class RecordingReader:
                     target[: len(signal)] = self._stored(signal[:samples])
                 bar.update(len(block))
                 yield block
-        if problems:
-            summary = f"{len(problems)} of {count} records in {self._database.root} cannot be used:\n"
-            problems[10:] = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
-            raise DataError(summary + "\n".join(problems))
+        report_problems(self._database, problems, count)
         if padded:
             logger.info(f"{padded} of {count} recordings are shorter than {self._seconds:g} s: zeros follow")
 
@@ -98,11 +90,35 @@ class RecordingReader:
         return [f"  {record}: {length / self._rate:g} s, the first record has {first:g} s: choose --seconds"]
 
     def _stored(self, signal: np.ndarray) -> np.ndarray:
-        if self.dtype != np.int16:
-            return signal
-        if np.abs(signal).max(initial=0) > LARGEST_MV:
-            raise TooLargeForInt16
-        return to_int16(signal)
+        return stored_as(signal, self.dtype)
+
+
+def read_at_rate(database: Database, record: Any, leads: Sequence[str], rate: float) -> np.ndarray:
+    """A recording in mV at a sampling rate, (T, leads)."""
+    recording = database.read(record, leads)
+    if not len(recording.signal):
+        raise DataError("the recording has no samples")
+    finite = np.isfinite(recording.signal).all(axis=0)
+    if not finite.all():
+        raise DataError(f"NaN or infinite samples in lead {leads[int(finite.argmin())]}")
+    return resample(recording.signal, recording.sampling_rate, rate)
+
+
+def stored_as(signal: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Signal in mV as it is kept: int16 microvolts or float32."""
+    if dtype != np.int16:
+        return signal
+    if np.abs(signal).max(initial=0) > LARGEST_MV:
+        raise TooLargeForInt16
+    return to_int16(signal)
+
+
+def report_problems(database: Database, problems: list[str], count: int) -> None:
+    """Raise one error that lists the records that cannot be used, if there are any."""
+    if problems:
+        summary = f"{len(problems)} of {count} records in {database.root} cannot be used:\n"
+        more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
+        raise DataError(summary + "\n".join(problems[:10] + more))
 
 
 def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
@@ -173,16 +189,33 @@ def read_signals(
     They come from a cache, unless some records have no files that would tell whether it is out of date.
     """
     reader = functools.partial(RecordingReader, database, leads, rate, seconds)
+    shape = [rate, seconds, list(leads)]
+    ids = [str(record) for record in database.records.index]
+    return through_cache(database, reader, shape, ids, cache_dir)
+
+
+def through_cache(
+    database: Database,
+    reader: Callable[[str], Reader],
+    shape: list[Any],
+    ids: list[str],
+    cache_dir: str | os.PathLike | None,
+) -> tuple[ScaledSignals, np.ndarray]:
+    """What a reader of some dtype reads, from the cache, and the digest of each of its rows.
+
+    ``shape``: rate, and all else that decides what is read, as JSON values.
+    ``ids``: record of each row.
+    """
     states = _file_states(database)
     samples: np.ndarray | CachedFile
     if states is None:
         samples, digests = _in_memory(reader)
     else:
-        samples, digests = _cached(database, reader, [rate, seconds, list(leads)], states, cache_dir)
+        samples, digests = _cached(database, reader, shape, ids, states, cache_dir)
     return ScaledSignals(samples, units_per_mv=UNITS_PER_MV[samples.dtype]), digests
 
 
-def _in_memory(reader: Callable[[str], RecordingReader]) -> tuple[np.ndarray, np.ndarray]:
+def _in_memory(reader: Callable[[str], Reader]) -> tuple[np.ndarray, np.ndarray]:
     try:
         samples = np.concatenate(list(reader(_MICROVOLTS).blocks()))
     except TooLargeForInt16:
@@ -192,12 +225,12 @@ def _in_memory(reader: Callable[[str], RecordingReader]) -> tuple[np.ndarray, np
 
 def _cached(
     database: Database,
-    reader: Callable[[str], RecordingReader],
+    reader: Callable[[str], Reader],
     shape: list[Any],
+    ids: list[str],
     states: list[list[Any]],
     cache_dir: str | os.PathLike | None,
 ) -> tuple[CachedFile, np.ndarray]:
-    ids = [str(record) for record in database.records.index]
     described = json.dumps([FORMAT, database.name, *shape])
     source = hashlib.sha256(json.dumps([described, ids, states]).encode()).hexdigest()
     stem = f"{database.name}_{shape[0]:g}hz_{hashlib.sha256(described.encode()).hexdigest()[:8]}"

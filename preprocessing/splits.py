@@ -129,8 +129,8 @@ def strata(dataset: Dataset) -> np.ndarray:
     targets, classes = dataset.targets, len(dataset.classes)
     if dataset.kind in CLASS_KINDS:
         return targets
-    if targets.ndim > 2 and targets.shape[-1] == classes:
-        return np.asarray((targets > 0).reshape(len(targets), -1, classes).any(axis=1))
+    if targets.ndim > 2 and targets.shape[-1] in (classes, classes + 1):  # a column more holds weights
+        return np.asarray((targets[..., :classes] > 0).reshape(len(targets), -1, classes).any(axis=1))
     flat = targets.reshape(len(targets), -1)
     if flat.dtype.kind not in "iub":
         return np.zeros((len(targets), 0))

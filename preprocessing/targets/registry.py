@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,34 +14,54 @@ from utils.registry import Registry
 
 if TYPE_CHECKING:
     from databases import Database
+    from preprocessing.targets.regions import Beats
 
 CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
 
 # Modules that register target sets; imported at the first look-up.
-_MODULES = ("preprocessing.targets.ptbxl",)
+_MODULES = tuple(f"preprocessing.targets.{name}" for name in ("ptbxl", "rpeaks", "waves"))
+IGNORED = -1  # in masks: a sample or step that is not annotated, which neither loss nor score counts
 _ANY = ""  # the database of target sets that every database has
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Targets of the records that have them.
+    """Targets of the records that have them, or of windows of records.
 
     Parameters
     ----------
     rows : ndarray of int64, shape (N,)
-        Row of each record in the table of the database's records.
+        Row of each record in the table of the database's records; of windows, that of their record.
     values : ndarray, shape (N, C) or (N, ...)
         uint8 (N, C), 1 where the class is present; for kinds other than classes one array per record.
     classes : list of str
         Names of the classes.
     splits : ndarray of str, shape (N,), optional
         Split of each record, where the target set defines the splits.
+    split_names : dict of str to str
+        What those splits are, in words.
+    starts : ndarray of int64, shape (N,), optional
+        First sample of each window, at the rate of `TargetOptions`; None for whole records.
+    leads : ndarray of str, shape (N,), optional
+        The only lead of each window, where windows are of one lead and differ in it.
+    signals : ndarray of float32, shape (N, T, channels), optional
+        What a model reads in place of the recordings, such as RR intervals.
+    channels : tuple of str
+        Names of the columns where `leads` or `signals` decide them.
+    beats : Beats, optional
+        Annotated beats of each row, at the rate of `TargetOptions`.
     """
 
     rows: np.ndarray
     values: np.ndarray
     classes: list[str]
     splits: np.ndarray | None = None
+    split_names: Mapping[str, str] = field(default_factory=dict)
+    starts: np.ndarray | None = None
+    leads: np.ndarray | None = None
+    signals: np.ndarray | None = None
+    channels: tuple[str, ...] = ()
+    beats: Beats | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +73,15 @@ class TargetOptions:
     sampling_rate : float
         Of the signals, in Hz.
     samples : int
-        Samples of each signal.
+        Samples of each signal or window.
     leads : tuple of str
         Leads of the signals.
     min_likelihood : float
         A diagnostic statement counts from this likelihood on (0 to 100); 0 counts every one.
     keep_unlabeled : bool
         Keep records without any class.
+    settings : dict
+        Options of the target set, complete: see `TargetSet.settle`.
     """
 
     sampling_rate: float = 100
@@ -67,6 +89,7 @@ class TargetOptions:
     leads: tuple[str, ...] = ()
     min_likelihood: float = 0
     keep_unlabeled: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 Build = Callable[["Database", TargetOptions], Targets]
@@ -80,6 +103,10 @@ class TargetSet:
     ``split_names``: names of the splits, where they are not those of the database.
     ``selection``: split on which checkpoint, thresholds and calibration are chosen.
     ``reference``: whether it reproduces a published selection that lets patients cross splits.
+    ``sampling_rate``: in Hz, unless a command names one; 0 for that of the recordings.
+    ``seconds``: length of records or windows, unless a command names one; 0 for that of the records.
+    ``windows``: targets are of windows, which ``build`` chooses before signals are read.
+    ``options``: options of its own, with their defaults.
     """
 
     name: str
@@ -90,6 +117,27 @@ class TargetSet:
     split_names: dict[str, str] = field(default_factory=dict)
     selection: str = "val"
     reference: bool = False
+    sampling_rate: float = 0
+    seconds: float = 0
+    windows: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def settle(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Complete the options of its own; unknown names and values of another type are refused."""
+        for name, value in given.items():
+            if name not in self.options:
+                has = nearest(name, self.options) if self.options else "it has none"
+                raise UsageError(f"task {self.name} has no option '{name}' (target_options): {has}")
+            default = self.options[name]
+            number = isinstance(default, int | float) and not isinstance(default, bool)
+            fits = isinstance(value, int | float) if number else isinstance(value, type(default))
+            whole = not isinstance(default, int) or float(value) == int(value) if number and fits else True
+            if not fits or not whole or (number and (isinstance(value, bool) or not 0 <= value < 1e9)):
+                raise UsageError(
+                    f"option '{name}' of task {self.name} (target_options) is {value!r}; its default is "
+                    f"{default!r}"
+                )
+        return {**self.options, **given}
 
     @property
     def multilabel(self) -> bool:
@@ -101,7 +149,7 @@ _SETS: Registry[TargetSet] = Registry("target set")
 
 
 def register_targets(
-    name: str, *, kind: str, build: Build, databases: Sequence[str] = (), **options: object
+    name: str, *, kind: str, build: Build, databases: Sequence[str] = (), **options: Any
 ) -> TargetSet:
     """Make a target set known under a name.
 
@@ -128,7 +176,7 @@ def register_targets(
     UsageError
         Another module has registered a target set of this name for one of the databases.
     """
-    item = TargetSet(name, kind, build, tuple(databases), **options)  # type: ignore[arg-type]
+    item = TargetSet(name, kind, build, tuple(databases), **options)
     if build.__module__ not in _MODULES:
         _load()  # so that a name of this package is refused here, not later
     for database in item.databases or (_ANY,):
