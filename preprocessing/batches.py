@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from preprocessing.dataset import Dataset
 from preprocessing.transforms.augmentation import Augmentation
 from preprocessing.transforms.standardize import Standardizer
+from utils.errors import DataError
+
+
+class Weighted(NamedTuple):
+    """Targets of a loss and what each of them weighs; 0 leaves one out.
+
+    ``labels`` (B, ..., C); ``weights`` (B, ..., 1), or (B, ..., C) with a weight for each class.
+    """
+
+    labels: np.ndarray
+    weights: np.ndarray
+
+
+Encoded = np.ndarray | Weighted
+
+
+def pack(encoded: Encoded) -> np.ndarray:
+    """One array of labels and weights, which follow as further columns: (B, ..., C), C + 1 or 2 C."""
+    if not isinstance(encoded, Weighted):
+        return encoded
+    labels, weights = encoded
+    if weights.shape[:-1] != labels.shape[:-1] or weights.shape[-1] not in (1, labels.shape[-1]):
+        raise DataError(
+            f"weights of shape {weights.shape} do not fit labels of shape {labels.shape}: their last axis "
+            f"must have 1 or {labels.shape[-1]} columns"
+        )
+    return np.concatenate([labels, weights.astype(labels.dtype, copy=False)], axis=-1)
 
 
 class Batches:
@@ -22,7 +50,8 @@ class Batches:
     ``seed``: seed of order and augmentation.
     ``shuffle``: new order in every epoch.
     ``augmentation``: applied to every batch.
-    ``encode``: turns the targets of a batch into what the loss takes; by default float32.
+    ``encode``: turns the targets of a batch into what the loss takes; by default float32. Weights, which
+        augmenters crop, move and mix as they do labels, become columns after those of the classes (`pack`).
     ``aligned``: dimension 1 of the targets is time.
     """
 
@@ -34,7 +63,7 @@ class Batches:
         seed: int = 0,
         shuffle: bool = False,
         augmentation: Augmentation | None = None,
-        encode: Callable[[np.ndarray], np.ndarray] | None = None,
+        encode: Callable[[np.ndarray], Encoded] | None = None,
         aligned: bool = False,
     ):
         self.dataset = dataset
@@ -54,11 +83,15 @@ class Batches:
         chosen = slice(index * self.batch_size, (index + 1) * self.batch_size)
         rows = self._order(epoch)[chosen]
         signals = self.standardizer(self.dataset.signals[rows])
-        targets = self.encode(self.dataset.targets[rows])
+        encoded = self.encode(self.dataset.targets[rows])
+        targets = pack(encoded)
         if self.augmentation is None:
             return signals, targets
         rng = np.random.default_rng((self.seed, epoch, index))
-        return self.augmentation(signals, targets, rng, self.aligned, self.dataset.sampling_rate)
+        weights = encoded.weights.shape[-1] if isinstance(encoded, Weighted) else 0
+        return self.augmentation(
+            signals, targets, rng, self.aligned, self.dataset.sampling_rate, weights=weights
+        )
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All batches of an epoch."""

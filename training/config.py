@@ -17,6 +17,8 @@ from preprocessing.transforms.augmenters import list_augmenters
 from preprocessing.transforms.preprocessor import PreprocManager, list_preprocessors
 from preprocessing.transforms.resample import Resample
 from training.model_info import model_info
+from training.tasks.losses import list_losses
+from training.tasks.losses.registry import parse_loss
 from utils.config import Options, check_values, option, parse
 from utils.errors import UsageError
 from utils.flags import first_words
@@ -85,6 +87,11 @@ class OptimizerOptions(Options, group="optimization"):
     patience: int = option(
         20, "early-stopping patience in epochs, on the validation score", scope="stop", min=1
     )
+    loss: str = option(
+        "",
+        "loss, NAME or NAME:OPTION=VALUE (default: that of the task): " + ", ".join(list_losses()),
+        searchable=False, metavar="NAME",
+    )  # fmt: skip
     label_smoothing: float = option(0.0, "label smoothing", min=0, below=1, search={"low": 0.0, "high": 0.1})
     keep: str = option(
         "best", "weights to keep: of the epoch with the best validation score, or of the last one",
@@ -207,7 +214,8 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         raise UsageError(
             "--run pretrained is where the weights live that come with the repository: choose another"
         )
-    _ = config.augmentation and config.augmentation.steps  # an unknown one should fail before data are read
+    # an unknown one should fail before data are read
+    _ = config.augmentation and config.augmentation.steps, config.loss and parse_loss(config.loss)
     clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
     return dataclasses.replace(config, run=name, clip_norm=clip)
 

@@ -56,10 +56,11 @@ class Augmentation:
         rng: np.random.Generator,
         aligned: bool = False,
         rate: float | None = None,
+        weights: int = 0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Augment one batch; what moves the signals moves the targets with them where they are ``aligned``.
 
-        ``rate``: sampling rate in Hz.
+        ``rate``: sampling rate in Hz. ``weights``: last columns of the targets that hold weights.
 
         Shapes: signals (B, T, leads), targets (B, ...) -> signals (B, crop or T, leads), targets (B, ...).
         """
@@ -68,7 +69,7 @@ class Augmentation:
             starts = rng.integers(0, samples - self.crop + 1, records)
             signals = _cropped(signals, starts, self.crop)
             targets = _cropped(targets, starts, self.crop) if aligned else targets
-        batch = run(self.steps, Batch(signals, targets, rate=rate, aligned=aligned), rng)
+        batch = run(self.steps, Batch(signals, targets, rate=rate, aligned=aligned, weights=weights), rng)
         return (
             np.asarray(batch.signals).astype(np.float32, copy=False),
             np.asarray(batch.label).astype(np.float32, copy=False),

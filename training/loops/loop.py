@@ -32,6 +32,8 @@ def train_model(
     engine.start(config)
     with Run.claim(config) as run:
         data = load(config, run.progress)
+        if config.loss:
+            data.task.choose_loss(config.loss, data.train.targets)
         seed_everything(config.seed)
         engine.build(config, data)
         run.check_parents(engine.made_from)

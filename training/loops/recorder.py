@@ -18,6 +18,7 @@ from training.run import Run
 from training.setup import TrainingData
 from training.tasks.selection import selection_score, selection_title
 from utils.errors import TwelveLeadError
+from utils.flags import short
 from utils.loggers import RunLogger
 from utils.provenance import command
 
@@ -66,6 +67,9 @@ class Recorder:
     def introduce(self, parameters: int, device: str) -> None:
         """Log what is trained, and where it resumes."""
         logger.info(f"{self.config.model}: {parameters:,} parameters, {device}, run '{self.config.run}'")
+        for loss in self._loss().values():
+            options = {name: value for name, value in loss["options"].items() if value is not None}
+            logger.info(f"loss {loss['name']}" + "".join(f", {n} {short(v)}" for n, v in options.items()))
         if self.run.progress:
             logger.info(f"resumed at {self._position()}")
 
@@ -97,7 +101,7 @@ class Recorder:
                 predictions,
                 metrics,
                 self.provenance,
-                self.engine.extra,
+                {**self.engine.extra, **self._loss()},
             )
             write_checkpoint(self.run.folder, card, self.engine.save_weights)
         train_loss = history.train_loss
@@ -125,6 +129,13 @@ class Recorder:
         values |= {f"train_{name}": mean for name, mean in self.history.mean_terms().items()}
         rounded = {name: value if value is None else round(value, 6) for name, value in values.items()}
         return {"epoch": self.history.epoch + 1, **rounded, "seconds": round(seconds, 2)}, value
+
+    def _loss(self) -> dict[str, Any]:
+        """For the card: the loss that was chosen, with all numbers that it took from the training targets."""
+        if not self.config.loss:
+            return {}
+        loss = self.task.named_loss
+        return {"loss": {"name": loss.name, "options": dict(loss.options)}}
 
     def _keeps(self, value: float) -> bool:
         best = self.history.best

@@ -278,6 +278,8 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         )
     if config.sub:
         raise UsageError("--sub belongs to imle_net, the MI stage")
+    if config.loss:
+        raise UsageError("--loss is not for protoecgnet, which has its own: see --class_weights and --lam_*")
     if config.weight_decay:
         raise UsageError("--weight_decay is AdamW's; protoecgnet is trained with Adam: use --l2")
     if config.proto_time_len and not config.branch:

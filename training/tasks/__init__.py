@@ -3,7 +3,7 @@
 from training.tasks import classification as _classification  # noqa: F401  (the tasks register themselves)
 from training.tasks import segmentation as _segmentation  # noqa: F401
 from training.tasks.base import Task
-from training.tasks.losses import register_loss
+from training.tasks.losses import list_losses, register_loss
 from training.tasks.registry import create_task, list_tasks, register_task
 
-__all__ = ["Task", "create_task", "list_tasks", "register_loss", "register_task"]
+__all__ = ["Task", "create_task", "list_losses", "list_tasks", "register_loss", "register_task"]

@@ -8,7 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training.tasks.losses import LOSSES, Loss, build_loss
+from preprocessing.batches import Encoded, Weighted
+from training.tasks.losses import choose_loss
+from training.tasks.losses.formula import Setting
+from training.tasks.losses.registry import Loss, NamedLoss
 from utils.errors import DataError, UsageError
 
 Decision = dict[str, Any] | None  # JSON values of `Task.fit_decision`, as cards hold them
@@ -32,7 +35,8 @@ class Task(ABC):
     kind : str
         Name in the registry; `Dataset.kind` and the card say it.
     loss_name : str
-        A registered loss, see `training.tasks.losses`; or override `loss`.
+        A registered loss, see `training.tasks.losses`, with options where wanted (``focal:gamma=1``); or
+        override `loss`. ``--loss`` chooses another one, see `choose_loss`.
     activation : {"sigmoid", "softmax", "linear"}
         From the logits of a PyTorch model to predictions; Keras models with an option ``activation`` get it.
     select_on : str
@@ -62,6 +66,8 @@ class Task(ABC):
         PyTorch models give logits, Keras models activated outputs.
     smoothing : float
         Label smoothing; refused by default.
+    word : str
+        A registered loss with its options: ``NAME:OPTION=VALUE``.
     samples : int
         Samples that a model reads, in `join` those of a record.
     windows, starts : sequence of ndarray, shape (B, ..., C), and of int
@@ -87,6 +93,7 @@ class Task(ABC):
 
     def __init__(self, classes: Sequence[str]):
         self.classes = [str(name) for name in classes]
+        self._loss: NamedLoss | None = None
         if self.activation not in ACTIVATIONS or not self.select_on:
             raise UsageError(
                 f"task {self.kind}: activation must be one of {', '.join(ACTIVATIONS)}, and select_on must "
@@ -95,18 +102,52 @@ class Task(ABC):
 
     # ---- learning
 
-    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
-        """Targets of the loss, float32, from those of a batch."""
+    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> Encoded:
+        """Targets of the loss, float32, from those of a batch.
+
+        A `Weighted` gives them weights, for example 0 for samples that are to be ignored; every loss that is
+        a formula takes them.
+        """
         if smoothing:
             raise UsageError(f"--label_smoothing does not apply to {self.kind} targets: leave it out")
         return np.asarray(targets, dtype=np.float32)
 
+    def choose_loss(self, word: str, targets: np.ndarray) -> None:
+        """Use another loss, ``NAME`` or ``NAME:OPTION=VALUE``; the training targets give balanced weights."""
+        if type(self).loss is not Task.loss:
+            raise UsageError(
+                f"--loss {word} does not apply to {self.kind} targets, which have a loss of their own"
+            )
+        self._loss = choose_loss(word, self._setting(lambda: self._count(targets)))
+
+    @property
+    def named_loss(self) -> NamedLoss:
+        """The loss, and its options."""
+        if self._loss is None:
+            self._loss = choose_loss(self.loss_name, self._setting())
+        return self._loss
+
+    def _setting(self, counts: Any = None) -> Setting:
+        return Setting(self.activation, self.classes, counts, self.kind)
+
+    def _count(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How often each class is there and how often it is not; by weight where there are weights."""
+        present, absent = np.zeros((2, len(self.classes)))
+        for first in range(0, len(targets), 256):
+            encoded = self.encode(targets[first : first + 256])
+            labels, weights = encoded if isinstance(encoded, Weighted) else (encoded, np.ones(1))
+            rows = tuple(range(labels.ndim - 1))
+            present += np.sum(labels * weights, axis=rows, dtype=np.float64)
+            absent += np.sum((1 - labels) * weights, axis=rows, dtype=np.float64)
+        return present, absent
+
     def loss(self, framework: str) -> Loss:
         """Build the loss: ``(output, target) -> (loss, terms)``.
 
-        The terms, by name, go into metrics.csv (PyTorch only).
+        The target has the columns that `preprocessing.batches.pack` makes of what `encode` gives. The terms,
+        by name, go into metrics.csv (PyTorch only).
         """
-        return build_loss(self.loss_name, framework)
+        return self.named_loss.build(framework)
 
     def output_shape(self, targets: np.ndarray, samples: int) -> tuple[int, ...]:
         """Shape that a model must give for one record.
@@ -140,10 +181,11 @@ class Task(ABC):
     def validation_loss(self, targets: np.ndarray, predictions: np.ndarray) -> float | None:
         """Loss of predictions, for metrics.csv and the schedule ``plateau``.
 
-        None where `loss_name` has no NumPy function.
+        None where the loss has no NumPy function, and by default where a task overrides `loss`.
         """
-        function = LOSSES.get(self.loss_name).numpy if self.loss_name in LOSSES else None
-        return None if function is None else function(self.encode(targets), predictions)
+        if type(self).loss is not Task.loss:
+            return None
+        return self.named_loss.of(self.encode(targets), predictions)
 
     @abstractmethod
     def score(

@@ -6,11 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from preprocessing.batches import Encoded, Weighted
 from training.tasks.base import Decision, Task, interval_table
 from training.tasks.registry import register_task
 from utils.errors import DataError
 from utils.files import jsonable
 
+IGNORED = -100  # class number of samples that are neither learned nor judged
 BACKGROUND = ("background", "none")  # classes of these names are left out of the macro mean
 
 
@@ -39,7 +41,8 @@ def dice(counts: np.ndarray) -> np.ndarray:
 class Segmentation(Task):
     """One class for each sample: cross-entropy, Dice over the classes other than the background.
 
-    Targets are class numbers (N, T); predictions are probabilities (N, T, C).
+    Targets are class numbers (N, T), or -100 for samples that do not count; predictions are probabilities
+    (N, T, C).
     """
 
     loss_name = "ce"
@@ -53,23 +56,30 @@ class Segmentation(Task):
     aligned = True
 
     def one_hot(self, targets: np.ndarray) -> np.ndarray:
-        """Targets as one column of bool a class."""
+        """Targets as one column of bool a class; none of them holds where a sample is ignored."""
         targets = np.asarray(targets)
-        if targets.ndim != 2 or (
-            targets.size and not 0 <= targets.min() <= targets.max() < len(self.classes)
-        ):
+        known = targets[targets != IGNORED]
+        if targets.ndim != 2 or (known.size and not 0 <= known.min() <= known.max() < len(self.classes)):
             raise DataError(
-                f"{self.kind} targets must be class numbers 0 to {len(self.classes) - 1} of shape (records, "
-                f"samples), not {targets.dtype} of shape {targets.shape}"
+                f"{self.kind} targets must be class numbers 0 to {len(self.classes) - 1} (or {IGNORED}: "
+                f"ignored) of shape (records, samples), not {targets.dtype} of shape {targets.shape}"
             )
         return targets[..., None] == np.arange(len(self.classes))
+
+    def counted(self, targets: np.ndarray) -> np.ndarray:
+        """Whether a sample is learned and judged, (N, T, 1) of bool."""
+        return (np.asarray(targets) != IGNORED)[..., None]
 
     def _smoothed_over(self) -> int:
         return len(self.classes)
 
-    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> np.ndarray:
+    def encode(self, targets: np.ndarray, smoothing: float = 0.0) -> Encoded:
         """One column a class as float32, moved towards equal probabilities by label smoothing."""
-        return self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / self._smoothed_over()
+        labels = (
+            self.one_hot(targets).astype(np.float32) * (1 - smoothing) + smoothing / self._smoothed_over()
+        )
+        counted = self.counted(targets)
+        return labels if counted.all() else Weighted(labels, counted.astype(np.float32))
 
     def check_data(self, train: Any, val: Any) -> None:
         """Refuse targets without a value for each sample, and validation records without any segment."""
@@ -95,10 +105,19 @@ class Segmentation(Task):
         """Dice of each class over all samples, their mean, and the share of right samples."""
         if not np.isfinite(predictions).all():
             raise DataError("predictions hold NaN or infinite values")
-        ground_truth, answer = self.one_hot(targets), self.one_hot(self.decode(predictions, decision))
+        ground_truth, answer = self._judged_samples(targets, predictions, decision)
+        counted = self.counted(targets)[..., 0]
+        right = (ground_truth == answer).all(-1)[counted]
         return self._scores(overlap_counts(ground_truth, answer)) | {
-            "sample_accuracy": float((ground_truth == answer).all(-1).mean())
+            "sample_accuracy": float(right.mean()) if right.size else None
         }
+
+    def _judged_samples(
+        self, targets: np.ndarray, predictions: np.ndarray, decision: Decision
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ground truth and answer, one column of bool a class, without samples that are ignored."""
+        answer = self.one_hot(self.decode(predictions, decision)) & self.counted(targets)
+        return self.one_hot(targets), answer
 
     def report(
         self,
@@ -110,7 +129,7 @@ class Segmentation(Task):
     ) -> dict[str, Any]:
         """Scores of a split with percentile intervals of the Dice scores over patients."""
         metrics = self.score(dataset.targets, predictions, decision)
-        ground_truth, answer = self.one_hot(dataset.targets), self.one_hot(self.decode(predictions, decision))
+        ground_truth, answer = self._judged_samples(dataset.targets, predictions, decision)
         patients = np.unique(dataset.patients, return_inverse=True)[1]
         counts = np.zeros((patients.max() + 1, len(self.classes), 3))
         np.add.at(counts, patients, overlap_counts(ground_truth, answer))
@@ -189,7 +208,7 @@ class Segmentation(Task):
 class MultilabelSegmentation(Segmentation):
     """Any number of classes for each sample: binary cross-entropy, threshold 0.5.
 
-    Targets are 0 or 1 (N, T, C).
+    Targets are 0 or 1 (N, T, C); a row of -100 does not count.
     """
 
     loss_name = "bce"
@@ -204,6 +223,10 @@ class MultilabelSegmentation(Segmentation):
                 f"not of shape {targets.shape}"
             )
         return targets > 0
+
+    def counted(self, targets: np.ndarray) -> np.ndarray:
+        """Whether a sample is learned and judged, (N, T, 1) of bool."""
+        return (np.asarray(targets) != IGNORED).all(axis=-1, keepdims=True)
 
     def _smoothed_over(self) -> int:
         return 2  # present and absent

@@ -26,6 +26,7 @@ class Batch:
     ``rate``: Hz, None where it is not known.
     ``aligned``: the second axis of the label is time, whatever its dimensions.
     ``critical_points``: sample numbers of each record, such as R peaks.
+    ``weights``: last columns of the label that are weights of the loss, not labels.
     """
 
     signals: Any
@@ -34,6 +35,7 @@ class Batch:
     rate: float | None = None
     aligned: bool = False
     critical_points: Sequence[Any] | None = None
+    weights: int = 0
 
     @property
     def xp(self) -> Any:

@@ -125,7 +125,10 @@ class LabelSmooth(Augmenter):
         rows = chosen_rows(rng, batch.signals.shape[0], self.prob)
         if batch.label is None or not len(rows):
             return batch
-        toward = 1 / batch.label.shape[-1] if self.toward is None else self.toward
+        classes = batch.label.shape[-1] - batch.weights
+        toward = 1 / classes if self.toward is None else self.toward
         chosen = batch.xp.take(batch.label, batch.put(rows), axis=0)
         smoothed = chosen * (1 - self.smoothing) + self.smoothing * toward
+        if batch.weights:
+            smoothed = batch.xp.concat([smoothed[..., :classes], chosen[..., classes:]], axis=-1)
         return batch.replace(label=batch.with_rows(batch.label, rows, smoothed))
