@@ -27,7 +27,8 @@ from utils.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
 
-_SCHEDULES = ("constant", "cosine", "plateau", "cyclic")
+_SCHEDULES = ("constant", "cosine", "one_cycle", "step", "plateau", "cyclic")
+_OPTIMIZERS = ("adam", "amsgrad", "sgd")
 
 
 @dataclass
@@ -64,25 +65,48 @@ class OptimizerOptions(Options, group="optimization"):
         32, "records of a batch", min=1, alias=("batch_size",), search={"choices": (16, 32, 64)}
     )
     epochs: int = option(60, "largest number of epochs", scope="stop", min=1, searchable=False)
-    lr: float = option(
-        1e-3, "learning rate of Adam", above=0, search={"low": 1e-6, "high": 1e-2, "log": True}
-    )
+    lr: float = option(1e-3, "learning rate", above=0, search={"low": 1e-6, "high": 1e-2, "log": True})
+    optimizer: str = option(
+        "adam", "adam, amsgrad or sgd; with --weight_decay adam is AdamW", choices=_OPTIMIZERS,
+        values={"adamw": "adam", "adam_amsgrad": "amsgrad", "adamw_amsgrad": "amsgrad"},
+    )  # fmt: skip
+    beta2: float = option(0.999, "decay of the mean of squared gradients (Adam, AMSGrad)", min=0, below=1)
+    momentum: float = option(0.9, "momentum (SGD)", min=0, below=1)
+    nesterov: bool = option(False, "True: Nesterov's momentum (SGD)")
     schedule: str = option(
         "constant",
-        "learning rate over the run: constant; cosine; plateau (halved after 5 epochs without a smaller "
-        "validation loss); cyclic (triangles from a tenth to ten times lr, up in 4 epochs)",
+        "learning rate over the run: constant; cosine; one_cycle (up to lr in 30 % of the run, then down to "
+        "nearly 0, while the momentum, Adam's beta1 included, goes from 0.95 to 0.85 and back); step (times "
+        "--step_factor every --step_epochs); plateau (halved after 5 epochs without a smaller validation "
+        "loss); cyclic (triangles from a tenth to ten times lr, up in 4 epochs)",
         choices=_SCHEDULES,
-        search={"choices": _SCHEDULES},
+        search={"choices": ("constant", "cosine", "plateau", "cyclic")},
     )
     warmup_epochs: float = option(0.0, "epochs of linear warm-up (cosine only)", min=0)
+    step_epochs: int = option(20, "epochs between two steps of the schedule step", min=1, searchable=False)
+    step_factor: float = option(
+        0.1, "what each step multiplies the rate by (step only)", above=0, max=1, searchable=False
+    )
     weight_decay: float = option(
         0.0,
-        "decoupled weight decay (AdamW); 0: plain Adam",
+        "decoupled weight decay (AdamW, SGDW) of all weights but biases and normalization",
         min=0,
         search={"low": 1e-5, "high": 1e-1, "log": True},
     )
     clip_norm: float = option(
         -1.0, "largest norm of each gradient (0: none; -1: the model's reference setting)"
+    )
+    clip_total: float = option(0.0, "largest norm of all gradients together (0: none)", min=0)
+    accumulate: int = option(1, "batches whose mean gradient makes one step", min=1, searchable=False)
+    flood: float = option(
+        0.0, "training loss below which the gradient is reversed (flooding); 0: never", min=0
+    )
+    ema: float = option(
+        0.0,
+        "score and keep a moving average of the weights, which forgets at this rate a batch, for example "
+        "0.999 (0: the weights themselves)",
+        min=0,
+        below=1,
     )
     patience: int = option(
         20, "early-stopping patience in epochs, on the validation score", scope="stop", min=1
@@ -96,6 +120,10 @@ class OptimizerOptions(Options, group="optimization"):
     keep: str = option(
         "best", "weights to keep: of the epoch with the best validation score, or of the last one",
         choices=("best", "last"), scope="stop",
+    )  # fmt: skip
+    top_k: int = option(
+        0, "also keep the weights of this many best epochs, in checkpoints/RUN/epochs/", scope="stop", min=0,
+        searchable=False,
     )  # fmt: skip
 
 
@@ -216,8 +244,24 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         )
     # an unknown one should fail before data are read
     _ = config.augmentation and config.augmentation.steps, config.loss and parse_loss(config.loss)
-    clip = config.clip_norm if config.clip_norm >= 0 else model_info(config.model).clip_norm
-    return dataclasses.replace(config, run=name, clip_norm=clip)
+    return dataclasses.replace(config, run=name, clip_norm=_checked_clipping(config))
+
+
+def _checked_clipping(config: TrainOptions) -> float:
+    """Refuse options of the optimization that exclude each other; return the largest norm of a gradient."""
+    clip = config.clip_norm
+    if clip < 0:
+        clip = 0.0 if config.clip_total else model_info(config.model).clip_norm
+    if clip and config.clip_total:
+        raise UsageError("--clip_norm limits each gradient and --clip_total all together: choose one")
+    if config.nesterov and (config.optimizer != "sgd" or not config.momentum):
+        raise UsageError("--nesterov True needs --optimizer sgd with --momentum above 0")
+    if config.schedule == "one_cycle" and config.patience < config.epochs:
+        logger.info(
+            f"note: --patience {config.patience} may end the run before its learning rate has come down; "
+            f"--patience {config.epochs} trains the whole cycle"
+        )
+    return clip
 
 
 def parse_config(

@@ -112,7 +112,7 @@ class Run:
 def check_same_settings(config: TrainOptions, before: dict[str, Any]) -> None:
     """Refuse to resume a run with other settings than it was started with."""
     free = names_of(config, ("stop", "machine", "run"))
-    if config.schedule != "constant":
+    if config.schedule not in ("constant", "step"):
         free.remove("epochs")
     now = config.to_json()
     if isinstance(config, DatasetOptions):

@@ -54,7 +54,8 @@ def torch_jobs(model: str, plain: bool, batch_size: int) -> tuple[Callable[[], A
 
     from benchmarks.speed import plain_torch
     from training.config import TrainConfig
-    from training.loops.torch_loop import build_model, build_optimizer
+    from training.loops.torch_loop import build_model
+    from training.loops.torch_optimizer import build_optimizer
 
     torch.set_num_threads(1)
     data = _dataset(batch_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,13 @@ class Engine(ABC):
 
     @abstractmethod
     def train_batch(
-        self, signals: np.ndarray, targets: np.ndarray, rate: float
+        self, signals: np.ndarray, targets: np.ndarray, rate: float, momentum: float | None = None
     ) -> tuple[float, dict[str, float]]:
-        """One optimization step: the loss and its terms."""
+        """Learn from a batch: the loss and its terms; ``momentum`` is also Adam's beta1."""
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Where the run averages its weights, the averages are the model's inside the block."""
+        return nullcontext()
 
     @abstractmethod
     def forward(self) -> Forward:

@@ -18,6 +18,7 @@ class History:
     ``epoch, batch``: the next ones to train.
     ``losses``: of the batches of this epoch so far; ``terms``: sums of the terms of the loss over them.
     ``best, best_epoch``: best selection score and where it was reached.
+    ``kept``: score and epoch of the best epochs, best first, where a run keeps several.
     ``rows``: one a finished epoch, as in metrics.csv.
     ``stopped``: the caller has seen enough.
     """
@@ -28,6 +29,7 @@ class History:
     terms: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     best_epoch: int = -1
+    kept: list[tuple[float, int]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
 
@@ -37,12 +39,16 @@ class History:
         if not progress:
             return cls()
         names = ("epoch", "batch", "losses", "best", "best_epoch")
-        return cls(**{n: progress[n] for n in names}, terms=progress["parts"], rows=progress["history"])
+        kept = [(value, epoch) for value, epoch in progress.get("kept", [])]
+        return cls(
+            **{n: progress[n] for n in names}, terms=progress["parts"], rows=progress["history"], kept=kept
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Progress for a saved state."""
         names = ("epoch", "batch", "losses", "best", "best_epoch")
-        return {n: getattr(self, n) for n in names} | {"parts": self.terms, "history": self.rows}
+        kept = {"kept": self.kept} if self.kept else {}
+        return {n: getattr(self, n) for n in names} | {"parts": self.terms, "history": self.rows} | kept
 
     @property
     def val_losses(self) -> list[float]:
@@ -53,6 +59,13 @@ class History:
     def train_loss(self) -> float:
         """Mean loss of the batches of this epoch."""
         return float(np.mean(np.array(self.losses, dtype=np.float64)))
+
+    def rank(self, value: float, top_k: int, higher_is_better: bool) -> list[int]:
+        """Take this epoch up among the ``top_k`` best if it is one; return the epochs that fell out."""
+        sign = -1 if higher_is_better else 1
+        ranked = sorted([*self.kept, (value, self.epoch)], key=lambda entry: (sign * entry[0], entry[1]))
+        self.kept = ranked[:top_k]
+        return [epoch for _, epoch in ranked[top_k:]]
 
     def finished(self, config: TrainOptions) -> bool:
         """Whether training is done: all epochs, patience ran out, or the caller stopped it."""

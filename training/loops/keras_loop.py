@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from training.keras_io import (
     save_weights,
 )
 from training.loops.engine import Engine, State
+from training.loops.keras_optimizer import averages_in_place, build_optimizer, follow_momentum, set_momentum
 from training.loops.loop import LoadData, train_model
 from training.loops.recorder import OnEpoch
 from training.predictor import Forward
@@ -38,12 +40,13 @@ logger = logging.getLogger(__name__)
 class TaskLoss(keras.losses.Loss):
     """The loss of a task as Keras takes it: a scalar for a batch."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, flood: float = 0.0):
         super().__init__(name="loss")
-        self._function = task.loss("keras")
+        self._function, self._flood = task.loss("keras"), flood
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return self._function(y_pred, y_true)[0]
+        loss = self._function(y_pred, y_true)[0]
+        return keras.ops.abs(loss - self._flood) + self._flood if self._flood else loss
 
 
 def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
@@ -55,17 +58,13 @@ def build_model(config: TrainOptions, data: TrainingData) -> keras.Model:
         folder, card = start
         head = copy_weights(load_keras(folder / WEIGHTS["keras"], card)[0], model)
         logger.info(f"weights from {folder}, all but {', '.join(head)}")
-    kind = keras.optimizers.AdamW if config.weight_decay else keras.optimizers.Adam
-    decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
-    optimizer = kind(config.lr, clipnorm=config.clip_norm or None, **decay)
-    if config.weight_decay:  # biases and batch norm are not decayed
-        optimizer.exclude_from_weight_decay(
-            var_list=[v for v in model.trainable_variables if len(v.shape) < 2]
-        )
+    optimizer = build_optimizer(config, model)
     # XLA costs 1.6 times the CPU time here; on a GPU Keras decides by itself
     without_xla = keras.backend.backend() == "tensorflow" and not has_gpu()
-    model.compile(optimizer, TaskLoss(data.task), jit_compile=False if without_xla else "auto")
+    model.compile(optimizer, TaskLoss(data.task, config.flood), jit_compile=False if without_xla else "auto")
     optimizer.build(model.trainable_variables)
+    if config.schedule == "one_cycle":
+        follow_momentum(optimizer)
     return model
 
 
@@ -107,13 +106,18 @@ class KerasEngine(Engine):
         return self.model.count_params(), _device()
 
     def train_batch(
-        self, signals: np.ndarray, targets: np.ndarray, rate: float
+        self, signals: np.ndarray, targets: np.ndarray, rate: float, momentum: float | None = None
     ) -> tuple[float, dict[str, float]]:
         # batch by batch rather than `model.fit`, whose generator thread can deadlock on the GIL at shutdown
         if not self._constant:
             self.model.optimizer.learning_rate = rate
+        if momentum is not None:
+            set_momentum(self.model.optimizer, momentum)
         self.model.reset_metrics()  # so that the loss is that of this batch, not a running mean
         return float(self.model.train_on_batch(signals, targets)), {}
+
+    def averaged(self) -> AbstractContextManager[None]:
+        return averages_in_place(self.model) if self.model.optimizer.use_ema else nullcontext()
 
     def forward(self) -> Forward:
         return keras_forward(self.model)

@@ -15,7 +15,7 @@ from preprocessing.batches import Batches
 from training.config import TrainOptions
 from training.loops.engine import Engine
 from training.loops.recorder import OnEpoch, Recorder
-from training.loops.schedule import learning_rate
+from training.loops.schedule import learning_rate, momentum
 from training.loops.stopper import Stopper
 from training.predictor import Forward, forward_in_batches
 from training.run import Run
@@ -64,8 +64,9 @@ def _train_epochs(engine: Engine, recorder: Recorder, stopper: Stopper) -> None:
             engine.on_first(partial(recorder.save, engine.state()))
             return
         state, seconds = engine.state(), time.monotonic() - began
-        predictions = predict_validation(engine.forward(), engine.inputs, config)
-        engine.on_first(partial(recorder.end_epoch, seconds, predictions, state))
+        with engine.averaged():
+            predictions = predict_validation(engine.forward(), engine.inputs, config)
+            engine.on_first(partial(recorder.end_epoch, seconds, predictions, state))
         recorder.history = engine.shared(recorder.history)
 
 
@@ -76,7 +77,8 @@ def _train_epoch(engine: Engine, batches: Batches, recorder: Recorder, stopper: 
         for index in range(history.batch, len(batches)):
             step = history.epoch * len(batches) + index
             rate = learning_rate(config, step, len(batches), history.val_losses)
-            loss, terms = engine.train_batch(*batches.batch(history.epoch, index), rate)
+            moment = momentum(config, step, len(batches))
+            loss, terms = engine.train_batch(*batches.batch(history.epoch, index), rate, moment)
             history.add(bar, loss, terms)
             if engine.stop_requested(stopper) and index + 1 < len(batches):
                 history.batch = index + 1

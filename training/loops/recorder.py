@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,8 +93,11 @@ class Recorder:
             )
         row, value = self._row(predictions, seconds)
         better = self._keeps(value)
+        dropped = history.rank(value, self.config.top_k, self.task.higher_is_better)
         if better:
             history.best, history.best_epoch = value, epoch
+        folders = [self.run.folder] * better + [self._epoch_folder(epoch)] * (epoch not in dropped)
+        if folders:
             metrics = {"epoch": epoch + 1, **{k: v for k, v in row.items() if k.startswith("val_")}}
             card = make_card(
                 self.data,
@@ -103,7 +108,10 @@ class Recorder:
                 self.provenance,
                 {**self.engine.extra, **self._loss()},
             )
-            write_checkpoint(self.run.folder, card, self.engine.save_weights)
+            for folder in folders:
+                write_checkpoint(folder, card, self.engine.save_weights)
+        for old in dropped if self.config.top_k else ():
+            shutil.rmtree(self._epoch_folder(old), ignore_errors=True)
         train_loss = history.train_loss
         history.begin_epoch(epoch + 1)
         self.logger.log(row)
@@ -115,6 +123,10 @@ class Recorder:
         )
         score = value if self.task.higher_is_better else -value
         history.stopped = self._on_epoch is not None and bool(self._on_epoch(epoch, score))
+
+    def _epoch_folder(self, epoch: int) -> Path:
+        """Where the weights of one of the best epochs are."""
+        return self.run.folder / "epochs" / f"{epoch + 1:03d}"
 
     def _row(self, predictions: np.ndarray, seconds: float) -> tuple[dict[str, Any], float]:
         """Row of metrics.csv and the selection score."""

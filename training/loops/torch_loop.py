@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ from training.loops.loop import LoadData, train_model
 from training.loops.processes import end_others, is_first, on_first
 from training.loops.recorder import OnEpoch
 from training.loops.stopper import Stopper
+from training.loops.torch_optimizer import (
+    WeightAverage,
+    build_optimizer,
+    clip_gradients,
+    flooded,
+    set_rates,
+)
 from training.predictor import Forward
 from training.setup import TrainingData, follow_init, initial_checkpoint, load_training_data
 from training.tasks import Task
@@ -70,19 +78,6 @@ def build_model(config: TrainOptions, data: TrainingData) -> torch.nn.Module:
     return model
 
 
-def build_optimizer(config: TrainOptions, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, or AdamW that leaves biases and normalization alone."""
-    if not config.weight_decay:
-        return torch.optim.Adam(model.parameters(), lr=config.lr)
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr)
-
-
 def task_loss(task: Task) -> LossFunction:
     """Default loss of a model: that of its task, on the logits."""
     function = task.loss("torch")
@@ -112,12 +107,13 @@ class TorchEngine(Engine):
         self._fabric.launch()  # the other processes
         job = self._prepare(config, data)
         self.extra, self.made_from, self.inputs = job.extra, job.made_from, job.inputs or data
-        self.first, self._clip_norm = is_first(), config.clip_norm
+        self.first, self._config, self._waiting = is_first(), config, 0
         self._plain, self._loss = job.model, job.loss
         self._weights = job.weights or job.model.state_dict
         self._check_output(config)
         self._model, self._optimizer = self._fabric.setup(job.model, job.optimizer)
         self._model.train()
+        self._average = WeightAverage(self._plain, config.ema) if config.ema else None
 
     def _check_output(self, config: TrainOptions) -> None:
         data = self.inputs
@@ -127,6 +123,14 @@ class TorchEngine(Engine):
 
     def restore(self, arrays: dict[str, np.ndarray], extra: dict[str, Any]) -> None:
         restore_torch_state(self._plain, self._optimizer, arrays, extra["groups"])
+        device = self._fabric.device
+        for key, array in arrays.items():
+            kind, _, name = key.partition("/")
+            if kind == "average" and self._average:
+                self._average.tensors[name] = torch.from_numpy(array).to(device)
+            elif kind == "gradient":
+                self._plain.get_parameter(name).grad = torch.from_numpy(array).to(device)
+        self._waiting = extra.get("waiting", 0)
 
     def model_config(self) -> dict[str, Any]:
         return self._plain.config
@@ -135,32 +139,42 @@ class TorchEngine(Engine):
         return sum(p.numel() for p in self._plain.parameters()), f"PyTorch on {self._fabric.device}"
 
     def train_batch(
-        self, signals: np.ndarray, targets: np.ndarray, rate: float
+        self, signals: np.ndarray, targets: np.ndarray, rate: float, momentum: float | None = None
     ) -> tuple[float, dict[str, float]]:
         # of several devices each takes its rows of the batch, or all of one that is too small to share
-        fabric = self._fabric
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        fabric, config = self._fabric, self._config
+        set_rates(self._optimizer, rate, momentum)
         shared = len(signals) >= fabric.world_size
         rows = slice(fabric.global_rank, None, fabric.world_size) if shared else slice(None)
         batch = tuple(torch.from_numpy(array)[rows] for array in (signals, targets))
-        self._optimizer.zero_grad(set_to_none=True)
+        if not self._waiting:
+            self._optimizer.zero_grad(set_to_none=True)
         loss, terms = self._loss(self._model, *fabric.to_device(batch))
-        fabric.backward(loss)
-        if self._clip_norm:  # each tensor by itself, as Keras' clipnorm does
-            for parameter in self._model.parameters():
-                if parameter.grad is not None:
-                    torch.nn.utils.clip_grad_norm_([parameter], self._clip_norm)
-        self._optimizer.step()
+        loss = flooded(loss, config.flood)
+        fabric.backward(loss / config.accumulate if config.accumulate > 1 else loss)
+        self._waiting = (self._waiting + 1) % config.accumulate
+        if not self._waiting:
+            clip_gradients(self._plain, config.clip_norm, config.clip_total)
+            self._optimizer.step()
+        if self._average:
+            self._average.update()
         mean = float(fabric.all_reduce(loss.detach(), reduce_op="mean"))
         return mean, {name: float(value) for name, value in terms.items()}
+
+    def averaged(self) -> AbstractContextManager[None]:
+        return self._average.in_place() if self._average else nullcontext()
 
     def forward(self) -> Forward:
         return torch_forward(self._plain, self.inputs.task.activation, self._fabric.device)
 
     def state(self) -> State:
         arrays, groups = torch_state(self._plain, self._optimizer)
-        return arrays, {"groups": groups}
+        further = {f"average/{n}": t for n, t in self._average.tensors.items()} if self._average else {}
+        if self._waiting:  # for the batches that complete the step
+            named = self._plain.named_parameters()
+            further |= {f"gradient/{name}": p.grad for name, p in named if p.grad is not None}
+        arrays |= {key: tensor.detach().cpu().numpy().copy() for key, tensor in further.items()}
+        return arrays, {"groups": groups} | ({"waiting": self._waiting} if self._waiting else {})
 
     def save_weights(self, path: Path) -> None:
         save_file({key: tensor.contiguous() for key, tensor in self._weights().items()}, path)

@@ -199,6 +199,8 @@ class ProtoConfig(LossOptions, PrototypeOptions, HeadOptions, TrainConfig):
     resume: bool = option_like(RunOptions, "resume", False, alias=("resume_checkpoint",))
     # check_proto refuses these
     weight_decay: float = option_like(OptimizerOptions, "weight_decay", 0.0, searchable=False)
+    optimizer: str = option_like(OptimizerOptions, "optimizer", "adam", searchable=False)
+    beta2: float = option_like(OptimizerOptions, "beta2", 0.999, searchable=False)
     label_smoothing: float = option_like(OptimizerOptions, "label_smoothing", 0.0, searchable=False)
     crop: int = option_like(AugmentationOptions, "crop", 0, searchable=False)
     mixup: float = option_like(AugmentationOptions, "mixup", 0.0, searchable=False)
@@ -282,6 +284,8 @@ def check_proto(config: ProtoConfig, models: Sequence[str]) -> ProtoConfig:
         raise UsageError("--loss is not for protoecgnet, which has its own: see --class_weights and --lam_*")
     if config.weight_decay:
         raise UsageError("--weight_decay is AdamW's; protoecgnet is trained with Adam: use --l2")
+    if config.optimizer != "adam" or config.beta2 != ProtoConfig().beta2:
+        raise UsageError("protoecgnet is trained with plain Adam: leave out --optimizer and --beta2")
     if config.proto_time_len and not config.branch:
         raise UsageError("--proto_time_len belongs to one branch: say which with --branch")
     if config.imagenet:
