@@ -37,6 +37,40 @@ def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
         yield outputs
 
 
+class ConcatPool(nn.Module):
+    """Maximum and mean over time: (B, channels, columns) -> (B, 2 channels)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)
+
+
+def benchmark_neck(channels: int, units: int, dropout: float) -> nn.Sequential:
+    """What lies between the pooled features and the last layer in the models of the PTB-XL benchmark.
+
+    Batch norm and dropout in front of each of the two linear layers, half the dropout in front of the first.
+
+    Strodthoff et al., "Deep Learning for ECG Analysis: Benchmarks and Insights from PTB-XL", IEEE Journal of
+    Biomedical and Health Informatics 25(5), 2021, doi:10.1109/JBHI.2020.3022989.
+    """
+    return nn.Sequential(
+        nn.BatchNorm1d(channels),
+        nn.Dropout(dropout / 2),
+        nn.Linear(channels, units),
+        nn.ReLU(),
+        nn.BatchNorm1d(units),
+        nn.Dropout(dropout),
+    )
+
+
+def init_kaiming(model: nn.Module) -> None:
+    """Start convolutions and linear layers from He et al.'s normal distribution, with biases of 0."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv1d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
 class LSTM(nn.LSTM):
     """An LSTM whose forward pass runs on one CPU thread.
 
