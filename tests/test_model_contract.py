@@ -48,7 +48,7 @@ def test_model_outputs_do_not_depend_on_the_batch(subject):
     model, signals = subject.build(), subject.signals()
     together = subject.outputs(model, signals)
     apart = np.concatenate([subject.outputs(model, signals[i : i + 1]) for i in range(len(signals))])
-    assert together.shape == (5, 5) and np.isfinite(together).all()
+    assert together.shape == subject.case.output_shape and np.isfinite(together).all()
     assert together.std(axis=0).max() > 0
     if subject.info.framework == "keras":
         assert ((together >= 0) & (together <= 1)).all()
@@ -83,7 +83,7 @@ def test_model_has_the_parameters_of_its_case(subject):
 def test_model_training_is_repeatable_and_its_gradients_are_finite(subject):
     def train():
         model, signals, losses = subject.build(), subject.signals(), []
-        targets = np.ones((5, 5), np.float32)
+        targets = np.ones(subject.case.output_shape, np.float32)
         if subject.info.framework == "keras":
             model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", run_eagerly=True)
             losses = [float(model.train_on_batch(signals, targets)) for _ in range(5)]
@@ -134,7 +134,7 @@ def test_model_head_is_found(subject):
         return
     assert isinstance(model.head, torch.nn.Linear) and model.head.out_features == 5
     model.head = torch.nn.Linear(model.head.in_features, 3)
-    assert subject.outputs(model, subject.signals(1)).shape == (1, 3)
+    assert subject.outputs(model, subject.signals(1)).shape == (1, *subject.case.output_shape[1:-1], 3)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -142,7 +142,11 @@ def test_model_takes_the_lengths_and_leads_that_it_names(subject):
     for samples in (*subject.case.samples, subject.samples):
         for leads in (*subject.case.leads, subject.leads):
             other = subject.with_options(samples=samples, leads=leads)
-            assert other.outputs(other.build(), other.signals(1)).shape == (1, 5), (samples, leads)
+            shape = other.outputs(other.build(), other.signals(1)).shape
+            assert (shape[0], shape[-1], len(shape)) == (1, 5, len(subject.case.output_shape)), (
+                samples,
+                leads,
+            )
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

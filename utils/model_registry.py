@@ -30,6 +30,7 @@ class ModelCase:
     ``name``: what sets it apart from the model's other cases.
     ``samples``: other record lengths that the model allows.
     ``leads``: other numbers of leads that it allows.
+    ``columns``: rows of logits of a record, of a model that tags a sequence; 0 where it gives one row alone.
     """
 
     options: Mapping[str, Any]
@@ -37,6 +38,12 @@ class ModelCase:
     name: str = ""
     samples: tuple[int, ...] = ()
     leads: tuple[int, ...] = ()
+    columns: int = 0
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output of five records for five classes."""
+        return (5, self.columns, 5) if self.columns else (5, 5)
 
 
 @dataclass(frozen=True)
@@ -218,6 +225,7 @@ class ModelRegistry:
                     f"model '{name}': {key} must be a positive whole number, not {options[key]!r}"
                 )
         model = self._builders.get(name)(**options)
+        options |= getattr(model, "resolved_options", {})  # such as a preset, written out
         model.config = json.loads(json.dumps({"name": name, **options}))
         return model
 

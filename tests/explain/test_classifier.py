@@ -48,9 +48,10 @@ def test_methods_on_every_keras_model(name, keras_report):
 
 def test_models_of_both_registries_are_checked():
     from models_tf import list_models as list_keras
-    from models_torch import list_models
+    from models_torch import list_models, model_info
 
-    assert {name.split(" ")[0] for name in TORCH} == set(list_models())
+    classifiers = {name for name in list_models() if not all(case.columns for case in model_info(name).cases)}
+    assert {name.split(" ")[0] for name in TORCH} == classifiers
     assert {name.split(" ")[0] for name in KERAS} == set(list_keras())
 
 

@@ -23,8 +23,10 @@ from utils.model_registry import ModelCase
 
 
 def _cases(names: list[str], info: Any) -> dict[str, ModelCase]:
-    """Cases of the registered models that read 160 samples of 3 leads."""
-    cases = {f"{name} {case.name}".strip(): case for name in names for case in info(name).cases}
+    """Cases of the registered classifiers that read 160 samples of 3 leads."""
+    cases = {
+        f"{name} {case.name}".strip(): case for name in names for case in info(name).cases if not case.columns
+    }
     return {name: c for name, c in cases.items() if (c.options["samples"], c.options["leads"]) == (160, 3)}
 
 
