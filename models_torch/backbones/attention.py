@@ -194,9 +194,9 @@ class ConvolutionalBlockAttention(_Gate):
 
 @register_attention("ge")
 class GatherExcite(_Gate):
-    """Scale by a gate gathered from a neighbourhood of each column.
+    """Scale by a gate gathered from a neighborhood of each column.
 
-    ``extent``: columns of the neighbourhood, a power of 2; 0 for the whole record. ``parameters``: gather by
+    ``extent``: columns of the neighborhood, a power of 2; 0 for the whole record. ``parameters``: gather by
     strided depthwise convolutions (by one over the mean for the whole record) rather than by a mean.
     Hu et al., Gather-excite, 2018, doi:10.48550/arXiv.1810.12348.
     """

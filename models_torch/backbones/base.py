@@ -73,7 +73,17 @@ class Backbone(nn.Module, Generic[C]):
         raise TypeError(f"backbone {type(self).__name__} defines no layers")
 
     def add(self, name: str, layer: nn.Module, channels: int) -> None:
-        """Append a layer whose output has this many channels."""
+        """Append a layer.
+
+        Parameters
+        ----------
+        name : str
+            Its name, also in `feature_info`.
+        layer : torch.nn.Module
+            It takes the map of the layer before, or signals (B, leads, T).
+        channels : int
+            Channels of its map.
+        """
         self.add_module(name, layer)
         self._maps.append((name, channels))
         self.channels = channels
@@ -107,12 +117,34 @@ class Backbone(nn.Module, Generic[C]):
         return True
 
     def output_shape(self, samples: int) -> tuple[int, int]:
-        """Shape of the map of one record: channels and columns."""
+        """Shape of the map of one record.
+
+        Parameters
+        ----------
+        samples : int
+            Length of the record.
+
+        Returns
+        -------
+        tuple of int
+            Channels and columns.
+        """
         self.check_samples(samples)
         return self.channels, self._columns(samples)[-1].length
 
     def check_samples(self, samples: int) -> None:
-        """Refuse records that are too short."""
+        """Refuse records that are too short.
+
+        Parameters
+        ----------
+        samples : int
+            Length of the record.
+
+        Raises
+        ------
+        DataError
+            The message says which lengths the network takes.
+        """
         if samples < self.minimum_samples:
             raise DataError(
                 f"backbone {self.name}: {samples} samples are too few, it takes {self.minimum_samples} or "
@@ -124,7 +156,23 @@ class Backbone(nn.Module, Generic[C]):
         return mark_explained([columns.grid.info(name, channels) for (name, channels), columns in found])
 
     def feature(self, name: str) -> FeatureInfo:
-        """Description of the map of a layer."""
+        """Describe the map of a layer.
+
+        Parameters
+        ----------
+        name : str
+            Name of the layer.
+
+        Returns
+        -------
+        FeatureInfo
+            Its entry of `feature_info`.
+
+        Raises
+        ------
+        UsageError
+            There is no such layer; the message names the nearest.
+        """
         infos = {info.name: info for info in self.feature_info}
         if name not in infos:
             raise UsageError(f"backbone {self.name} has no feature layer '{name}': {nearest(name, infos)}")
@@ -143,11 +191,35 @@ class Backbone(nn.Module, Generic[C]):
     # ---- signals
 
     def features(self, signals: Tensor) -> Tensor:
-        """The last map: (B, T, leads), or (B, leads, T) with `channels_first`, to (B, channels, columns)."""
+        """Compute the last map.
+
+        Parameters
+        ----------
+        signals : Tensor
+            Shape (B, T, leads), or (B, leads, T) with `channels_first`.
+
+        Returns
+        -------
+        Tensor
+            Shape (B, channels, columns).
+        """
         return self.maps(signals, (self._maps[-1][0],))[0]
 
     def maps(self, signals: Tensor, names: tuple[str, ...]) -> list[Tensor]:
-        """Maps of several layers by name, each (B, channels, columns)."""
+        """Compute the maps of several layers.
+
+        Parameters
+        ----------
+        signals : Tensor
+            As for `features`.
+        names : tuple of str
+            Names of layers.
+
+        Returns
+        -------
+        list of Tensor
+            One for each name, shape (B, channels, columns).
+        """
         for name in names:
             self.feature(name)
         x = self._checked(signals)

@@ -134,7 +134,7 @@ def test_non_local_block_starts_as_the_identity():
     assert torch.equal(make_attention({"name": "nl"}, 8)(x), x)
 
 
-def test_gather_excite_reads_its_neighbourhood_alone():
+def test_gather_excite_reads_its_neighborhood_alone():
     module = make_attention({"name": "ge", "extent": 4, "parameters": False}, 2)
     x = torch.randn(1, 2, 10)
     expected = torch.cat(

@@ -111,7 +111,7 @@ def test_pools_give_what_their_names_say():
     torch.testing.assert_close(POOLS["gem"](3, 3)(x.abs()).shape, torch.Size([2, 9]))
 
 
-def test_last_step_reads_each_direction_at_its_end():
+def test_lstm_alone_is_read_where_each_direction_ends():
     torch.manual_seed(0)
     model = create_model("ecg_crnn", **SMALL, rnn="lstm", last_step=True).eval()
     lstm = model.sequence.lstms[-1]
