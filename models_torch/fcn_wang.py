@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models_torch.layers import ConcatPool, benchmark_neck, channels_first, init_kaiming
+from models_torch.layers import ConcatPool, benchmark_neck, convolution, image, init_kaiming
 from models_torch.registry import register_model
 from utils.errors import UsageError
 from utils.feature_info import Grid
@@ -27,7 +27,7 @@ from utils.model_registry import ModelCase, Published
     ),
     cases=(
         ModelCase(
-            {"samples": 64, "leads": 3, "widths": (6, 8, 6), "units": 6, "dropout": 0.0},
+            {"samples": 160, "leads": 3, "widths": (6, 8, 6), "units": 6, "dropout": 0.0},
             parameters=717,
             samples=(16, 33, 1000),
             leads=(1, 12),
@@ -63,8 +63,8 @@ class FCN_Wang(nn.Module):  # noqa: N801  (its registered name has the underscor
         grid, infos, layers, before = Grid(), [], [], leads
         for index, (width, kernel) in enumerate(zip(widths, kernels, strict=True)):
             padding = (kernel - 1) // 2
-            convolution = nn.Conv1d(before, width, kernel, padding=padding, bias=False)
-            layers.append(nn.Sequential(convolution, nn.BatchNorm1d(width), nn.ReLU()))
+            convolved = convolution(before, width, kernel, padding=padding)
+            layers.append(nn.Sequential(convolved, nn.BatchNorm2d(width), nn.ReLU()))
             grid, before = grid.through(kernel, padding=padding), width
             infos.append(grid.info(f"layers.{index}", width, explained=index == len(widths) - 1))
         self.layers = nn.Sequential(*layers)
@@ -75,8 +75,8 @@ class FCN_Wang(nn.Module):  # noqa: N801  (its registered name has the underscor
         init_kaiming(self)
 
     def features(self, signals: Tensor) -> Tensor:
-        """Map of the last layer: (B, samples, leads) -> (B, widths[-1], samples, less one an even kernel)."""
-        return self.layers(channels_first(signals, self.samples, self.leads, "fcn_wang"))
+        """Map of the last layer: (B, samples, leads) -> (B, widths[-1], 1, samples)."""
+        return self.layers(image(signals, self.samples, self.leads, "fcn_wang"))
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.head(self.neck(self.pool(self.features(signals))))

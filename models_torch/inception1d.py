@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models_torch.layers import ConcatPool, benchmark_neck, channels_first, init_kaiming
+from models_torch.layers import ConcatPool, benchmark_neck, convolution, image, init_kaiming
 from models_torch.registry import register_model
 from utils.errors import UsageError
 from utils.feature_info import Grid
@@ -22,19 +22,17 @@ class InceptionBlock(nn.Module):
 
     def __init__(self, channels_in: int, filters: int, kernels: Sequence[int], bottleneck: int):
         super().__init__()
-        self.bottleneck = nn.Conv1d(channels_in, bottleneck, 1, bias=False)
-        self.convolutions = nn.ModuleList(
-            nn.Conv1d(bottleneck, filters, kernel, padding=kernel // 2, bias=False) for kernel in kernels
-        )
+        self.bottleneck = convolution(channels_in, bottleneck, 1)
+        self.convolutions = nn.ModuleList(convolution(bottleneck, filters, kernel) for kernel in kernels)
         self.pooled = nn.Sequential(
-            nn.MaxPool1d(_POOL, 1, padding=_POOL // 2), nn.Conv1d(channels_in, filters, 1, bias=False)
+            nn.MaxPool2d((1, _POOL), 1, (0, _POOL // 2)), convolution(channels_in, filters, 1)
         )
-        self.bn = nn.BatchNorm1d((len(kernels) + 1) * filters)
+        self.bn = nn.BatchNorm2d((len(kernels) + 1) * filters)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         narrow = self.bottleneck(x)
-        branches = [convolution(narrow) for convolution in self.convolutions]
+        branches = [branch(narrow) for branch in self.convolutions]
         return self.relu(self.bn(torch.cat([*branches, self.pooled(x)], dim=1)))
 
 
@@ -44,8 +42,8 @@ class Residual(nn.Module):
     def __init__(self, blocks: Sequence[nn.Module], channels_in: int, channels_out: int):
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
-        project = nn.Conv1d(channels_in, channels_out, 1, bias=False)
-        self.shortcut = nn.Sequential(project, nn.BatchNorm1d(channels_out))
+        project = convolution(channels_in, channels_out, 1)
+        self.shortcut = nn.Sequential(project, nn.BatchNorm2d(channels_out))
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,8 +129,8 @@ class Inception1d(nn.Module):
         init_kaiming(self)
 
     def features(self, signals: Tensor) -> Tensor:
-        """Map of the last block: (B, samples, leads) -> (B, 4 filters, samples)."""
-        return self.groups(channels_first(signals, self.samples, self.leads, "inception1d"))
+        """Map of the last block: (B, samples, leads) -> (B, 4 filters, 1, samples)."""
+        return self.groups(image(signals, self.samples, self.leads, "inception1d"))
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.head(self.neck(self.pool(self.features(signals))))

@@ -37,11 +37,46 @@ def recorded(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tenso
         yield outputs
 
 
-class ConcatPool(nn.Module):
-    """Maximum and mean over time: (B, channels, columns) -> (B, 2 channels)."""
+def image(signals: Tensor, samples: int, leads: int, model: str) -> Tensor:
+    """Check signals (B, samples, leads) and make them an image of one row, (B, leads, 1, samples).
+
+    The leads stay innermost in memory, and with them the channels of every layer that follows. So laid out,
+    convolutions take a sixth less time on a CPU than those of `nn.Conv1d`, long ones half, and pooling a
+    fifth of it.
+    """
+    return channels_first(signals, samples, leads, model)[:, :, None]
+
+
+def convolution(
+    channels_in: int, channels_out: int, kernel: int, stride: int = 1, padding: int | None = None
+) -> nn.Module:
+    """Convolution along the time of an image, without bias; padding is half the kernel if not given.
+
+    A strided kernel of 1 reads the columns it needs from a view: the gradient of PyTorch's own overruns its
+    memory with few channels (2.13, channels innermost).
+    """
+    padding = kernel // 2 if padding is None else padding
+    if kernel == 1 and stride > 1:
+        return nn.Sequential(EveryColumn(stride), nn.Conv2d(channels_in, channels_out, 1, bias=False))
+    return nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, padding), bias=False)
+
+
+class EveryColumn(nn.Module):
+    """Every `stride`-th column of an image."""
+
+    def __init__(self, stride: int):
+        super().__init__()
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x.amax(dim=2), x.mean(dim=2)], dim=1)
+        return x[..., :: self.stride]
+
+
+class ConcatPool(nn.Module):
+    """Maximum and mean over an image: (B, channels, 1, columns) -> (B, 2 channels)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.amax(dim=(2, 3)), x.mean(dim=(2, 3))], dim=1)
 
 
 def benchmark_neck(channels: int, units: int, dropout: float) -> nn.Sequential:
@@ -65,7 +100,7 @@ def benchmark_neck(channels: int, units: int, dropout: float) -> nn.Sequential:
 def init_kaiming(model: nn.Module) -> None:
     """Start convolutions and linear layers from He et al.'s normal distribution, with biases of 0."""
     for module in model.modules():
-        if isinstance(module, nn.Conv1d | nn.Linear):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models_torch.layers import ConcatPool, benchmark_neck, channels_first, init_kaiming
+from models_torch.layers import ConcatPool, benchmark_neck, convolution, image, init_kaiming
 from models_torch.registry import register_model
 from utils.errors import UsageError
 from utils.feature_info import Grid
@@ -19,16 +19,16 @@ class BasicBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, kernels: Sequence[int], stride: int):
         super().__init__()
         first, second = kernels
-        self.conv1 = nn.Conv1d(channels_in, channels_out, first, stride, first // 2, bias=False)
-        self.bn1 = nn.BatchNorm1d(channels_out)
+        self.conv1 = convolution(channels_in, channels_out, first, stride)
+        self.bn1 = nn.BatchNorm2d(channels_out)
         self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv1d(channels_out, channels_out, second, padding=second // 2, bias=False)
-        self.bn2 = nn.BatchNorm1d(channels_out)
+        self.conv2 = convolution(channels_out, channels_out, second)
+        self.bn2 = nn.BatchNorm2d(channels_out)
         self.relu2 = nn.ReLU()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels_in != channels_out:
-            project = nn.Conv1d(channels_in, channels_out, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(project, nn.BatchNorm1d(channels_out))
+            project = convolution(channels_in, channels_out, 1, stride)
+            self.shortcut = nn.Sequential(project, nn.BatchNorm2d(channels_out))
 
     def forward(self, x: Tensor) -> Tensor:
         main = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
@@ -49,7 +49,7 @@ class BasicBlock(nn.Module):
     ),
     cases=(
         ModelCase(
-            {"samples": 64, "leads": 3, "width": 8, "units": 6, "dropout": 0.0},
+            {"samples": 160, "leads": 3, "width": 8, "units": 6, "dropout": 0.0},
             parameters=2_157,
             samples=(33, 250, 1000),
             leads=(1, 12),
@@ -102,8 +102,8 @@ class ResNet1d_Wang(nn.Module):  # noqa: N801  (its registered name has the unde
             )
         self.samples, self.leads = samples, leads
         self.stem = nn.Sequential(
-            nn.Conv1d(leads, width, stem_kernel, padding=stem_kernel // 2, bias=False),
-            nn.BatchNorm1d(width),
+            convolution(leads, width, stem_kernel),
+            nn.BatchNorm2d(width),
             nn.ReLU(),
         )
         grid, infos = Grid().through(stem_kernel), []
@@ -119,8 +119,8 @@ class ResNet1d_Wang(nn.Module):  # noqa: N801  (its registered name has the unde
         init_kaiming(self)
 
     def features(self, signals: Tensor) -> Tensor:
-        """Map of the last block: (B, samples, leads) -> (B, width, samples / 4)."""
-        return self.blocks(self.stem(channels_first(signals, self.samples, self.leads, "resnet1d_wang")))
+        """Map of the last block: (B, samples, leads) -> (B, width, 1, samples / 4)."""
+        return self.blocks(self.stem(image(signals, self.samples, self.leads, "resnet1d_wang")))
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.head(self.neck(self.pool(self.features(signals))))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models_torch.layers import ConcatPool, benchmark_neck, channels_first, init_kaiming
+from models_torch.layers import ConcatPool, benchmark_neck, convolution, image, init_kaiming
 from models_torch.registry import register_model
 from utils.errors import UsageError
 from utils.feature_info import Grid, mark_explained
@@ -15,10 +15,9 @@ from utils.model_registry import ModelCase, Published
 _EXPANSION = 4  # a bottleneck gives four times its width
 
 
-def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+def _normalized(channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> list[nn.Module]:
     """Convolution and batch norm."""
-    layer = nn.Conv1d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False)
-    return [layer, nn.BatchNorm1d(channels_out)]
+    return [convolution(channels_in, channels_out, kernel, stride), nn.BatchNorm2d(channels_out)]
 
 
 class Bottleneck(nn.Module):
@@ -28,17 +27,17 @@ class Bottleneck(nn.Module):
         super().__init__()
         channels_out = width * _EXPANSION
         self.main = nn.Sequential(
-            *_convolution(channels_in, width, 1),
+            *_normalized(channels_in, width, 1),
             nn.ReLU(),
-            *_convolution(width, width, kernel, stride),
+            *_normalized(width, width, kernel, stride),
             nn.ReLU(),
-            *_convolution(width, channels_out, 1),
+            *_normalized(width, channels_out, 1),
         )
         shortcut: list[nn.Module] = []
         if stride != 1:
-            shortcut.append(nn.AvgPool1d(stride, ceil_mode=True))
+            shortcut.append(nn.AvgPool2d((1, stride), ceil_mode=True))
         if channels_in != channels_out:
-            shortcut += _convolution(channels_in, channels_out, 1)
+            shortcut += _normalized(channels_in, channels_out, 1)
         self.shortcut = nn.Sequential(*shortcut)
         self.relu = nn.ReLU()
 
@@ -106,9 +105,9 @@ class XResNet1d101(nn.Module):
         grid, layers, before = Grid(), list[nn.Module](), leads
         for index, channels in enumerate(stem):
             stride = 2 if index == 0 else 1
-            layers += [*_convolution(before, channels, kernel, stride), nn.ReLU()]
+            layers += [*_normalized(before, channels, kernel, stride), nn.ReLU()]
             grid, before = grid.through(kernel, stride), channels
-        self.stem = nn.Sequential(*layers, nn.MaxPool1d(3, 2, padding=1))
+        self.stem = nn.Sequential(*layers, nn.MaxPool2d((1, 3), (1, 2), (0, 1)))
         grid, stages, infos = grid.through(3, stride=2), list[nn.Module](), []
         for stage, count in enumerate(blocks):
             for index in range(count):
@@ -124,8 +123,8 @@ class XResNet1d101(nn.Module):
         init_kaiming(self)
 
     def features(self, signals: Tensor) -> Tensor:
-        """Map of the last stage: (B, samples, leads) -> (B, 4 width, samples / 32)."""
-        return self.blocks(self.stem(channels_first(signals, self.samples, self.leads, "xresnet1d101")))
+        """Map of the last stage: (B, samples, leads) -> (B, 4 width, 1, samples / 32)."""
+        return self.blocks(self.stem(image(signals, self.samples, self.leads, "xresnet1d101")))
 
     def forward(self, signals: Tensor) -> Tensor:
         return self.head(self.neck(self.pool(self.features(signals))))
