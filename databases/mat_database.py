@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -67,7 +68,7 @@ class MatDatabase(Database):
         """Length of the variable ``ecg``, without reading it; of other layouts that of the signal."""
         path = self.root / f"{self.row(record)['path']}.mat"
         shapes = {name: shape for name, shape, _ in _attempt(path, lambda io: io.whosmat(path))}
-        return max(shapes["ecg"]) if "ecg" in shapes else len(self._signal(path))
+        return math.prod(shapes["ecg"]) if "ecg" in shapes else len(self._signal(path))
 
     def read(
         self,
@@ -87,6 +88,8 @@ class MatDatabase(Database):
         signal = self._signal(path)
         if signal.ndim != 2 or signal.shape[1] != len(names) or signal.dtype.kind not in "fiu":
             raise DataError(f"{path}: the signal has shape {signal.shape}, expected (samples, {len(names)})")
+        if not len(signal):
+            raise DataError(f"{path}: the recording has no samples: copy the file again, or leave it out")
         first, last = start or 0, len(signal) if stop is None else stop
         if first < 0 or last <= first or last > len(signal):
             raise UsageError(f"{path} has {len(signal)} samples: there is no part from {start} to {stop}")

@@ -14,7 +14,7 @@ from preprocessing.dataset import Dataset
 from preprocessing.signals import ScaledSignals
 from preprocessing.splits import SPLITS, check_patients, official, resplit, strata
 from preprocessing.targets import Targets, TargetSet
-from preprocessing.targets.regions import take_annotations
+from preprocessing.targets.regions import sort_annotations, take_annotations
 from utils.errors import DataError, UsageError, nearest
 
 CHOICES = {
@@ -89,13 +89,15 @@ def assemble(
         folds=folds if folds is not None and folds.dtype.kind in "iu" else None,
         digests=digests[stored],
         starts=None if targets.starts is None else targets.starts[kept],
-        beats=take_annotations(targets.beats, np.flatnonzero(kept)),
+        beats=take_annotations(sort_annotations(targets.beats), np.flatnonzero(kept)),
         **fields,
     )
     if not len(dataset):
         raise DataError(f"no record of task {dataset.task} is in {database.root}")
     if options.split == "kfold":
         dataset = resplit(dataset, options.folds, options.fold)
+    if targets.overlapping is not None:  # every sample of validation and test records is judged once
+        dataset = dataset.take(~targets.overlapping[kept] | (dataset.splits == "train"))
     _check_splits(dataset)
     check_patients(dataset)
     _check_duplicates(dataset, options.on_duplicates)

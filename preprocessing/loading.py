@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from preprocessing.signals import ScaledSignals, waveform_digest
 from preprocessing.targets import TargetOptions, Targets, find_targets
 from preprocessing.window_reading import Cut, read_windows
 from utils.errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
 
 PTBXL_LAYOUT = ("ptbxl", "synthetic")
 
@@ -104,6 +107,7 @@ def load_dataset(
     if not len(opened.records):
         raise DataError(f"{opened.root} has no record of {database}")
     rate = common_rate(opened.records, sampling_rate or target_set.sampling_rate or None)
+    _note_rates(opened, rate)
     names = common_leads(opened.records, leads)
     length = seconds or target_set.seconds
     shape = TargetOptions(
@@ -114,12 +118,13 @@ def load_dataset(
         keep_unlabeled,
         target_set.settle(target_options or {}),
     )
-    if target_set.windows:
-        targets = target_set.build(opened, shape)
+    targets = target_set.build(opened, shape) if length or target_set.windows else None
+    if targets is not None and target_set.windows:
         signals, digests = _of_windows(opened, targets, shape, cache_dir)
         names = targets.channels or names
     else:
         signals, digests = read_signals(opened, names, rate, length, cache_dir)
+    if targets is None:  # they had to wait for the length of the records
         targets = target_set.build(opened, replace(shape, samples=signals.shape[1]))
     return assemble(
         opened,
@@ -135,10 +140,25 @@ def load_dataset(
     )
 
 
+def _note_rates(database: Database, rate: float) -> None:
+    """Say which recordings are resampled."""
+    rates = database.records["sampling_rate"]
+    other = rates[rates != rate]
+    if len(other):
+        listed = ", ".join(f"{value:g}" for value in sorted(set(other)))
+        logger.info(
+            f"{len(other)} of {len(rates)} recordings of {database.name} are resampled from {listed} Hz to "
+            f"{rate:g} Hz"
+        )
+
+
 def _of_windows(
     database: Database, targets: Targets, shape: TargetOptions, cache_dir: str | os.PathLike | None
 ) -> tuple[ScaledSignals, np.ndarray]:
     """Signals of windows and the digest of each."""
+    left_out = len(database.records) - len(np.unique(targets.rows))
+    if left_out:
+        logger.info(f"{left_out} of {len(database.records)} records of {database.name} have no window")
     if targets.signals is not None:
         digests = np.array([waveform_digest(signal) for signal in targets.signals])
         return ScaledSignals(targets.signals, units_per_mv=1), digests

@@ -63,7 +63,7 @@ class RecordingReader:
         """Read the recordings; one error lists all that cannot be used, (<= 64, T, leads)."""
         count, samples, _ = self.shape
         problems: list[str] = []
-        padded = 0
+        padded = cropped = 0
         ids = self._database.records.index
         with tqdm(total=count, desc=self._database.name, unit="record", disable=None) as bar:
             for start in range(0, count, BLOCK):
@@ -75,6 +75,7 @@ class RecordingReader:
                         problems.append(f"  {record}: {error}")
                         continue
                     padded += len(signal) < samples
+                    cropped += len(signal) > samples
                     problems += self._length_problem(record, len(signal))
                     target[: len(signal)] = self._stored(signal[:samples])
                 bar.update(len(block))
@@ -82,6 +83,10 @@ class RecordingReader:
         report_problems(self._database, problems, count)
         if padded:
             logger.info(f"{padded} of {count} recordings are shorter than {self._seconds:g} s: zeros follow")
+        if cropped:
+            logger.info(
+                f"{cropped} of {count} recordings are longer than {self._seconds:g} s: they are cropped"
+            )
 
     def _length_problem(self, record: Any, length: int) -> list[str]:
         if self._seconds or length == self.shape[1]:
@@ -123,18 +128,24 @@ def report_problems(database: Database, problems: list[str], count: int) -> None
 
 def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
     """Leads that every record has: the requested ones, the twelve standard leads, or the common ones."""
-    distinct = list(dict.fromkeys(tuple(row) for row in records["leads"]))
+    distinct = list(dict.fromkeys(tuple(map(_standard, row)) for row in records["leads"]))
     shared = [lead for lead in distinct[0] if all(lead in others for others in distinct)]
     if leads is not None:
-        absent = [lead for lead in leads if lead not in shared]
+        chosen = tuple(map(_standard, leads))
+        absent = [lead for lead in chosen if lead not in shared]
         if absent:
             raise UsageError(f"not every record has lead {', '.join(absent)}; common: {', '.join(shared)}")
-        return tuple(leads)
+        return chosen
     if set(LEADS) <= set(shared):
         return LEADS
     if not shared:
         raise UsageError("the records have no lead in common: choose one dataset of equal leads")
     return tuple(shared)
+
+
+def _standard(lead: str) -> str:
+    """A standard lead as `LEADS` spells it (aVR: AVR), other names as they are."""
+    return lead.upper() if lead.upper() in LEADS else lead
 
 
 def common_rate(records: pd.DataFrame, rate: float | None) -> float:

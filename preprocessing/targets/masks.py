@@ -83,7 +83,7 @@ def border_weights(
     reach = int(np.ceil(4 * spread))  # beyond it the term is below 2e-7
     known = mask != IGNORED
     borders = np.flatnonzero((inside[1:] != inside[:-1]) & known[1:] & known[:-1]) + 1
-    for place in borders:
+    for place in borders.tolist():
         first, last = max(0, place - reach), min(len(mask), place + reach + 1)
         distance = (np.arange(first, last) - place) / max(spread, 1e-9)
         weights[first:last] += (border * np.exp(-(distance**2))).astype(np.float32)

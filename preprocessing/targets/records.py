@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from databases import Database
@@ -43,3 +44,12 @@ def split_patients(patients: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
     """
     folds = max(LEAST_FOLDS, min(FOLDS, len(np.unique(patients))))
     return kfold(patients, labels, folds, 1), fold_names(folds, 1)
+
+
+def episode_splits(records: pd.DataFrame) -> dict[str, Any]:
+    """Splits of CPSC 2021, by patient and kind of record (N, AFf, AFp); none for databases that have some."""
+    if "label" not in records:
+        return {}
+    labels = (records["label"].to_numpy()[:, None] == np.array(["N", "AFf", "AFp"])).astype(np.uint8)
+    splits, names = split_patients(records["patient"].to_numpy(), labels)
+    return {"splits": splits, "split_names": names}

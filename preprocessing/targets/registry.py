@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
 
 # Modules that register target sets; imported at the first look-up.
-_MODULES = tuple(f"preprocessing.targets.{name}" for name in ("ptbxl", "rpeaks", "waves"))
+_MODULES = tuple(
+    f"preprocessing.targets.{name}"
+    for name in ("ptbxl", "statements", "rpeaks", "waves", "heartbeats", "rhythms")
+)
 IGNORED = -1  # in masks: a sample or step that is not annotated, which neither loss nor score counts
 _ANY = ""  # the database of target sets that every database has
 
@@ -42,6 +45,8 @@ class Targets:
         What those splits are, in words.
     starts : ndarray of int64, shape (N,), optional
         First sample of each window, at the rate of `TargetOptions`; None for whole records.
+    overlapping : ndarray of bool, shape (N,), optional
+        Windows that overlap others, from which only training records are made.
     leads : ndarray of str, shape (N,), optional
         The only lead of each window, where windows are of one lead and differ in it.
     signals : ndarray of float32, shape (N, T, channels), optional
@@ -58,6 +63,7 @@ class Targets:
     splits: np.ndarray | None = None
     split_names: Mapping[str, str] = field(default_factory=dict)
     starts: np.ndarray | None = None
+    overlapping: np.ndarray | None = None
     leads: np.ndarray | None = None
     signals: np.ndarray | None = None
     channels: tuple[str, ...] = ()

@@ -19,7 +19,7 @@ from preprocessing.targets.masks import (
     thin_out,
     window_starts,
 )
-from preprocessing.targets.records import of_records, split_patients
+from preprocessing.targets.records import episode_splits, of_records, split_patients
 from preprocessing.targets.regions import Beats
 from preprocessing.targets.registry import IGNORED, TargetOptions, Targets, register_targets
 from preprocessing.targets.waves import LUDB_NAMES, annotated_spans, ludb_splits, merged_peaks
@@ -143,11 +143,7 @@ def _holter(database: Database, options: TargetOptions) -> Targets:
         gaps = scaled(np.array(flutter_gaps(found, samples)).reshape(-1, 2), source, rate).tolist()
         beats = scaled(found.beats.samples, source, rate)
         peaks.append(Peaks(beats, 0, lengths[-1], [(first, last) for first, last in gaps]))
-    splits: dict[str, Any] = {}
-    if "label" in records:  # CPSC 2021 has no split; N, AFf and AFp are its strata
-        labels = (records["label"].to_numpy()[:, None] == np.array(["N", "AFf", "AFp"])).astype(np.uint8)
-        splits["splits"], splits["split_names"] = split_patients(records["patient"].to_numpy(), labels)
-    return windows(peaks, lengths, options, **splits)
+    return windows(peaks, lengths, options, **episode_splits(records))
 
 
 for _name, _build, _more in (
