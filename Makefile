@@ -16,7 +16,7 @@ DEMO_EPOCHS ?= 8
 DEMO_RECORD ?= $(DEMO_DATA)/records100/00000/00001_lr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test unit coverage docs lint format benchmark fuzz lock sbom docker clean
+.PHONY: help venv demo app test unit coverage docs lint format benchmark fuzz lock sbom docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ demo: $(READY) ## first run: synthetic data, train, test, explain one record (ab
 	$(RUN) train.py --config configs/demo.yaml --data_dir $(DEMO_DATA) --epochs $(DEMO_EPOCHS) --overwrite
 	$(RUN) test.py --data_dir $(DEMO_DATA) --run demo
 	$(RUN) inference.py --dir $(DEMO_RECORD) --model imle_net
+
+app: $(READY) ## look at ECGs, predictions and their reasons in a browser
+	$(VENV)/bin/twelvelead app
 
 test: $(READY) ## the whole suite; style, types, docstrings and import contract are tests too
 	$(RUN) -m pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 1

@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("twelvelead.commands.train:main", "train a model"),
     "test": ("twelvelead.commands.test:main", "score a trained model on its test records"),
     "predict": ("twelvelead.commands.predict:main", "predict recordings with a trained model"),
+    "app": ("explorer.command:main", "look at ECGs, predictions and reasons in a browser"),
     "databases": ("twelvelead.commands.databases:main", "list the known databases and what is on this disk"),
     "download": ("databases.download.command:main", "download a public database"),
     "synthetic": ("databases.synthetic.command:main", "write a synthetic dataset"),

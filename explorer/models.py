@@ -1,0 +1,166 @@
+"""Which trained models the explorer offers, in which order, and what they say about a recording."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from databases.base import Recording
+from explain.attention import predict_recording
+from explorer.sources import for_model
+from training.card import TITLES, Card
+from training.checkpoint import ROOT, find_checkpoint, holds_card, read_card, run_name
+from training.predictor import Predictor
+from training.tasks import create_task
+from utils.errors import TwelveLeadError
+
+VARIABLE = "MODEL_TO_USE"
+CLASSIFIERS = ("multilabel", "multiclass")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that can be asked.
+
+    ``roles``: why it is offered: chosen by MODEL_TO_USE, best by its score or its loss on the validation
+    records, newest, or shipped.
+    """
+
+    folder: Path
+    card: Card
+    roles: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return run_name(self.folder)
+
+    @property
+    def label(self) -> str:
+        """Short line for a list."""
+        return f"{self.name} ({', '.join(self.roles)})" if self.roles else self.name
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a user wants to know before trusting it."""
+        card = self.card
+        written = datetime.date.fromisoformat(card.provenance.written[:10])
+        age = (datetime.date.today() - written).days
+        task = create_task(card.kind, card.classes)
+        facts = {
+            "model": f"{card.name} ({TITLES[card.framework]})",
+            "classes": ", ".join(card.classes),
+            "trained on": f"{card.data.records.get('train', 0):,} records",
+            "written": f"{written.isoformat()} ({age} days ago)",
+        }
+        score = card.metrics.get(f"val_{task.select_on}")
+        if score is not None:
+            facts[f"validation {task.titles.get(task.select_on, task.select_on)}"] = f"{score:.4f}"
+        tested = card.metrics.get("test") or card.metrics.get("fold_10")
+        if tested and f"{task.select_on}_95" in tested:
+            low, high = tested[f"{task.select_on}_95"]
+            facts["test, 95 % interval"] = f"{tested[task.select_on]:.4f} ({low:.3f} - {high:.3f})"
+        return facts
+
+
+def find_models(
+    output_dir: str | Path = ".", environment: Mapping[str, str] | None = None
+) -> tuple[list[Candidate], list[str]]:
+    """Models of checkpoints/ and those that come with the repository, best first, and warnings.
+
+    ``MODEL_TO_USE`` (a run, a pretrained name or a folder) comes first where it is set.
+    """
+    environment = os.environ if environment is None else environment
+    warnings: list[str] = []
+    trained = _read(Path(output_dir) / "checkpoints", warnings)
+    shipped = _read(ROOT / "checkpoints" / "pretrained", warnings)
+    roles: dict[Path, list[str]] = {}
+    wanted = environment.get(VARIABLE, "")
+    cards = trained | shipped
+    if wanted:
+        try:
+            folder = find_checkpoint(wanted, output_dir).resolve()
+            cards.setdefault(folder, read_card(folder))
+            roles.setdefault(folder, []).append(VARIABLE)
+        except TwelveLeadError as error:
+            warnings.append(f"{VARIABLE}={wanted} is not used: {error}")
+    if trained:
+        for role, folder in (
+            ("best score", max(trained, key=lambda folder: _score(trained[folder]))),
+            ("best loss", min(trained, key=lambda folder: _loss(trained[folder]))),
+            ("newest", max(trained, key=lambda folder: (folder / "card.json").stat().st_mtime)),
+        ):
+            roles.setdefault(folder, []).append(role)
+    for folder in sorted(shipped, key=lambda folder: -_score(shipped[folder])):
+        roles.setdefault(folder, []).append("shipped")
+    order = [*roles, *(folder for folder in sorted(trained) if folder not in roles)]
+    return [Candidate(folder, cards[folder], tuple(roles.get(folder, ()))) for folder in order], warnings
+
+
+def _read(base: Path, warnings: list[str]) -> dict[Path, Card]:
+    """Cards of the checkpoints below a folder; one that cannot be read becomes a warning."""
+    cards = {}
+    shipped = ROOT / "checkpoints" / "pretrained"
+    for path in sorted([*base.glob("*"), *base.glob("*/*")]):
+        if base != shipped and shipped.name in path.relative_to(base).parts:
+            continue
+        if not holds_card(path):
+            continue
+        try:
+            card = read_card(path)
+        except TwelveLeadError as error:
+            warnings.append(f"{path} is left out: {error}")
+            continue
+        if card.kind in CLASSIFIERS:
+            cards[path.resolve()] = card
+    return cards
+
+
+def _score(card: Card) -> float:
+    """Score that selected a checkpoint; higher is better."""
+    task = create_task(card.kind, card.classes)
+    value = card.metrics.get(f"val_{task.select_on}")
+    return -1.0 if value is None else float(value) * (1 if task.higher_is_better else -1)
+
+
+def _loss(card: Card) -> float:
+    value = card.metrics.get("val_loss")
+    return float("inf") if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one model says about one recording: the rows of a table, and notes about the signal."""
+
+    model: str
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def ask(predictor: Predictor, shown: Recording, truth: tuple[str, ...] = ()) -> Answer:
+    """Probabilities of one model, with thresholds, yes or no, calibration and the true labels."""
+    recording = for_model(shown, predictor.sampling_rate, predictor.samples)
+    prediction = predict_recording(predictor, recording)
+    known = set(truth) & set(predictor.classes)
+    certified = (predictor.decision or {}).get("certified", {})
+    rows = []
+    for entry in prediction["classes"]:
+        row = {
+            "class": entry["class"],
+            "probability": round(float(entry["probability"]), 4),
+            "threshold": round(float(entry["threshold"]), 4),
+            "answer": "yes" if entry["positive"] else "no",
+        }
+        if entry.get("calibrated") is not None:
+            row["calibrated"] = round(float(entry["calibrated"]), 4)
+        if certified:
+            row["certified"] = certified.get(entry["class"], "")
+        if known:
+            row["true label"] = "yes" if entry["class"] in known else ""
+        rows.append(row)
+    rows.sort(key=lambda row: -row["probability"])
+    return Answer(predictor.folder.name, rows, list(prediction["notes"]))

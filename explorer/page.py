@@ -1,0 +1,396 @@
+"""The page: what it shows and how it reacts; everything it computes comes from the other modules."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from explain.leads import EFFORTS, explain_leads
+from explorer.canvas import canvas_data, show_canvas
+from explorer.export import FORMATS, draw, render
+from explorer.link import View, from_query, to_query
+from explorer.models import Candidate, ask, find_models
+from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
+from explorer.reasons import find_reason, methods_for, what_is_known
+from explorer.sources import Correction, LocalPtbxl, Shown, read_sample, read_upload, sample_names
+from preprocessing.recordings.formats import known_suffixes
+from training.predictor import load_predictor
+from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE, display_name
+from utils.errors import TwelveLeadError
+
+TITLE = "TwelveLead explorer"
+_UNITS = ("as the file says", "mV", "uV", "V")
+_NO_COLORS = "none"
+_DETECTOR = "sleepecg"  # the most accurate one on twelve-lead ECGs, docs/results/rpeaks.md
+
+
+# ---- caches, shared by all sessions: nothing of an upload is in them --------------------------------
+
+
+@st.cache_resource(max_entries=8, show_spinner="loading the model")
+def predictor_of(folder: str, changed: float) -> Any:
+    """A loaded model; `changed` is its card's time, so that a retrained one is loaded anew."""
+    return load_predictor(folder)
+
+
+@st.cache_resource(max_entries=2, show_spinner="reading the tables of PTB-XL")
+def ptbxl_of(root: str) -> LocalPtbxl:
+    """A local PTB-XL."""
+    return LocalPtbxl(root)
+
+
+def _predictor(candidate: Candidate) -> Any:
+    return predictor_of(str(candidate.folder), (candidate.folder / "card.json").stat().st_mtime)
+
+
+def _remembered(key: tuple[Any, ...], compute: Any) -> Any:
+    """A result of this session, computed once; sessions do not see each other's."""
+    kept = st.session_state.setdefault("results", {})
+    if key not in kept:
+        if len(kept) > 64:
+            kept.clear()
+        kept[key] = compute()
+    return kept[key]
+
+
+# ---- sidebar ---------------------------------------------------------------------------------------
+
+
+def choose_source(view: View, data_dir: str) -> Shown | None:
+    """Let the user name a recording; None where there is nothing to show yet."""
+    sources = ["Samples", "Upload", "PTB-XL"]
+    linked = 2 if view.record.startswith("ptbxl:") else 0
+    kind = st.sidebar.radio("ECG from", sources, index=linked, horizontal=True, key="source")
+    correction = Correction() if kind == "Samples" else _correction()
+    if kind == "Samples":
+        facts = sample_names()
+        names = list(facts)
+        wanted = view.record.removeprefix("sample:")
+        first = names.index(wanted) if wanted in names else names.index("sample_ecg_norm.csv")
+        name = st.sidebar.selectbox(
+            "Sample", names, index=first, format_func=lambda n: facts[n]["title"], key="sample"
+        )
+        return _remembered(("sample", name), lambda: read_sample(name))
+    if kind == "PTB-XL":
+        return _from_ptbxl(view, data_dir, correction)
+    return _from_upload(correction)
+
+
+def _from_ptbxl(view: View, data_dir: str, correction: Correction) -> Shown | None:
+    root = st.sidebar.text_input("Folder of PTB-XL", data_dir, key="ptbxl_root")
+    try:
+        ptbxl = ptbxl_of(root)
+        fold = st.sidebar.selectbox(
+            "Fold", [None, *range(1, 11)], index=10, format_func=lambda f: f or "all", key="fold"
+        )
+        classes = sorted({name for labels in ptbxl.labels.values() for name in labels})
+        label = st.sidebar.selectbox("Class", [None, *classes], format_func=lambda c: c or "all", key="label")
+        ids = ptbxl.find(fold, label)
+        linked = view.record.removeprefix("ptbxl:")
+        if linked.isdigit() and int(linked) not in ids:
+            ids = [int(linked), *ids]
+        if not ids:
+            st.sidebar.info("No record of this fold has this class.")
+            return None
+        first = ids.index(int(linked)) if linked.isdigit() and int(linked) in ids else 0
+        ecg_id = st.sidebar.selectbox(f"Record ({len(ids):,})", ids, index=first, key="ecg_id")
+        return _remembered(("ptbxl", root, ecg_id, correction), lambda: ptbxl.read(ecg_id, correction))
+    except TwelveLeadError as error:
+        st.sidebar.error(str(error))
+        return None
+
+
+def _from_upload(correction: Correction) -> Shown | None:
+    endings = ", ".join(known_suffixes())
+    files = st.sidebar.file_uploader(
+        "ECG files", accept_multiple_files=True, key="upload",
+        help=f"One recording: {endings}, or a zip. All files of a WFDB record together. "
+        "It stays in the memory of this computer.",
+    )  # fmt: skip
+    if not files:
+        st.info("Drop the files of one ECG into the sidebar: all of them for a WFDB record, or a zip.")
+        return None
+    contents = {file.name: file.getvalue() for file in files}
+    key = ("upload", tuple((file.name, file.file_id) for file in files), correction)
+    choice = st.session_state.get("recording")
+    try:
+        shown, names = _remembered((*key, choice), lambda: read_upload(contents, correction, choice))
+    except TwelveLeadError as error:
+        st.error(str(error))
+        st.caption("The fields of “Correct the file” in the sidebar help where the file is silent or wrong.")
+        return None
+    if len(names) > 1:
+        st.sidebar.selectbox("Recording of the upload", names, key="recording")
+    return shown
+
+
+def _correction() -> Correction:
+    with st.sidebar.expander("Correct the file"):
+        rate = st.number_input("Sampling rate (Hz; 0: as the file says)", 0.0, 10_000.0, 0.0, key="rate")
+        units = st.selectbox("Unit", _UNITS, key="units")
+        leads = st.text_input("Lead names in file order, separated by commas", key="leads")
+        start = st.number_input("Start of the part shown (s)", 0.0, 1e6, 0.0, key="start")
+        notch = st.selectbox(
+            "Filter mains", [None, 50, 60], format_func=lambda f: f"{f} Hz" if f else "no", key="notch"
+        )
+    return Correction(
+        rate or None, None if units == _UNITS[0] else units, leads.strip() or None, start or None, notch
+    )
+
+
+def choose_paper(view: View) -> None:
+    """Let the user choose scales and layout of the paper."""
+    box = st.sidebar.expander("Paper", expanded=True)
+    view.layout = box.selectbox("Layout", list(LAYOUTS), list(LAYOUTS).index(view.layout), key="layout")
+    view.order = box.radio(
+        "Order of the limb leads", ORDERS, ORDERS.index(view.order), horizontal=True, key="order"
+    )
+    view.speed = box.radio(
+        "mm/s", SPEEDS, SPEEDS.index(view.speed), format_func=lambda v: f"{v:g}", horizontal=True, key="speed"
+    )
+    view.gain = box.radio(
+        "mm/mV", GAINS, GAINS.index(view.gain), format_func=lambda v: f"{v:g}", horizontal=True, key="gain"
+    )
+    measured = box.number_input(
+        "Screen: measured length of 100 mm (mm)", 50.0, 200.0, 100.0, key="calibration",
+        help="Hold a ruler to twenty thick squares at zoom 1 and enter what it reads.",
+    )  # fmt: skip
+    st.session_state["screen"] = 100.0 / measured
+    box.checkbox("R-peaks", True, key="marks")
+
+
+def choose_models(output_dir: str) -> list[Candidate]:
+    """Which models are asked."""
+    candidates, warnings = find_models(output_dir)
+    for warning in warnings:
+        st.sidebar.warning(warning)
+    if not candidates:
+        st.sidebar.info(
+            "No trained model was found: train one (python train.py --model imle_net), set MODEL_TO_USE, or "
+            "copy checkpoints/pretrained of the repository again."
+        )
+        return []
+    labels = {candidate.label: candidate for candidate in candidates}
+    first = [label for label in labels if labels[label].card.task == "superdiagnostic"] or list(labels)
+    chosen = st.sidebar.multiselect("Models", list(labels), first[:1], key="models")
+    return [labels[label] for label in chosen]
+
+
+# ---- the page --------------------------------------------------------------------------------------
+
+
+def rpeaks_of(shown: Shown) -> tuple[np.ndarray, float | None]:
+    """R-peaks of the part shown, and the median RR interval in ms where there are two intervals or more."""
+    from preprocessing.rpeaks import detect_rpeaks
+
+    recording = shown.recording
+    peaks = np.asarray(detect_rpeaks(recording.signal, recording.sampling_rate, _DETECTOR))
+    intervals = np.diff(peaks) / recording.sampling_rate * 1000
+    return peaks, float(np.median(intervals)) if len(intervals) > 1 else None
+
+
+def show_signal(shown: Shown, view: View, heat: np.ndarray | None, footer: str) -> None:
+    """The canvas with its exports, redrawn without the rest of the page."""
+    recording = shown.recording
+    signals = np.asarray(recording.signal, dtype=np.float64)
+    paper = make_paper(signals, recording.sampling_rate, view.layout, view.order, view.speed, view.gain)
+    marks, rr = [], None
+    if st.session_state.get("marks", True):
+        peaks, rr = _remembered(("rpeaks", shown.key, recording.start), lambda: rpeaks_of(shown))
+        marks = [{"lead": "II", "sample": int(peak), "text": "R"} for peak in peaks]
+    spans = [
+        {
+            "lead": fault.lead,
+            "start": round((fault.start - recording.start) * recording.sampling_rate),
+            "stop": round((fault.end - recording.start) * recording.sampling_rate),
+            "kind": "warning",
+            "text": fault.kind,
+        }
+        for fault in recording.faults
+    ]
+    data = canvas_data(
+        paper,
+        signals,
+        f"12-lead ECG, {shown.source}",
+        shown.key,
+        heat=heat,
+        marks=marks,
+        spans=spans,
+        rr_ms=rr,
+        begin=recording.start,
+        calibration=st.session_state.get("screen", 1.0),
+        calipers=view.calipers,
+    )
+    calipers = show_canvas(data, key="canvas").get("calipers", view.calipers)
+    query = to_query(View(shown.key, view.layout, view.order, view.speed, view.gain, calipers))
+    if dict(st.query_params) != query:
+        st.query_params.from_dict(query)
+    _exports(paper, signals, footer, heat, calipers)
+
+
+def _exports(paper: Any, signals: np.ndarray, footer: str, heat: Any, calipers: list[dict[str, Any]]) -> None:
+    columns = st.columns([1, 1, 1, 3])
+    for column, (kind, mime) in zip(columns, FORMATS.items(), strict=False):
+        content = partial(_file, kind, paper, signals, footer, heat, calipers)
+        column.download_button(
+            f"Save {kind.upper()}", content, f"ecg.{kind}", mime, key=f"export_{kind}", on_click="ignore"
+        )
+    columns[3].caption("The address of this page restores the view; of an upload, only how it is drawn.")
+
+
+def _file(
+    kind: str, paper: Any, signals: np.ndarray, footer: str, heat: Any, calipers: list[dict[str, Any]]
+) -> bytes:
+    """Content of an export, drawn when it is asked for."""
+    return render(draw(paper, signals, footer, heat, calipers), kind)
+
+
+def show_answers(shown: Shown, candidates: list[Candidate]) -> None:
+    """What the models say, side by side."""
+    if shown.truth:
+        st.markdown(f"**True labels:** {', '.join(shown.truth)}")
+    for column, candidate in zip(st.columns(len(candidates)), candidates, strict=True):
+        with column:
+            st.subheader(candidate.name)
+            try:
+                answer = _remembered(
+                    ("answer", shown.key, shown.recording.start, candidate.folder),
+                    lambda candidate=candidate: ask(_predictor(candidate), shown.recording, shown.truth),
+                )
+            except TwelveLeadError as error:
+                st.error(str(error))
+                continue
+            bar = st.column_config.ProgressColumn(format="%.4f", min_value=0.0, max_value=1.0)
+            st.dataframe(answer.rows, hide_index=True, column_config={"probability": bar})
+            with st.popover("About this model"):
+                for name, value in candidate.facts.items():
+                    st.markdown(f"**{name}**: {value}")
+                st.json(candidate.card.to_json(), expanded=False)
+
+
+def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray | None, str]:
+    """The colors on the paper: which model, method and class; the map and the line below the paper."""
+    columns = st.columns(3)
+    names = {candidate.name: candidate for candidate in candidates}
+    candidate = names[columns[0].selectbox("Colors explain", list(names), key="reason_model")]
+    predictor = _predictor(candidate)
+    method = columns[1].selectbox("by", [_NO_COLORS, *methods_for(predictor)], key="reason_method")
+    class_name = columns[2].selectbox("for the class", predictor.classes, key="reason_class")
+    if method == _NO_COLORS:
+        return None, ""
+    try:
+        with st.spinner("explaining"):
+            reason = _remembered(
+                ("reason", shown.key, shown.recording.start, candidate.folder, method, class_name),
+                lambda: find_reason(predictor, shown.recording, method, class_name),
+            )
+    except TwelveLeadError as error:
+        st.info(str(error))
+        return None, ""
+    st.caption(f"Red raises {class_name}, blue lowers it. {what_is_known(candidate.name, method)}")
+    return reason.heat, f"colors: {method} of {candidate.name} for {class_name}"
+
+
+def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
+    """Shapley values of the leads."""
+    from explorer.sources import for_model
+
+    names = {candidate.name: candidate for candidate in candidates}
+    columns = st.columns(3)
+    candidate = names[columns[0].selectbox("Model", list(names), key="leads_model")]
+    predictor = _predictor(candidate)
+    class_name = columns[1].selectbox("Class", predictor.classes, key="leads_class")
+    effort = columns[2].selectbox("Effort", list(EFFORTS), key="leads_effort")
+    if not st.button("Compute the importance of the leads", key="leads_go"):
+        return
+    try:
+        recording = for_model(shown.recording, predictor.sampling_rate, predictor.samples)
+        with st.spinner("silencing leads"):
+            result = _remembered(
+                ("leads", shown.key, shown.recording.start, candidate.folder, class_name, effort),
+                lambda: explain_leads(predictor, recording.signal, class_name, effort),
+            )
+    except TwelveLeadError as error:
+        st.error(str(error))
+        return
+    st.bar_chart(
+        {
+            "lead": [display_name(lead) for lead in result.leads],
+            "Shapley value (logits)": result.values.tolist(),
+        },
+        x="lead",
+        y="Shapley value (logits)",
+        sort=False,
+    )
+    st.caption(
+        f"Logit of {class_name}: {result.base:.2f} with all leads flat, {result.full:.2f} with all of them; "
+        f"the bars sum to the difference. Standard errors up to {result.error.max():.2f}; the order of the "
+        "leads agrees between two halves of the samples with a rank correlation of "
+        f"{result.rank_correlation:.2f}."
+    )
+
+
+def show_notes(shown: Shown) -> None:
+    """How the file was read, and warnings about its signal."""
+    warnings = [note for note in shown.recording.notes if note.startswith("WARNING")]
+    for warning in warnings:
+        st.warning(warning.removeprefix("WARNING: "))
+    with st.expander("How this recording was read"):
+        recording = shown.recording
+        first, last = recording.start, recording.start + len(recording.signal) / recording.sampling_rate
+        st.markdown(
+            f"{shown.source or recording.name}; {recording.sampling_rate:g} Hz, mV, "
+            f"seconds {first:g} to {last:g}; leads {', '.join(DISPLAY_NAMES)}"
+        )
+        for note in recording.notes:
+            if note not in warnings:
+                st.markdown(f"- {note}")
+
+
+def show_about() -> None:
+    """Data, licenses and privacy."""
+    st.markdown(
+        "The samples are records of PTB-XL 1.0.3 (Wagner et al., Scientific Data 7, 154, 2020, "
+        "doi:10.1038/s41597-020-0495-6), CC BY 4.0; `explorer/samples/LICENSE.txt` names them.\n\n"
+        "What you upload is read in the memory of the computer that runs this page, is not stored, and is "
+        "seen by nobody else who opens the page. Nothing is sent anywhere.\n\n"
+        f"**{NOT_A_DEVICE}**"
+    )
+
+
+def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
+    """Show the page."""
+    st.set_page_config(TITLE, page_icon="🫀", layout="wide")
+    st.title(TITLE)
+    st.caption(NOT_A_DEVICE)
+    if "view" not in st.session_state:
+        st.session_state["view"], ignored = from_query(st.query_params)
+        for sentence in ignored:
+            st.warning(sentence)
+    view = st.session_state["view"]
+    try:
+        shown = choose_source(view, data_dir)
+    except TwelveLeadError as error:
+        st.error(str(error))
+        shown = None
+    candidates = choose_models(output_dir)
+    choose_paper(view)
+    if shown is None:
+        show_about()
+        return
+    ecg, leads, about = st.tabs(["ECG", "Leads", "Data and licenses"])
+    with ecg:
+        show_notes(shown)
+        heat, footer = None, ""
+        if candidates:
+            show_answers(shown, candidates)
+            heat, footer = choose_reason(shown, candidates)
+        show_signal(shown, view, heat, footer)
+    with leads:
+        if candidates:
+            show_leads(shown, candidates)
+    with about:
+        show_about()
