@@ -7,7 +7,7 @@ counted; nothing is filled in for it. Classes that are undefined already without
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -197,3 +197,102 @@ def _resample(
 
 def _percentiles(values: np.ndarray, level: float) -> np.ndarray:
     return np.quantile(values, [(1 - level) / 2, (1 + level) / 2], axis=0)
+
+
+def patient_draws(
+    records: int,
+    patient_ids: Sequence[object] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw patients with replacement; without ids, every record is of another patient.
+
+    Returns how often each patient is drawn, (resamples, P), and the number of each record's patient, (N,).
+    """
+    if resamples < 2:
+        raise UsageError(f"resamples must be at least 2, got {resamples}")
+    if not records:
+        raise DataError("there are no records to score")
+    ids = np.arange(records) if patient_ids is None else np.asarray(patient_ids)
+    patients = patient_numbers(ids, records)
+    count = int(patients.max()) + 1
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), resamples), patients
+
+
+def resampled_sums(
+    parts: np.ndarray,
+    patient_ids: Sequence[object] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Sums of what each record adds, over the records of drawn patients.
+
+    Shapes: parts (N, ...) -> (resamples, ...).
+    """
+    parts = np.asarray(parts)
+    drawn, patients = patient_draws(len(parts), patient_ids, resamples, seed)
+    return np.tensordot(drawn, patient_sums(parts, patients), 1)
+
+
+def patient_sums(parts: np.ndarray, patients: np.ndarray) -> np.ndarray:
+    """Sum over the records of each patient, who are numbered from 0.
+
+    Shapes: parts (N, ...), patients (N,) -> (P, ...).
+    """
+    sums = np.zeros((int(patients.max()) + 1, *parts.shape[1:]))
+    np.add.at(sums, patients, parts)
+    return sums
+
+
+def finite_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval of each column without values that are not finite; NaN where none is.
+
+    Shapes: values (resamples, ...) -> (...), (...).
+    """
+    if not 0 < level < 1:
+        raise UsageError(f"level must be inside (0, 1), got {level}")
+    columns = np.asarray(values, np.float64).reshape(len(values), -1).T
+    finite = [column[np.isfinite(column)] for column in columns]
+    none = np.full(2, np.nan)
+    bounds = np.array([_percentiles(column, level) if len(column) else none for column in finite])
+    low, high = bounds.T.reshape(2, *np.shape(values)[1:])
+    return low, high
+
+
+def interval_of_sums(
+    parts: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    patient_ids: Sequence[object] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, float]:
+    """Percentile interval, over patients, of a score that is a function of sums over records.
+
+    ``score``: from sums (..., K) to scores (...); resamples that have none (NaN) are left out.
+    ``patient_ids``: patient of each record; without, every record is of another patient.
+
+    Returns ``low`` and ``high``, NaN where no resample has a score.
+
+    Shapes: parts (N, K), patient_ids (N,).
+    """
+    low, high = finite_interval(score(resampled_sums(parts, patient_ids, resamples, seed)), level)
+    return {"low": float(low), "high": float(high)}
+
+
+def interval_of_mean(
+    values: np.ndarray,
+    patient_ids: Sequence[object] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, float]:
+    """Percentile interval, over patients, of the mean of a value of each record, as `interval_of_sums`.
+
+    Shapes: values (N,), patient_ids (N,).
+    """
+    parts = np.stack([np.asarray(values, np.float64), np.ones(len(values))], axis=1)
+    return interval_of_sums(
+        parts, lambda sums: sums[..., 0] / sums[..., 1], patient_ids, resamples, seed, level
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from utils.bootstrap import finite_interval, patient_draws, patient_sums
 from utils.errors import DataError
-from utils.metrics import roc_auc
 from utils.scorer import Scorer
 
 
@@ -27,6 +27,12 @@ def table_counts(labels: np.ndarray, decisions: np.ndarray) -> dict[str, np.ndar
     DataError
         If the shapes differ, or a value is neither 0 nor 1.
     """
+    cells = _cells(*_columns(labels, decisions)).sum(axis=0)
+    return dict(zip(("tp", "fp", "fn", "tn"), cells, strict=True))
+
+
+def _columns(labels: np.ndarray, decisions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and decisions as one column of bool a class, checked."""
     labels, decisions = np.asarray(labels), np.asarray(decisions)
     if labels.ndim == 1 and decisions.ndim == 1 and labels.size and labels.dtype.kind in "iu":
         classes = np.arange(max(labels.max(), decisions.max()) + 1)
@@ -34,11 +40,14 @@ def table_counts(labels: np.ndarray, decisions: np.ndarray) -> dict[str, np.ndar
     if labels.shape != decisions.shape or labels.ndim != 2:
         raise DataError(f"labels have shape {labels.shape}, decisions {decisions.shape}: both must be (N, C)")
     for name, values in (("labels", labels), ("decisions", decisions)):
-        if not np.isin(values, (0, 1)).all():
+        if values.dtype != bool and not ((values == 0) | (values == 1)).all():
             raise DataError(f"{name} must be 0 or 1: apply thresholds to probabilities first")
-    y, d = labels.astype(bool), decisions.astype(bool)
-    counts = {"tp": y & d, "fp": ~y & d, "fn": y & ~d, "tn": ~y & ~d}
-    return {name: values.sum(axis=0) for name, values in counts.items()}
+    return labels.astype(bool), decisions.astype(bool)
+
+
+def _cells(y: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Which of the four cells of the table a record is in: (N, 4, C) of tp, fp, fn and tn."""
+    return np.stack([y & d, ~y & d, y & ~d, ~y & ~d], axis=1)
 
 
 def decision_scores(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> dict[str, np.ndarray]:
@@ -93,6 +102,9 @@ def classification_scores(
     decisions: np.ndarray,
     probabilities: np.ndarray | None = None,
     class_weights: np.ndarray | None = None,
+    patients: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, dict[str, object]]:
     """All scores of a classifier: of each class, and their mean.
 
@@ -104,32 +116,63 @@ def classification_scores(
         Shape (N, C); adds ``roc_auc`` and ``auprc`` (average precision).
     class_weights : numpy.ndarray, optional
         Shape (C,), above 0; of the mean over classes. Equal without.
+    patients : numpy.ndarray, optional
+        Shape (N,): patient of each record; adds 95 % intervals from a bootstrap over patients.
+    resamples, seed : int
+        Of the bootstrap.
 
     Returns
     -------
     dict
         For each score ``classes`` (C,) and ``macro``, the weighted mean over the classes in which it is
-        finite (NaN where it is in none) divided by the mean weight of all classes.
+        finite (NaN where it is in none) divided by the mean weight of all classes. With ``patients`` also
+        ``classes_low``, ``classes_high``, ``macro_low`` and ``macro_high``, over the resamples in which the
+        score is finite.
 
     Raises
     ------
     DataError
         If shapes differ, or weights are not positive.
     """
-    scores = decision_scores(**table_counts(labels, decisions))
-    classes = len(scores["f1"])
+    y, d = _columns(labels, decisions)
+    classes = y.shape[1]
     weights = np.ones(classes) if class_weights is None else np.asarray(class_weights, np.float64)
     if weights.shape != (classes,) or not (weights > 0).all():
         raise DataError(f"class_weights must be {classes} numbers above 0, not {np.asarray(class_weights)}")
-    if probabilities is not None:
-        y = np.asarray(labels)
-        y = y if y.ndim == 2 else np.eye(classes, dtype=int)[y]
-        scores["roc_auc"] = roc_auc(y, probabilities)
-        scores["auprc"] = Scorer(y, np.asarray(probabilities)).class_auprc(np.ones(len(y)))
     weights = weights / weights.mean()
-    result: dict[str, dict[str, object]] = {}
-    for name, values in scores.items():
-        finite = np.isfinite(values)
-        mean = float((values * weights)[finite].mean()) if finite.any() else float("nan")
-        result[name] = {"classes": values, "macro": mean}
+    scorer = None if probabilities is None else Scorer(y, np.asarray(probabilities))
+    cells = _cells(y, d)
+    scores = _scores(cells.sum(axis=0), scorer, np.ones(len(y), np.int64))
+    result: dict[str, dict[str, object]] = {
+        name: {"classes": values, "macro": float(_macro(values, weights))} for name, values in scores.items()
+    }
+    if patients is None:
+        return result
+    times, owners = patient_draws(len(y), patients, resamples, seed)
+    counts = np.tensordot(times, patient_sums(cells, owners), 1)  # (resamples, 4, C)
+    drawn = decision_scores(*np.moveaxis(counts, 1, 0))
+    if scorer is not None:
+        areas = [_areas(scorer, row[owners]) for row in times]
+        drawn |= {name: np.stack([area[name] for area in areas]) for name in areas[0]}
+    for name, values in drawn.items():
+        low, high = finite_interval(np.column_stack([_macro(values, weights), values]))
+        result[name] |= {"macro_low": float(low[0]), "macro_high": float(high[0])}
+        result[name] |= {"classes_low": low[1:], "classes_high": high[1:]}
     return result
+
+
+def _scores(counts: np.ndarray, scorer: Scorer | None, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores of each class from counts (4, C), and areas under curves where there are probabilities."""
+    return decision_scores(*counts) | ({} if scorer is None else _areas(scorer, weights))
+
+
+def _areas(scorer: Scorer, weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {"roc_auc": scorer.class_roc_auc(weights), "auprc": scorer.class_auprc(weights)}
+
+
+def _macro(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean over the classes (last axis) in which a score is finite; NaN where it is in none."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=-1)
+    total = (np.where(finite, values, 0) * weights).sum(axis=-1)
+    return np.divide(total, count, out=np.full(np.shape(count), np.nan), where=count > 0)

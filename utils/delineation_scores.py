@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from utils.bootstrap import interval_of_sums
 from utils.errors import DataError
-from utils.rpeak_scores import match_peaks
+from utils.metrics import macro
+from utils.rpeak_scores import f1_of_counts, match_peaks
 
 
 def delineation_scores(
     references: Sequence[dict[str, np.ndarray]],
     found: Sequence[dict[str, np.ndarray]],
     rate: float,
-    tolerance_s: float = 0.15,
+    tolerance_s: float | Mapping[str, float] = 0.15,
+    patients: Sequence[object] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Score boundaries of waves, all records together.
 
@@ -25,19 +30,26 @@ def delineation_scores(
         first and last samples, ascending.
     rate : float
         Sampling rate in Hz.
-    tolerance_s : float, optional
-        Largest distance of a boundary that counts as found, in seconds (ANSI/AAMI EC57: 0.15).
+    tolerance_s : float or mapping, optional
+        Largest distance of a boundary that counts as found, in seconds (ANSI/AAMI EC57: 0.15); or one for
+        each boundary, such as ``{"P onset": 0.05, "T offset": 0.1}``.
+    patients : sequence, optional
+        Patient of each record, for the intervals; without, every record is of another patient.
+    resamples, seed : int
+        Of the bootstrap over patients.
 
     Returns
     -------
     dict
-        For each kind and end (``"QRS onset"``, ``"T offset"``) ``sensitivity``, ``ppv``, ``f1``, ``tp``,
-        ``fp``, ``fn``, and ``mean_error_ms`` and ``sd_error_ms`` of the pairs (found minus reference).
+        For each kind and end (``"QRS onset"``, ``"T offset"``) ``sensitivity``, ``ppv``, ``f1`` and its 95 %
+        interval ``f1_low`` to ``f1_high``, ``tp``, ``fp``, ``fn``, and ``mean_error_ms`` and ``sd_error_ms``
+        of the pairs (found minus reference).
 
     Raises
     ------
     DataError
-        If there are not equally many records, or waves have another shape or order.
+        If there are not equally many records, a boundary has no tolerance, or waves have another shape or
+        order.
     """
     if len(references) != len(found):
         raise DataError(f"{len(references)} records with reference waves, {len(found)} with found ones")
@@ -45,18 +57,22 @@ def delineation_scores(
     result = {}
     for kind in kinds:
         for column, end in enumerate(("onset", "offset")):
-            counts, errors = np.zeros(3, int), []
+            reach = _tolerance(tolerance_s, f"{kind} {end}") * rate
+            counts, errors = [], []
             for reference, waves in zip(references, found, strict=True):
                 expected, given = _ends(reference, kind, column), _ends(waves, kind, column)
-                pairs = match_peaks(expected, given, tolerance_s * rate)
-                counts += (len(pairs), len(given) - len(pairs), len(expected) - len(pairs))
+                pairs = match_peaks(expected, given, reach)
+                counts.append((len(pairs), len(given) - len(pairs), len(expected) - len(pairs)))
                 errors.append((given[pairs[:, 1]] - expected[pairs[:, 0]]) * 1000 / rate)
-            tp, fp, fn = (int(count) for count in counts)
+            interval = interval_of_sums(np.array(counts), f1_of_counts, patients, resamples, seed)
+            tp, fp, fn = (int(count) for count in np.sum(counts, axis=0))
             distances = np.concatenate(errors)
             result[f"{kind} {end}"] = {
                 "sensitivity": tp / max(tp + fn, 1),
                 "ppv": tp / max(tp + fp, 1),
                 "f1": 2 * tp / max(2 * tp + fp + fn, 1),
+                "f1_low": interval["low"],
+                "f1_high": interval["high"],
                 "tp": tp,
                 "fp": fp,
                 "fn": fn,
@@ -64,6 +80,32 @@ def delineation_scores(
                 "sd_error_ms": float(distances.std()) if tp else float("nan"),
             }
     return result
+
+
+def mean_of_boundaries(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over the boundaries of what `delineation_scores` gives.
+
+    Parameters
+    ----------
+    scores : mapping
+        For each boundary its scores.
+
+    Returns
+    -------
+    dict of str to float
+        ``sensitivity``, ``ppv``, ``f1``, ``mean_error_ms`` and ``sd_error_ms``, each over the boundaries
+        where it is defined; NaN where it is nowhere.
+    """
+    names = ("sensitivity", "ppv", "f1", "mean_error_ms", "sd_error_ms")
+    return {name: macro(np.array([row[name] for row in scores.values()], np.float64)) for name in names}
+
+
+def _tolerance(tolerance_s: float | Mapping[str, float], boundary: str) -> float:
+    if not isinstance(tolerance_s, Mapping):
+        return tolerance_s
+    if boundary not in tolerance_s:
+        raise DataError(f"no tolerance for {boundary}: there are {', '.join(tolerance_s)}")
+    return tolerance_s[boundary]
 
 
 def waves_of_mask(mask: np.ndarray, kinds: dict[str, int]) -> dict[str, np.ndarray]:

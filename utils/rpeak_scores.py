@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from utils.bootstrap import interval_of_sums
 from utils.errors import DataError
 
 CPSC2019_SPAN_S = (0.5, 9.5)  # of its records of 10 s, the part that is scored
@@ -46,32 +48,28 @@ def rpeak_scores(
     """
     spans = [(-np.inf, np.inf)] * len(references) if spans is None else spans
     persons = np.arange(len(references)) if patients is None else np.asarray(patients)
-    owners = np.unique(persons, return_inverse=True)[1]
-    if not len(references) == len(found) == len(spans) == len(owners):
+    if not len(references) == len(found) == len(spans) == len(persons):
         raise DataError(
             f"{len(references)} reference records, {len(found)} found, {len(spans)} spans, "
-            f"{len(owners)} patients"
+            f"{len(persons)} patients"
         )
-    weights = np.random.default_rng(seed).multinomial(
-        owners.max() + 1, np.full(owners.max() + 1, 1 / (owners.max() + 1)), resamples
-    )
+    records = [_paired(*record) for record in zip(references, found, spans, strict=True)]
     result = {}
     for tolerance in tolerances_ms:
-        counts, errors = np.zeros((owners.max() + 1, 3)), []
-        for owner, reference, peaks, span in zip(owners, references, found, spans, strict=True):
-            row, distances = _count(reference, peaks, tolerance * rate / 1000, span)
-            counts[owner] += row
-            errors.append(distances * 1000 / rate)
-        resampled = _f1(weights @ counts)
-        resampled = resampled[np.isfinite(resampled)]
-        low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
-        tp, fp, fn = total = counts.sum(axis=0)
+        counts, errors = [], []
+        reach = tolerance * rate / 1000
+        for expected, given in records:
+            near = expected[expected <= reach]
+            counts.append((len(near), (given > reach).sum(), len(expected) - len(near)))
+            errors.append(near * 1000 / rate)
+        interval = interval_of_sums(np.array(counts), f1_of_counts, persons, resamples, seed)
+        tp, fp, fn = total = np.sum(counts, axis=0)
         result[f"{tolerance:g}"] = {
             "sensitivity": float(tp / max(tp + fn, 1)),
             "ppv": float(tp / max(tp + fp, 1)),
-            "f1": float(_f1(total)),
-            "f1_low": float(low),
-            "f1_high": float(high),
+            "f1": float(f1_of_counts(total)),
+            "f1_low": interval["low"],
+            "f1_high": interval["high"],
             "tp": int(tp),
             "fp": int(fp),
             "fn": int(fn),
@@ -80,15 +78,35 @@ def rpeak_scores(
     return result
 
 
+def tolerance_curve(
+    references: Sequence[np.ndarray],
+    found: Sequence[np.ndarray],
+    rate: float,
+    tolerances_ms: Sequence[float] = tuple(range(0, 155, 5)),
+    **how: Any,
+) -> dict[str, np.ndarray]:
+    """Scores of `rpeak_scores` over tolerances: how exactly R-peaks are placed.
+
+    ``how``: spans, patients, resamples and seed, as `rpeak_scores` takes them.
+
+    Gives ``tolerance_ms`` and every score of `rpeak_scores`, each an array with one value a tolerance.
+    """
+    scores = rpeak_scores(references, found, rate, tolerances_ms, **how)
+    rows = [scores[f"{tolerance:g}"] for tolerance in tolerances_ms]
+    curves = {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+    return {"tolerance_ms": np.array(tolerances_ms, np.float64), **curves}
+
+
 def cpsc2019_score(
     references: Sequence[np.ndarray], found: Sequence[np.ndarray], rate: float, tolerance_s: float = 0.075
 ) -> np.ndarray:
     """QRS score of the China Physiological Signal Challenge 2019 for each record of 10 s.
 
     1 without an error, 0.3 with one beat missed, 0.7 with one false beat, else 0, counted between 0.5 and
-    9.5 s. The challenge's figure is the mean. Gao et al., An open-access ECG database for algorithm
-    evaluation of QRS detection and heart rate estimation, J. Med. Imaging Health Inform. 9, 1853 (2019),
-    doi:10.1166/jmihi.2019.2800.
+    9.5 s. The challenge's figure is the mean; `utils.bootstrap.interval_of_mean` gives its interval.
+
+    Gao et al., An open-access ECG database for algorithm evaluation of QRS detection and heart rate
+    estimation, J. Med. Imaging Health Inform. 9, 1853 (2019), doi:10.1166/jmihi.2019.2800.
     """
     start, stop = CPSC2019_SPAN_S[0] * rate, CPSC2019_SPAN_S[1] * rate
     reach, scores = tolerance_s * rate, []
@@ -117,22 +135,22 @@ def _nearest(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     return np.where(values - among[left] <= among[right] - values, left, right)
 
 
-def _count(
-    reference: np.ndarray, found: np.ndarray, tolerance: float, span: tuple[float, float]
+def _paired(
+    reference: np.ndarray, found: np.ndarray, span: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """True positives, false positives and false negatives of a record, and the distances of its pairs."""
+    """Distances of the reference and of the found peaks that count to what they are paired with, else inf."""
     reference, found = np.asarray(reference), np.asarray(found)
-    pairs = match_peaks(reference, found, tolerance)
-    counted = (reference >= span[0]) & (reference <= span[1])
-    kept = pairs[counted[pairs[:, 0]]]
-    unpaired = np.ones(len(found), bool)
-    unpaired[pairs[:, 1]] = False
-    false = (unpaired & (found >= span[0]) & (found <= span[1])).sum()
-    distances = np.abs(reference[kept[:, 0]] - found[kept[:, 1]])
-    return np.array([len(kept), false, counted.sum() - len(kept)]), distances
+    pairs = match_peaks(reference, found, np.inf)
+    distances = np.abs(reference[pairs[:, 0]] - found[pairs[:, 1]])
+    result = []
+    for peaks, own in ((reference, pairs[:, 0]), (found, pairs[:, 1])):
+        nearest = np.full(len(peaks), np.inf)
+        nearest[own] = distances
+        result.append(nearest[(peaks >= span[0]) & (peaks <= span[1])])
+    return result[0], result[1]
 
 
-def _f1(counts: np.ndarray) -> np.ndarray:
+def f1_of_counts(counts: np.ndarray) -> np.ndarray:
     """F1 of counts (..., 3); NaN where there is nothing to find and nothing found."""
     tp, fp, fn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     whole = 2 * tp + fp + fn

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import matthews_corrcoef
 
 from utils.classification_scores import classification_scores, decision_scores, table_counts
-from utils.delineation_scores import delineation_scores, sample_jaccard, waves_of_mask
+from utils.delineation_scores import delineation_scores, mean_of_boundaries, sample_jaccard, waves_of_mask
 from utils.errors import DataError
 
 FOLDER = Path(__file__).parents[1] / "goldens"
@@ -132,3 +132,40 @@ def test_delineation_scores_say_what_they_cannot_take():
     with pytest.raises(DataError, match="one class for each sample"):
         waves_of_mask(np.zeros((2, 3)), WAVES)
     assert np.isnan(sample_jaccard(np.zeros(3), np.zeros(3), 1))
+
+
+# --- intervals --------------------------------------------------------------------------------------------
+
+
+def test_classification_scores_have_intervals_over_patients(arrays):
+    probabilities, labels = arrays["probabilities"], arrays["labels"]
+    patients = np.arange(len(labels)) // 2
+    how = {"probabilities": probabilities, "patients": patients, "resamples": 60}
+    scores = classification_scores(labels, probabilities >= 0.5, **how)
+    plain = classification_scores(labels, probabilities >= 0.5, probabilities)
+    assert scores.keys() == plain.keys()
+    for name, score in scores.items():
+        np.testing.assert_array_equal(score["classes"], plain[name]["classes"])
+        assert score["macro_low"] <= score["macro"] <= score["macro_high"], name
+        assert (score["classes_low"] <= score["classes_high"]).all()
+    # one resample by hand: the records of the drawn patients, as often as they were drawn
+    drawn = np.random.default_rng(0).multinomial(100, np.full(100, 0.01), 60)
+    answers = probabilities >= 0.5
+    repeated = [(np.repeat(labels, row[patients], 0), np.repeat(answers, row[patients], 0)) for row in drawn]
+    f1 = [classification_scores(*part)["f1"]["macro"] for part in repeated]
+    low, high = np.quantile(f1, [0.025, 0.975])
+    assert (scores["f1"]["macro_low"], scores["f1"]["macro_high"]) == pytest.approx((low, high))
+
+
+def test_delineation_scores_take_a_tolerance_for_each_boundary_and_have_intervals():
+    waves = {"P": np.array([[100, 140], [600, 640]])}
+    moved = {"P": np.array([[105, 170], [605, 645]])}
+    scores = delineation_scores(
+        [waves, waves], [moved, waves], 500, {"P onset": 0.009, "P offset": 0.02}, ["a", "b"], 200
+    )
+    assert scores["P onset"]["f1"] == 0.5 and scores["P offset"]["f1"] == 0.75
+    assert (scores["P onset"]["f1_low"], scores["P onset"]["f1_high"]) == (0, 1)
+    mean = mean_of_boundaries(scores)
+    assert mean["f1"] == pytest.approx(0.625) and mean["mean_error_ms"] == pytest.approx((0 + 10 / 3) / 2)
+    with pytest.raises(DataError, match="no tolerance for P offset"):
+        delineation_scores([waves], [waves], 500, {"P onset": 0.1})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.errors import DataError
-from utils.rpeak_scores import cpsc2019_score, match_peaks, rpeak_scores
+from utils.rpeak_scores import cpsc2019_score, match_peaks, rpeak_scores, tolerance_curve
 
 PEAKS = st.lists(st.integers(0, 5000), unique=True, max_size=30).map(
     lambda peaks: np.array(sorted(peaks), int)
@@ -96,3 +96,13 @@ def test_cpsc2019_score_ignores_the_ends_of_a_record():
     assert cpsc2019_score([reference], [reference[1:]], 500) == [1]
     assert cpsc2019_score([reference], [np.array([1000, 2000, 4950])], 500) == [1]
     assert cpsc2019_score([reference], [np.array([])], 500) == [0]
+
+
+@given(st.lists(st.tuples(PEAKS, PEAKS), min_size=1, max_size=3))
+def test_tolerance_curve_never_falls_and_holds_the_scores(records):
+    references, found = zip(*records, strict=True)
+    curve = tolerance_curve(references, found, 500, (0, 10, 50, 150), resamples=10)
+    assert (np.diff(curve["tp"]) >= 0).all() and (np.diff(curve["fp"]) <= 0).all()
+    one = rpeak_scores(references, found, 500, (50,), resamples=10)["50"]
+    for name, value in one.items():
+        np.testing.assert_equal(curve[name][2], value)
