@@ -16,18 +16,18 @@ from utils.errors import UsageError, nearest
 ConvType = Literal["separable", "anti_alias"] | None
 Pooling = Literal["conv", "max", "avg", "blur", "lp"]
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": lambda: nn.ReLU(inplace=True),
-    "relu6": lambda: nn.ReLU6(inplace=True),
-    "leaky": lambda: nn.LeakyReLU(inplace=True),
-    "mish": lambda: nn.Mish(inplace=True),
-    "swish": lambda: nn.SiLU(inplace=True),
-    "hardswish": lambda: nn.Hardswish(inplace=True),
-    "gelu": nn.GELU,
-    "elu": lambda: nn.ELU(inplace=True),
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "none": nn.Identity,
+ACTIVATIONS: dict[str, Callable[[bool], nn.Module]] = {  # of whether to work in place
+    "relu": lambda inplace: nn.ReLU(inplace),
+    "relu6": lambda inplace: nn.ReLU6(inplace),
+    "leaky": lambda inplace: nn.LeakyReLU(inplace=inplace),
+    "mish": lambda inplace: nn.Mish(inplace),
+    "swish": lambda inplace: nn.SiLU(inplace),
+    "hardswish": lambda inplace: nn.Hardswish(inplace),
+    "gelu": lambda inplace: nn.GELU(),
+    "elu": lambda inplace: nn.ELU(inplace=inplace),
+    "tanh": lambda inplace: nn.Tanh(),
+    "sigmoid": lambda inplace: nn.Sigmoid(),
+    "none": lambda inplace: nn.Identity(),
 }
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm1d,
@@ -45,9 +45,9 @@ def named(kind: str, name: str, table: dict[str, Callable[..., nn.Module]]) -> C
     return table[name]
 
 
-def activation_layer(name: str) -> nn.Module:
-    """An activation by name."""
-    return named("activation", name, ACTIVATIONS)()
+def activation_layer(name: str, inplace: bool = True) -> nn.Module:
+    """An activation by name; in place where nothing else reads its input."""
+    return named("activation", name, ACTIVATIONS)(inplace)
 
 
 def norm_layer(name: str, channels: int) -> nn.Module:
@@ -133,12 +133,13 @@ def conv_unit(
             channels_in, channels_out, kernel, stride, dilation, groups, bias, conv_type
         ),
         "b": lambda: norm_layer(norm, channels_out if order.index("c") < order.index("b") else channels_in),
-        "a": lambda: activation_layer(activation),
+        "a": lambda: activation_layer(activation, inplace=kept[0] != "a"),
     }
     if sorted(order) != sorted(set(order)) or not set(order) <= set(layers) or "c" not in order:
         raise UsageError(f"order '{order}' of layers: each of c, b and a once at most, c always")
     left_out = {letter for letter, name in (("b", norm), ("a", activation)) if name == "none"}
-    return nn.Sequential(*(layers[letter]() for letter in order if letter not in left_out))
+    kept = [letter for letter in order if letter not in left_out]
+    return nn.Sequential(*(layers[letter]() for letter in kept))
 
 
 class ZeroChannels(nn.Module):
@@ -230,6 +231,40 @@ class Parallel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([path(x) for path in self.paths], dim=1)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: leave out a path for some of the records while training.
+
+    Huang et al., Deep networks with stochastic depth, 2016, doi:10.1007/978-3-319-46493-0_39.
+    """
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.probability = probability
+
+    def columns(self, columns: Columns) -> Columns:
+        return columns
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.probability:
+            return x
+        kept = 1 - self.probability
+        return x * torch.bernoulli(x.new_full((len(x), 1, 1), kept)) / kept
+
+
+class Sum(nn.Module):
+    """Two paths whose maps are added."""
+
+    def __init__(self, main: nn.Module, shortcut: nn.Module):
+        super().__init__()
+        self.main, self.shortcut = main, shortcut
+
+    def columns(self, columns: Columns) -> Columns:
+        return walk(self.main, columns).joined(walk(self.shortcut, columns))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x) + self.shortcut(x)
 
 
 def initialize(module: nn.Module) -> None:

@@ -170,7 +170,9 @@ class ResidualBlock(nn.Module):
         for index, step in enumerate(convolutions):
             drop = [nn.Dropout(config.dropout)] if config.dropout else []
             if pre and not (bare and index == 0):
-                layers += [norm_layer(norm, channels), activation_layer(activation), *(drop if index else [])]
+                inplace = norm != "none"
+                layers += [norm_layer(norm, channels), activation_layer(activation, inplace)]
+                layers += drop if index else []
             layers.append(
                 conv_unit(
                     channels, step.filters, step.kernel, step.stride, groups=step.groups, norm=norm,
@@ -189,6 +191,29 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.end(self.main(x) + self.shortcut(x))
+
+
+def stem_layers(
+    stem: StemConfig, channels: int, activation: str, norm: str = "batch"
+) -> tuple[nn.Sequential, int]:
+    """Layers of a stem, and the channels of its map."""
+    layers = nn.Sequential()
+    options: dict[str, Any] = {"bias": True, "norm": norm, "groups": stem.groups}
+    if stem.kind == "space_to_depth":
+        filters, deep = stem.num_filters[-1], channels * stem.block_size
+        layers.append(SpaceToDepth(stem.block_size))
+        if filters != deep:
+            layers.append(conv_unit(deep, filters, 1, **options, activation="none"))
+        return layers, filters
+    sizes = (stem.num_filters, stem.filter_lengths, stem.strides)
+    if len({len(size) for size in sizes}) != 1:
+        raise UsageError("num_filters, filter_lengths and strides of the stem differ in length")
+    for filters, kernel, stride in zip(*sizes, strict=True):
+        layers.append(conv_unit(channels, filters, kernel, stride, **options, activation=activation))
+        channels = filters
+    if stem.pool_size:
+        layers.append(nn.MaxPool1d(stem.pool_size, stem.pool_stride))
+    return layers, channels
 
 
 # ---- presets -------------------------------------------------------------------------------------
@@ -339,7 +364,7 @@ class ResNet(Backbone[ResNetConfig]):
             if len(getattr(config, name)) != stages:
                 count = len(getattr(config, name))
                 raise UsageError(f"resnet: {name} has {count} entries, num_blocks {stages}: one a stage")
-        self._add_stem(config)
+        self.add("stem", *stem_layers(config.stem, self.channels, config.activation, config.norm))
         for stage in range(stages):
             blocks: list[nn.Module] = []
             for index in range(config.num_blocks[stage]):
@@ -347,30 +372,6 @@ class ResNet(Backbone[ResNetConfig]):
             if config.block[stage].order == "pre" and stage == stages - 1:
                 blocks += [norm_layer(config.norm, self.channels), activation_layer(config.activation)]
             self.add(f"stage{stage + 1}", nn.Sequential(*blocks), self.channels)
-
-    def _add_stem(self, config: ResNetConfig) -> None:
-        stem, layers = config.stem, nn.Sequential()
-        options: dict[str, Any] = {"bias": True, "norm": config.norm, "groups": stem.groups}
-        if stem.kind == "space_to_depth":
-            filters = stem.num_filters[-1]
-            layers.append(SpaceToDepth(stem.block_size))
-            if filters != self.channels * stem.block_size:
-                layers.append(
-                    conv_unit(self.channels * stem.block_size, filters, 1, **options, activation="none")
-                )
-            self.add("stem", layers, filters)
-            return
-        sizes = (stem.num_filters, stem.filter_lengths, stem.strides)
-        if len({len(size) for size in sizes}) != 1:
-            raise UsageError("resnet: num_filters, filter_lengths and strides of the stem differ in length")
-        channels = self.channels
-        for filters, kernel, stride in zip(*sizes, strict=True):
-            unit = conv_unit(channels, filters, kernel, stride, **options, activation=config.activation)
-            layers.append(unit)
-            channels = filters
-        if stem.pool_size:
-            layers.append(nn.MaxPool1d(stem.pool_size, stem.pool_stride))
-        self.add("stem", layers, channels)
 
     def _block(self, config: ResNetConfig, stage: int, index: int) -> ResidualBlock:
         """Block ``index`` of a stage; follows the channels."""
