@@ -128,17 +128,17 @@ def conv_unit(
     order: str = "cba",
 ) -> nn.Sequential:
     """Convolution, normalization (b) and activation (a) in the given order."""
-    layers = {
+    if sorted(order) != sorted(set(order)) or not set(order) <= set("cba") or "c" not in order:
+        raise UsageError(f"order '{order}' of layers: each of c, b and a once at most, c always")
+    left_out = {letter for letter, name in (("b", norm), ("a", activation)) if name == "none"}
+    kept = [letter for letter in order if letter not in left_out]
+    layers: dict[str, Callable[[], nn.Module]] = {
         "c": lambda: convolution(
             channels_in, channels_out, kernel, stride, dilation, groups, bias, conv_type
         ),
         "b": lambda: norm_layer(norm, channels_out if order.index("c") < order.index("b") else channels_in),
         "a": lambda: activation_layer(activation, inplace=kept[0] != "a"),
     }
-    if sorted(order) != sorted(set(order)) or not set(order) <= set(layers) or "c" not in order:
-        raise UsageError(f"order '{order}' of layers: each of c, b and a once at most, c always")
-    left_out = {letter for letter, name in (("b", norm), ("a", activation)) if name == "none"}
-    kept = [letter for letter in order if letter not in left_out]
     return nn.Sequential(*(layers[letter]() for letter in kept))
 
 
