@@ -17,7 +17,7 @@ from tqdm import tqdm
 from databases.base import Recording
 from explain.attention import describe_prediction, explain_recording
 from explain.journal import Journal
-from preprocessing.recordings.ahead import Reading, read_ahead
+from preprocessing.recordings.ahead import Reading, ReadingPool, read_ahead
 from preprocessing.recordings.search import Search
 from training.predictor import Predictor
 from utils.ecg import NOT_A_DEVICE
@@ -28,7 +28,7 @@ from utils.text import printable
 TABLE = "predictions"  # its ending is that of its format
 FORMATS = ("csv", "parquet")
 _PARTIAL = ".predictions.partial.jsonl"
-_FAILURES_KEPT = 100
+FAILURES_KEPT = 100
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +45,7 @@ class Outcome:
         """Count the rows that tell of a failure."""
         errors = [row["error"] for row in rows if "error" in row]
         self.failed += len(errors)
-        self.failures += errors[: max(0, _FAILURES_KEPT - len(self.failures))]
+        self.failures += errors[: max(0, FAILURES_KEPT - len(self.failures))]
 
 
 def names_of(search: Search) -> dict[Path, Path]:
@@ -132,7 +132,11 @@ def facts_of(predictor: Predictor) -> dict[str, str]:
 
 
 def predict_ahead(
-    predictor: Predictor, reading: Reading, sources: Sequence[Path], batch_size: int, workers: int
+    predictor: Predictor,
+    reading: Reading,
+    sources: Sequence[Path],
+    batch_size: int,
+    workers: int | ReadingPool,
 ) -> Iterator[tuple[Sequence[Path], list[Recording | str], list[Any]]]:
     """Recordings, and their predictions, or why there are none, in batches; processes read ahead."""
     for part, recordings in read_ahead(reading, sources, batch_size, workers):
@@ -184,7 +188,7 @@ def row_of(
     predictor: Predictor,
     recording: Recording | str,
     prediction: Any,
-    keep: Callable[[Recording, dict[str, Any]], Any],
+    keep: Callable[[Recording, dict[str, Any]], Any] | None = None,
 ) -> dict[str, Any]:
     """Row of a recording in the table, whose description is given to `keep`; or why there is none."""
     if isinstance(recording, str) or isinstance(prediction, str):
@@ -195,7 +199,8 @@ def row_of(
         row = predictor.task.summary(described)
         if warnings := [note for note in recording.notes if note.startswith("WARNING")]:
             row["warnings"] = " ".join(warnings)
-        keep(recording, described)
+        if keep is not None:
+            keep(recording, described)
         return row
     except TwelveLeadError as error:
         return {"error": str(error)}

@@ -28,11 +28,13 @@ class RunLock:
 
     ``folder``: what is locked; it need not exist, and may be removed and made again meanwhile.
     ``top``: folder up to which empty parents are removed at the end.
+    ``remedy``: what one can do where another process holds it.
     """
 
-    def __init__(self, folder: Path, top: Path):
+    def __init__(self, folder: Path, top: Path, remedy: str = "wait for it, or choose another --run"):
         self.path = folder.parent / f".{folder.name}.lock"
         self.top = top
+        self.remedy = remedy
         self._file: Any = None
 
     def acquire(self, what: str, shared: bool = False) -> None:
@@ -59,9 +61,7 @@ class RunLock:
             try:
                 fcntl.flock(file, kind | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise UsageError(
-                    f"{what} is in use by {_holder(file)}: wait for it, or choose another --run"
-                ) from error
+                raise UsageError(f"{what} is in use by {_holder(file)}: {self.remedy}") from error
             except OSError as error:
                 if error.errno not in _WITHOUT_LOCKS:
                     raise
@@ -96,9 +96,9 @@ class RunLock:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, top: Path, what: str, shared: bool = False) -> Iterator[None]:
-    """Hold a `RunLock` for the time of the block."""
-    lock = RunLock(folder, top)
+def locked(folder: Path, top: Path, what: str, shared: bool = False, **options: str) -> Iterator[None]:
+    """Hold a `RunLock` with these options for the time of the block."""
+    lock = RunLock(folder, top, **options)
     lock.acquire(what, shared)
     try:
         yield

@@ -57,31 +57,40 @@ def try_read(reading: Reading, paths: Sequence[Path]) -> list[Recording | str]:
 
 
 def read_ahead(
-    reading: Reading, paths: Sequence[Path], chunk: int, processes: int = 0
+    reading: Reading, paths: Sequence[Path], chunk: int, processes: int | ReadingPool = 0
 ) -> Iterator[tuple[Sequence[Path], list[Recording | str]]]:
     """Read recordings in chunks, in order; `processes` read ahead (0: as many as are worth it).
 
-    No more chunks are in memory than there are processes, and two.
+    No more chunks are in memory than there are processes, and two. Processes that are given stay open.
     """
     chunks = [paths[first : first + chunk] for first in range(0, len(paths), chunk)]
     if not processes and len(paths) < _WORTH_A_PROCESS:
         for part in chunks:
             yield part, try_read(reading, part)
         return
-    pool = _Pool(processes or max(1, min(_MOST_PROCESSES, thread_count() // 2)))
+    if isinstance(processes, ReadingPool):
+        yield from _read(processes, reading, chunks)
+        return
+    pool = ReadingPool(processes or max(1, min(_MOST_PROCESSES, thread_count() // 2)))
     try:
-        waiting: deque[tuple[Sequence[Path], Future]] = deque()
-        for part in chunks:
-            waiting.append((part, pool.submit(try_read, reading, part)))
-            if len(waiting) > pool.processes + 1:
-                yield _result(pool, reading, waiting)
-        while waiting:
-            yield _result(pool, reading, waiting)
+        yield from _read(pool, reading, chunks)
     finally:
         pool.close()
 
 
-class _Pool:
+def _read(
+    pool: ReadingPool, reading: Reading, chunks: Sequence[Sequence[Path]]
+) -> Iterator[tuple[Sequence[Path], list[Recording | str]]]:
+    waiting: deque[tuple[Sequence[Path], Future]] = deque()
+    for part in chunks:
+        waiting.append((part, pool.submit(try_read, reading, part)))
+        if len(waiting) > pool.processes + 1:
+            yield _result(pool, reading, waiting)
+    while waiting:
+        yield _result(pool, reading, waiting)
+
+
+class ReadingPool:
     """Reading processes that are started again when a file kills one."""
 
     def __init__(self, processes: int):
@@ -132,7 +141,7 @@ def _end_with_parent() -> None:
 
 
 def _result(
-    pool: _Pool, reading: Reading, waiting: deque[tuple[Sequence[Path], Future]]
+    pool: ReadingPool, reading: Reading, waiting: deque[tuple[Sequence[Path], Future]]
 ) -> tuple[Sequence[Path], list[Recording | str]]:
     """Result of the first chunk; where its process has died, its files are read one by one."""
     part, future = waiting.popleft()

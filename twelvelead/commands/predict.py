@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from training.config import RunOptions
 from training.score_options import ScoreOptions
 from utils.config import Options, option, option_like, parse, write_settings
 from utils.ecg import NOT_A_DEVICE
+from utils.errors import UsageError
 from utils.text import printable
 
 
@@ -45,19 +47,30 @@ class PredictOptions(Options):
     threads: int = option_like(RunOptions, "threads", 0)
     batchsize: int = option_like(ScoreOptions, "batchsize", 32, "recordings of a forward pass")
     workers: int = option(
-        0, "processes that read ahead of the model (0: as many as are worth it)", scope="machine", min=0
-    )
+        0, "processes that read ahead of the model, with --engine ray those that predict (0: as many as are "
+        "worth it)", scope="machine", min=0,
+    )  # fmt: skip
     no_pictures: bool = option(False, "True: probabilities only (fast)")
     table: str = option("csv", "format of the table of several recordings", choices=("csv", "parquet"))
+    engine: str = option(
+        "local",
+        "ray: shards of Parquet by many workers, for archives",
+        scope="machine",
+        choices=("local", "ray"),
+    )
+    shard_size: int = option(2000, "recordings of a shard of --engine ray", min=1)
 
 
 def main(description: str | None = None, args: Sequence[str] | None = None) -> int:
     """Read the flags, predict every recording and say what was written."""
     options = parse(PredictOptions, args, description=description or __doc__)
+    if options.engine == "ray" and not options.no_pictures:
+        raise UsageError("--engine ray writes no pictures: add --no_pictures, or leave --engine ray out")
     from explain.batch import predict_many
     from preprocessing.recordings.ahead import Reading
     from preprocessing.recordings.search import search_recordings
     from training.checkpoint import run_name
+    from training.lock import locked
     from training.predictor import load_predictor
 
     search = search_recordings(options.dir, [Path(options.output_dir) / "results"])
@@ -78,30 +91,52 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
         options.notch,
     )
     outcome = None
-    if _is_one_recording(options.dir):
+    if options.engine == "local" and _is_one_recording(options.dir):
         _predict_file(predictor, search.recordings[0], results, reading, options)
     else:
-        outcome = predict_many(
-            predictor,
-            search,
-            results,
-            reading,
-            not options.no_pictures,
-            options.batchsize,
-            options.workers,
-            options.data_dir,
-            options.table,
-        )
-        write_settings(results / "settings.yaml", options)
+        remedy = "wait for it, or choose another --output_dir"
+        with locked(results, Path(options.output_dir), str(results), remedy=remedy):
+            if options.engine == "ray":
+                outcome = _predict_on_ray(predictor, search, results, reading, options)
+            else:
+                outcome = predict_many(
+                    predictor,
+                    search,
+                    results,
+                    reading,
+                    not options.no_pictures,
+                    options.batchsize,
+                    options.workers,
+                    options.data_dir,
+                    options.table,
+                )
+            write_settings(results / "settings.yaml", options)
         _say(outcome)
     print(NOT_A_DEVICE)
     return 1 if outcome is not None and outcome.failed else 0
 
 
+def _predict_on_ray(predictor: Any, search: Any, results: Path, reading: Any, options: PredictOptions) -> Any:
+    """Predict recordings with the workers of Ray, each on one thread unless more are asked for."""
+    from explain.archive import ShardWork, predict_archive
+    from explain.ray_engine import run_on_ray
+
+    work = ShardWork(
+        predictor.folder.resolve(),
+        predictor.card.weights_sha256,
+        reading,
+        (results / "archive").resolve(),
+        options.batchsize,
+        options.threads or 1,
+    )
+    run = partial(run_on_ray, workers=options.workers)
+    return predict_archive(predictor, search, work, run, options.shard_size)
+
+
 def _say(outcome: Any) -> None:
     """Print what became of a batch."""
     print(f"{outcome.recordings - outcome.failed} of {outcome.recordings} recordings predicted")
-    print(f"wrote {outcome.table} and a folder for each of them")
+    print(f"wrote {outcome.table}{'' if outcome.table.is_dir() else ' and a folder for each of them'}")
     for failure in outcome.failures:
         print(f"error: {printable(failure)}", file=sys.stderr)
     if outcome.failed > len(outcome.failures):
