@@ -39,7 +39,7 @@ class _Worker:
 
 
 def run_on_ray(work: ShardWork, shards: Sequence[Shard], workers: int = 0) -> Iterator[Written]:
-    """Predict shards with this number of workers (0: as many as the CPUs suffice for), each on ``work.threads``.
+    """Predict shards with a number of workers (0: one for each CPU), each on ``work.threads``.
 
     The cluster is that of RAY_ADDRESS; without one, Ray is started on this machine and stopped at the end.
     """
