@@ -18,6 +18,7 @@ from databases.base import Recording
 from explain.attention import describe_prediction, explain_recording
 from explain.journal import Journal
 from preprocessing.recordings.ahead import Reading, ReadingPool, read_ahead
+from preprocessing.recordings.formats import result_name
 from preprocessing.recordings.search import Search
 from training.predictor import Predictor
 from utils.ecg import NOT_A_DEVICE
@@ -50,11 +51,11 @@ class Outcome:
 
 def names_of(search: Search) -> dict[Path, Path]:
     """Name of each recording among the results: its path without ending, where no other has the same."""
-    stems = Counter(recording.with_suffix("") for recording in search.recordings)
+    stems = Counter(map(result_name, search.recordings))
     names = {}
     for recording in search.recordings:
-        name = search.name(recording)
-        names[recording] = name.with_suffix("") if stems[recording.with_suffix("")] == 1 else name
+        short = result_name(recording)
+        names[recording] = search.name(short if stems[short] == 1 else recording)
     return names
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from preprocessing.recordings.formats import split_member
 from utils.files import jsonable, write_error
 from utils.tables import write_rows
 
@@ -102,6 +103,7 @@ class Journal:
 
 def stamp_of(source: Path) -> str:
     """Size and time of a file and of the signal file beside it."""
+    source, _ = split_member(source)
     stamps = []
     for path in (source, source.with_suffix(".dat"), source.with_suffix(".mat")):
         try:

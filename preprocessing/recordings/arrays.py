@@ -14,7 +14,7 @@ from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError
 
 # Names of arrays and of numbers beside them, without case and underscores, the likeliest first.
-_SIGNALS = ("val", "tracings", "signals", "signal", "ecg", "data", "x", "psignal")
+SIGNALS = ("val", "tracings", "signals", "signal", "ecg", "data", "x", "psignal")
 _NAMES = ("leads", "leadnames", "channels", "channelnames", "chnames", "signame", "signames")
 _UNITS = ("unit", "units")
 _RATES = ("fs", "samplingrate", "samplingfrequency", "samplerate", "sfreq", "frequency", "hz")
@@ -83,7 +83,7 @@ def _texts(value: object) -> list[str]:
 def choose_array(path: Path, shapes: Mapping[str, Sequence[int]], count: int) -> str:
     """Name of the array that holds `count` leads, of those in a file."""
     likely = {name: plain_name(name) for name in shapes if _fits(shapes[name], count)}
-    for wanted in _SIGNALS:
+    for wanted in SIGNALS:
         if names := [name for name, plain in likely.items() if plain == wanted]:
             return names[0]
     if len(likely) == 1:

@@ -86,7 +86,7 @@ def _check_lengths(source: Path, channels: dict[str, Channel]) -> None:
 def common_rate(
     source: Path, raw: RawFile, channels: dict[str, Channel], asked: float | None, notes: list[str]
 ) -> float:
-    """Find the sampling rate of all leads; slower channels of a WFDB record are upsampled to the highest."""
+    """Find the sampling rate of all leads; slower channels are upsampled to the highest."""
     stated = {channel.rate for channel in channels.values()} - {None}
     if asked is not None and not (math.isfinite(asked) and _RATES_HZ[0] <= asked <= _RATES_HZ[1]):
         raise UsageError(
@@ -110,19 +110,15 @@ def common_rate(
             f"{source}: states a sampling rate of {rate:g} Hz, which no ECG has; correct the file"
         )
     if len(stated) > 1:
-        if raw.kind != "WFDB":
-            shown = ", ".join(
-                f"{display_name(lead)} {channel.rate:g} Hz" for lead, channel in channels.items()
-            )
-            raise DataError(
-                f"{source}: the leads have different sampling rates: {shown}; export them at one rate"
-            )
         slower = [lead for lead, channel in channels.items() if channel.rate != rate]
         for lead in slower:
             values = resample_with_gaps(channels[lead].values, channels[lead].rate or rate, rate)
             channels[lead] = replace(channels[lead], values=values)
-        shown = ", ".join(map(display_name, slower))
-        notes.append(f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}.")
+        shown = ", ".join(f"{display_name(lead)} ({channels[lead].rate:g} Hz)" for lead in slower)
+        notes.append(
+            f"Leads stored at lower rates were brought to {rate:g} Hz: {shown}; there is nothing above half "
+            "of its own rate in a lead."
+        )
     _check_lengths(source, channels)
     if asked is not None and abs(asked - rate) > 1e-3 * rate:
         raise UsageError(

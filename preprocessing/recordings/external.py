@@ -16,7 +16,7 @@ import numpy as np
 from databases.base import Fault, Recording
 from preprocessing.recordings.checks import check_channels, check_signals
 from preprocessing.recordings.ecg_channels import common_rate, select_leads, to_millivolts
-from preprocessing.recordings.formats import Request, recognize
+from preprocessing.recordings.formats import Request, recognize, split_member
 from preprocessing.recordings.gaps import hold, is_missing
 from preprocessing.recordings.limb_leads import derive_limb_leads
 from preprocessing.recordings.quality import find_faults
@@ -45,7 +45,9 @@ def read_recording(
     Parameters
     ----------
     path : path-like
-        A file of any format (docs/tutorials/own_ecg.md), or a WFDB record without ending.
+        A file of any format (docs/tutorials/own_ecg.md), or a WFDB record without ending. Of an HDF5 file
+        with several recordings one is named by its number, ``exams.hdf5:17``, or by a list of the file,
+        ``exams.hdf5:exam_id=1169160``.
     sampling_rate : float, optional
         In Hz, for files that do not say it; a file that says otherwise is an error.
     units : str, optional
@@ -73,11 +75,12 @@ def read_recording(
     """
     source = locate(Path(path))
     names = [name.strip() for name in leads.split(",")] if isinstance(leads, str) else leads
-    item = recognize(source)
+    file, member = split_member(source)
+    item = recognize(file)
     needed = None if seconds is None else (start or 0.0) + seconds
-    raw = item.read(source, Request(sampling_rate, units, names, needed))
+    raw = item.read(file, Request(sampling_rate, units, names, needed, member))
     notes = [f"{note[0].upper()}{note[1:]}." for note in raw.notes]
-    if source.suffix.lower() not in item.suffixes:
+    if file.suffix.lower() not in item.suffixes:
         notes.append(f"The file is {item.name} by its content, whatever its ending.")
     channels, derived = select_leads(source, raw, names, notes)
     rate = common_rate(source, raw, channels, sampling_rate, notes)
@@ -95,7 +98,8 @@ def read_recording(
     # Who names a part goes on to `prepare`, which looks for faults in it.
     faults = find_faults(array, rate) if seconds is None and count <= _REACH_SECONDS * rate else []
     notes += warnings(faults)
-    return Recording(array, rate, LEADS, notes, source.stem, source, faults)
+    name = source.stem if member is None else f"{file.stem}:{member}"
+    return Recording(array, rate, LEADS, notes, name, source, faults)
 
 
 def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:

@@ -15,6 +15,8 @@ A format is one module in `preprocessing.recordings.readers` (or of a plugin) th
 - ``parts(path) -> set[Path]``, optional: other files that belong to the recording at ``path`` (signal files,
   segments), which a folder search does not list for themselves,
 - ``locate(path) -> Path | None``, optional: the file to open for a path that names a recording otherwise,
+- ``count(path) -> int``, optional: number of recordings in a file, named ``file:0``, ``file:1`` and so on,
+  which ``read`` gets as ``request.member``,
 - ``specific``: False where ``sniff`` says yes to many kinds of files (any table of text) and is asked last.
 
 The modules of the package are found by themselves; a reader that needs an optional library imports it inside
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
 import stat
 from collections.abc import Callable, Sequence
@@ -61,12 +64,14 @@ class Request:
     """What the user says about a file: rate in Hz, units, and the leads of all its channels in order.
 
     ``seconds_needed``: end of the part that is used (None: all); what a file lacks beyond it may be NaN.
+    ``member``: which recording of a file that holds several.
     """
 
     sampling_rate: float | None = None
     units: str | None = None
     leads: Sequence[str] | None = None
     seconds_needed: float | None = None
+    member: str | None = None
 
 
 def _no_parts(path: Path) -> set[Path]:
@@ -75,6 +80,10 @@ def _no_parts(path: Path) -> set[Path]:
 
 def _not_located(path: Path) -> Path | None:
     return None
+
+
+def _one_recording(path: Path) -> int:
+    return 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,13 @@ class Format:
     read: Callable[[Path, Request], RawFile]
     parts: Callable[[Path], set[Path]] = _no_parts
     locate: Callable[[Path], Path | None] = _not_located
+    count: Callable[[Path], int] = _one_recording
     specific: bool = True
+
+    @property
+    def may_hold_several(self) -> bool:
+        """Whether a file may hold several recordings."""
+        return self.count is not _one_recording
 
 
 _FORMATS: Registry[Format] = Registry("file format")
@@ -144,6 +159,22 @@ def recognize(path: Path) -> Format:
         f"{path}: unknown format '{path.suffix}', and its content is of none that is read; known endings: "
         f"{', '.join(known_suffixes())} (WFDB: .hea)"
     )
+
+
+def split_member(path: Path) -> tuple[Path, str | None]:
+    """File of a recording, and which one of its recordings is meant: ``exams.hdf5:17``."""
+    name, colon, member = path.name.rpartition(":")
+    if not colon or not member or os.path.lexists(path):
+        return path, None
+    file = path.with_name(name) if name else path
+    return (file, member) if file.is_file() else (path, None)
+
+
+def result_name(path: Path) -> Path:
+    """Path of a recording without ending, which names its results."""
+    file, member = split_member(path)
+    stem = file.with_suffix("")
+    return stem if member is None else stem.with_name(f"{stem.name}_{member}")
 
 
 def check_amount(path: Path, values: int) -> None:

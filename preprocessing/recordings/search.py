@@ -9,7 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from preprocessing.recordings.formats import Format, known_suffixes, list_formats, read_head, recognize
+from preprocessing.recordings.formats import (
+    Format,
+    known_suffixes,
+    list_formats,
+    read_head,
+    recognize,
+    split_member,
+)
 from utils.errors import DataError, UsageError, nearest
 from utils.text import listed, printable
 
@@ -23,11 +30,13 @@ class Search:
     """What a search found: recordings in order, and sentences about what was left out.
 
     ``base``: folder that the names of the recordings are relative to.
+    ``remarks``: files that hold several recordings, one sentence each.
     """
 
     recordings: list[Path] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     base: Path = Path()
+    remarks: list[str] = field(default_factory=list)
 
     def name(self, recording: Path) -> Path:
         """Path of a recording below the base."""
@@ -59,7 +68,8 @@ def search_recordings(paths: Sequence[str | Path], skip: Collection[Path] = ()) 
             else:
                 walk.add("files that are not read", path)
     unique = {os.path.abspath(recording): recording for recording in found.recordings}
-    found.recordings, found.left_out = list(unique.values()), walk.sentences()
+    found.recordings = [one for path in unique.values() for one in _each(path, found.remarks)]
+    found.left_out = walk.sentences()
     if roots:
         found.base = Path(os.path.commonpath([os.path.abspath(root) for root in roots]))
     if not found.recordings:
@@ -70,6 +80,21 @@ def search_recordings(paths: Sequence[str | Path], skip: Collection[Path] = ()) 
             f"(WFDB: .hea){what}"
         )
     return found
+
+
+def _each(path: Path, remarks: list[str]) -> list[Path]:
+    """The recordings of a file, each by its number where it holds several."""
+    several = {suffix for item in list_formats() if item.may_hold_several for suffix in item.suffixes}
+    if split_member(path)[1] is not None or path.suffix.lower() not in several:
+        return [path]
+    try:
+        count = recognize(path).count(path)
+    except (DataError, UsageError):  # whoever reads it says why it cannot be read
+        return [path]
+    if count == 1:
+        return [path]
+    remarks.append(f"{printable(str(path))} holds {count} recordings")
+    return [path.with_name(f"{path.name}:{number}") for number in range(count)]
 
 
 def _expanded(given: str | Path) -> list[Path]:
@@ -209,9 +234,14 @@ def _by_ending(paths: Sequence[str]) -> str:
 
 def locate(path: Path) -> Path:
     """The file to open for a path; a WFDB record is opened by its header."""
+    file, member = split_member(path)
+    if member is not None:
+        if not recognize(file).may_hold_several:
+            raise UsageError(f"{path}: {file.name} is one recording; leave :{member} out")
+        return path
     for item in list_formats():
-        if (file := item.locate(path)) is not None:
-            return file
+        if (located := item.locate(path)) is not None:
+            return located
     if path.suffix.lower() == ".dat" and path.is_file() and not _is_specific(path):
         raise DataError(
             f"{path}: its header {path.stem}.hea is not beside it; a .dat file alone has no rate and leads"

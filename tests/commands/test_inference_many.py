@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -80,6 +81,21 @@ def test_parquet_table_holds_what_the_csv_holds(out, folder, tmp_path):
         expected = [float(row[name] or "nan") for row in rows]
         np.testing.assert_array_equal(frame[name].to_numpy(), expected)
     assert frame["error"].isna().tolist() == [True, False, True, False]
+
+
+def test_every_recording_of_an_hdf5_file_is_a_row(out, tmp_path, capsys):
+    path = tmp_path / "exams.hdf5"
+    with h5py.File(path, "w") as file:
+        file["tracings"] = np.stack([ecg(seed=i) / 1000 for i in range(3)])
+    assert ask(out, path, *RATE) == 0
+    assert f"note: {path} holds 3 recordings; each is predicted" in capsys.readouterr().out
+    expected = load_predictor("ecgnet", out).predict(np.stack([ecg(seed=i) / 1000 for i in range(3)]))
+    rows = table(out)
+    assert [row["record"] for row in rows] == ["exams_0", "exams_1", "exams_2"]
+    for i, row in enumerate(rows):
+        np.testing.assert_allclose([float(row[name]) for name in CLASSES], expected[i], atol=3e-6)
+    assert ask(out, f"{path}:1", *RATE) == 0
+    np.testing.assert_allclose(probabilities(prediction_of(out, "exams_1")), expected[1], atol=3e-6)
 
 
 def test_batch_that_was_killed_is_resumed(out, folder):

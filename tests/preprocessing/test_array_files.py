@@ -10,6 +10,7 @@ import pytest
 import scipy.io
 
 from preprocessing.recordings.external import read_recording
+from preprocessing.recordings.search import search_recordings
 from tests.helpers.ecg_files import SIGNALS, has_note
 from utils.ecg import DISPLAY_NAMES
 from utils.errors import DataError, UsageError
@@ -171,10 +172,65 @@ def test_tracings_of_one_recording(tmp_path):
     assert has_note(recording, "names no leads: the order I, II")
 
 
-def test_tracings_of_several_recordings_say_how_to_take_one(tmp_path):
-    path = write_hdf5(tmp_path / "x.h5", tracings=np.stack([SHORT, SHORT]))
-    with pytest.raises(DataError, match=r"tracings holds 2 recordings; save each in a file of its own"):
-        read(path)
+@pytest.fixture
+def several(tmp_path):
+    """Three recordings in the layout of CODE-15%, doi:10.5281/zenodo.4916206, told apart by their gain."""
+    tracings = np.stack([SHORT * gain for gain in (1.0, 0.5, 0.75)])
+    ids = np.array([[1169160], [7], [31]])
+    return write_hdf5(tmp_path / "exams.hdf5", tracings=tracings, exam_id=ids, fs=500)
+
+
+def test_file_of_several_recordings_asks_for_one(several):
+    with pytest.raises(DataError, match=r"tracings holds 3 recordings: name one of them, exams.hdf5:0 to"):
+        read(several)
+
+
+@pytest.mark.parametrize(("member", "gain"), [("0", 1.0), ("2", 0.75), ("exam_id=7", 0.5)])
+def test_recording_of_several_is_named_by_its_number_or_a_list(several, member, gain):
+    recording = read(several.with_name(f"exams.hdf5:{member}"))
+    np.testing.assert_allclose(recording.signal, SHORT * gain, atol=1e-6)
+    assert recording.name == f"exams:{member}"
+    number, exam = {1.0: (0, 1169160), 0.75: (2, 31), 0.5: (1, 7)}[gain]
+    assert has_note(recording, rf"Recording {number} of 3, counted from 0 \(exam_id {exam}\)")
+
+
+@pytest.mark.parametrize("member", ["3", "-1", "x", "exam_id=8", "exam_id=x", "exam_id="])
+def test_recording_that_a_file_does_not_hold_is_refused(several, member):
+    with pytest.raises(DataError, match=r"holds no recording '.*'; it has 3: exams.hdf5:0 to exams.hdf5:2"):
+        read(several.with_name(f"exams.hdf5:{member}"))
+
+
+def test_list_of_recordings_that_is_not_there_is_refused(several, tmp_path):
+    with pytest.raises(DataError, match="has no list 'patient'"):
+        read(several.with_name("exams.hdf5:patient=8"))
+    np.save(tmp_path / "x.npy", SHORT)
+    with pytest.raises(UsageError, match=r"x\.npy is one recording; leave :0 out"):
+        read(tmp_path / "x.npy:0")
+
+
+def test_search_lists_each_recording_of_a_file(several, tmp_path):
+    write_hdf5(tmp_path / "one.h5", signals=SHORT)
+    (tmp_path / "damaged.h5").write_bytes(b"damaged")
+    search = search_recordings([tmp_path])
+    names = ["damaged.h5", "exams.hdf5:0", "exams.hdf5:1", "exams.hdf5:2", "one.h5"]
+    assert [path.name for path in search.recordings] == names
+    assert search.remarks == [f"{several} holds 3 recordings"]
+    chosen = [several.with_name("exams.hdf5:2"), tmp_path / "one.h5"]
+    assert search_recordings(chosen).recordings == chosen
+
+
+def test_process_that_reads_files_is_kept_and_started_again(tmp_path, several):
+    from preprocessing.recordings.array_process import _READERS
+
+    reader = _READERS["HDF5"]
+    read(several.with_name("exams.hdf5:0"))
+    first = reader._process
+    read(several.with_name("exams.hdf5:1"))
+    assert reader._process is first and first.poll() is None
+    first.kill()
+    first.wait()
+    read(several.with_name("exams.hdf5:1"))
+    assert reader._process is not first
 
 
 @pytest.mark.parametrize("name", ["val", "ECG/data"])

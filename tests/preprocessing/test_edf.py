@@ -215,3 +215,26 @@ def test_dates_and_reserved_fields_do_not_matter(tmp_path):
     overwrite(path, 8, "Müller, Käthe".encode("latin-1"))
     overwrite(path, 168, b"99.99.99xx.yy.zz")
     np.testing.assert_allclose(read_recording(path).signal, signals, atol=2e-4)
+
+
+def test_leads_of_different_rates_are_brought_to_the_highest_and_named(tmp_path):
+    """Limb leads at 250 Hz and V6 at 100 Hz beside 500 Hz; each rate is in the header."""
+    steps = {"I": 2, "III": 2, "V6": 5}
+    channels = [
+        edfio.EdfSignal(
+            SIGNALS[:: steps.get(name, 1), i],
+            500 / steps.get(name, 1),
+            label=name,
+            physical_dimension="mV",
+            physical_range=(-5, 5),
+        )
+        for i, name in enumerate(DISPLAY_NAMES)
+    ]
+    edfio.Edf(channels).write(tmp_path / "x.edf")
+    recording = read_recording(tmp_path / "x.edf")
+    assert recording.sampling_rate == 500 and len(recording.signal) == len(SIGNALS)
+    notes = " ".join(recording.notes)
+    assert "brought to 500 Hz: I (250 Hz), III (250 Hz), V6 (100 Hz); there is nothing above" in notes
+    whole = [i for i, name in enumerate(DISPLAY_NAMES) if name not in steps]
+    np.testing.assert_allclose(recording.signal[:, whole], SIGNALS[:, whole], atol=2e-4)
+    np.testing.assert_allclose(recording.signal[100:-100], SIGNALS[100:-100], atol=0.03)

@@ -76,6 +76,8 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
     search = search_recordings(options.dir, [Path(options.output_dir) / "results"])
     for sentence in search.left_out:
         print(f"left out: {sentence}")
+    for remark in search.remarks:
+        print(f"note: {remark}; each is predicted")
     predictor = load_predictor(options.model, options.output_dir, options.threads)
     print(f"model: {predictor.folder} ({', '.join(predictor.classes)})")
     for remark in predictor.task.remarks(predictor.decision):
@@ -91,7 +93,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
         options.notch,
     )
     outcome = None
-    if options.engine == "local" and _is_one_recording(options.dir):
+    if options.engine == "local" and _is_one_recording(options.dir, search.recordings):
         _predict_file(predictor, search.recordings[0], results, reading, options)
     else:
         remedy = "wait for it, or choose another --output_dir"
@@ -144,20 +146,21 @@ def _say(outcome: Any) -> None:
         print(f"error: {more} more failed, see the column error of the table", file=sys.stderr)
 
 
-def _is_one_recording(paths: Sequence[Path]) -> bool:
+def _is_one_recording(paths: Sequence[Path], recordings: Sequence[Path]) -> bool:
     """Whether a single file was named, whose predictions are printed, and no folder or pattern."""
     from preprocessing.recordings.search import is_pattern
 
-    return len(paths) == 1 and not paths[0].is_dir() and not is_pattern(paths[0])
+    return len(paths) == len(recordings) == 1 and not paths[0].is_dir() and not is_pattern(paths[0])
 
 
 def _predict_file(predictor: Any, source: Path, results: Path, reading: Any, options: PredictOptions) -> None:
     """Predict one recording, print the answer and every assumption, and explain it."""
     from explain.attention import explain_recording, predict_recording
     from explain.batch import in_order_of
+    from preprocessing.recordings.formats import result_name
     from utils.files import write_json
 
-    folder = results / Path(source.name).with_suffix("")
+    folder = results / result_name(source).name
     recording = in_order_of(predictor, reading.read(source))
     prediction = predict_recording(predictor, recording)
     written = [folder / "prediction.json"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from preprocessing.recordings.array_process import read_in_process
+from preprocessing.recordings.array_process import count_in_process, read_in_process
 from preprocessing.recordings.formats import Format, RawFile, Request, register_format
 
 
@@ -14,8 +14,8 @@ def is_hdf5(head: bytes, path: Path) -> bool:
 
 
 def read_hdf5(path: Path, request: Request) -> RawFile:
-    """Read ``tracings`` of one recording, (1, T, 12) as in Ribeiro et al. 2020, or the only array."""
+    """Read ``tracings``, (recordings, T, 12) as in Ribeiro et al. 2020, or the only array."""
     return read_in_process(path, "HDF5", request)
 
 
-register_format(Format("HDF5", (".h5", ".hdf5"), is_hdf5, read_hdf5))
+register_format(Format("HDF5", (".h5", ".hdf5"), is_hdf5, read_hdf5, count=count_in_process))
