@@ -48,17 +48,25 @@ def image(signals: Tensor, samples: int, leads: int, model: str) -> Tensor:
 
 
 def convolution(
-    channels_in: int, channels_out: int, kernel: int, stride: int = 1, padding: int | None = None
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int | None = None,
+    groups: int = 1,
+    bias: bool = False,
 ) -> nn.Module:
-    """Convolution along the time of an image, without bias; padding is half the kernel if not given.
+    """Convolution along the time of an image; padding is half the kernel if not given.
 
     A strided kernel of 1 reads the columns it needs from a view: the gradient of PyTorch's own overruns its
     memory with few channels (2.13, channels innermost).
     """
     padding = kernel // 2 if padding is None else padding
     if kernel == 1 and stride > 1:
-        return nn.Sequential(EveryColumn(stride), nn.Conv2d(channels_in, channels_out, 1, bias=False))
-    return nn.Conv2d(channels_in, channels_out, (1, kernel), (1, stride), (0, padding), bias=False)
+        return nn.Sequential(EveryColumn(stride), nn.Conv2d(channels_in, channels_out, 1, bias=bias))
+    return nn.Conv2d(
+        channels_in, channels_out, (1, kernel), (1, stride), (0, padding), groups=groups, bias=bias
+    )
 
 
 class EveryColumn(nn.Module):

@@ -39,9 +39,9 @@ CANNOT = {
     "prototypes": {*TORCH, *KERAS} - {"protoecgnet", "protoecgnet rhythm", "protoecgnet_fusion"},
     **{
         name: set()
-        for name in ("saliency", "input_gradient", "integrated_gradients", "guided_backprop", "gradcam")
+        for name in ("saliency", "input_gradient", "integrated_gradients", "gradcam", "random_baseline")
     },
-    **{"guided_gradcam": set(), "random_baseline": set()},
+    **{"guided_backprop": {"net1d", "s4"}, "guided_gradcam": {"net1d", "s4"}},  # they have no ReLU
 }
 NOT_SMOOTH = {"protoecgnet", "protoecgnet rhythm", "protoecgnet_fusion"}  # a cosine with the zero vector
 

@@ -99,14 +99,21 @@ class Subject:
         return [keras.ops.convert_to_numpy(w) for w in model.trainable_weights]
 
     def change_weights(self, model: Any, change: Callable[[tuple[int, ...]], float]) -> None:
-        """Fill every matrix and kernel with one number, ``change(its shape)``."""
+        """Fill every matrix and kernel with one number, ``change(its shape)``; biases become 0."""
         if self.info.framework == "torch":
             import torch
 
             with torch.no_grad():
-                for parameter in model.parameters():
+                for name, parameter in model.named_parameters():
                     if parameter.ndim > 1:
                         parameter.fill_(change(tuple(parameter.shape)))
+                    elif "bias" in name:
+                        parameter.zero_()
+                for module in model.modules():
+                    if isinstance(module, torch.nn.LSTM):  # whose memory would halve with every step
+                        for name, parameter in module.named_parameters():
+                            if name.startswith("bias_ih"):
+                                parameter[module.hidden_size : 2 * module.hidden_size] = 2
             return
         for weight in model.trainable_weights:
             if len(weight.shape) > 1:
