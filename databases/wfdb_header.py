@@ -128,7 +128,8 @@ def parse_header(path: str | os.PathLike) -> Header:
         raise RecordError(path, "header lists no signal: it has annotations alone", "choose another record")
     if len(lines) <= count:
         raise RecordError(path, f"header lists {len(lines) - 1} of the {count} signals that it announces")
-    signals = tuple(_signal(path, line, column) for column, line in enumerate(lines[1 : count + 1], 1))
+    files: dict[str, Path] = {}
+    signals = tuple(_signal(path, line, column, files) for column, line in enumerate(lines[1 : count + 1], 1))
     if len(lines) > count + 1:
         remarks.append(f"the header has {len(lines) - 1} lines for {count} signals: the others were ignored")
     leads = tuple(signal.name for signal in signals)
@@ -198,9 +199,17 @@ def _segments(path: Path, lines: list[str], count: int) -> Iterator[tuple[Path |
             yield _inside(path, f"{match[1]}.hea"), int(match[2])
 
 
-def _signal(path: Path, line: str, column: int) -> Signal:
-    """Signal of a line: a file, whose name may have spaces, its format, and fields that may be absent."""
-    name, form, rest = _split_signal(path, line)
+def _signal(path: Path, line: str, column: int, files: dict[str, Path]) -> Signal:
+    """Signal of a line: a file, whose name may have spaces, its format, and fields that may be absent.
+
+    ``files``: those of earlier lines, by name: to look for a file costs more than to read its line.
+    """
+    name, form, rest = _split_signal(path, line, files)
+    file = files.get(name)
+    if file is None and name != "~":
+        file = _inside(path, name)
+        if os.path.isfile(path.parent / name):
+            files[name] = file
     frames, skew, offset = (int((text or "0")[:18]) for text in form.groups()[1:])
     if skew < 0:
         raise RecordError(path, f"header gives a negative skew for signal {column}", "correct the header")
@@ -210,7 +219,7 @@ def _signal(path: Path, line: str, column: int) -> Signal:
     _, zero, initial, checksum, _ = (values + [None] * 5)[:5]
     return Signal(
         name=(numbers[2].strip() if numbers else "") or f"channel {column}",
-        file=None if name == "~" else _inside(path, name),
+        file=file,
         fmt=form[1],
         frames=frames or 1,
         skew=skew,
@@ -238,13 +247,15 @@ def _gain(path: Path, column: int, text: str) -> tuple[float | None, float | Non
     return None, None, "", text
 
 
-def _split_signal(path: Path, line: str) -> tuple[str, re.Match[str], str]:
+def _split_signal(path: Path, line: str, files: dict[str, Path]) -> tuple[str, re.Match[str], str]:
     """File name, format field and the rest of a line; of several splits the one whose file exists."""
     first = None
     for space in _SPACES.finditer(line):
         if form := _FORMAT.match(line, space.end()):
             split = line[: space.start()], form, " ".join(line[form.end() :].split())
-            if os.path.isfile(path.parent / split[0]):  # False for names that no system allows
+            if split[0] in files or os.path.isfile(
+                path.parent / split[0]
+            ):  # False for names that no system allows
                 return split
             first = first or split
     if first is None:

@@ -1,10 +1,11 @@
-"""Preprocessors and augmenters beside torch_ecg, in a second interpreter, and beside plain scipy."""
+"""Preprocessors, augmenters, reader and metrics beside torch_ecg, in a second interpreter, and scipy."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,31 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.options import SpeedOptions
-from benchmarks.speed.peer_signals import AUGMENTATIONS, AUGMENTERS, CHAINS, batch, best_seconds, record
+from benchmarks.speed.peer_signals import (
+    AUGMENTATIONS,
+    AUGMENTERS,
+    CHAINS,
+    METRICS,
+    READING,
+    answers,
+    batch,
+    best_seconds,
+    record,
+    write_records,
+)
 from benchmarks.speed.worker import ONE_THREAD, measured
 from utils.errors import TwelveLeadError, UsageError
 
 _BATCH = 32  # records of a training step, at 100 Hz
 
 
-def ours() -> dict[str, Any]:
-    """Time our preprocessors and augmenters."""
+def ours(records: str) -> dict[str, Any]:
+    """Time our preprocessors, augmenters, reader (of a folder of records) and metrics."""
     import torch
 
+    from databases import open_database
     from preprocessing.transforms import AugmenterManager, PreprocManager
+    from utils.classification_scores import classification_scores
 
     torch.set_num_threads(1)
     signal, (signals, labels) = record(), batch()
@@ -36,6 +50,13 @@ def ours() -> dict[str, Any]:
     for name, names in AUGMENTATIONS.items():
         augment = AugmenterManager.from_config({"fs": 500, **{key: {} for key in names}}, channels_first=True)
         seconds[name] = best_seconds(partial(augment, *tensors))
+    database = open_database("cinc2021", records)
+    names = list(database.records.index)
+    seconds[READING] = best_seconds(lambda: [database.read(name) for name in names]) / len(names)
+    expected, probabilities = answers()
+    seconds[METRICS] = best_seconds(
+        lambda: classification_scores(expected, probabilities >= 0.5, probabilities)
+    )
     config = {"fs": 100, **{key: {} for key in (*AUGMENTERS, "cutmix")}}
     small, small_labels = batch(_BATCH, 1000)
     step = partial(
@@ -68,12 +89,12 @@ def training_step() -> dict[str, Any]:
     return {"seconds": min(steps("ecgnet", False, _BATCH, 2)["train"]) * _BATCH}
 
 
-def peer(python: str) -> dict[str, Any]:
+def peer(python: str, records: str) -> dict[str, Any]:
     """Time torch_ecg by the interpreter that has it."""
     script = Path(__file__).with_name("peer_signals.py")
     try:
         done = subprocess.run(
-            [python, str(script), "torch_ecg"],
+            [python, str(script), "torch_ecg", records],
             env={**os.environ, **ONE_THREAD},
             capture_output=True,
             text=True,
@@ -88,12 +109,14 @@ def peer(python: str) -> dict[str, Any]:
 def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure in turn, each time in a fresh process on one thread; the best of the rounds counts."""
     runs: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": [], "peer": [], "step": []}
-    for _ in range(options.rounds):
-        runs["ours"].append(measured("signals:ours"))
-        if options.peer:
-            runs["peer"].append(peer(options.peer))
-        runs["plain"].append(measured("signals:plain"))
-        runs["step"].append(measured("signals:training_step"))
+    with tempfile.TemporaryDirectory() as records:
+        write_records(Path(records))
+        for _ in range(options.rounds):
+            runs["ours"].append(measured("signals:ours", records=records))
+            if options.peer:
+                runs["peer"].append(peer(options.peer, records))
+            runs["plain"].append(measured("signals:plain"))
+            runs["step"].append(measured("signals:training_step"))
 
     def best(kind: str) -> dict[str, float]:
         names = runs[kind][0]["seconds"] if runs[kind] else {}
