@@ -22,6 +22,8 @@ from training.tasks.losses.registry import parse_loss
 from utils.config import Options, check_values, option, parse
 from utils.errors import UsageError
 from utils.flags import first_words
+from utils.loggers import DEFAULT as DEFAULT_LOGGERS
+from utils.loggers import list_loggers
 from utils.plugins import load_named
 from utils.yaml_files import read_mapping
 
@@ -171,7 +173,13 @@ class RunOptions(Options):
     run: str = option("", "name of the run (default: the model, with _mi after --sub True)", scope="run")
     resume: bool = option(False, "resume an interrupted run", scope="run")
     overwrite: bool = option(False, "replace a run of the same name", scope="run")
-    loggr: bool = option(False, "True: log to wandb (WANDB_MODE=offline needs no account)", scope="run")
+    loggers: list[str] = option(
+        list(DEFAULT_LOGGERS),
+        "where the numbers of each epoch go, in logs/<run>/: metrics.csv, log.txt (text), event files of "
+        "TensorBoard, wandb (WANDB_MODE=offline needs no account)",
+        choices=list_loggers, scope="run", metavar="NAME[,..]",
+    )  # fmt: skip
+    loggr: bool = option(False, "short for wandb among --loggers", scope="run")
     precision: str = option("32", "arithmetic", choices=("32", "bf16"))
     threads: int = option(0, "CPU threads (0: as many as this process may use)", scope="machine", min=0)
     devices: int = option(1, "GPUs of this machine (PyTorch models only)", min=1, searchable=False)
@@ -244,7 +252,8 @@ def check_run(config: Config, models: Sequence[str]) -> Config:
         )
     # an unknown one should fail before data are read
     _ = config.augmentation and config.augmentation.steps, config.loss and parse_loss(config.loss)
-    return dataclasses.replace(config, run=name, clip_norm=_checked_clipping(config))
+    loggers = config.loggers + ["wandb"] * (config.loggr and "wandb" not in config.loggers)
+    return dataclasses.replace(config, run=name, clip_norm=_checked_clipping(config), loggers=loggers)
 
 
 def _checked_clipping(config: TrainOptions) -> float:

@@ -23,7 +23,7 @@ class Run:
     """A run that this process may write, from `Run.claim`; a context manager that releases it.
 
     ``folder``: weights, card and state.
-    ``logs``: metrics.csv, TensorBoard, test report.
+    ``logs``: files of the loggers (metrics.csv, ...), test report.
     ``arrays, progress``: the saved state of a resumed run, else None.
     """
 
@@ -57,7 +57,7 @@ class Run:
 
     def _open(self) -> None:
         config = self.config
-        if config.loggr:
+        if "wandb" in config.loggers:
             check_wandb()
         if config.resume:
             self.arrays, self.progress = load_state(self.folder)

@@ -51,8 +51,8 @@ def ours(records: str) -> dict[str, Any]:
         augment = AugmenterManager.from_config({"fs": 500, **{key: {} for key in names}}, channels_first=True)
         seconds[name] = best_seconds(partial(augment, *tensors))
     database = open_database("cinc2021", records)
-    names = list(database.records.index)
-    seconds[READING] = best_seconds(lambda: [database.read(name) for name in names]) / len(names)
+    every = list(database.records.index)
+    seconds[READING] = best_seconds(lambda: [database.read(one) for one in every]) / len(every)
     expected, probabilities = answers()
     seconds[METRICS] = best_seconds(
         lambda: classification_scores(expected, probabilities >= 0.5, probabilities)

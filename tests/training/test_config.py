@@ -96,6 +96,14 @@ def test_switches_read_true_and_false(word, value):
     assert parse(f"--sub={word}").sub is value
 
 
+def test_loggr_is_short_for_a_logger():
+    assert parse().loggers == ["csv", "tensorboard"]
+    assert parse("--loggr", "True").loggers == ["csv", "tensorboard", "wandb"]
+    assert parse("--loggers", "text,wandb", "--loggr", "True").loggers == ["text", "wandb"]
+    with pytest.raises(UsageError, match="unknown loggers 'txt': did you mean 'text'"):
+        parse("--loggers", "txt")
+
+
 def test_switches_alone_mean_true():
     assert parse("--resume", "--epochs", 3).resume is True
 

@@ -1,7 +1,9 @@
 """Where training numbers go: CSV, TensorBoard's event files, and wandb with and without an account."""
 
 import csv
+import logging
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -13,9 +15,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 import torch_train
-from tests.helpers.training_files import ROOT, call, flags
+from tests.helpers.training_files import ROOT, call, flags, small_database
 from utils.errors import UsageError
 from utils.loggers import RunLogger, check_wandb
+from utils.loggers.text import NUMBERS
 
 
 def row(epoch, **values):
@@ -67,6 +70,84 @@ def test_pytorch_training_logs_without_importing_tensorflow(tmp_path):
     assert list(tmp_path.glob("events.*"))
 
 
+def test_loggers_write_only_what_they_are_asked_for(tmp_path):
+    code = (
+        "import sys; from utils.loggers import RunLogger; "
+        f"RunLogger({str(tmp_path)!r}, 'run', {{}}, ['text']).log({{'epoch': 1, 'loss': 2.0}}); "
+        "sys.exit('tensorboard' in sys.modules or 'wandb' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["log.txt"]
+    with pytest.raises(UsageError, match="unknown logger 'txt': did you mean 'text'"):
+        RunLogger(tmp_path, "run", {}, ["txt"])
+
+
+def test_text_log_holds_messages_and_numbers_and_no_epoch_twice(tmp_path):
+    logger, said = RunLogger(tmp_path, "run", {}, ["text"]), logging.getLogger("training.loops")
+    said.info("resumed\nnowhere")
+    said.info("epoch 1 of 3", extra=NUMBERS)
+    for epoch in (1, 2):
+        logger.log(row(epoch))
+    logger.close()
+    said.info("after the end")
+    path = tmp_path / "log.txt"
+    path.write_text(path.read_text() + "2026-12-01T00:00:00Z epo")  # killed while writing
+    again = RunLogger(tmp_path, "run", {}, ["text"], history=[row(1)])  # epoch 2 was not saved
+    again.log(row(2, extra=5))
+    again.close()
+    lines = [line.partition("Z ")[2] for line in path.read_text().splitlines()]
+    assert lines == ["resumed", "nowhere", "epoch 1: loss 1", "epoch 2: loss 0.5, extra 5"]
+
+
+@pytest.mark.tf
+def test_tensorboard_drops_the_epochs_that_a_killed_process_had_logged(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    killed = RunLogger(tmp_path, "run", {}, ["tensorboard"])
+    for epoch in (1, 2, 3):
+        killed.log(row(epoch))
+    (path,) = tmp_path.glob("events.*")
+    path.write_bytes(path.read_bytes()[:-9])  # in the middle of the third epoch
+    path.rename(
+        tmp_path / "events.out.tfevents.1000000000.000000.host.1"
+    )  # two files of one second and process
+    again = RunLogger(tmp_path, "run", {}, ["tensorboard"], history=[row(1)])
+    for epoch in (2, 3):
+        again.log(row(epoch, loss=epoch))
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert [(s.step, s.value) for s in read.Scalars("loss")] == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_logger_that_cannot_start_ends_the_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "banana")
+    before = list(logging.getLogger("training").handlers)
+    with pytest.raises(UsageError, match="banana"):
+        RunLogger(tmp_path, "run", {}, ["text", "wandb"])
+    assert logging.getLogger("training").handlers == before
+
+
+def test_loggers_of_a_run_that_was_interrupted_and_resumed(tmp_path):
+    database = small_database(tmp_path / "ptbxl", 60)
+    words = ["--loggers", "csv,text,tensorboard", "--run", "r"]
+
+    def train(*more):
+        call(torch_train.main, "torch_train.py", *flags("ecgnet", database, tmp_path, *words, *more))
+
+    train("--epochs", 1)
+    train("--epochs", 2, "--resume")
+    logs = tmp_path / "logs" / "r"
+    text = (logs / "log.txt").read_text()
+    assert re.findall(r"Z (epoch \d+): train_loss", text) == ["epoch 1", "epoch 2"]
+    assert (
+        "resumed at epoch 2" in text
+        and "wrote" in text
+        and text.count("metrics.csv, log.txt, TensorBoard") == 2
+    )
+    assert len((logs / "metrics.csv").read_text().splitlines()) == 3
+    assert len(list(logs.glob("events.*"))) == 2
+
+
 def test_wandb_absent(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UsageError, match="pip install wandb, or leave --loggr False") as caught:
@@ -91,10 +172,10 @@ def test_wandb_offline_needs_no_account_and_no_network(tmp_path, nowhere):
     environment, server = nowhere
     code = f"""
 from utils.loggers import RunLogger
-first = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, wandb=True)
+first = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, ("csv", "wandb"))
 first.log({{"epoch": 1, "loss": 0.5}})
 first.close()
-again = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, True, first.wandb_id, first.rows)
+again = RunLogger({str(tmp_path)!r}, "run", {{"lr": 0.1}}, ("csv", "wandb"), first.wandb_id, first.rows)
 again.log({{"epoch": 2, "loss": 0.4}})
 again.close()
 print("same id", first.wandb_id is not None and first.wandb_id == again.wandb_id)

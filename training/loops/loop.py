@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from functools import partial
@@ -40,12 +39,12 @@ def train_model(
         if run.arrays is not None and run.progress is not None:
             engine.restore(run.arrays, run.progress["extra"])
         engine.on_first(run.clear)
-        config = dataclasses.replace(config, loggr=config.loggr and engine.first)
         recorder = Recorder(run, config, data, engine, on_epoch)
-        with recorder, Stopper() as stopper:
-            _train_epochs(engine, recorder, stopper)
-        if engine.first:
-            recorder.conclude(stopper.requested)
+        with recorder:
+            with Stopper() as stopper:
+                _train_epochs(engine, recorder, stopper)
+            if engine.first:
+                recorder.conclude(stopper.requested)
         engine.finish(stopper.requested and not recorder.finished)
     return run.folder
 

@@ -22,6 +22,7 @@ from training.tasks.selection import selection_score, selection_title
 from utils.errors import TwelveLeadError
 from utils.flags import short
 from utils.loggers import RunLogger
+from utils.loggers.text import NUMBERS
 from utils.provenance import command
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,8 @@ class Recorder:
         self.provenance = provenance_of(config, engine.made_from)
         self._on_epoch = on_epoch
         wandb_id = (run.progress or {}).get("wandb_id")
-        self.logger = RunLogger(
-            run.logs, config.run, config.to_json(), config.loggr, wandb_id, self.history.rows
-        )
+        loggers = config.loggers if engine.first else ()
+        self.logger = RunLogger(run.logs, config.run, config.to_json(), loggers, wandb_id, self.history.rows)
         self.history.rows = self.logger.rows
 
     def __enter__(self) -> Recorder:
@@ -120,6 +120,7 @@ class Recorder:
         logger.info(
             f"epoch {epoch + 1:3d}/{self.config.epochs}  loss {train_loss:.4f}  {val_loss}"
             f"val {selection_title(self.task)} {value:.4f} {'*' if better else ' '}  {seconds:.0f} s",
+            extra=NUMBERS,
         )
         score = value if self.task.higher_is_better else -value
         history.stopped = self._on_epoch is not None and bool(self._on_epoch(epoch, score))
@@ -180,9 +181,8 @@ class Recorder:
             logger.info(
                 f"{which}, {selection_title(self.task)} {self.history.best:.4f} on {self.data.names[1]}"
             )
-            logger.info(
-                f"wrote {self.run.folder} (weights, card) and {self.run.logs} (metrics.csv, TensorBoard)"
-            )
+            logs = f" and {self.run.logs} ({self.logger.writes})" if self.logger.writes else ""
+            logger.info(f"wrote {self.run.folder} (weights, card){logs}")
 
     def _position(self) -> str:
         history = self.history

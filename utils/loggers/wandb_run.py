@@ -1,83 +1,39 @@
-"""Where training numbers go: CSV and TensorBoard always, wandb when asked for."""
+"""Log to wandb, online or offline."""
 
 from __future__ import annotations
 
 import logging
 import os
-import platform
-import time
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from utils.errors import TwelveLeadError, UsageError, nearest
 from utils.files import jsonable
-from utils.tables import write_csv
+from utils.loggers.base import RunInfo, TrainingLogger, numbers, register_logger
 
 logger = logging.getLogger(__name__)
 _WANDB_MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")
 
 
-class RunLogger:
-    """Log one dictionary of numbers an epoch to CSV, TensorBoard and, if wanted, wandb.
+@register_logger("wandb")
+class WandbLogger(TrainingLogger):
+    """A wandb run; ``WANDB_MODE=offline`` needs no account."""
 
-    ``folder``: ``logs/<run>``: gets ``metrics.csv``, TensorBoard events and wandb's offline files.
-    ``run``: name of the run.
-    ``config``: what the run was started with, for wandb.
-    ``wandb``: log to wandb too. ``WANDB_MODE=offline`` needs no account.
-    ``wandb_id``: id of the wandb run to continue.
-    ``history``: rows of the epochs before, when a run is resumed.
-    """
+    writes = "wandb"
 
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        run: str,
-        config: dict[str, Any],
-        wandb: bool = False,
-        wandb_id: str | None = None,
-        history: list[dict[str, Any]] | None = None,
-    ):
-        self.folder = Path(folder)
-        self.rows: list[dict[str, Any]] = list(history or [])
-        self._events: Path | None = None
-        self._wandb: Any = _start_wandb(run, config, self.folder, wandb_id) if wandb else None
+    def __init__(self, info: RunInfo):
+        self._run = _start_wandb(info.run, info.config, info.folder, info.wandb_id)
 
     @property
-    def wandb_id(self) -> str | None:
-        """Id under which wandb continues this run, None without wandb."""
-        return None if self._wandb is None else self._wandb.id
+    def id(self) -> str:
+        """Id under which wandb continues this run."""
+        return self._run.id
 
     def log(self, row: dict[str, Any]) -> None:
-        """Add the numbers of one epoch."""
-        self.rows.append(row)
-        write_csv(self.folder / "metrics.csv", pd.DataFrame(self.rows, dtype=object))
-        numbers = {k: float(v) for k, v in row.items() if k != "epoch" and isinstance(v, int | float)}
-        self._write_events(int(row["epoch"]), numbers)
-        if self._wandb is not None:
-            self._wandb.log({"epoch": row["epoch"], **jsonable(numbers)}, step=int(row["epoch"]))
+        self._run.log({"epoch": row["epoch"], **jsonable(numbers(row))}, step=int(row["epoch"]))
 
     def close(self) -> None:
-        """Finish the wandb run; files are complete after each `log`."""
-        if self._wandb is not None:
-            self._wandb.finish()
-
-    def _write_events(self, step: int, numbers: dict[str, float]) -> None:
-        # TensorBoard's record writer alone: its EventFileWriter imports TensorFlow, 5 s and 200 MB
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        now = time.time()
-        values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
-        events = [Event(step=step, wall_time=now, summary=Summary(value=values))]
-        if self._events is None:
-            self._events = self.folder / f"events.out.tfevents.{now:.6f}.{platform.node()}.{os.getpid()}"
-            events.insert(0, Event(wall_time=now, file_version="brain.Event:2"))
-        with open(self._events, "ab") as file:
-            for event in events:
-                RecordWriter(file).write(event.SerializeToString())
+        self._run.finish()
 
 
 def check_wandb() -> None:
