@@ -16,6 +16,7 @@ BENCHMARKS = (
     "protoecgnet",
     "resampling",
     "signals",
+    "backbones",
     "attribution",
     "attribution_metrics",
     "folder",
@@ -49,9 +50,10 @@ class SpeedOptions(Options):
     resamples: int = option(1000, "resampling: resamples", min=1)
     folder_records: int = option(2000, "folder: recordings", min=1)
     repetitions: int = option(3, "folder, reading and steps: measurements", min=1)
-    rounds: int = option(2, "steps and signals: processes of each kind", min=1)
+    backbones: list[str] = option([], "backbones: names to measure (default: all that are compared)")
+    rounds: int = option(2, "steps and signals: processes of each kind; backbones: turns", min=1)
     peer: str = option(
-        "", "signals: a Python interpreter that has torch_ecg, to compare with", scope="machine"
+        "", "signals and backbones: a Python interpreter that has torch_ecg, to compare with", scope="machine"
     )
     output_dir: str = option(
         str(Path(__file__).resolve().parent), "folder of the reports and the page", scope="machine"

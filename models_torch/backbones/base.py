@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models_torch.backbones.columns import Columns, TooShortError, walk
 from models_torch.backbones.configs import Config, adjust_cnn_filter_lengths
 from models_torch.backbones.layers import initialize
+from models_torch.backbones.layout import keep_innermost, wants_innermost
 from utils.errors import DataError, UsageError, nearest
 from utils.feature_info import FeatureInfo, Grid, mark_explained
 from utils.registry import Registry
@@ -65,6 +66,9 @@ class Backbone(nn.Module, Generic[C]):
         self._maps: list[tuple[str, int]] = []
         self.build(config)
         initialize(self)
+        self._innermost = wants_innermost(self)
+        if self._innermost:
+            keep_innermost(self)
         self.minimum_samples = self._least_samples()
         self.feature_info = self._describe()
 
@@ -239,6 +243,9 @@ class Backbone(nn.Module, Generic[C]):
                 f"got {tuple(signals.shape)}: select those leads, or build it with other leads"
             )
         self.check_samples(signals.shape[3 - lead_dimension])
+        if self._innermost and signals.device.type == "cpu":
+            rows = signals.transpose(1, 2) if self.channels_first else signals
+            return rows.contiguous().transpose(1, 2)
         return signals if self.channels_first else signals.transpose(1, 2)
 
     def forward(self, signals: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class Columns(NamedTuple):
         return Columns(Grid(self.grid.stride, end - start, start), self.length)
 
 
-def _single(value: Any) -> int:
+def single(value: Any) -> int:
+    """A size that PyTorch keeps as a number or as a tuple of one."""
     return value[0] if isinstance(value, tuple) else value
 
 
@@ -61,12 +62,12 @@ def walk(module: nn.Module, columns: Columns) -> Columns:
         return columns
     if isinstance(module, nn.Conv1d):
         kernel, stride, padding, dilation = (
-            _single(v) for v in (module.kernel_size, module.stride, module.padding, module.dilation)
+            single(v) for v in (module.kernel_size, module.stride, module.padding, module.dilation)
         )
         return columns.through(kernel, stride, padding, dilation)
     if isinstance(module, nn.MaxPool1d | nn.AvgPool1d | nn.LPPool1d):
-        padding = _single(getattr(module, "padding", 0))
-        kernel, stride = _single(module.kernel_size), _single(module.stride)
+        padding = single(getattr(module, "padding", 0))
+        kernel, stride = single(module.kernel_size), single(module.stride)
         return columns.through(kernel, stride, padding, ceil=module.ceil_mode)
     raise TypeError(f"{type(module).__name__} needs a method 'columns', so that its maps can be described")
 

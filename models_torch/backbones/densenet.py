@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models_torch.backbones.base import Backbone, BackboneConfig, register_backbone
 from models_torch.backbones.columns import Columns, walk
 from models_torch.backbones.layers import ConvType, activation_layer, conv_unit, norm_layer
+from models_torch.backbones.layout import join_channels
 
 
 @dataclass
@@ -53,7 +54,7 @@ class DenseLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         new = self.main(x)
         if self.groups == 1:
-            return torch.cat([x, new], dim=1)
+            return join_channels([x, new])
         parts = [part.unflatten(1, (self.groups, -1)) for part in (x, new)]
         return torch.cat(parts, dim=2).flatten(1, 2)
 

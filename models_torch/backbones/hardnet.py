@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from models_torch.backbones.base import Backbone, BackboneConfig, register_backbone
 from models_torch.backbones.columns import Columns, walk
 from models_torch.backbones.layers import ConvType, conv_unit
+from models_torch.backbones.layout import join_channels
 from utils.errors import UsageError
 
 
@@ -68,8 +68,8 @@ class HarmonicBlock(nn.Module):
         maps = [x]
         for number, layer in enumerate(self.layers, start=1):
             read = [maps[link] for link in links(number)]
-            maps.append(layer(torch.cat(read, dim=1) if len(read) > 1 else read[0]))
-        return torch.cat([m for number, m in enumerate(maps) if number and self._is_kept(number)], dim=1)
+            maps.append(layer(join_channels(read) if len(read) > 1 else read[0]))
+        return join_channels([m for number, m in enumerate(maps) if number and self._is_kept(number)])
 
 
 @register_backbone(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models_torch.backbones.columns import Columns, TooShortError, walk
+from models_torch.backbones.layout import innermost, join_channels
 from utils.errors import UsageError, nearest
 
 ConvType = Literal["separable", "anti_alias"] | None
@@ -75,8 +76,12 @@ class BlurPool(nn.Module):
         return columns.through(2 * self.reach + 1, self.stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.pad(x, (self.reach, self.reach), mode="reflect")
-        return functional.conv1d(x, self.taps, stride=self.stride, groups=x.shape[1])
+        if not innermost(x):
+            x = functional.pad(x, (self.reach, self.reach), mode="reflect")
+            return functional.conv1d(x, self.taps, stride=self.stride, groups=x.shape[1])
+        x = functional.pad(x.unsqueeze(2), (self.reach, self.reach, 0, 0), mode="reflect")
+        stride = (1, self.stride)
+        return functional.conv2d(x, self.taps.unsqueeze(2), stride=stride, groups=x.shape[1]).squeeze(2)
 
 
 def convolution(
@@ -230,7 +235,7 @@ class Parallel(nn.Module):
         return first
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([path(x) for path in self.paths], dim=1)
+        return join_channels([path(x) for path in self.paths])
 
 
 class DropPath(nn.Module):
