@@ -1,5 +1,6 @@
 """Every backbone: parameters and shapes of the reference, receptive fields, lengths, wrong settings."""
 
+import copy
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from models_torch.backbones import (
     adjust_cnn_filter_lengths,
     backbone_config,
     create_backbone,
+    layout,
     list_backbones,
     register_backbone,
 )
@@ -187,14 +189,18 @@ def reached(backbone: Backbone) -> dict[str, np.ndarray]:
     return found
 
 
+def mean_instead(pool: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Pooling that passes the gradient to all that it reads."""
+    padding = getattr(pool, "padding", 0)
+    return nn.functional.avg_pool1d(x, pool.kernel_size, pool.stride, padding, pool.ceil_mode)
+
+
 @pytest.mark.parametrize("case", SMALL)
 def test_receptive_fields_are_those_of_the_gradient(case, monkeypatch):
     """Gates are held, and pooling passes on to all it reads: what is left is what a column reads."""
     torch.manual_seed(0)
-    for pool in ("MaxPool1d", "LPPool1d"):
-        mean = lambda self, x: nn.functional.avg_pool1d(  # noqa: E731
-            x, self.kernel_size, self.stride, getattr(self, "padding", 0), self.ceil_mode)  # fmt: skip
-        monkeypatch.setattr(getattr(nn, pool), "forward", mean)
+    for pool in (nn.MaxPool1d, nn.LPPool1d, layout._MaxPool1d):
+        monkeypatch.setattr(pool, "forward", mean_instead)
     sigmoid, softmax = torch.sigmoid, torch.softmax
     monkeypatch.setattr(torch, "sigmoid", lambda x: sigmoid(x).detach())
     monkeypatch.setattr(torch, "softmax", lambda x, dim: softmax(x, dim).detach())
@@ -304,6 +310,27 @@ def test_harmonic_links_are_those_of_the_paper():
 def test_regnet_widths_are_those_of_the_paper():
     assert quantized_stages(48, 27.89, 2.09, 16, 8) == ([1, 3, 6, 6], [48, 104, 208, 440])
     assert quantized_stages(320, 69.86, 2.0, 23, 168) == ([2, 7, 13, 1], [336, 672, 1344, 2520])
+
+
+@pytest.mark.parametrize("case", ["mobilenet_v3", "xception", "hardnet depthwise", "resnet with ge"])
+def test_channels_innermost_give_the_same_map_and_gradients(case):
+    """Beside the same weights in layers that PyTorch lays out itself."""
+    torch.manual_seed(0)
+    kept = small(case).double().train()
+    plain = copy.deepcopy(kept)
+    plain._innermost = False
+    usual = {kind: base for base, kind in layout._SAME.items()}
+    changed = [module for module in plain.modules() if type(module) in usual]
+    assert changed
+    for module in changed:
+        module.__class__ = usual[type(module)]
+    x = torch.randn(4, SAMPLES, LEADS, dtype=torch.float64)
+    for backbone in (kept, plain):
+        torch.manual_seed(1)  # stochastic depth
+        backbone(x).square().mean().backward()
+    for name, weight in kept.named_parameters():
+        torch.testing.assert_close(weight.grad, plain.get_parameter(name).grad, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(kept.eval()(x), plain.eval()(x), rtol=1e-10, atol=1e-10)
 
 
 def test_maps_of_inner_layers_are_given_by_name():
