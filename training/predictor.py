@@ -16,6 +16,7 @@ from training.tasks import create_task
 from training.tasks.classification import calibrator_of, thresholds_of
 from utils.calibration import Calibrator
 from utils.errors import DataError
+from utils.outputs import Outputs
 
 Forward = Callable[[np.ndarray], np.ndarray]
 
@@ -165,6 +166,30 @@ class Predictor:
         if self.calibrator is None:
             raise DataError(f"the card in {self.folder} has no calibration: use uncalibrated probabilities")
         return self.calibrator(predictions).astype(np.float32)
+
+    def answer(
+        self, signals_mv: np.ndarray, records: Sequence[Any] | None = None, batch_size: int = 32
+    ) -> Outputs:
+        """Answers for records in millivolts: probabilities and decisions as a checked type.
+
+        Parameters
+        ----------
+        records : sequence, optional
+            Ids of the records; default their numbers.
+        batch_size : int
+            Records of one forward pass.
+
+        Returns
+        -------
+        Outputs
+            See `utils.outputs`; ``scores(labels)`` compares them with the ground truth.
+
+        Raises
+        ------
+        UsageError
+            The task has no such type.
+        """
+        return self.task.outputs(self.predict(signals_mv, batch_size), self.decision, records)
 
 
 def load_predictor(

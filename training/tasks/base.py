@@ -13,6 +13,7 @@ from training.tasks.losses import choose_loss
 from training.tasks.losses.formula import Setting
 from training.tasks.losses.registry import Loss, NamedLoss
 from utils.errors import DataError, UsageError
+from utils.outputs import Outputs, no_outputs
 
 Decision = dict[str, Any] | None  # JSON values of `Task.fit_decision`, as cards hold them
 ACTIVATIONS = ("sigmoid", "softmax", "linear")
@@ -66,6 +67,8 @@ class Task(ABC):
         PyTorch models give logits, Keras models activated outputs.
     smoothing : float
         Label smoothing; refused by default.
+    records : sequence, optional
+        Ids of the records; default their numbers.
     word : str
         A registered loss with its options: ``NAME:OPTION=VALUE``.
     samples : int
@@ -205,6 +208,12 @@ class Task(ABC):
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Turn predictions into answers in the form of the targets."""
         return predictions
+
+    def outputs(
+        self, predictions: np.ndarray, decision: Decision = None, records: Sequence[Any] | None = None
+    ) -> Outputs:
+        """Predictions and answers of records as a checked type, see `utils.outputs`."""
+        raise no_outputs(self.kind)
 
     def remarks(self, decision: Decision) -> list[str]:
         """Sentences on what predictions lack because a card has no, or only part of, a decision."""

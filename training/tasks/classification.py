@@ -13,7 +13,9 @@ from training.tasks.registry import register_task
 from utils.bootstrap import bootstrap, paired_difference
 from utils.calibration import Calibrator, choose_calibration
 from utils.errors import DataError
+from utils.files import jsonable
 from utils.metrics import choose_thresholds, evaluate
+from utils.outputs import ClassOutputs, LabelOutputs, Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +119,15 @@ class MultilabelClassification(Task):
         """Classes that reach their threshold."""
         return np.asarray(predictions) >= thresholds_of(decision, len(self.classes))
 
+    def outputs(
+        self, predictions: np.ndarray, decision: Decision = None, records: Sequence[Any] | None = None
+    ) -> Outputs:
+        """Labels: those that reach their thresholds."""
+        ids = np.arange(len(predictions)) if records is None else np.asarray(records)
+        thresholds = thresholds_of(decision, len(self.classes))
+        answer = self.decode(predictions, decision)
+        return LabelOutputs(ids, tuple(self.classes), predictions, answer, thresholds)
+
     def report(
         self,
         dataset: Any,
@@ -130,6 +141,8 @@ class MultilabelClassification(Task):
         labels, patients, classes = dataset.targets, dataset.patients, self.classes
         draws = {"resamples": resamples, "seed": seed}
         result: dict[str, Any] = {"metrics": evaluate(labels, predictions, classes, thresholds)}
+        answers = self.outputs(predictions, decision, dataset.ids)
+        result["decision_scores"] = _named_scores(answers.scores(self._answer(labels)), classes)
         names = (*INTERVALS, *PROPER)
         try:
             result["bootstrap"] = bootstrap(
@@ -149,6 +162,10 @@ class MultilabelClassification(Task):
             result["calibrated"] = self._calibrated(dataset, predictions, after, draws if possible else None)
             result["ece_calibrated"] = result["calibrated"]["metrics"]["ece"]
         return result
+
+    def _answer(self, labels: np.ndarray) -> np.ndarray:
+        """Targets in the form of the answers in `outputs`."""
+        return labels
 
     def _calibrated(
         self, dataset: Any, raw: np.ndarray, calibrated: np.ndarray, draws: dict[str, Any] | None
@@ -246,6 +263,26 @@ class MulticlassClassification(MultilabelClassification):
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """The most probable class."""
         return np.arange(len(self.classes)) == np.argmax(predictions, axis=1)[:, None]
+
+    def outputs(
+        self, predictions: np.ndarray, decision: Decision = None, records: Sequence[Any] | None = None
+    ) -> Outputs:
+        """Class numbers."""
+        ids = np.arange(len(predictions)) if records is None else np.asarray(records)
+        return ClassOutputs(ids, tuple(self.classes), predictions, np.argmax(predictions, axis=1))
+
+    def _answer(self, labels: np.ndarray) -> np.ndarray:
+        return np.argmax(labels, axis=1)
+
+
+def _named_scores(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Scores of `classification_scores` as JSON values, by class name; None where one is not defined."""
+    return {
+        name: jsonable(
+            {"macro": score["macro"], "classes": dict(zip(classes, score["classes"].tolist(), strict=True))}
+        )
+        for name, score in scores.items()
+    }
 
 
 def _frequent_classes(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:

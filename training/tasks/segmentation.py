@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from training.tasks.base import Decision, Task, interval_table
 from training.tasks.registry import register_task
 from utils.errors import DataError
 from utils.files import jsonable
+from utils.outputs import Outputs, TagOutputs, WaveOutputs
 
 IGNORED = -100  # class number of samples that are neither learned nor judged
 BACKGROUND = ("background", "none")  # classes of these names are left out of the macro mean
@@ -98,6 +100,16 @@ class Segmentation(Task):
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Most probable class of each sample."""
         return np.argmax(predictions, axis=-1)
+
+    def outputs(
+        self, predictions: np.ndarray, decision: Decision = None, records: Sequence[Any] | None = None
+    ) -> Outputs:
+        """A mask of class numbers; its rate is 1 where that of the samples is not known to the task."""
+        ids = np.arange(len(predictions)) if records is None else np.asarray(records)
+        background = next((name for name in self.classes if name.lower() in BACKGROUND), "")
+        mask = self.decode(predictions, decision)
+        rate = getattr(self, "sampling_rate", 0) or 1.0
+        return WaveOutputs(ids, tuple(self.classes), predictions, mask, rate, background)
 
     def score(
         self, targets: np.ndarray, predictions: np.ndarray, decision: Decision = None
@@ -234,6 +246,14 @@ class MultilabelSegmentation(Segmentation):
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Classes of each sample with a probability of at least 0.5."""
         return np.asarray(predictions) >= 0.5
+
+    def outputs(
+        self, predictions: np.ndarray, decision: Decision = None, records: Sequence[Any] | None = None
+    ) -> Outputs:
+        """Classes of each sample."""
+        ids = np.arange(len(predictions)) if records is None else np.asarray(records)
+        rate = getattr(self, "sampling_rate", 0) or 1.0
+        return TagOutputs(ids, tuple(self.classes), predictions, self.decode(predictions, decision), rate)
 
 
 def _mean_of_defined(values: np.ndarray) -> np.ndarray:
