@@ -9,33 +9,37 @@ from typing import Any, TypeVar
 from databases.base import Database
 from utils.registry import Registry
 
-# Modules that register the databases of this package; imported when a name is first asked for.
-_MODULES = tuple(
-    f"databases.{module}"
-    for module in (
-        "afdb",
-        "apnea_ecg",
-        "cinc2017",
-        "cinc2018",
-        "cinc2020",
-        "cinc2021",
-        "cpsc2018",
-        "cpsc2019",
-        "cpsc2020",
-        "cpsc2021",
-        "icentia11k",
-        "incartdb",
-        "ltafdb",
-        "ludb",
-        "mitdb",
-        "nstdb",
-        "ptbxl",
-        "ptbxl_plus",
-        "qtdb",
-        "shhs",
-        "svdb",
-        "synthetic.database",
-    )
+# Modules that register databases; imported when a name is first asked for. The table of one's own recordings
+# reads files of any format, which only a package above this one can.
+_MODULES = (
+    "preprocessing.table_database",
+    *(
+        f"databases.{module}"
+        for module in (
+            "afdb",
+            "apnea_ecg",
+            "cinc2017",
+            "cinc2018",
+            "cinc2020",
+            "cinc2021",
+            "cpsc2018",
+            "cpsc2019",
+            "cpsc2020",
+            "cpsc2021",
+            "icentia11k",
+            "incartdb",
+            "ltafdb",
+            "ludb",
+            "mitdb",
+            "nstdb",
+            "ptbxl",
+            "ptbxl_plus",
+            "qtdb",
+            "shhs",
+            "svdb",
+            "synthetic.database",
+        )
+    ),
 )
 
 _DATABASES: Registry[type[Database]] = Registry("database")

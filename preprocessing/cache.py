@@ -94,8 +94,9 @@ def _folder_of(base: Path, data_dir: Path) -> Path:
 
 
 def cache_folders(data_dir: str | os.PathLike, cache_dir: str | os.PathLike | None = None) -> list[Path]:
-    """List where a cache of the database may lie."""
+    """List where a cache of the database may lie; beside the table of a database that is a table."""
     data_dir = Path(data_dir)
+    data_dir = data_dir.parent if data_dir.is_file() else data_dir
     named = cache_dir or os.environ.get(CACHE_VARIABLE)
     if named:
         return [_folder_of(Path(named), data_dir)]
@@ -113,6 +114,11 @@ def _writable(folder: Path) -> bool:
     while not os.path.exists(existing):  # False, too, where we may not look
         existing = existing.parent
     return os.access(existing, os.W_OK) and bool(existing.stat().st_mode & 0o222)
+
+
+def first_writable(folders: list[Path]) -> Path:
+    """The first folder in which files can be created, else the last."""
+    return next((folder for folder in folders if _writable(folder)), folders[-1])
 
 
 def _open(path: Path, source: str, count: int, just_written: bool = False) -> CachedSignals | None:
@@ -214,7 +220,7 @@ def open_cache(
     if cached is not None:
         return cached
     folders = cache_folders(data_dir, cache_dir)
-    folder = next((f for f in folders if _writable(f)), folders[-1])
+    folder = first_writable(folders)
     if folder != folders[0]:
         logger.info(
             f"{data_dir} is read-only: its recordings are cached in {folder} (choose with {CACHE_VARIABLE})"

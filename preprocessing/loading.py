@@ -59,7 +59,7 @@ def load_dataset(
     task : str
         Target set of the database, see `preprocessing.targets.list_targets`.
     sampling_rate : float, optional
-        In Hz; default that of the target set, else that of the recordings.
+        In Hz; 0 for that of the recordings; default that of the target set, else that of the recordings.
     seconds : float
         Length of every recording or window; 0 for that of the target set, else that of the recordings, which
         must then be equally long.
@@ -98,15 +98,17 @@ def load_dataset(
     """
     options: dict[str, Any] = {"split": split, "folds": folds, "fold": fold, "on_duplicates": on_duplicates}
     if database in PTBXL_LAYOUT and not seconds and leads is None:
+        find_targets(task, database).settle(target_options or {})
         options |= {"keep_unlabeled": keep_unlabeled, "on_missing": on_missing, "database": database}
-        whole = 100 if sampling_rate is None else int(sampling_rate)
+        whole = int(sampling_rate or 100)
         return load_ptbxl(data_dir, task, whole, min_likelihood, cache_dir, **options)
     checked = SplitOptions(**options)
     opened = open_database(database, data_dir)
     target_set = find_targets(task, database)
     if not len(opened.records):
         raise DataError(f"{opened.root} has no record of {database}")
-    rate = common_rate(opened.records, sampling_rate or target_set.sampling_rate or None)
+    wanted = target_set.sampling_rate if sampling_rate is None else sampling_rate
+    rate = common_rate(opened.records, wanted or None)
     _note_rates(opened, rate)
     names = common_leads(opened.records, leads)
     length = seconds or target_set.seconds

@@ -10,11 +10,12 @@ from databases import list_databases
 from preprocessing.dataset import Dataset
 from preprocessing.loading import load_dataset
 from preprocessing.splits import LEAST_FOLDS
-from preprocessing.targets import list_targets
+from preprocessing.targets import find_targets, list_targets
 from utils.config import Options, option
 
 _KEPT_ALL = ("diagnostic", "form", "rhythm")  # they kept unlabeled records before there was an option
-_PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold")
+_PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold", "target_options")
+_RATE = 100  # Hz, of runs of all ages that name none
 
 
 @dataclass
@@ -39,7 +40,9 @@ class DatasetOptions(FoldOptions, group="data"):
         "ptbxl", "database to load", choices=lambda: sorted({"ptbxl", *list_databases()}), searchable=False
     )
     data_dir: str = option(
-        "data/ptb", "folder of the database (default for others than ptbxl: data/DATABASE)", scope="machine"
+        "data/ptb",
+        "folder of the database, or its table (default for others than ptbxl: data/DATABASE)",
+        scope="machine",
     )
     task: str = option(
         "superdiagnostic",
@@ -49,10 +52,16 @@ class DatasetOptions(FoldOptions, group="data"):
     keep_unlabeled: bool = option(
         False, "True: keep records without any statement of the label set", searchable=False
     )
-    sampling_rate: int = option(100, "Hz (0: that of the recordings)", min=0)
+    target_options: dict = option(
+        {}, "options of the target set as JSON, such as '{\"tolerance\": 0.05}' of R-peaks", searchable=False
+    )
+    sampling_rate: int | None = option(
+        None, "Hz (0: that of the recordings; default: that of the target set, else 100)", min=0
+    )
     seconds: float = option(
         0.0,
-        "length to which recordings are cropped or padded with zeros (0: as recorded)",
+        "length to which recordings are cropped or padded with zeros, or of the windows of a target set "
+        "(0: that of the target set, else as recorded)",
         min=0,
         searchable=False,
     )
@@ -66,8 +75,18 @@ class DatasetOptions(FoldOptions, group="data"):
 
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run of any age: what did not exist then has the value that had its effect."""
-    before = DatasetOptions().to_json() | {"keep_unlabeled": settings.get("task") in _KEPT_ALL}
+    before = DatasetOptions().to_json() | {
+        "keep_unlabeled": settings.get("task") in _KEPT_ALL,
+        "sampling_rate": default_rate(settings.get("task"), settings.get("database")),
+    }
     return before | dict(settings)
+
+
+def default_rate(task: str | None, database: str | None) -> int:
+    """Sampling rate (Hz) of a run that names none."""
+    defaults = DatasetOptions()
+    target_set = find_targets(task or defaults.task, database or defaults.database)
+    return round(target_set.sampling_rate) or _RATE
 
 
 def data_folder(settings: Mapping[str, Any]) -> str:
@@ -80,11 +99,13 @@ def data_folder(settings: Mapping[str, Any]) -> str:
 def open_dataset(settings: Mapping[str, Any]) -> Dataset:
     """Load the dataset that the settings of a run name."""
     values = complete_settings(settings)
+    if values["sampling_rate"] is None:
+        values["sampling_rate"] = default_rate(values["task"], values["database"])
     return load_dataset(
         values["database"],
         data_folder(values),
         values["task"],
-        values["sampling_rate"] or None,
+        values["sampling_rate"],
         on_missing="drop" if values["partial"] else "error",
         **{name: values[name] for name in _PASSED},
     )

@@ -45,18 +45,23 @@ def kfold(patients: np.ndarray, targets: np.ndarray, folds: int, fold: int, seed
 
     Shapes: patients (N,), targets (N, C) above zero where the label is present -> (N,).
     """
+    if not 1 <= fold <= max(folds, LEAST_FOLDS):
+        raise UsageError(f"--fold must be from 1 to {folds}, not {fold}")
+    assigned = assign_folds(patients, targets, folds, seed)
+    return np.select([assigned == fold - 1, assigned == fold % folds], ["test", "val"], "train")
+
+
+def assign_folds(patients: np.ndarray, targets: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
+    """Fold of each record, from 0, as `kfold` divides them."""
     if folds < LEAST_FOLDS:
         raise UsageError(f"--folds must be at least {LEAST_FOLDS}, not {folds}")
-    if not 1 <= fold <= folds:
-        raise UsageError(f"--fold must be from 1 to {folds}, not {fold}")
     names, codes = np.unique(np.asarray(patients), return_inverse=True)
     if len(names) < folds:
         raise UsageError(f"{len(names)} patients cannot be divided into {folds} folds: use fewer --folds")
     sizes = np.bincount(codes)
     labels = np.zeros((len(names), targets.shape[1]), dtype=np.int64)
     np.add.at(labels, codes, np.asarray(targets) > 0)
-    assigned = _stratify(labels, sizes, folds, _shuffled(names, seed))[codes]
-    return np.select([assigned == fold - 1, assigned == fold % folds], ["test", "val"], "train")
+    return _stratify(labels, sizes, folds, _shuffled(names, seed))[codes]
 
 
 def _shuffled(patients: np.ndarray, seed: int) -> np.ndarray:

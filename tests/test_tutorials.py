@@ -14,6 +14,7 @@ import pytest
 import wfdb
 
 from databases.synthetic.dataset import write_dataset
+from tests.helpers.own_files import write_table
 from training.checkpoint import ROOT
 from utils.ecg import LEADS
 
@@ -99,6 +100,18 @@ def test_tutorial_on_adding_a_task_runs(tmp_path):
     train, test = write_code("tutorials/add_task.md", tmp_path)
     assert "mean absolute error" in run(train, tmp_path)
     assert "mean absolute error" in run(test, tmp_path)
+
+
+def test_tutorial_on_a_database_of_ones_own_runs(tmp_path):
+    write_table(tmp_path / "data" / "my_ecgs.csv", 48)
+    summary, train, test, inference = write_code("tutorials/own_database.md", tmp_path)
+    assert re.search(r"NORM +12 +6 +6", run(summary, tmp_path))
+    said = run(train, tmp_path)
+    assert "labels: AF, MI, NORM; training rows of the table: 24 records" in said
+    assert "pretrained/ecgnet, all but head.weight, head.bias" in said
+    assert "ROC-AUC AF" in run(test, tmp_path)
+    said = run(inference, tmp_path)
+    assert "AF  " in said and "ecg.png" in said and "Not a medical device" in said
 
 
 def test_python_of_the_tutorial_on_explanations_runs(tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from preprocessing.options import DatasetOptions
+from preprocessing.options import DatasetOptions, default_rate
 from preprocessing.preprocessed import check_same_shape
 from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
@@ -137,7 +137,9 @@ class AugmentationOptions(Options, group="augmentation"):
         0,
         "train on random crops of this many samples (0: whole records)",
         min=0,
-        search=lambda config: {"choices": (0, 5 * config.sampling_rate // 2, 5 * config.sampling_rate)},
+        search=lambda config: {
+            "choices": tuple(seconds * (config.sampling_rate or 100) // 2 for seconds in (0, 5, 10))
+        },
     )
     shift: float = option(0.0, "short for --augment shift:largest=SHIFT", min=0)
     scale: float = option(
@@ -215,11 +217,14 @@ def chosen_model(args: Sequence[str]) -> str:
 def check(config: Recipe, models: Sequence[str]) -> Recipe:
     """Refuse impossible values and fill in the names that follow from others."""
     task = "mi" if config.sub and config.task == "superdiagnostic" else config.task
-    task = find_targets(task, config.database).name
+    target_set = find_targets(task, config.database)
+    task, _ = target_set.name, target_set.settle(config.target_options)
     if config.sub and not task.startswith("mi"):
         raise UsageError(f"--sub True is the MI stage: its tasks are mi and mi_reference, not {config.task}")
     if config.fold > config.folds:
         raise UsageError(f"--fold {config.fold} is above --folds {config.folds}")
+    if config.sampling_rate is None:
+        config = dataclasses.replace(config, sampling_rate=default_rate(task, config.database))
     config = _read_at_its_rate(config)
     check_same_shape(PreprocManager.from_words(config.preprocess))
     init = config.init or (config.model if config.sub else "")  # the second stage starts from the first

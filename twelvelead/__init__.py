@@ -23,7 +23,7 @@ _MODULES = {
     "explain": "explain",
     "list_databases": "databases",
     "list_models": "twelvelead.api",
-    "load_dataset": "preprocessing",
+    "load_dataset": "twelvelead.api",
     "load_predictor": "training",
     "load_ptbxl": "preprocessing",
     "read_recording": "preprocessing.recordings.external",

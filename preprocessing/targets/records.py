@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from databases import Database
-from preprocessing.splits import LEAST_FOLDS, fold_names, kfold
+from preprocessing.splits import LEAST_FOLDS, assign_folds, fold_names
 from utils.errors import DataError
 
 FOLDS = 10  # of a database without splits: eight to learn from, one to choose on, one to test on
@@ -38,12 +38,26 @@ def of_records(
 def split_patients(patients: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:
     """Splits of a database that has none: of ten folds of patients, stratified by label, one tests.
 
-    Always the same ones for the same patients and labels; fewer folds where there are fewer patients.
+    Of all folds that could test, the first one is taken with which most labels are in the training records,
+    then in every split, then with the most even shares. Always the same splits for the same patients and
+    labels; fewer folds where there are fewer patients.
 
     Shapes: patients (N,), labels (N, C) above zero where a record has the label -> (N,).
     """
     folds = max(LEAST_FOLDS, min(FOLDS, len(np.unique(patients))))
-    return kfold(patients, labels, folds, 1), fold_names(folds, 1)
+    assigned = assign_folds(patients, labels, folds)
+    counts = np.stack([(labels[assigned == fold] > 0).sum(axis=0) for fold in range(folds)])  # (folds, C)
+    total = counts.sum(axis=0)
+
+    def faults(fold: int) -> tuple[int, int, float]:
+        held = counts[[fold, (fold + 1) % folds]]
+        uneven = np.abs(held * folds / np.maximum(total, 1) - 1).sum()
+        untrained = (total > 0) & (total == held.sum(axis=0))
+        return int(untrained.sum()), int(((held == 0) & (total > 0)).sum()), float(uneven)
+
+    test = min(range(folds), key=faults)
+    names = np.select([assigned == test, assigned == (test + 1) % folds], ["test", "val"], "train")
+    return names, fold_names(folds, test + 1)
 
 
 def episode_splits(records: pd.DataFrame) -> dict[str, Any]:

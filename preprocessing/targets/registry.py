@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of other kinds may have any shape
 
 # Modules that register target sets; imported at the first look-up.
-_MODULES = tuple(
-    f"preprocessing.targets.{name}"
-    for name in ("ptbxl", "statements", "rpeaks", "waves", "heartbeats", "rhythms")
+_MODULES = (
+    *(f"preprocessing.targets.{name}" for name in ("ptbxl", "statements", "rpeaks", "waves")),
+    *("preprocessing.targets.heartbeats", "preprocessing.targets.rhythms", "preprocessing.table_database"),
 )
 IGNORED = -1  # in masks: a sample or step that is not annotated, which neither loss nor score counts
 _ANY = ""  # the database of target sets that every database has

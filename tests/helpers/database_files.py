@@ -10,6 +10,7 @@ import scipy.io
 
 from databases.synthetic import write_dataset
 from databases.wfdb_files import import_wfdb, write_record
+from tests.helpers.own_files import write_table
 from tests.helpers.window_files import write_annotations, write_beat_record
 from utils.ecg import DISPLAY_NAMES, LEADS
 
@@ -144,4 +145,5 @@ WRITERS = {
     "ptbxl_plus": write_ptbxl_plus,
     "shhs": write_shhs,
     "synthetic": lambda folder: write_dataset(folder, records=20),
+    "table": lambda folder: write_table(folder / "records.csv", 8),
 }

@@ -349,4 +349,4 @@ def model_options(config: ProtoConfig, trunk_only: bool = False) -> dict[str, An
     names = inspect.signature(ProtoECGNet_Trunk if trunk_only else ProtoECGNet).parameters
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
     # one column of features stands for 0.32 s at either sampling rate
-    return {**options, "decimation": max(1, config.sampling_rate // 100), **config.model_config}
+    return {**options, "decimation": max(1, (config.sampling_rate or 100) // 100), **config.model_config}

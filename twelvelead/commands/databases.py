@@ -38,7 +38,7 @@ def row(kind: type[Database], data_dir: Path) -> tuple[str, ...]:
     """Cells of a database, in the order of `COLUMNS`."""
     folder = data_dir / FOLDERS.get(kind.name, kind.name)
     size = f"{kind.size:,}" if kind.size else "?"
-    rates = ", ".join(map(str, kind.rates))
+    rates = ", ".join(map(str, kind.rates)) or "any"
     return (
         kind.name,
         size,
