@@ -16,6 +16,7 @@ from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 REQUIRED_COLUMNS = ("patient", "path", "sampling_rate", "leads", "split")  # of every table of records
 # PhysioNet's codes of annotations that mark a beat (https://physionet.org/physiotools/wag/annot-5.htm)
@@ -338,6 +339,52 @@ class Database(abc.ABC):
         """
         row = self.row(record)
         return int(row["samples"]) if "samples" in row else len(self.read(record).signal)
+
+    def statistics(self) -> dict[str, Any]:
+        """Count records, patients, statements, beats, waves and rhythms of the folder.
+
+        Returns
+        -------
+        dict
+            Numbers by name; ``unreadable`` lists records whose annotations cannot be read.
+        """
+        from databases.statistics import count_database
+
+        return count_database(self)
+
+    def plot(
+        self,
+        record: Any,
+        path: str | os.PathLike | None = None,
+        start: float = 0.0,
+        seconds: float = 10.0,
+    ) -> Figure:
+        """Draw a part of a record on ECG paper with its waves, beats, rhythms and statements.
+
+        Parameters
+        ----------
+        record : int or str
+            An id of `records`.
+        path : path-like, optional
+            PNG to write.
+        start, seconds : float
+            Part to draw, in s; at most 120 s.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The picture.
+
+        Raises
+        ------
+        DataError
+            A file of the record is missing or damaged.
+        UsageError
+            There is no such record, or the part is not in it.
+        """
+        from databases.pictures import plot_record
+
+        return plot_record(self, record, path, start, seconds)
 
     def row(self, record: Any) -> pd.Series:
         """Look up a row of `records`.

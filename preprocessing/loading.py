@@ -16,7 +16,7 @@ from preprocessing.dataset import Dataset
 from preprocessing.ptbxl import load_ptbxl
 from preprocessing.reading import common_leads, common_rate, read_signals
 from preprocessing.signals import ScaledSignals, waveform_digest
-from preprocessing.targets import TargetOptions, Targets, find_targets
+from preprocessing.targets import TargetOptions, Targets, TargetSet, find_targets
 from preprocessing.window_reading import Cut, read_windows
 from utils.errors import DataError, UsageError
 
@@ -120,14 +120,7 @@ def load_dataset(
         keep_unlabeled,
         target_set.settle(target_options or {}),
     )
-    targets = target_set.build(opened, shape) if length or target_set.windows else None
-    if targets is not None and target_set.windows:
-        signals, digests = _of_windows(opened, targets, shape, cache_dir)
-        names = targets.channels or names
-    else:
-        signals, digests = read_signals(opened, names, rate, length, cache_dir)
-    if targets is None:  # they had to wait for the length of the records
-        targets = target_set.build(opened, replace(shape, samples=signals.shape[1]))
+    targets, signals, digests = _read(opened, target_set, shape, length, cache_dir)
     return assemble(
         opened,
         target_set,
@@ -137,9 +130,26 @@ def load_dataset(
         np.full(len(opened.records), True),
         checked,
         sampling_rate=rate,
-        leads=names,
+        leads=targets.channels or names,
         version=opened.title,
     )
+
+
+def _read(
+    database: Database,
+    target_set: TargetSet,
+    shape: TargetOptions,
+    seconds: float,
+    cache_dir: str | os.PathLike | None,
+) -> tuple[Targets, ScaledSignals, np.ndarray]:
+    """Targets, signals and the digest of each; targets first unless they need the records' length."""
+    if target_set.windows:
+        targets = target_set.build(database, shape)
+        return targets, *_of_windows(database, targets, shape, cache_dir)
+    early = target_set.build(database, shape) if seconds else None
+    signals, digests = read_signals(database, shape.leads, shape.sampling_rate, seconds, cache_dir)
+    samples = signals.shape[1]
+    return early or target_set.build(database, replace(shape, samples=samples)), signals, digests
 
 
 def _note_rates(database: Database, rate: float) -> None:

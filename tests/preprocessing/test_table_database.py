@@ -83,7 +83,7 @@ def test_table_without_splits_gets_the_same_ones_each_time(files, tmp_path):
         assert len(set(first.splits[first.patients == patient])) == 1
 
 
-def test_second_look_reads_no_file(files, tmp_path, monkeypatch):
+def test_table_is_read_again_without_its_files(files, tmp_path, monkeypatch):
     load_dataset("table", files / "mine.csv", "labels")
     monkeypatch.setattr("preprocessing.table_database.read_recording", None)
     assert len(load_dataset("table", files / "mine.csv", "labels")) == 16
@@ -92,7 +92,7 @@ def test_second_look_reads_no_file(files, tmp_path, monkeypatch):
         load_dataset("table", files / "mine.csv", "labels")
 
 
-def test_unlabeled_rows_are_left_out_or_kept(files, tmp_path, caplog):
+def test_rows_without_labels_are_left_out_or_kept(files, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     path = changed(files, tmp_path, lambda t: t.assign(labels=["", *t["labels"][1:]]))
     assert len(load_dataset("table", path, "labels")) == 15
