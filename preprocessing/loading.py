@@ -108,6 +108,8 @@ def load_dataset(
     if not len(opened.records):
         raise DataError(f"{opened.root} has no record of {database}")
     wanted = target_set.sampling_rate if sampling_rate is None else sampling_rate
+    if database in PTBXL_LAYOUT:
+        opened = _fast_enough(opened, wanted or 0)
     rate = common_rate(opened.records, wanted or None)
     _note_rates(opened, rate)
     names = common_leads(opened.records, leads)
@@ -152,6 +154,22 @@ def _read(
     return early or target_set.build(database, replace(shape, samples=samples)), signals, digests
 
 
+def _fast_enough(opened: Database, rate: float) -> Database:
+    """PTB-XL comes at two rates: the files at the higher one where the lower would be upsampled."""
+    if not len(opened.records) or rate <= opened.records["sampling_rate"].iloc[0]:
+        return opened
+    fastest = max(opened.rates)
+    other = open_database(opened.name, opened.root, sampling_rate=fastest)
+    try:
+        there = (other.root / f"{other.records['path'].iloc[0]}.hea").is_file()
+    except DataError:  # a table without names of these files
+        there = False
+    if there:
+        return other
+    logger.warning(f"the files at {fastest} Hz are not in {opened.root}: slower ones are upsampled")
+    return opened
+
+
 def _note_rates(database: Database, rate: float) -> None:
     """Say which recordings are resampled."""
     rates = database.records["sampling_rate"]
@@ -161,6 +179,11 @@ def _note_rates(database: Database, rate: float) -> None:
         logger.info(
             f"{len(other)} of {len(rates)} recordings of {database.name} are resampled from {listed} Hz to "
             f"{rate:g} Hz"
+        )
+    if (slower := other[other < rate]).size:
+        logger.warning(
+            f"{len(slower)} of {len(rates)} recordings of {database.name} are slower than {rate:g} Hz: there "
+            f"is nothing above half of their own rate in them"
         )
 
 

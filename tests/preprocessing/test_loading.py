@@ -174,3 +174,19 @@ def test_ptbxl_takes_the_same_way_by_every_name(tmp_path, monkeypatch):
     assert half.signals.shape == (40, 250, 1)
     with pytest.raises(UsageError, match="100 and 500 Hz, not at 250 Hz"):
         load_dataset("ptbxl", folder, "superdiagnostic", 250)
+
+
+def test_ptbxl_of_another_length_is_read_at_the_rate_that_needs_no_upsampling(tmp_path, monkeypatch, caplog):
+    """Crops of PTB-XL go through the way of any database, which knew the files at 100 Hz alone."""
+    monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "cache"))
+    caplog.set_level("INFO")
+    slow = write_small_ptbxl(tmp_path / "slow")
+    dataset = load_dataset("ptbxl", slow, "superdiagnostic", 250, seconds=4)
+    assert dataset.signals.shape[1] == 1000
+    assert "at 500 Hz are not in" in caplog.text
+    assert "60 of 60 recordings of ptbxl are slower than 250 Hz: there is nothing above" in caplog.text
+    caplog.clear()
+    fast = write_small_ptbxl(tmp_path / "fast", sampling_rate=500)
+    dataset = load_dataset("ptbxl", fast, "superdiagnostic", 250, seconds=4)
+    assert dataset.signals.shape[1] == 1000 and "resampled from 500 Hz to 250 Hz" in caplog.text
+    assert "slower" not in caplog.text
