@@ -69,7 +69,7 @@ def check_finite(source: Path, lead: str, values: np.ndarray, rate: float, start
 
 def check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") -> None:
     """Raise DataError for leads without any deflection; arithmetic leaves noise of 1e-7 mV at most."""
-    present = {lead: values[~is_missing(values)] for lead, values in signals.items()}
+    present = {lead: _present(values) for lead, values in signals.items()}
     for lead, values in present.items():
         if not len(values):
             raise DataError(f"{source}: lead {display_name(lead)} has no values at all; export it again")
@@ -81,6 +81,11 @@ def check_flat(source: Path, signals: dict[str, np.ndarray], part: str = "") -> 
             f"{source}: lead {shown} is flat{part} (all {len(values)} samples equal {values[0]:.4g}): "
             "an electrode was off or the column is empty; record again or use another part"
         )
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    missing = is_missing(values)
+    return values[~missing] if missing.any() else values
 
 
 def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None:

@@ -184,7 +184,9 @@ def _scale(channels: dict[str, Channel], factors: dict[str, float]) -> dict[str,
     for lead, factor in factors.items():
         channel = channels[lead]
         values = channel.values if channel.values.flags.writeable else channel.values.copy()
-        values[is_missing(values)] = np.nan
+        missing = is_missing(values)
+        if missing.any():
+            values[missing] = np.nan
         values *= factor
         channels[lead] = replace(channel, values=values, gain=channel.gain and channel.gain / factor)
     return {lead: channel.values for lead, channel in channels.items()}

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from preprocessing.recordings.limb_leads import derive_limb_leads
+from preprocessing.recordings.order import median, quantile
 from preprocessing.transforms.filters import moving_mean
 from utils.ecg import LEADS
 from utils.files import read_json
@@ -97,10 +98,10 @@ def average_beat(signals: np.ndarray) -> np.ndarray | None:
     eight = signals[:, [LEADS.index(lead) for lead in _INDEPENDENT]].astype(np.float64)
     eight -= moving_mean(eight, round(0.6 * RATE))
     slope = np.abs(np.diff(eight, axis=0, prepend=eight[:1]))
-    slope = np.minimum(slope / (np.quantile(slope, 0.98, axis=0) + 1e-6), 2).sum(axis=1, keepdims=True)
+    slope = np.minimum(slope / (quantile(slope.T, 0.98)[0] + 1e-6), 2).sum(axis=1, keepdims=True)
     steep = moving_mean(slope, 9)[:, 0]
     inner = steep[1:-1]
-    high = inner > 0.45 * np.quantile(steep, 0.98)
+    high = inner > 0.45 * quantile(steep, 0.98)[0]
     peaks: list[int] = []
     for peak in np.flatnonzero((inner >= steep[:-2]) & (inner > steep[2:]) & high) + 1:
         if peaks and peak - peaks[-1] < _SEPARATE_SECONDS * RATE:
@@ -108,7 +109,7 @@ def average_beat(signals: np.ndarray) -> np.ndarray | None:
         else:
             peaks.append(int(peak))
     whole = [eight[p - _BEFORE : p + _AFTER] for p in peaks if p >= _BEFORE and p + _AFTER <= len(eight)]
-    return np.median(whole, axis=0) if len(whole) > 1 else None
+    return median(np.stack(whole, axis=-1)) if len(whole) > 1 else None
 
 
 def features(beats: np.ndarray) -> np.ndarray:

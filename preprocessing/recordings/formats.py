@@ -123,7 +123,12 @@ def _import_readers() -> None:
 def list_formats() -> list[Format]:
     """Formats in the order in which they are asked: those that recognize any text last."""
     _import_readers()
-    return sorted((_FORMATS.get(name) for name in _FORMATS), key=lambda item: not item.specific)
+    return list(_in_order(tuple(_FORMATS)))
+
+
+@functools.lru_cache(maxsize=1)
+def _in_order(names: tuple[str, ...]) -> list[Format]:
+    return sorted(map(_FORMATS.get, names), key=lambda item: not item.specific)
 
 
 def known_suffixes() -> tuple[str, ...]:

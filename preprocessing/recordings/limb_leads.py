@@ -13,6 +13,7 @@ from itertools import permutations, product
 
 import numpy as np
 
+from preprocessing.recordings.order import median
 from utils.ecg import DISPLAY_NAMES, LEADS
 
 LIMB = LEADS[:6]
@@ -46,19 +47,21 @@ def identity_violations(signals: np.ndarray, lost: np.ndarray, sampling_rate: fl
     Shapes: signals (T, 12), lost (T, 12) -> (T, 12).
     """
     mask = np.zeros_like(lost)
-    limb = signals[:, :6] - np.median(signals[:, :6], axis=0)
-    residuals = signals[:, :6] @ IDENTITIES.T
-    residuals -= np.median(residuals, axis=0)
     second = round(sampling_rate)
-    parts = [slice(k, k + second) for k in range(0, len(limb) - second + 1, second)]
-    sizes = np.array([np.sqrt((limb[part] ** 2).mean()) for part in parts])
-    if not len(sizes):
+    seconds = len(signals) // second
+    if not seconds:
         return mask
-    usual = max(float(np.median(sizes)), np.finfo(float).tiny)
+    limb = signals[:, :6] - median(signals[:, :6].T)
+    residuals = signals[:, :6] @ IDENTITIES.T
+    residuals -= median(residuals.T)
+    sizes = np.sqrt((limb[: seconds * second].reshape(seconds, -1) ** 2).mean(axis=1))
+    errors = np.sqrt((residuals[: seconds * second].reshape(seconds, second, -1) ** 2).mean(axis=1))
+    usual = max(float(median(sizes)), np.finfo(float).tiny)
     uses = IDENTITIES != 0
-    for part, size in zip(parts, sizes, strict=True):
-        broken = np.sqrt((residuals[part] ** 2).mean(axis=0)) > TOLERANCE * max(usual, size / 3)
-        if broken.any() and not lost[part, :6].any():
+    broken_in = errors > TOLERANCE * np.maximum(usual, sizes / 3)[:, None]
+    for place in np.flatnonzero(broken_in.any(axis=1)).tolist():
+        part, broken = slice(place * second, (place + 1) * second), broken_in[place]
+        if not lost[part, :6].any():
             # the lead is in every identity that fails and in none that holds
             fits = [lead for lead in range(6) if (uses[:, lead] == broken).all()]
             mask[part, fits or slice(0, 6)] = True

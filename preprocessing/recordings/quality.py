@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from databases.base import Fault
 from preprocessing.recordings.gaps import is_missing
 from preprocessing.recordings.limb_leads import identity_violations
+from preprocessing.recordings.order import median, quantile
 from preprocessing.transforms.filters import mains_frequencies, moving_mean
 from utils.ecg import LEADS, display_name
 
@@ -161,7 +162,7 @@ def _lost(signals: np.ndarray, rate: float) -> dict[str, np.ndarray]:
 def _medians(signals: np.ndarray, gap: np.ndarray) -> np.ndarray:
     """Usual level of each lead; 0 for one without samples."""
     if not gap.any():
-        return np.asarray(np.median(signals, axis=0))
+        return median(signals.T)
     return np.array([np.median(signals[~gap[:, i], i]) if (~gap[:, i]).any() else 0 for i in range(12)])
 
 
@@ -183,7 +184,7 @@ def _in_beats(signals: np.ndarray, equal: np.ndarray, rate: float) -> np.ndarray
     """
     step = max(1, round(0.02 * rate))  # longer than noise
     slope = np.abs(signals[step:] - signals[:-step])
-    slope = slope / np.maximum(np.quantile(slope, 0.98, axis=0), _EQUAL_MV)
+    slope = slope / np.maximum(quantile(slope.T, 0.98)[0], _EQUAL_MV)
     before = (step - 1) // 2
     total = np.pad(np.minimum(slope, 2).sum(axis=1), (before, step - 1 - before))
     return total > 0.4 * np.maximum((~equal).sum(axis=1), 3)
@@ -202,11 +203,12 @@ def _silent(
         if len(signals) < 8 * hop:
             continue
         rest = -len(signals) % hop
-        blocks = np.pad(signals, ((0, rest), (0, 0)), mode="edge").reshape(-1, hop, signals.shape[1])
-        high, low = sliding_window_view(np.stack([blocks.max(axis=1), -blocks.min(axis=1)]), 8, axis=1).max(
-            -1
-        )
-        quiet, window = high + low <= SILENT_MV, 8 * hop
+        whole = np.concatenate([signals, np.repeat(signals[-1:], rest, axis=0)]) if rest else signals
+        blocks = whole.reshape(-1, hop, signals.shape[1])
+        ends = np.stack([blocks.max(axis=1), -blocks.min(axis=1)])
+        for apart in (1, 2, 4):  # of eight blocks
+            ends = np.maximum(ends[:, :-apart], ends[:, apart:])
+        quiet, window = ends[0] + ends[1] <= SILENT_MV, 8 * hop
         for first, lead in np.argwhere(quiet).tolist():
             part = slice(first * hop, first * hop + window)
             heard = not needs_beat or beats()[part][hop:-hop].any()
@@ -261,13 +263,13 @@ def _copies(signals: np.ndarray, lost: np.ndarray, details: Details) -> np.ndarr
     """Pairs of leads that are equal."""
     mask = np.zeros_like(lost)
     few = signals[:: max(1, len(signals) // 16)]
-    for lead in range(1, signals.shape[1]):
-        for other in np.flatnonzero(np.abs(few[:, :lead] - few[:, [lead]]).max(axis=0) <= _COPY_MV):
-            pair = [int(other), lead]
-            if np.abs(np.diff(signals[:, pair], axis=1)).max() <= _COPY_MV and not lost[:, pair].any():
-                mask[:, pair] = True
-                same = " = ".join(display_name(LEADS[place]) for place in pair)
-                details |= {("duplicate", place): f"({same})" for place in pair}
+    alike = np.abs(few[:, :, None] - few[:, None]).max(axis=0) <= _COPY_MV
+    for lead, other in np.argwhere(np.tril(alike, -1)).tolist():
+        pair = [other, lead]
+        if np.abs(np.diff(signals[:, pair], axis=1)).max() <= _COPY_MV and not lost[:, pair].any():
+            mask[:, pair] = True
+            same = " = ".join(display_name(LEADS[place]) for place in pair)
+            details |= {("duplicate", place): f"({same})" for place in pair}
     return mask
 
 
@@ -290,11 +292,15 @@ def _clipped(signals: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     return mask
 
 
-def _relative_size(beat: np.ndarray, percent: float) -> np.ndarray:
-    """Logarithm of the size of V1 to V6 beside that of the two leads next to each, over the usual; (6,)."""
-    low, high = np.percentile(beat[:, 6:], [percent, 100 - percent], axis=0)
+def _relative_size(chest: np.ndarray, percent: float) -> np.ndarray:
+    """Logarithm of the size of V1 to V6 beside that of the two leads next to each, over the usual.
+
+    Shapes: chest (N, T, 6) -> (N, 6).
+    """
+    leads = np.ascontiguousarray(chest.transpose(0, 2, 1))
+    low, high = quantile(leads, percent / 100, (100 - percent) / 100)
     size = np.log(np.maximum(high - low, 1e-4))
-    return size - (size[_NEXT_TO[0]] + size[_NEXT_TO[1]]) / 2 - _USUAL_SIZE
+    return size - (size[:, _NEXT_TO[0]] + size[:, _NEXT_TO[1]]) / 2 - _USUAL_SIZE
 
 
 def _out_of_scale(
@@ -306,8 +312,11 @@ def _out_of_scale(
     usable = ~(absent | absent[_NEXT_TO[0]] | absent[_NEXT_TO[1]])
     window = round(2.5 * rate)
     starts = range(0, len(beat) - window + 1, max(1, window // 2))
-    sizes = np.array([_relative_size(beat[first : first + window], 1) for first in starts]).reshape(-1, 6)
-    whole = np.where(usable, _relative_size(beat, 0.5), 0.0)
+    chest = beat[:, 6:]
+    sizes = np.zeros((0, 6))
+    if len(starts):
+        sizes = _relative_size(np.stack([chest[first : first + window] for first in starts]), 1)
+    whole = np.where(usable, _relative_size(chest[None], 0.5)[0], 0.0)
     row, limit = int(np.abs(whole).argmax()), np.log(_SCALE)
     if abs(whole[row]) > limit:
         size, odd = whole[row], np.abs(sizes[:, row]) > limit
@@ -343,7 +352,7 @@ def _mains(signals: np.ndarray, lost: np.ndarray, rate: float, details: Details)
         distance = np.abs(frequencies - place)
         at_end = rate / 2 - place < 1  # at half the rate both halves of the spectrum fall together
         level = spectra[:, distance <= 0.8].max(axis=1) / (2 if at_end else 1)
-        near = np.median(spectra[:, (distance > 2) & (distance < 7)], axis=1)
+        near = median(spectra[:, (distance > 2) & (distance < 7)].transpose(0, 2, 1))
         hit = (level >= MAINS_MV) & (level >= _MAINS_RATIO * near)
         for part, lead in np.argwhere(hit).tolist():
             mask[starts[part] : starts[part] + window, lead] = True
@@ -368,27 +377,28 @@ def _unrelated(beat: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     """Windows of 2.5 s in which the other leads explain next to nothing of a lead."""
     mask = np.zeros_like(lost)
     window = min(len(beat), round(2.5 * rate))
-    for first in sorted({*range(0, len(beat) - window + 1, window // 2), len(beat) - window}):
-        part = slice(first, first + window)
-        values = beat[part][:, _INDEPENDENT]
-        values = values - values.mean(axis=0)
-        covariance = values.T @ values / window
-        variances = np.diag(covariance).copy()
-        covariance[np.diag_indices(len(_INDEPENDENT))] += 1e-5
-        unexplained = 1 / (np.diag(np.linalg.inv(covariance)) * np.diag(covariance))
-        for row, lead in enumerate(_INDEPENDENT):
-            present = lost[part, lead].mean() < 0.5
-            if present and unexplained[row] > _UNRELATED and variances[row] > 1e-4:
-                mask[part, lead] = True
+    starts = sorted({*range(0, len(beat) - window + 1, window // 2), len(beat) - window})
+    leads = beat[:, _INDEPENDENT]
+    values = np.stack([leads[first : first + window] for first in starts])
+    values -= values.mean(axis=1, keepdims=True)
+    covariances = values.transpose(0, 2, 1) @ values / window
+    variances = np.einsum("nii->ni", covariances)
+    alive = variances > 1e-4
+    covariances = covariances + 1e-5 * np.eye(len(_INDEPENDENT))
+    diagonals = np.einsum("nii->ni", covariances) * np.einsum("nii->ni", np.linalg.inv(covariances))
+    for part, row in np.argwhere((1 / diagonals > _UNRELATED) & alive).tolist():
+        window_of_lead = slice(starts[part], starts[part] + window), _INDEPENDENT[row]
+        if lost[window_of_lead].mean() < 0.5:
+            mask[window_of_lead] = True
     return mask
 
 
 def _asynchronous(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     """Leads that are not steep when the others are: of another time or patient, or noise."""
     slope = np.abs(np.diff(slow, axis=0))
-    slope = np.minimum(slope / np.maximum(np.quantile(slope, 0.98, axis=0), _EQUAL_MV), 2)
+    slope = np.minimum(slope / np.maximum(quantile(slope.T, 0.98)[0], _EQUAL_MV), 2)
     steep = moving_mean(slope, max(1, round(0.09 * rate)))
-    usual = np.median(steep, axis=1, keepdims=True)
+    usual = median(steep)[:, None]
     steep, usual = steep - steep.mean(axis=0), usual - usual.mean()
     size = np.sqrt((steep**2).sum(axis=0) * (usual**2).sum())
     alike = (steep * usual).sum(axis=0) / np.maximum(size, np.finfo(float).tiny)
@@ -427,10 +437,10 @@ def _noisy(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
         return mask
     second = round(rate)
     rough = np.abs(np.diff(slow, 2, axis=0, prepend=slow[:1], append=slow[-1:]))
-    for first in range(0, len(slow) - second + 1, second):
-        part = slice(first, first + second)
-        level = np.median(rough[part], axis=0)
-        mask[part] = (level > NOISE_MV) & ~lost[part].any(axis=0)
+    seconds = len(slow) // second
+    levels = median(rough[: seconds * second].reshape(seconds, second, -1).transpose(0, 2, 1))
+    lost_in = lost[: seconds * second].reshape(seconds, second, -1).any(axis=1)
+    mask[: seconds * second] = np.repeat((levels > NOISE_MV) & ~lost_in, second, axis=0)
     return mask
 
 
