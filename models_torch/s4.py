@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from models_torch.layers import channels_first
@@ -15,6 +17,35 @@ from utils.feature_info import FeatureInfo
 from utils.model_registry import ModelCase, Published
 
 _STEPS = (1e-3, 1e-1)  # range in which the step sizes start
+
+
+class LongConvolution(torch.autograd.Function):
+    """Convolution with a kernel of twice the length, whose second half acts backwards in time.
+
+    PyTorch's gradient of a real Fourier transform is a complex one of full length, which takes five times as
+    long; here every transform is real.
+
+    Shapes: x (B, channels, T), kernel (channels, 2 T) -> (B, channels, T).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
+        size = kernel.shape[1]
+        signal, response = torch.fft.rfft(x, size), torch.fft.rfft(kernel)
+        ctx.save_for_backward(signal, response)
+        return torch.fft.irfft(signal * response, size)[:, :, : size // 2]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        signal, response = ctx.saved_tensors
+        size = 2 * gradient.shape[2]
+        spectrum, x, kernel = torch.fft.rfft(gradient, size), None, None
+        if ctx.needs_input_grad[0]:
+            x = torch.fft.irfft(spectrum * response.conj(), size)[:, :, : size // 2]
+        if ctx.needs_input_grad[1]:
+            kernel = torch.fft.irfft((spectrum * signal.conj()).sum(dim=0), size)
+        return x, kernel
 
 
 class StateSpace(nn.Module):
@@ -54,8 +85,7 @@ class StateSpace(nn.Module):
             kernel = functional.pad(kernels[0], (0, length))
             if len(kernels) == 2:
                 kernel = kernel + functional.pad(kernels[1].flip(1), (length, 0))
-            spectrum = torch.fft.rfft(x, 2 * length) * torch.fft.rfft(kernel)
-            return torch.fft.irfft(spectrum, 2 * length)[:, :, :length] + x * self.skip[:, None]
+            return LongConvolution.apply(x, kernel) + x * self.skip[:, None]
 
 
 class Layer(nn.Module):

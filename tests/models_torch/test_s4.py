@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models_torch import create_model
-from models_torch.s4 import StateSpace
+from models_torch.s4 import LongConvolution, StateSpace
 
 
 def recurrence(space: StateSpace, x: np.ndarray, direction: int) -> np.ndarray:
@@ -46,6 +46,13 @@ def test_s4_columns_see_what_feature_info_says(bidirectional):
         (gradient,) = torch.autograd.grad(model.features(signals)[0, :, column].square().sum(), signals)
         seen = (gradient[0].abs().amax(dim=1) > 1e-9).numpy()
         np.testing.assert_array_equal(seen, info.sees(column, 30))
+
+
+def test_s4_gradients_of_its_convolution_are_exact():
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 7, dtype=torch.float64, requires_grad=True)
+    kernel = torch.randn(3, 14, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(LongConvolution.apply, (x, kernel))
 
 
 def test_s4_trains_in_bfloat16_with_float32_transforms():
