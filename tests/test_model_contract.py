@@ -161,6 +161,9 @@ def test_model_refuses_other_shapes(subject):
             subject.outputs(model, np.zeros(shape, np.float32))
 
 
+WITHOUT_MAPS = {"minirocket"}  # no gradient reaches its convolutions
+
+
 # ---- feature_info --------------------------------------------------------------------------------
 
 
@@ -204,7 +207,11 @@ def described(subject: Subject, info, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_model_feature_info_is_true(subject):
     model = subject.build()
-    infos, reached = model.feature_info, measured(subject, model)
+    infos = model.feature_info
+    if subject.info.name in WITHOUT_MAPS:
+        assert not infos
+        return
+    reached = measured(subject, model)
     assert infos and any(info.explained for info in infos)
     for info, sees in zip(infos, reached, strict=True):
         expected = described(subject, info, sees.shape)
@@ -221,6 +228,8 @@ def test_model_feature_info_is_true(subject):
 @pytest.mark.torch
 @pytest.mark.parametrize("subject", [p for p in SUBJECTS if p.values[0].info.framework == "torch"])
 def test_model_features_are_the_last_map_of_feature_info(subject):
+    if subject.info.name in WITHOUT_MAPS:
+        return
     model, signals = subject.build(), torch.from_numpy(subject.signals())
     with torch.no_grad():
         features = model.features(signals)

@@ -156,6 +156,7 @@ def register_family(family: Family | str, models: Sequence[str]) -> None:
 
 
 register_family("training.protoecgnet.family:FAMILY", models=("protoecgnet",))
+register_family("training.ridge:FAMILY", models=("minirocket",))
 
 
 def family_of(model: str, framework: str = "") -> Family:

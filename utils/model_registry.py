@@ -89,11 +89,12 @@ class ModelRegistry:
     """Models of one framework.
 
     Every model takes standardized signals (B, T, leads), where T and leads are its options ``samples`` and
-    ``leads``, and has ``feature_info``, a tuple of `utils.feature_info.FeatureInfo`. A PyTorch model returns
-    logits; ``features(x)`` is its deepest map, which ``feature_info`` describes last, and ``head`` its last
-    layer, a `torch.nn.Linear` that fine-tuning replaces. A Keras model returns probabilities; its last layer
-    is called ``head``. A model that computes attention over its input may have ``attention(signals)``, a
-    dict whose ``heatmap`` (B, T, leads) is each sample's share.
+    ``leads``, and has ``feature_info``, a tuple of `utils.feature_info.FeatureInfo`, which is empty where no
+    gradient reaches a map. A PyTorch model returns logits; ``features(x)`` is its deepest map, which
+    ``feature_info`` describes last, and ``head`` its last layer, a `torch.nn.Linear` that fine-tuning
+    replaces. A Keras model returns probabilities; its last layer is called ``head``. A model that
+    computes attention over its input may have ``attention(signals)``, a dict whose ``heatmap`` (B, T, leads)
+    is each sample's share.
 
     Parameters
     ----------

@@ -19,6 +19,10 @@ def input_gradients(classifier: Classifier, x: Tensor, targets: Tensor) -> Tenso
     """Gradient of each window's target logit with respect to that window."""
     x = x.detach().requires_grad_(True)
     logits = classifier.module(x)
+    if not logits.requires_grad:
+        raise CannotExplain(
+            f"'{classifier.model_name}' has no gradient: take lime or kernel_shap, which perturb the signal"
+        )
     return torch.autograd.grad(logits.gather(1, targets[:, None]).sum(), x)[0]
 
 

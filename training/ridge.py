@@ -1,0 +1,158 @@
+"""Models whose last layer alone is learned, in closed form: ridge regression on fixed features."""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from scipy import linalg
+from tqdm import tqdm
+
+import models_torch
+from preprocessing import Dataset
+from preprocessing.batches import Batches
+from training.checkpoint import write_checkpoint
+from training.config import TrainConfig
+from training.families import TorchFamily
+from training.loops.cards import make_card, provenance_of
+from training.run import Run
+from training.setup import TrainingData, load_training_data
+from training.tasks.selection import selection_score, selection_title
+from training.torch_io import limit_threads, torch_forward
+from utils.errors import UsageError
+from utils.loggers import RunLogger
+from utils.seeds import seed_everything
+
+if TYPE_CHECKING:
+    from training.loops.recorder import OnEpoch
+
+logger = logging.getLogger(__name__)
+
+PENALTIES = np.logspace(-1, 6, 15)
+_CHUNK = 1024  # rows or features that are float64 at a time
+_DRAWN = 1024  # training records from which the biases are drawn
+
+
+class RidgeFamily(TorchFamily):
+    """Ridge regression on fixed features; the penalty with the best validation score is kept."""
+
+    def check(self, config: Any, models: Any) -> Any:
+        """Refuse what needs epochs."""
+        config = super().check(config, models)
+        if config.resume:
+            raise UsageError(f"{config.model} is fitted in one piece: use --overwrite instead of --resume")
+        if config.crop or config.augmentation is not None or config.label_smoothing or config.loss:
+            raise UsageError(
+                f"{config.model} is fitted once to whole records: leave out --crop, augmentation, "
+                "--label_smoothing and --loss"
+            )
+        return config
+
+    def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
+        """Fit one run; ``on_epoch`` is told of the best penalty alone."""
+        limit_threads(config.threads)
+        with Run.claim(config) as run:
+            data = load_training_data(config)
+            if data.task.kind not in ("multilabel", "multiclass"):
+                raise UsageError(f"{config.model} classifies records; task {config.task} is {data.task.kind}")
+            seed_everything(config.seed)
+            options = {**data.sizes(config), **config.model_config}
+            model = models_torch.create_model(config.model, **options).eval()
+            run.clear()
+            score = _fit(run, config, model, data)
+        if on_epoch is not None:
+            on_epoch(0, score)
+        return run.folder
+
+
+def _fit(run: Run, config: TrainConfig, model: Any, data: TrainingData) -> float:
+    """Fit the head, write card, weights and metrics.csv; return the best validation score."""
+    began = time.monotonic()
+    drawn = data.train.select(min(_DRAWN, len(data.train)), config.seed)
+    model.draw_biases(torch.from_numpy(data.standardizer(drawn.signals[:])), config.seed)
+    logger.info(f"{config.model}: {model.count:,} features, run '{config.run}'")
+    x, val_x = (_features(model, part, data, config) for part in (data.train, data.val))
+    targets = 2.0 * _one_hot(data) - 1.0
+    log = RunLogger(run.logs, config.run, config.to_json(), config.loggr)
+    best: tuple[float, float] | None = None
+    for index, (penalty, weight, bias) in enumerate(_solutions(x, targets)):
+        with torch.no_grad():
+            model.head.weight.copy_(torch.from_numpy(weight.T))
+            model.head.bias.copy_(torch.from_numpy(bias))
+            logits = model.head(torch.from_numpy(val_x))
+        predictions = torch_forward(torch.nn.Identity(), data.task.activation)(logits.numpy())
+        scores = data.task.score(data.val.targets, predictions)
+        value = selection_score(data.task, scores)
+        row = {f"val_{data.task.select_on}": round(value, 6)}
+        row |= {f"val_{name}": scores[name] for name in data.task.logged}
+        if best is None or value > best[0]:
+            best = value, penalty
+            metrics = {"epoch": index + 1, "penalty": penalty, **row}
+            card = make_card(
+                data, "torch", model.config, predictions, metrics, provenance_of(config), {"penalty": penalty}
+            )
+            write_checkpoint(run.folder, card, partial(save_file, model.state_dict()))
+        seconds = round(time.monotonic() - began, 2)
+        log.log({"epoch": index + 1, "penalty": penalty, **row, "seconds": seconds})
+        logger.info(f"penalty {penalty:8.3g}  val {selection_title(data.task)} {value:.4f}")
+    log.close()
+    assert best is not None
+    logger.info(f"best: penalty {best[1]:.3g}, {selection_title(data.task)} {best[0]:.4f} on {data.names[1]}")
+    return best[0]
+
+
+def _features(model: Any, part: Dataset, data: TrainingData, config: TrainConfig) -> np.ndarray:
+    """Features of all records of a split, (N, features)."""
+    batches = Batches(part, data.standardizer, config.batchsize)
+    rows = np.empty((len(part), model.count), np.float32)
+    for index in tqdm(range(len(batches)), desc="features", unit="batch", leave=False, disable=None):
+        first = index * config.batchsize
+        features = model.parts_above(torch.from_numpy(batches.batch(0, index)[0]))
+        rows[first : first + len(features)] = features.numpy()
+    return rows
+
+
+def _one_hot(data: TrainingData) -> np.ndarray:
+    """Targets of the training records, (N, C)."""
+    targets = np.asarray(data.train.targets)
+    if targets.ndim == 2:
+        return targets.astype(np.float64)
+    return np.eye(len(data.task.classes))[targets]
+
+
+def _solutions(x: np.ndarray, y: np.ndarray) -> Any:
+    """Penalty, weights (features, C) and bias (C,) of ridge regression, for each penalty.
+
+    Features are centered and divided by their deviation first; the smaller of the two systems is solved.
+    """
+    mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    scale = np.where(deviation > 1e-8, 1 / np.maximum(deviation, 1e-8), 0.0)
+    z, center = ((x - mean) * scale).astype(np.float32), y.mean(axis=0)
+    dual = len(z) < z.shape[1]
+    gram = _gram(z.T if dual else z)
+    right = y - center if dual else z.T @ (y - center)
+    diagonal = np.einsum("ii->i", gram)
+    before = diagonal.copy()
+    for penalty in PENALTIES:
+        diagonal[:] = before + penalty
+        solved = linalg.cho_solve(linalg.cho_factor(gram, lower=True), right)
+        weight = (z.T @ solved if dual else solved) * scale[:, None]
+        yield float(penalty), weight.astype(np.float32), (center - mean @ weight).astype(np.float32)
+
+
+def _gram(z: np.ndarray) -> np.ndarray:
+    """Products of all pairs of columns, summed in float64, (columns, columns)."""
+    total = np.zeros((z.shape[1], z.shape[1]))
+    for first in range(0, len(z), _CHUNK):
+        rows = z[first : first + _CHUNK].astype(np.float64)
+        total += rows.T @ rows
+    return total
+
+
+FAMILY = RidgeFamily()
