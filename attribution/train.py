@@ -19,9 +19,12 @@ from databases import list_databases
 from preprocessing import Standardizer, fit_standardizer
 from preprocessing.dataset import Dataset
 from preprocessing.options import FoldOptions
+from preprocessing.preprocessed import check_same_shape, preprocess_dataset
 from preprocessing.splits import SPLIT_NAMES, follow_split
+from preprocessing.transforms.preprocessor import PreprocManager
 from preprocessing.windows import load_windows
 from training.config import (
+    DataOptions,
     ModelOptions,
     OptimizerOptions,
     RunOptions,
@@ -53,6 +56,7 @@ class WindowOptions(Options, group="data"):
         "deviation of the training windows, which keeps amplitudes",
         choices=("window", "dataset"),
     )
+    preprocess: list[str] = option_like(DataOptions, "preprocess", [])
     limit: int = option(0, "use at most this many windows of each split (0: all)", min=0, searchable=False)
 
 
@@ -91,6 +95,7 @@ def check_study(config: StudyConfig, models: Sequence[str]) -> StudyConfig:
     path = config.dataset_path or f"data/attribution/{config.dataset}.npz"
     if config.dataset not in list_databases() and not Path(path).exists():
         raise UsageError(f"unknown dataset '{config.dataset}': {nearest(config.dataset, list_databases())}")
+    check_same_shape(PreprocManager.from_words(config.preprocess))
     fold = f"_fold{config.fold}" * (config.split == "kfold")
     run = config.run or f"{config.dataset}_{config.model}{fold}_seed{config.seed}"
     return check_run(dataclasses.replace(config, dataset_path=path, run=run), models)
@@ -105,12 +110,13 @@ def load_study_data(config: StudyConfig, progress: dict[str, Any] | None = None)
     samples = windows.signals.shape[1]
     if config.crop > samples:
         raise UsageError(f"--crop {config.crop} is longer than the windows ({samples} samples)")
-    train, val = _splits(windows, config.seed)
+    preprocess, folder = PreprocManager.from_words(config.preprocess), Path(config.dataset_path).parent
+    train, val = (preprocess_dataset(part, preprocess, folder) for part in _splits(windows, config.seed))
     per_window = config.standardize == "window"
     standardizer = Standardizer(0.0, 1.0, per_record=True) if per_window else fit_standardizer(train)
     if config.limit:
         train, val = train.select(config.limit, config.seed), val.select(config.limit, config.seed)
-    data = TrainingData(train, val, standardizer, windows.fingerprint)
+    data = TrainingData(train, val, standardizer, windows.fingerprint, preprocess)
     names = data.names
     if not (val.targets.any(axis=0) & ~val.targets.all(axis=0)).any():
         raise DataError(

@@ -59,6 +59,31 @@ def test_kfold_trains_on_the_other_folds(path, tmp_path, capsys):
         run(path, tmp_path, "--split", "kfold", "--folds", 9)
 
 
+@pytest.mark.parametrize("standardize", ["window", "dataset"])
+def test_preprocessors_reach_the_card_and_the_predictor(path, tmp_path, standardize):
+    chain = ["baseline_remove", "normalize:method=min-max"]
+    words = ("--epochs", 1, "--run", "one", "--standardize", standardize, "--preprocess", *chain)
+    run(path, tmp_path, *words)
+    windows = load_windows(path)
+    card = read_card(tmp_path / "checkpoints" / "one")
+    stored = card.inputs.standardization
+    assert [step[0] for step in stored["preprocess"]] == ["baseline_remove", "normalize"]
+    assert stored["sampling_rate"] == windows.sampling_rate and stored.get("per_record", False) == (
+        standardize == "window"
+    )
+    config = study.check_study(
+        study.StudyConfig(dataset_path=str(path), preprocess=chain, standardize=standardize), ["resnet18"]
+    )
+    trained = study.load_study_data(config)
+    predictor = load_predictor(tmp_path / "checkpoints" / "one")
+    by_hand = trained.standardizer(trained.val.signals[:8])
+    np.testing.assert_allclose(predictor.standardize(windows.split("val").signals[:8]), by_hand, atol=1e-5)
+    with pytest.raises(UsageError, match=r"--preprocess resample changes the shape of the records"):
+        run(path, tmp_path, "--run", "two", "--preprocess", "resample:fs=50")
+    with pytest.raises(UsageError, match=r"--resume needs the settings .*--preprocess was"):
+        run(path, tmp_path, "--epochs", 2, "--run", "one", "--standardize", standardize, "--resume")
+
+
 def test_seed_decides_the_weights_also_after_an_interruption(path, tmp_path, monkeypatch):
     run(path, tmp_path, "--run", "one")
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
