@@ -9,7 +9,7 @@ import numpy as np
 from databases import Database
 from preprocessing.targets.beats import AAMI_CLASSES, AAMI_SYMBOLS, classify
 from preprocessing.targets.masks import cut_windows, mark_peaks, scaled, thin_out, window_starts
-from preprocessing.targets.records import of_records, split_patients
+from preprocessing.targets.records import of_records, read_beats, split_patients
 from preprocessing.targets.regions import Beats
 from preprocessing.targets.registry import TargetOptions, Targets, register_targets
 
@@ -28,7 +28,7 @@ def _beat_classes(database: Database, options: TargetOptions) -> Targets:
     records, rate = database.records, options.sampling_rate
     before = round(options.settings["before"] * rate)
     rows, starts, numbers, left_out = [], [], [], 0
-    annotated = of_records(database, records.index, lambda name: database.annotations(name).beats, "beats")
+    annotated = of_records(database, records.index, lambda name: read_beats(database, name).beats, "beats")
     for row, (beats, source) in enumerate(zip(annotated, records["sampling_rate"], strict=True)):
         kept, classes = classify(beats.symbols.tolist(), EC57_SYMBOLS)
         known = classes < len(AAMI_CLASSES)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from databases import Database
+from databases import Annotations, Database
 from preprocessing.splits import LEAST_FOLDS, assign_folds, fold_names
 from utils.errors import DataError
 
@@ -33,6 +33,17 @@ def of_records(
             f"{what} of {len(problems)} of {len(ids)} records in {database.root} cannot be used:\n{first}"
         )
     return results
+
+
+def read_beats(database: Database, record: Any) -> Annotations:
+    """Annotations of a record of a database that marks every beat; without any the record is refused."""
+    found = database.annotations(record)
+    if not len(found.beats.samples) and database.samples(record) > 1:
+        raise DataError(
+            "no beat is annotated: its annotation file is missing or empty; download it again, or leave the "
+            "record out"
+        )
+    return found
 
 
 def split_patients(patients: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, dict[str, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from databases import Annotations, Database
 from preprocessing.targets.masks import border_weights, cut_windows, scaled, thin_out, window_starts
-from preprocessing.targets.records import episode_splits, of_records
+from preprocessing.targets.records import episode_splits, of_records, read_beats
 from preprocessing.targets.registry import IGNORED, TargetOptions, Targets, register_targets
 from preprocessing.targets.rpeaks import flutter_gaps
 from utils.errors import UsageError
@@ -33,7 +33,7 @@ def _masks(
     """Number of the rhythm of each sample, record by record; `elsewhere` outside of the named rhythms."""
     records, rate = database.records, options.sampling_rate
     annotated = of_records(
-        database, records.index, lambda record: database.annotations(record).rhythms, "rhythms"
+        database, records.index, lambda record: read_beats(database, record).rhythms, "rhythms"
     )
     for record, rhythms, source in zip(records.index, annotated, records["sampling_rate"], strict=True):
         mask = np.full(-int(-database.samples(record) * rate // source), elsewhere, dtype=np.int8)
@@ -153,7 +153,9 @@ def _rr(database: Database, options: TargetOptions) -> Targets:
     length, overlap = settings["length"], settings["overlap"]
     if not 0 <= overlap < length:
         raise UsageError(f"target option 'overlap' is {overlap}: choose 0 to {length - 1} intervals")
-    annotated = of_records(database, records.index, database.annotations, "beats and rhythms")
+    annotated = of_records(
+        database, records.index, lambda record: read_beats(database, record), "beats and rhythms"
+    )
     rows, starts, signals, values, overlapping = [], [], [], [], []
     for row, (record, found, source) in enumerate(
         zip(records.index, annotated, records["sampling_rate"], strict=True)

@@ -19,7 +19,7 @@ from preprocessing.targets.masks import (
     thin_out,
     window_starts,
 )
-from preprocessing.targets.records import episode_splits, of_records, split_patients
+from preprocessing.targets.records import episode_splits, of_records, read_beats, split_patients
 from preprocessing.targets.regions import Beats
 from preprocessing.targets.registry import IGNORED, TargetOptions, Targets, register_targets
 from preprocessing.targets.waves import LUDB_NAMES, annotated_spans, ludb_splits, merged_peaks
@@ -136,7 +136,7 @@ def _holter(database: Database, options: TargetOptions) -> Targets:
     """Windows of records in which every beat is annotated, but those of ventricular flutter."""
     records, rate = database.records, options.sampling_rate
     peaks, lengths = [], []
-    annotated = of_records(database, records.index, database.annotations, "beats")
+    annotated = of_records(database, records.index, lambda name: read_beats(database, name), "beats")
     for record, found, source in zip(records.index, annotated, records["sampling_rate"], strict=True):
         samples = database.samples(record)
         lengths.append(-int(-samples * rate // source))

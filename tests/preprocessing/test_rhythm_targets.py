@@ -215,3 +215,22 @@ def test_record_without_samples_or_of_one_sample(tmp_path, caplog):
     assert dataset.targets[3, :, 2].sum() == 125
     with pytest.raises(DataError, match=r"A01\.mat: the recording has no samples: copy the file again"):
         open_database("cpsc2020", tmp_path).read("A01")
+
+
+@pytest.mark.parametrize("task", ["main", "qrs_detection", "rr_lstm"])
+def test_record_without_annotations_is_refused_not_taken_as_normal(shared_data, tmp_path, task):
+    for file in (shared_data / "cpsc2021").glob("data_*"):
+        if file.name != "data_8_4.atr":
+            shutil.copy(file, tmp_path)
+    with pytest.raises(DataError, match=r"(?s)of 1 of 18 records .*data_8_4: no beat is annotated: its"):
+        load_dataset("cpsc2021", tmp_path, task)
+
+
+def test_signal_that_is_absent_is_named_with_its_record(shared_data, tmp_path):
+    for file in (shared_data / "cpsc2021").glob("data_*"):
+        if file.name != "data_8_4.dat":
+            shutil.copy(file, tmp_path)
+    with pytest.raises(DataError, match=r"(?s)1 of 18 records in .*:\s+data_8_4: .*data_8_4.dat"):
+        load_dataset("cpsc2021", tmp_path, "main")
+    with pytest.raises(DataError, match=r"has no record of mitdb \(such as 101.hea\): point --data_dir"):
+        load_dataset("mitdb", tmp_path, "rr_lstm")
