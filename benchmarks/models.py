@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from training.model_info import model_info
 from utils.errors import UsageError
-from utils.model_registry import ModelInfo
+from utils.model_registry import ModelInfo, Published
 
 # Reddy et al., IMLE-Net, IEEE SMC 2021, pp. 1068-1074, trained and tested on the folds of the whole PTB-XL.
 SOURCE = "10.1109/SMC52423.2021.9658706"
+# Studies on the folds of the whole PTB-XL, as pages call them.
+STUDIES = {
+    SOURCE: "the IMLE-Net study",
+    "10.1109/JBHI.2020.3022989": "the PTB-XL benchmark",
+    "10.48550/arXiv.2509.25095": "a benchmark of foundation models",
+}
 PUBLISHED_RECORDS, PUBLISHED_TRAINING = 21837, 17090  # PTB-XL 1.0.1 and 1.0.2
 
 
@@ -25,10 +31,21 @@ def title(model: str) -> str:
     return info.title if info else model
 
 
-def published(model: str, task: str) -> dict[str, float]:
-    """Scores that the paper of a model reports for a task; empty where there are none."""
+def _published(model: str, task: str) -> Published | None:
     info = _info(model)
-    return next((dict(entry.scores) for entry in info.published if entry.task == task), {}) if info else {}
+    return next((entry for entry in info.published if entry.task == task), None) if info else None
+
+
+def published(model: str, task: str) -> dict[str, float]:
+    """Scores that a paper reports for a model and a task; empty where there are none."""
+    entry = _published(model, task)
+    return dict(entry.scores) if entry else {}
+
+
+def source(model: str, task: str) -> str:
+    """DOI of the published scores; empty where there are none."""
+    entry = _published(model, task)
+    return entry.source if entry else ""
 
 
 def order(model: str) -> tuple[float, str]:

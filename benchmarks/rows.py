@@ -57,6 +57,11 @@ class Row:
         return models.published(self.model, self.card.task)
 
     @property
+    def source(self) -> str:
+        """DOI of the published scores; empty where there are none."""
+        return models.source(self.model, self.card.task)
+
+    @property
     def limits(self) -> str:
         """What the row left out, empty where it is complete."""
         training, testing = self.card.config.get("limit", 0), self.test.get("limit", 0)

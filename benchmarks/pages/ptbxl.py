@@ -74,6 +74,20 @@ def one_of_each_recipe(full: Rows, small: Rows) -> list[Row]:
     return sorted(rows.values(), key=lambda row: (models.order(row.model), row.name))
 
 
+def sources(rows: Rows) -> str:
+    """Studies whose scores stand beside the rows, each with its models where there are several."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.source and models.title(row.model) not in found.setdefault(row.source, []):
+            found[row.source].append(models.title(row.model))
+    texts = []
+    for doi, names in found.items():
+        study = models.STUDIES.get(doi)
+        text = f"{study} (doi:{doi})" if study else f"doi:{doi}"
+        texts.append(f"{text} for {', '.join(names)}" if len(found) > 1 else text)
+    return "; ".join(texts)
+
+
 def by_task(rows: Rows) -> list[tuple[str, list[Row]]]:
     """Rows of each label set, those of the published study first."""
     tasks = {row.card.task for row in rows}
@@ -87,7 +101,6 @@ _NAMES = {
     "NOTICE": NOTICE,
     "PUBLISHED_RECORDS": models.PUBLISHED_RECORDS,
     "PUBLISHED_TRAINING": models.PUBLISHED_TRAINING,
-    "SOURCE": models.SOURCE,
     "TASKS": _TASKS,
     "by_task": by_task,
     "calibration_changes": calibration_changes,
@@ -96,6 +109,7 @@ _NAMES = {
     "one_of_each_recipe": one_of_each_recipe,
     "recipe": recipe,
     "seed_groups": seed_groups,
+    "sources": sources,
     "spread": spread,
     "title": models.title,
 }
@@ -133,6 +147,7 @@ def _csv_line(folder: str, row: Row) -> dict[str, Any]:
         "test_macro_roc_auc": metrics["macro_roc_auc"],
         "test_macro_roc_auc_low": interval.get("low"),
         "test_macro_roc_auc_high": interval.get("high"),
+        "published_source": row.source,
         "published_macro_roc_auc": row.published.get("macro_roc_auc"),
         "mean_accuracy_percent": None if accuracy is None else 100 * accuracy,
         "published_mean_accuracy_percent": row.published.get("mean_accuracy_percent"),

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import collect, render
+from benchmarks import collect, models, render
 from benchmarks.collect import collect_row
 from benchmarks.pages import ptbxl
 from benchmarks.pages.cells import change
@@ -283,3 +283,24 @@ def test_committed_predictions_give_the_committed_numbers():
         arrays = row.predictions()
         auc = float(np.nanmean(roc_auc(arrays["label"], arrays["probability"])))
         assert auc == pytest.approx(row.test["metrics"]["macro_roc_auc"], abs=1e-9), row.name
+
+
+def test_page_names_the_study_of_each_published_score():
+    rows = [row for row in committed_rows() if row.card.task == "superdiagnostic"][:1]
+    (imle,) = (models.title(row.model) for row in rows)
+    assert ptbxl.sources(rows) == f"the IMLE-Net study (doi:{models.SOURCE})"
+    card = replace(rows[0].card, model={**rows[0].card.model, "name": "resnet1d_wang"})
+    wang = replace(rows[0], name="wang", card=card)
+    assert wang.published == {"macro_roc_auc": 0.930}
+    told = ptbxl.sources([*rows, wang])
+    assert f"IMLE-Net study (doi:{models.SOURCE}) for {imle}; the PTB-XL benchmark (doi:10.1109/JBHI" in told
+    assert told.endswith("for resnet1d_wang") and told in ptbxl.page([*rows, wang], [])
+
+
+def test_page_lists_many_classes_as_rows():
+    row = next(row for row in committed_rows() if row.card.task == "superdiagnostic")
+    names = [f"class {index}" for index in range(13)]
+    card = replace(row.card, outputs=replace(row.card.outputs, classes=tuple(names)))
+    wide = replace(row, card=card)
+    assert f"| class | `{row.name}` |" in ptbxl.page([wide], [])
+    assert f"| class | `{row.name}` |" not in ptbxl.page([row], [])
