@@ -7,6 +7,7 @@ python -m benchmarks check                                         # exit code 1
 python -m benchmarks ablate --data_dir data/ptb                    # train, score and collect the ablations
 python -m benchmarks quality --data_dir data/ptb                   # measure the checks of signal quality
 python -m benchmarks rpeaks --mitdb data/mitdb                     # measure the R-peak detectors
+python -m benchmarks backbones                                     # describe the backbones
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablate import AblateOptions, run_ablations
+from benchmarks.backbones import BackboneOptions, run_backbones
 from benchmarks.collect import collect_report, collect_run
 from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
@@ -81,6 +83,12 @@ def _rpeaks(options: RpeakOptions) -> None:
     print(f"wrote {run_rpeaks(options)}")
 
 
+def _backbones(options: BackboneOptions) -> None:
+    """Describe the backbones: parameters, operations, maps."""
+    print(f"wrote {run_backbones(options)}")
+    print("python -m benchmarks render puts it into the pages")
+
+
 def _quality(options: QualityOptions) -> None:
     """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
     for path in run_quality(options):
@@ -95,6 +103,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "ablate": (AblateOptions, run_ablations),
     "quality": (QualityOptions, _quality),
     "rpeaks": (RpeakOptions, _rpeaks),
+    "backbones": (BackboneOptions, _backbones),
 }
 
 

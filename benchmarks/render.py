@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pages import attribution, protoecgnet, ptbxl, quality, rpeaks
+from benchmarks.pages import attribution, backbones, protoecgnet, ptbxl, quality, rpeaks
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
 from utils.files import write_text
 
 DOCS = ROOT / "docs" / "results"
 README = ROOT / "README.md"
+SPEED = ROOT / "benchmarks" / "speed"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
@@ -31,6 +32,11 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     ),
     "rpeaks": lambda data: (
         {"rpeaks.md": rpeaks.page(data / "rpeaks.json")} if (data / "rpeaks.json").is_file() else {}
+    ),
+    "backbones": lambda data: (
+        {"backbones.md": backbones.page(data / "backbones.json", SPEED / "backbones.json")}
+        if (data / "backbones.json").is_file()
+        else {}
     ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {

@@ -27,9 +27,9 @@ def main() -> None:
             print(f"measuring {name} ...", flush=True)
             path = output_dir / f"{name}.json"
             report = importlib.import_module(f"benchmarks.speed.{name}").measure(options)
-            if name == "model_steps" and path.is_file():  # models that were not measured now stay
-                before = read_json(path)["cpu_seconds_per_record"]
-                report["cpu_seconds_per_record"] = before | report["cpu_seconds_per_record"]
+            key = {"model_steps": "cpu_seconds_per_record", "backbones": "backbones"}.get(name)
+            if key and path.is_file():  # networks that were not measured now stay
+                report[key] = read_json(path)[key] | report[key]
             write_json(path, {"benchmark": name, **report, "machine": describe(), "settings": settings})
             print(f"wrote {path}", flush=True)
     write_text(output_dir / "README.md", page(output_dir))

@@ -15,7 +15,7 @@ from benchmarks.speed.options import SpeedOptions
 from benchmarks.speed.peer_backbones import serve
 from benchmarks.speed.worker import ONE_THREAD
 from training.checkpoint import ROOT
-from utils.errors import TwelveLeadError, UsageError
+from utils.errors import TwelveLeadError, UsageError, nearest
 
 # Ours, and torch_ecg's of the same configuration; none where it has no network of that kind.
 BACKBONES: dict[str, str | None] = {
@@ -43,7 +43,7 @@ BACKBONES: dict[str, str | None] = {
     "hardnet_39ds": None,
     "midpoint_resnet": None,
 }
-_SAMPLES, _BATCH = 5000, 2  # 10 s at 500 Hz, what the configurations are meant for
+_SAMPLES, _BATCH = 2500, 2  # 5 s at 500 Hz, what the configurations are meant for
 
 
 def main() -> None:
@@ -96,6 +96,9 @@ def server(command: list[str]) -> Iterator[Server]:
 def measure(options: SpeedOptions) -> dict[str, Any]:
     """Measure in turn, in two processes on one thread; the best step counts."""
     names = options.backbones or list(BACKBONES)
+    for name in names:
+        if name not in BACKBONES:
+            raise UsageError(f"--backbones: unknown '{name}': {nearest(name, BACKBONES)}")
     sizes = {"samples": _SAMPLES, "batch_size": _BATCH, "repetitions": options.repetitions}
     report: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
@@ -111,7 +114,8 @@ def measure(options: SpeedOptions) -> dict[str, Any]:
                 if peer and BACKBONES[name]:
                     runs["peer"].append(peer.ask(name=BACKBONES[name], **sizes))
             report[name] = entry(runs)
-            print(f"{name}: {report[name]}", flush=True)
+            ratios = [report[name].get(f"{job}_ratio") for job in ("train", "infer")]
+            print(f"{name}: ours / peer's, training and inference step: {ratios}", flush=True)
     version = f"torch_ecg {peer.version}" if peer else None
     return {"peer": version, **sizes, "rounds": options.rounds, "backbones": report}
 

@@ -11,6 +11,8 @@ import torch
 from safetensors.numpy import load_file
 
 import torch_train
+from explain.engine.classifier import load_classifier
+from explain.methods import explain
 from tests.helpers.ptbxl_files import CODES
 from tests.helpers.training_files import (
     RANDOM,
@@ -123,6 +125,38 @@ def test_training_one_epoch_leaves_a_loadable_checkpoint_with_a_full_card(databa
     assert card.metrics["epoch"] == 1 and 0 <= card.metrics["val_macro_roc_auc"] <= 1
     assert "Not a medical device" in card.to_json()["notice"]
     assert load_predictor("ecgnet", tmp_path).predict(np.zeros((2, 200, 12))).shape == (2, 5)
+
+
+def test_crnn_on_a_named_backbone_is_trained_explained_and_read_again(database, tmp_path):
+    options = {
+        "backbone": "tresnetF", "sampling_rate": 100, "rnn": "linear", "rnn_units": [8], "head_units": [8],
+        "backbone_config": {
+            "num_blocks": [1, 1], "num_filters": [8, 8], "filter_lengths": [9, 9], "strides": [1, 2],
+            "stem": {"num_filters": [8]}, "building_block": ["basic", "bottleneck"],
+            "block": [{"blur_size": 3}, {"blur_size": 3}],
+        },
+    }  # fmt: skip
+    words = [
+        "--model",
+        "ecg_crnn",
+        "--data_dir",
+        database,
+        "--output_dir",
+        tmp_path,
+        "--epochs",
+        1,
+        "--threads",
+        1,
+    ]
+    call(torch_train.main, "torch_train.py", *words, "--model_config", json.dumps(options))
+    card = read_card(tmp_path / "checkpoints" / "ecg_crnn")
+    written = card.model["backbone_config"]  # all of it, with the filter lengths of 100 Hz
+    assert (written["fs"], written["filter_lengths"], written["activation"]) == (100, [3, 3], "leaky")
+    subject = load_classifier("ecg_crnn", tmp_path)
+    signals = np.random.default_rng(0).normal(size=(2, 200, 12)).astype(np.float32)
+    assert load_predictor("ecg_crnn", tmp_path).predict(signals).shape == (2, 5)
+    maps = explain(subject, "gradcam", subject.standardize(signals), np.array([0, 1]))
+    assert maps.shape == (2, 200, 12) and np.abs(maps).max() > 0
 
 
 def test_run_is_neither_lost_nor_mixed_with_another(database, tmp_path):
