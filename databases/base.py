@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from databases.archives import Archives
 from utils.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -220,8 +221,10 @@ class Database(abc.ABC):
         Sampling rates in Hz.
     split_names : dict of str to str
         What ``train``, ``val`` and ``test`` are in this database, for messages.
-    source : Source or None
+    source : Source, Archives or None
         Where `download` finds the files.
+    access : str
+        How to get the files where they cannot be downloaded.
     """
 
     name: ClassVar[str]
@@ -232,7 +235,8 @@ class Database(abc.ABC):
     lead_count: ClassVar[int] = 0
     rates: ClassVar[tuple[int, ...]] = ()
     split_names: ClassVar[Mapping[str, str]] = {}
-    source: ClassVar[Source | None] = None
+    source: ClassVar[Source | Archives | None] = None
+    access: ClassVar[str] = ""
 
     def __init__(self, root: str | os.PathLike) -> None:
         self.root = Path(root)
@@ -434,7 +438,9 @@ class Database(abc.ABC):
             The database cannot be downloaded, or an option is out of range.
         """
         if cls.source is None:
-            raise UsageError(f"{cls.name} has no known download address: copy its files by hand")
+            raise UsageError(
+                cls.access or f"{cls.name} has no known download address: copy its files by hand"
+            )
         from databases.download.fetch import download  # needs requests, which reading does not
 
         return download(cls.title, cls.source, root, **options)

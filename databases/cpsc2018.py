@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from databases.archives import Archives
 from databases.base import Annotations
 from databases.mat_database import MatDatabase, load_mat
 from databases.registry import register_database
@@ -39,6 +40,15 @@ class Cpsc2018(MatDatabase):
     sampling_rate = 500
     leads = DISPLAY_NAMES
     pattern = "A[0-9]*.mat"
+    source = Archives(
+        urls=(
+            "http://2018.icbeb.org/file/REFERENCE.csv",
+            "http://hhbucket.oss-cn-hongkong.aliyuncs.com/TrainingSet1.zip",
+            "http://hhbucket.oss-cn-hongkong.aliyuncs.com/TrainingSet2.zip",
+            "http://hhbucket.oss-cn-hongkong.aliyuncs.com/TrainingSet3.zip",
+        ),
+        members=r"(?:.*/)?(A\d+\.mat)",
+    )
 
     def _signal(self, path: Path) -> np.ndarray:
         ecg = load_mat(path, "ECG")

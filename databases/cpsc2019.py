@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from databases.archives import Archives
 from databases.base import Annotations
 from databases.mat_database import MatDatabase, beats_of, load_mat
 from databases.registry import register_database
@@ -28,6 +29,9 @@ class Cpsc2019(MatDatabase):
     rates = (500,)
     sampling_rate = 500
     pattern = "data/data_*.mat"
+    source = Archives(
+        urls=("http://2019.icbeb.org/file/train.rar",),
+    )
 
     def annotations(self, record: Any) -> Annotations:
         """Read the R-peaks, as beats ``N``."""

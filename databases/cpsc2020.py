@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from databases.archives import Archives
 from databases.base import Annotations
 from databases.mat_database import MatDatabase, beats_of, load_mat
 from databases.registry import register_database
@@ -31,6 +32,10 @@ class Cpsc2020(MatDatabase):
     rates = (400,)
     sampling_rate = 400
     pattern = "data/A[0-9]*.mat"
+    source = Archives(
+        urls=("https://opensz.oss-cn-beijing.aliyuncs.com/ICBEB2020/file/TrainingSet.zip",),
+        members=r"(?:.*/)?((?:data|ref)/[AR]\d+\.mat)",
+    )
 
     def annotations(self, record: Any) -> Annotations:
         """Read the premature beats."""

@@ -38,6 +38,7 @@ class Shhs(Database):
     size = 8_444
     lead_count = 1
     rates = (125, 250)
+    access = ACCESS
 
     def _read_records(self) -> pd.DataFrame:
         files = {file.stem: file for file in sorted(self.root.glob("**/shhs[12]-[0-9]*.edf"))}
@@ -80,11 +81,6 @@ class Shhs(Database):
             raise UsageError(f"{path} has {len(values)} samples: there is no part from {start} to {stop}")
         part = (values[first:last, None] * factor).astype(np.float32)
         return Recording(part, float(signal.sampling_frequency), ("ECG",), [], str(record), path)
-
-    @classmethod
-    def download(cls, root: Any, **options: Any) -> Any:
-        """Say how to get access."""
-        raise UsageError(ACCESS)
 
 
 def _ecg(path: Any) -> Any:

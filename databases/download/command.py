@@ -15,8 +15,9 @@ from utils.config import option, parse
 
 
 def downloadable() -> list[str]:
-    """Names of the databases with a download address."""
-    return [name for name in list_databases() if database_class(name).source]
+    """Names of the databases with a download address, or with words on how to get access."""
+    kinds = {name: database_class(name) for name in list_databases()}
+    return [name for name, kind in kinds.items() if kind.source or kind.access]
 
 
 @dataclass
@@ -33,7 +34,8 @@ def main() -> None:
     options = parse(
         DownloadOptions,
         description="Download a public ECG database. Every file is verified against the database's SHA-256 "
-        "sums; run the same command again to continue an interrupted download.",
+        "sums, or against those of the first download where it publishes none; run the same command again to "
+        "continue an interrupted download.",
     )
     database = database_class(options.database)
     how = {field.name: getattr(options, field.name) for field in fields(FetchOptions)}

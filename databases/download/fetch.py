@@ -10,13 +10,14 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tqdm import tqdm
 
+from databases.archives import Archives
 from databases.base import Source
 from databases.download.http_files import FetchFailure, FetchStopped, FileClient, only_download
 from utils.config import Options, check_values, option
@@ -124,7 +125,7 @@ class FetchOptions(Options):
 
 def download(
     title: str,
-    source: Source,
+    source: Source | Archives,
     to: str | os.PathLike,
     rates: Iterable[int] = (),
     backoff: float = 0.5,
@@ -137,26 +138,40 @@ def download(
     """
     how = FetchOptions(**options)
     check_values(how)
+    if how.url and not re.match(r"https?://", how.url):
+        raise UsageError(f"the address '{how.url}' does not begin with http:// or https://")
+    if isinstance(source, Archives):
+        from databases.download.archives import download_archives
+
+        return _writing(Path(to), lambda: download_archives(title, source, Path(to), how, rates, backoff))
     rates = list(dict.fromkeys(rates)) or list(source.records)[:1]
     url = how.url or source.url
     if not set(rates) <= set(source.records):
         raise UsageError(f"rates are {rates}: {title} has {', '.join(map(str, source.records))} Hz")
-    if not re.match(r"https?://", url):
-        raise UsageError(f"the address '{url}' does not begin with http:// or https://")
     folder = Path(to)
     client = FileClient(url, folder, how.retries, how.timeout, backoff)
-    try:
+
+    def fetch() -> Summary:
         with only_download(folder):
             checksums = _get_checksums(client, folder)
             names = choose_files(title, source, checksums, rates, how.limit)
             return _run(client, names, checksums, how.workers)
+
+    try:
+        return _writing(folder, fetch)
+    finally:
+        client.close()
+
+
+def _writing(folder: Path, fetch: Callable[[], Summary]) -> Summary:
+    """Run a download; an error of the disk says what to do."""
+    try:
+        return fetch()
     except OSError as error:
         raise TwelveLeadError(
             f"cannot write to {folder}: {error.strerror or error}; check the disk, then run the command "
             "again: it continues"
         ) from error
-    finally:
-        client.close()
 
 
 def _get_checksums(client: FileClient, folder: Path) -> dict[str, str]:

@@ -91,13 +91,20 @@ class FileClient:
         """Bytes that came over the network so far."""
         return self._received
 
-    def fetch(self, name: str, digest: str | None) -> bool:
-        """Fetch one file; False if it is already there and verified."""
+    def fetch(self, name: str, digest: str | None, resume: bool = False) -> bool:
+        """Fetch one file; False if it is already there and verified.
+
+        Without a digest a file is complete when it has its length; with ``resume`` one that is there stays,
+        and a part is continued if the server still has the same version of the file.
+        """
         path = self.folder / name
         part = path.with_name(f".{path.name}.part")
-        if digest is None:
+        version = part.with_suffix(".version") if digest is None and resume else None
+        if version is not None and path.is_file():
+            return False
+        if digest is None and not (version is not None and version.is_file()):
             part.unlink(missing_ok=True)
-        elif path.is_file() and sha256(path) == digest:
+        elif digest is not None and path.is_file() and sha256(path) == digest:
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -108,7 +115,7 @@ class FileClient:
             if self.stop.is_set():
                 raise FetchStopped
             try:
-                self._continue(name, part)
+                self._continue(name, part, version)
             except requests.RequestException as error:
                 reason = _plain(error, self.timeout)
                 status = error.response.status_code if error.response is not None else None
@@ -117,25 +124,39 @@ class FileClient:
                 continue
             if digest is None or sha256(part) == digest:
                 os.replace(part, path)
+                if version is not None:
+                    version.unlink(missing_ok=True)
                 return True
             part.unlink()
             reason = "its SHA-256 is wrong"
         raise FetchFailure(f"{reason} ({self.retries + 1} attempts)")
 
-    def _continue(self, name: str, part: Path) -> None:
-        """Append the missing part of a file; start over where the server does not support ranges."""
+    def _continue(self, name: str, part: Path, version: Path | None = None) -> None:
+        """Append the missing part of a file; start over where the server does not support ranges.
+
+        ``version``: file with the ETag or date of the part, which the server compares with what it has.
+        """
         start = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        if start and version is not None:
+            headers["If-Range"] = version.read_text(encoding="latin-1")
         with self._connection().get(
             self.url + urllib.parse.quote(name), headers=headers, stream=True, timeout=self.timeout
         ) as response:
             if response.status_code == 416:  # nothing is missing, or the part is longer than the file
+                if version is not None and f"/{start}" not in response.headers.get("Content-Range", ""):
+                    part.unlink()
+                    raise requests.ConnectionError("the server has another file than before")
                 return
             response.raise_for_status()
             continued = response.status_code == 206 and _range_start(response) == start
             if response.status_code == 206 and not continued:
                 part.unlink(missing_ok=True)
                 raise requests.ConnectionError("the server sent another part of the file than requested")
+            if version is not None and not continued:
+                known = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
+                strong = next((text for text in known if text and not text.startswith("W/")), "none")
+                version.write_text(strong, encoding="latin-1")
             with open(part, "ab" if continued else "wb", buffering=0) as file:
                 for chunk in response.iter_content(_CHUNK):
                     if self.stop.is_set():  # before writing: another download may hold the folder by now

@@ -1,11 +1,14 @@
 """What every registered database promises, held on its real files where they are at hand."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from databases import Annotations, list_databases, open_database
+from databases.archives import Archives
+from databases.base import Source
 from databases.incartdb import Incartdb
 from databases.mitdb import Mitdb
 from databases.registry import database_class
@@ -34,7 +37,9 @@ def database(request, tmp_path):
 def test_database_describes_itself(database):
     assert database_class(database.name) is type(database)
     assert database.title and database.license and (database.doi or database.name in ("synthetic", "table"))
-    assert database.source is None or database.source.url.startswith("https://physionet.org/files/")
+    source = database.source
+    assert not isinstance(source, Source) or source.url.startswith("https://physionet.org/files/")
+    assert not isinstance(source, Archives) or all(re.match("https?://[^/]+/.*[^/]$", u) for u in source.urls)
     assert database.lead_count >= max(map(len, database.records["leads"][:20]))
     anything = database.name == "table"  # has what its user has
     assert anything or set(database.records["sampling_rate"]) <= set(database.rates)

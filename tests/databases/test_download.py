@@ -1,5 +1,6 @@
 """The downloader against a local server that stalls, cuts, corrupts, forgets Range, answers 404 and 500."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -65,10 +66,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(int(fault or 404))
             return
         body, start = self.server.files[path], 0
-        if wanted and self.server.ranges and fault != "ignore_range":
+        tag = f'"{hashlib.md5(body).hexdigest()}"'
+        same = self.headers.get("If-Range", tag) == tag
+        if wanted and self.server.ranges and same and fault != "ignore_range":
             start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
             if start >= len(body):
-                self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(body)}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(206)
             shown = 0 if fault == "wrong_range" else start
@@ -77,6 +83,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         body = body[start:]
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", tag)
         self.end_headers()
         if fault == "corrupt":
             body = body[:100] + bytes([body[100] ^ 1]) + body[101:]
@@ -111,6 +118,13 @@ def server():
             files[f"{name}.hea"] = f"{name} 12".encode()
     lines = [f"{hashlib.sha256(body).hexdigest()} {path}" for path, body in files.items()]
     files["SHA256SUMS.txt"] = ("\n".join(lines) + "\n").encode()
+    with running(files) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running(files: dict[str, bytes]):
+    """A server of these files."""
     server = Server(files)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
