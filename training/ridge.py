@@ -79,7 +79,7 @@ def _fit(run: Run, config: TrainConfig, model: Any, data: TrainingData) -> float
     logger.info(f"{config.model}: {model.count:,} features, run '{config.run}'")
     x, val_x = (_features(model, part, data, config) for part in (data.train, data.val))
     targets = 2.0 * _one_hot(data) - 1.0
-    log = RunLogger(run.logs, config.run, config.to_json(), config.loggr)
+    log = RunLogger(run.logs, config.run, config.to_json(), config.loggers)
     best: tuple[float, float] | None = None
     for index, (penalty, weight, bias) in enumerate(_solutions(x, targets)):
         with torch.no_grad():

@@ -1,6 +1,7 @@
 """ProtoECGNet: three branches of prototypes and their fusion."""
 
 from models_torch.protoecgnet.fusion import ProtoECGNet_Fusion as ProtoECGNet_Fusion
+from models_torch.protoecgnet.model_trunk import list_trunks as list_trunks
 from models_torch.protoecgnet.network import PARTS as PARTS
 from models_torch.protoecgnet.network import ProtoECGNet as ProtoECGNet
 from models_torch.protoecgnet.prototype_classifier import BRANCHES as BRANCHES

@@ -12,15 +12,16 @@ global      all the columns in their order
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models_torch.layers import channels_first
+from models_torch.protoecgnet.model_trunk import make_trunk
 from models_torch.protoecgnet.prototype_classifier import BRANCHES, PrototypeClassifier, list_prototypes
-from models_torch.protoecgnet.resnet import ResNet
 from models_torch.registry import register_model
 from utils.errors import UsageError, nearest
 from utils.feature_info import FeatureInfo
@@ -93,6 +94,7 @@ def _choose(name: str, value: str, choices: Sequence[str]) -> None:
 class ProtoECGNet(PrototypeClassifier):
     """One branch of ProtoECGNet; the branch decides the options that are 0 or empty.
 
+    ``backbone``: one of the ResNets, or any registered model, with ``backbone_config`` as its options.
     ``width``, ``bounded``, ``dropout``, ``decimation``: see `ResNet`.
     ``add_on_layers_type``: ``linear`` (two layers), ``other`` (two with a bottleneck) or ``identity``.
     ``sigmoid``: after the add-on layers, as in the reference. It makes all features positive and all cosines
@@ -144,6 +146,7 @@ class ProtoECGNet(PrototypeClassifier):
         off_class_weight: float = 0.0,
         bias: bool = True,
         reference_layers: bool = False,
+        backbone_config: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         _choose("branch", branch, list(BRANCHES))
@@ -154,8 +157,10 @@ class ProtoECGNet(PrototypeClassifier):
         paper = BRANCHES[branch]
         self.samples, self.leads, self.branch, self.pooling = samples, leads, branch, pooling
         self.latent_space_type, self.activation = latent_space_type, prototype_activation_function
-        sizes = (leads, width, bounded, dropout, decimation, reference_layers)
-        self.trunk = ResNet(backbone or paper.backbone, *sizes)
+        self.trunk = make_trunk(
+            backbone or paper.backbone, samples, leads, backbone_config, width=width, bounded=bounded,
+            dropout=dropout, decimation=decimation, reference_layers=reference_layers,
+        )  # fmt: skip
         self.averaged = paper.columns < 0
         self.columns = 1 if self.averaged else self.trunk.columns(samples)
         length = self._prototype_length(proto_time_len, paper.columns)
@@ -254,7 +259,8 @@ class ProtoECGNet(PrototypeClassifier):
         if self.windows == 1:
             return 0, self.samples
         stride, length = self.trunk.stride, self.columns - self.windows + 1
-        start = window * stride - stride // 2  # a column looks at the samples around column * stride
+        # a column looks at the samples around the one it stands for
+        start = self.trunk.first_middle + window * stride - stride // 2
         return max(0, start), min(start + length * stride, self.samples)
 
     def window_samples(self, windows: Tensor) -> Tensor:

@@ -115,6 +115,7 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.dropout = nn.Dropout(dropout)
         self.backbone, self.flat, self.channels, self.stride = backbone, flat, channels, grid.stride
+        self.first_middle = 0  # sample that column 0 stands for
         self.feature_info = (*infos[:-1], grid.info("", channels, explained=True))
         if not flat:  # never called: the image network carries it along, and the reference counts it
             self.fc = nn.Linear(channels, _IMAGENET_CLASSES)

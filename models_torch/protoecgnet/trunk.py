@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from models_torch.layers import channels_first
+from models_torch.protoecgnet.model_trunk import make_trunk
 from models_torch.protoecgnet.prototype_classifier import BRANCHES
 from models_torch.protoecgnet.resnet import ResNet
 from models_torch.registry import register_model
@@ -32,8 +36,8 @@ from utils.model_registry import ModelCase
 class ProtoECGNet_Trunk(nn.Module):
     """A trunk of ProtoECGNet as a plain classifier; the branch decides the backbone where none is named.
 
-    The head reads the average over time for ``resnet1d*``, all the columns for ``resnet*``, as in the
-    reference. The other options are those of `ResNet`.
+    The head reads all the columns for ``resnet*``, the average over time for ``resnet1d*``, as in the
+    reference, and for registered models. The other options are those of `ResNet`.
 
     Sethi et al., ProtoECGNet, MLHC 2025, PMLR 298, arXiv:2504.08713.
     """
@@ -50,14 +54,18 @@ class ProtoECGNet_Trunk(nn.Module):
         dropout: float = 0.0,
         decimation: int = 1,
         reference_layers: bool = False,
+        backbone_config: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         if branch not in BRANCHES:
             raise UsageError(f"protoecgnet: unknown branch '{branch}': {nearest(branch, BRANCHES)}")
         backbone = backbone or BRANCHES[branch].backbone
         self.samples, self.leads = samples, leads
-        self.trunk = ResNet(backbone, leads, width, bounded, dropout, decimation, reference_layers)
-        self.averaged = backbone.startswith("resnet1d")
+        self.trunk = make_trunk(
+            backbone, samples, leads, backbone_config, width=width, bounded=bounded, dropout=dropout,
+            decimation=decimation, reference_layers=reference_layers,
+        )  # fmt: skip
+        self.averaged = not (isinstance(self.trunk, ResNet) and not backbone.startswith("resnet1d"))
         columns = 1 if self.averaged else self.trunk.columns(samples)
         self.head = nn.Linear(self.trunk.channels * columns, num_classes)
         self.feature_info = tuple(info.inside("trunk") for info in self.trunk.feature_info)

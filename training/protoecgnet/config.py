@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk
+from models_torch.protoecgnet import BACKBONES, BRANCHES, ProtoECGNet, ProtoECGNet_Trunk, list_trunks
 from preprocessing.targets import find_targets
 from preprocessing.transforms.augmenters.base import build_augmenters
 from training.config import (
@@ -70,7 +70,8 @@ class PrototypeOptions(Options, group="prototypes"):
         "all", f"one of {', '.join(STAGES)}, or all: {' -> '.join(CHAIN)} of each branch, then fusion",
         choices=(*STAGES, "all"), metavar="STAGE", searchable=False,
     )  # fmt: skip
-    backbone: str = option("", "trunk (default: that of the paper)", choices=tuple(BACKBONES))
+    backbone: str = option("", "trunk, or any model (default: trunk of the paper)", choices=list_trunks)
+    backbone_config: dict = option({}, "options of a model as trunk, as JSON", searchable=False)
     imagenet: str = option(
         "", "initial weights of the resnet* trunks: safetensors file of an ImageNet ResNet of the same depth"
     )
@@ -348,5 +349,7 @@ def model_options(config: ProtoConfig, trunk_only: bool = False) -> dict[str, An
     """Options of the network that the configuration decides."""
     names = inspect.signature(ProtoECGNet_Trunk if trunk_only else ProtoECGNet).parameters
     options = {f.name: getattr(config, f.name) for f in dataclasses.fields(config) if f.name in names}
-    # one column of features stands for 0.32 s at either sampling rate
-    return {**options, "decimation": max(1, (config.sampling_rate or 100) // 100), **config.model_config}
+    if not config.backbone or config.backbone in BACKBONES:
+        # one column of features stands for 0.32 s at either sampling rate
+        options["decimation"] = max(1, (config.sampling_rate or 100) // 100)
+    return {**options, **config.model_config}

@@ -110,7 +110,7 @@ def start_from(folder: Path, model: torch.nn.Module, branch: str, classes: list[
 
 def start_from_imagenet(path: str, trunk: ResNet) -> dict[str, Any]:
     """Start a trunk from an image network; other backbones stay untouched, with a note."""
-    if trunk.backbone.startswith("resnet1d"):
+    if not isinstance(trunk, ResNet) or trunk.backbone.startswith("resnet1d"):
         logger.info(f"note: --imagenet does not act on {trunk.backbone}, which is not an image network")
         return {}
     try:
