@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from databases.base import Recording
-from preprocessing.recordings.quality import LOST
+from preprocessing.recordings.lost import LOST
 from utils.ecg import display_name
 from utils.plotting.ecg import Stretch
 

@@ -6,16 +6,12 @@ note on quality rarely reach them; `python -m benchmarks quality` measures them 
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from databases.base import Fault
-from preprocessing.recordings.gaps import is_missing
 from preprocessing.recordings.limb_leads import identity_violations
+from preprocessing.recordings.lost import EQUAL_MV, fill, find_lost, runs
 from preprocessing.recordings.order import median, quantile
 from preprocessing.transforms.filters import mains_frequencies, moving_mean
 from utils.ecg import LEADS, display_name
@@ -39,14 +35,7 @@ KINDS = {
     "noise": "noise",
     "wander": "baseline wander",
 }
-LOST = ("gap", "padding", "rail", "flat", "silent")
 
-_EQUAL_MV = 1e-6  # arithmetic leaves less
-_FLAT_SECONDS, _FLAT_BEAT_SECONDS = 1.0, 0.2
-_STILL_SECONDS, _PADDING_SECONDS = 0.6, 0.4  # of all leads together
-_RAIL_MV = 1.0
-SILENT_MV = 0.022  # peak to peak; in 1.5 s the quietest living lead of PTB-XL has more than 0.05
-_SILENT_SECONDS, _SILENT_BEAT_SECONDS = 1.5, 0.6
 _PLATEAU_SECONDS, _PLATEAUS_APART_SECONDS = 0.02, 0.5
 _TOUCHES, _TOUCHING_SAMPLES = 4, 1.5  # places at the largest value, and the mean length of one
 _CORNER_MV = 0.02  # a step into the largest value that no rounded peak has
@@ -73,13 +62,12 @@ def find_faults(
     The signals are at the rate of the file (Hz) and begin at second `start` of the recording. ``lost_only``:
     the kinds in LOST alone, which takes a fraction of the time.
     """
-    signals = np.asarray(signals_mv, dtype=np.float64)
-    masks = _lost(signals, sampling_rate)
-    lost = np.logical_or.reduce(list(masks.values()))
-    filled = fill(signals, lost)
+    signals = np.asarray(signals_mv, dtype=None if lost_only else np.float64)
+    masks = find_lost(signals, sampling_rate)
     details: Details = {}
     if len(signals) >= sampling_rate and not lost_only:
-        distorted = _distorted(filled, signals, lost, sampling_rate, details)
+        lost = np.logical_or.reduce(list(masks.values()))
+        distorted = _distorted(fill(signals, lost), signals, lost, sampling_rate, details)
         masks |= {kind: mask & ~lost for kind, mask in distorted.items()}
     for lead in range(signals.shape[1]):
         if masks["rail"][:, lead].any():
@@ -95,34 +83,6 @@ def find_faults(
     return sorted(faults, key=lambda fault: (fault.start, LEADS.index(fault.lead)))
 
 
-def fill(signals: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Bridge lost samples by a line, so that what is left can be filtered; a lead without any is 0.
-
-    Shapes: signals (T, leads), lost (T, leads) -> (T, leads).
-    """
-    if not lost.any():
-        return signals
-    filled = np.where(lost, 0.0, signals)
-    places = np.arange(len(signals))
-    for lead in np.flatnonzero(lost.any(axis=0)):
-        good = ~lost[:, lead]
-        if good.any():
-            filled[~good, lead] = np.interp(places[~good], places[good], signals[good, lead])
-    return filled
-
-
-def runs(mask: np.ndarray, shortest: int = 1) -> Iterator[tuple[int, int, int]]:
-    """Lead, first sample and the one after the last, of every stretch of True that is long enough.
-
-    Shapes: mask (T, leads).
-    """
-    edges = np.diff(np.pad(mask.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
-    leads, first = np.nonzero(edges == 1)
-    stop = np.nonzero(edges == -1)[1]
-    long = stop - first >= shortest
-    yield from zip(leads[long].tolist(), first[long].tolist(), stop[long].tolist(), strict=True)
-
-
 def _joined(mask: np.ndarray, gap: int) -> np.ndarray:
     """The mask with short pauses between two stretches filled."""
     result = mask.copy()
@@ -130,91 +90,6 @@ def _joined(mask: np.ndarray, gap: int) -> np.ndarray:
         if stop - first <= gap and first > 0 and stop < len(mask):
             result[first:stop, lead] = True
     return result
-
-
-def _lost(signals: np.ndarray, rate: float) -> dict[str, np.ndarray]:
-    """Masks of the kinds in LOST; no two of them overlap."""
-    gap = is_missing(signals)
-    held = fill(signals, gap)
-    equal = np.abs(np.diff(held, axis=0)) <= _EQUAL_MV
-    equal &= ~(gap[1:] | gap[:-1])
-    padding, flat, rail = (np.zeros_like(gap) for _ in range(3))
-    still = np.asarray(equal.all(axis=1))
-    shortest = max(3, round(_PADDING_SECONDS * rate))
-    for _, first, stop in runs(still[:, None]):
-        if (first == 0 or stop == len(still)) and stop - first + 1 >= shortest:
-            padding[first : stop + 1] = True
-    beats = functools.cache(lambda: _in_beats(held, equal, rate))
-    usual = _medians(held, gap)
-    for lead, first, stop in runs(equal & ~padding[1:], max(3, math.ceil(_FLAT_BEAT_SECONDS * rate) - 1)):
-        seconds = (stop - first + 1) / rate
-        moving = np.ptp(np.delete(held[first:stop], lead, axis=1), axis=0).max() > SILENT_MV
-        off = abs(held[first, lead] - usual[lead]) > _RAIL_MV
-        heard = moving and (off or beats()[first + 1 : stop - 1].any())
-        if heard or seconds >= (_FLAT_SECONDS if moving else _STILL_SECONDS):
-            (rail if off else flat)[first : stop + 1, lead] = True
-    rail |= _stuck_throughout(held, flat)
-    flat &= ~rail
-    silent = _silent(held, gap | padding | flat | rail, beats, rate)
-    return {"gap": gap, "padding": padding, "rail": rail, "flat": flat, "silent": silent}
-
-
-def _medians(signals: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """Usual level of each lead; 0 for one without samples."""
-    if not gap.any():
-        return median(signals.T)
-    return np.array([np.median(signals[~gap[:, i], i]) if (~gap[:, i]).any() else 0 for i in range(12)])
-
-
-def _stuck_throughout(signals: np.ndarray, flat: np.ndarray) -> np.ndarray:
-    """Flat stretches at one level far off the rest of the lead, where most of the lead is flat."""
-    rail = np.zeros_like(flat)
-    for lead in np.flatnonzero(flat.mean(axis=0) > 0.5):
-        rest = signals[~flat[:, lead], lead]
-        level = np.median(signals[flat[:, lead], lead])
-        if len(rest) and abs(level - np.median(rest)) > _RAIL_MV:
-            rail[:, lead] = flat[:, lead]
-    return rail
-
-
-def _in_beats(signals: np.ndarray, equal: np.ndarray, rate: float) -> np.ndarray:
-    """Where the leads that move are steep, as in a QRS complex.
-
-    Shapes: signals (T, leads), equal (T - 1, leads) -> (T - 1,).
-    """
-    step = max(1, round(0.02 * rate))  # longer than noise
-    slope = np.abs(signals[step:] - signals[:-step])
-    slope = slope / np.maximum(quantile(slope.T, 0.98)[0], _EQUAL_MV)
-    before = (step - 1) // 2
-    total = np.pad(np.minimum(slope, 2).sum(axis=1), (before, step - 1 - before))
-    return total > 0.4 * np.maximum((~equal).sum(axis=1), 3)
-
-
-def _silent(
-    signals: np.ndarray, dead: np.ndarray, beats: Callable[[], np.ndarray], rate: float
-) -> np.ndarray:
-    """Stretches that are too quiet for a heartbeat, though other leads show one, or for long.
-
-    Shapes: signals and dead (T, leads), beats (T - 1,) -> (T, leads).
-    """
-    silent = np.zeros_like(dead)
-    for seconds, needs_beat in ((_SILENT_BEAT_SECONDS, True), (_SILENT_SECONDS, False)):
-        hop = max(1, round(seconds * rate) // 8)
-        if len(signals) < 8 * hop:
-            continue
-        rest = -len(signals) % hop
-        whole = np.concatenate([signals, np.repeat(signals[-1:], rest, axis=0)]) if rest else signals
-        blocks = whole.reshape(-1, hop, signals.shape[1])
-        ends = np.stack([blocks.max(axis=1), -blocks.min(axis=1)])
-        for apart in (1, 2, 4):  # of eight blocks
-            ends = np.maximum(ends[:, :-apart], ends[:, apart:])
-        quiet, window = ends[0] + ends[1] <= SILENT_MV, 8 * hop
-        for first, lead in np.argwhere(quiet).tolist():
-            part = slice(first * hop, first * hop + window)
-            heard = not needs_beat or beats()[part][hop:-hop].any()
-            if heard and not dead[part, lead].any():
-                silent[part, lead] = True
-    return silent
 
 
 def _distorted(
@@ -280,7 +155,7 @@ def _clipped(signals: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     for sign in (1, -1):
         values = np.where(lost, -np.inf, sign * signals)
         ends = values.max(axis=0)
-        at_end = (values >= ends - _EQUAL_MV) & ~lost
+        at_end = (values >= ends - EQUAL_MV) & ~lost
         for lead in np.flatnonzero(at_end.sum(axis=0) >= 2 * shortest):
             touches = [(first, stop) for _, first, stop in runs(at_end[:, [lead]])]
             plateaus = [touch for touch in touches if touch[1] - touch[0] >= shortest]
@@ -396,7 +271,7 @@ def _unrelated(beat: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
 def _asynchronous(slow: np.ndarray, lost: np.ndarray, rate: float) -> np.ndarray:
     """Leads that are not steep when the others are: of another time or patient, or noise."""
     slope = np.abs(np.diff(slow, axis=0))
-    slope = np.minimum(slope / np.maximum(quantile(slope.T, 0.98)[0], _EQUAL_MV), 2)
+    slope = np.minimum(slope / np.maximum(quantile(slope.T, 0.98)[0], EQUAL_MV), 2)
     steep = moving_mean(slope, max(1, round(0.09 * rate)))
     usual = median(steep)[:, None]
     steep, usual = steep - steep.mean(axis=0), usual - usual.mean()

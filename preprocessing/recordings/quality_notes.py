@@ -11,7 +11,8 @@ import numpy as np
 
 from databases.base import Fault, Recording
 from preprocessing.recordings.electrodes import EXCHANGES, RATE, suspected_exchange
-from preprocessing.recordings.quality import KINDS, LOST
+from preprocessing.recordings.lost import LOST
+from preprocessing.recordings.quality import KINDS
 from preprocessing.transforms.resample import resample
 from utils.ecg import LEADS, display_name
 from utils.errors import DataError

@@ -31,6 +31,7 @@ class ReadingProcess:
         self._owner = 0
         self._asked = 0
         self._errors: IO[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def ask(self, question: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
         """The answer; none, and why, where the question has ended the process."""
@@ -54,7 +55,8 @@ class ReadingProcess:
         # one thread: pools of linear algebra libraries would count as memory that is taken
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join([str(_ROOT), environment.get("PYTHONPATH", "")])
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (closed in _close)
+        self._folder = tempfile.TemporaryDirectory()
+        self._errors = open(Path(self._folder.name) / "errors", "w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,
@@ -88,3 +90,5 @@ class ReadingProcess:
                     continue
         self._process.wait()
         self._process = None
+        if self._folder is not None:
+            self._folder.cleanup()

@@ -1,15 +1,19 @@
 """Signal quality: what is lost or distorted is seen, in its lead and at its seconds, and nothing else is."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from databases import Recording
+from preprocessing.recordings import lost
 from preprocessing.recordings.checks import _where_limb_leads_live
 from preprocessing.recordings.external import prepare, read_recording
 from preprocessing.recordings.limb_leads import derive_limb_leads
-from preprocessing.recordings.quality import KINDS, LOST, find_faults
+from preprocessing.recordings.lost import LOST
+from preprocessing.recordings.quality import KINDS, find_faults
 from preprocessing.recordings.quality_notes import describe, warnings
 from preprocessing.transforms.filters import mains_frequencies, remove_mains
 from tests.helpers.ecg_files import has_note, make_signals
@@ -341,3 +345,28 @@ def test_limb_leads_with_a_missing_sample_are_checked_without_it(rate):
         signals[place, 1] = np.nan
         sound = _where_limb_leads_live(signals, rate)
         assert not sound[place] and sound.sum() > 0.9 * len(signals)
+
+
+def test_long_recordings_are_searched_lead_by_lead_with_the_same_result(monkeypatch):
+    signals = make_signals(100, 30).astype(np.float32)
+    signals[400:700, 3] = 5
+    signals[900:1200, 7] = np.random.default_rng(0).uniform(-0.005, 0.005, 300)
+    signals[1500:1600] = np.nan
+    signals[2000:2150, 1] = signals[2000, 1]
+    signals[-100:] = 0
+    together = find_faults(signals, 100, lost_only=True)
+    assert {fault.kind for fault in together} == set(LOST)
+    monkeypatch.setattr(lost, "_LONG_SAMPLES", 10)
+    assert find_faults(signals, 100, lost_only=True) == together
+
+
+def test_part_of_a_long_recording_is_prepared_in_little_memory():
+    """Masks and one lead at a time, not copies of all leads, which would take 40 bytes a sample."""
+    signals = np.tile(make_signals(100, 10).astype(np.float32), (180, 1))
+    recording = Recording(signals, 100.0, LEADS)
+    prepare(recording, 100, 1000, 600)
+    tracemalloc.start()
+    prepare(recording, 100, 1000, 900)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak <= 12 * signals.size
