@@ -91,7 +91,7 @@ def write_shipped(ptbxl: LocalPtbxl, folder: Path = SAMPLES) -> list[Path]:
         row = ptbxl.database.records.loc[ecg_id]
         facts[path.name] = {
             "title": f"{label}: PTB-XL record {ecg_id}",
-            "truth": [label],
+            "labels": [label],
             "statements": sorted(code for code, value in row["scp_codes"].items()),
             "ecg_id": ecg_id,
             "source": f"PTB-XL 1.0.3 record {ecg_id}, fold 10 (CC BY 4.0, Wagner et al. 2020)",

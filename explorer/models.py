@@ -141,11 +141,11 @@ class Answer:
     notes: list[str]
 
 
-def ask(predictor: Predictor, shown: Recording, truth: tuple[str, ...] = ()) -> Answer:
+def ask(predictor: Predictor, shown: Recording, labels: tuple[str, ...] = ()) -> Answer:
     """Probabilities of one model, with thresholds, yes or no, calibration and the true labels."""
     recording = for_model(shown, predictor.sampling_rate, predictor.samples)
     prediction = predict_recording(predictor, recording)
-    known = set(truth) & set(predictor.classes)
+    known = set(labels) & set(predictor.classes)
     certified = (predictor.decision or {}).get("certified", {})
     rows = []
     for entry in prediction["classes"]:

@@ -15,7 +15,16 @@ from explorer.link import View, from_query, to_query
 from explorer.models import Candidate, ask, find_models
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
 from explorer.reasons import find_reason, methods_for, what_is_known
-from explorer.sources import Correction, LocalPtbxl, Shown, read_sample, read_upload, sample_names
+from explorer.sources import (
+    Correction,
+    LocalPtbxl,
+    Shown,
+    for_model,
+    on_page,
+    read_sample,
+    read_upload,
+    sample_names,
+)
 from preprocessing.recordings.formats import known_suffixes
 from training.predictor import load_predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE, display_name
@@ -32,7 +41,7 @@ _DETECTOR = "sleepecg"  # the most accurate one on twelve-lead ECGs, docs/result
 
 @st.cache_resource(max_entries=8, show_spinner="loading the model")
 def predictor_of(folder: str, changed: float) -> Any:
-    """A loaded model; `changed` is its card's time, so that a retrained one is loaded anew."""
+    """A loaded model; `changed` is its card's time, so that a retrained one is loaded again."""
     return load_predictor(folder)
 
 
@@ -99,7 +108,7 @@ def _from_ptbxl(view: View, data_dir: str, correction: Correction) -> Shown | No
         ecg_id = st.sidebar.selectbox(f"Record ({len(ids):,})", ids, index=first, key="ecg_id")
         return _remembered(("ptbxl", root, ecg_id, correction), lambda: ptbxl.read(ecg_id, correction))
     except TwelveLeadError as error:
-        st.sidebar.error(str(error))
+        st.sidebar.error(on_page(str(error)))
         return None
 
 
@@ -119,7 +128,7 @@ def _from_upload(correction: Correction) -> Shown | None:
     try:
         shown, names = _remembered((*key, choice), lambda: read_upload(contents, correction, choice))
     except TwelveLeadError as error:
-        st.error(str(error))
+        st.error(on_page(str(error)))
         st.caption("The fields of “Correct the file” in the sidebar help where the file is silent or wrong.")
         return None
     if len(names) > 1:
@@ -250,18 +259,18 @@ def _file(
 
 def show_answers(shown: Shown, candidates: list[Candidate]) -> None:
     """What the models say, side by side."""
-    if shown.truth:
-        st.markdown(f"**True labels:** {', '.join(shown.truth)}")
+    if shown.labels:
+        st.markdown(f"**True labels:** {', '.join(shown.labels)}")
     for column, candidate in zip(st.columns(len(candidates)), candidates, strict=True):
         with column:
             st.subheader(candidate.name)
             try:
                 answer = _remembered(
                     ("answer", shown.key, shown.recording.start, candidate.folder),
-                    lambda candidate=candidate: ask(_predictor(candidate), shown.recording, shown.truth),
+                    lambda candidate=candidate: ask(_predictor(candidate), shown.recording, shown.labels),
                 )
             except TwelveLeadError as error:
-                st.error(str(error))
+                st.error(on_page(str(error)))
                 continue
             bar = st.column_config.ProgressColumn(format="%.4f", min_value=0.0, max_value=1.0)
             st.dataframe(answer.rows, hide_index=True, column_config={"probability": bar})
@@ -288,7 +297,7 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
                 lambda: find_reason(predictor, shown.recording, method, class_name),
             )
     except TwelveLeadError as error:
-        st.info(str(error))
+        st.info(on_page(str(error)))
         return None, ""
     st.caption(f"Red raises {class_name}, blue lowers it. {what_is_known(candidate.name, method)}")
     return reason.heat, f"colors: {method} of {candidate.name} for {class_name}"
@@ -296,8 +305,6 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
 
 def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
     """Shapley values of the leads."""
-    from explorer.sources import for_model
-
     names = {candidate.name: candidate for candidate in candidates}
     columns = st.columns(3)
     candidate = names[columns[0].selectbox("Model", list(names), key="leads_model")]
@@ -314,7 +321,7 @@ def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
                 lambda: explain_leads(predictor, recording.signal, class_name, effort),
             )
     except TwelveLeadError as error:
-        st.error(str(error))
+        st.error(on_page(str(error)))
         return
     st.bar_chart(
         {
@@ -337,7 +344,7 @@ def show_notes(shown: Shown) -> None:
     """How the file was read, and warnings about its signal."""
     warnings = [note for note in shown.recording.notes if note.startswith("WARNING")]
     for warning in warnings:
-        st.warning(warning.removeprefix("WARNING: "))
+        st.warning(on_page(warning.removeprefix("WARNING: ")))
     with st.expander("How this recording was read"):
         recording = shown.recording
         first, last = recording.start, recording.start + len(recording.signal) / recording.sampling_rate
@@ -347,7 +354,7 @@ def show_notes(shown: Shown) -> None:
         )
         for note in recording.notes:
             if note not in warnings:
-                st.markdown(f"- {note}")
+                st.markdown(f"- {on_page(note)}")
 
 
 def show_about() -> None:
@@ -374,7 +381,7 @@ def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
     try:
         shown = choose_source(view, data_dir)
     except TwelveLeadError as error:
-        st.error(str(error))
+        st.error(on_page(str(error)))
         shown = None
     candidates = choose_models(output_dir)
     choose_paper(view)

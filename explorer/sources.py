@@ -24,6 +24,13 @@ SECONDS = 10.0
 LARGEST_UPLOAD = 64 * 2**20  # bytes of all files, unpacked
 MOST_FILES = 200
 _RAM = Path("/dev/shm")
+_FIELDS = {
+    "--sampling_rate": "Sampling rate",
+    "--units": "Unit",
+    "--leads": "Lead names in file order",
+    "--start": "Start of the part shown",
+    "--notch": "Filter mains",
+}
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,13 @@ class Correction:
 class Shown:
     """A recording on the page.
 
-    ``recording``: the part shown, at its own rate. ``key``: identifies it. ``truth``: its true labels, where
+    ``recording``: the part shown, at its own rate. ``key``: identifies it. ``labels``: its true labels, where
     known. ``source``: sentence about where it comes from.
     """
 
     recording: Recording
     key: str
-    truth: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     source: str = ""
 
 
@@ -69,11 +76,18 @@ def for_model(shown: Recording, sampling_rate: float, samples: int) -> Recording
     return prepare(shown, sampling_rate, samples)
 
 
+def on_page(text: str) -> str:
+    """A note or message of the readers, with the page's fields in the place of command-line flags."""
+    for flag, name in _FIELDS.items():
+        text = text.replace(flag, f"“{name}”")
+    return text
+
+
 # ---- samples ---------------------------------------------------------------------------------------
 
 
 def sample_names(folder: Path = SAMPLES) -> dict[str, dict[str, Any]]:
-    """Facts of each sample: ``title``, ``truth``, ``ecg_id`` and ``source``, by file name."""
+    """Facts of each sample: ``title``, ``labels``, ``ecg_id`` and ``source``, by file name."""
     return read_json(folder / "samples.json", "copy the folder explorer/samples of the repository again")
 
 
@@ -83,7 +97,7 @@ def read_sample(name: str, folder: Path = SAMPLES) -> Shown:
     if name not in facts:
         raise UsageError(f"no sample '{name}': there are {', '.join(facts)}")
     recording = cut(read_recording(folder / name, seconds=SECONDS), Correction())
-    return Shown(recording, f"sample:{name}", tuple(facts[name]["truth"]), facts[name]["source"])
+    return Shown(recording, f"sample:{name}", tuple(facts[name]["labels"]), facts[name]["source"])
 
 
 # ---- PTB-XL on this disk ---------------------------------------------------------------------------
@@ -194,17 +208,12 @@ def read_upload(
     with TemporaryDirectory(prefix="twelvelead-", dir=_RAM if _RAM.is_dir() else None) as folder:
         for name, content in contents.items():
             (Path(folder) / name).write_bytes(content)
-        found = find_recordings(folder)
-        if not found:
-            raise DataError(
-                f"no ECG among {', '.join(sorted(contents))}: a WFDB record needs its .hea "
-                "and all of its signal files"
-            )
-        names = [path.name for path in found]
-        if choice is not None and choice not in names:
-            raise UsageError(f"no recording '{choice}' in the upload: there are {', '.join(names)}")
-        path = found[names.index(choice)] if choice else found[0]
         try:
+            found = find_recordings(folder)
+            names = [path.name for path in found]
+            if choice is not None and choice not in names:
+                raise UsageError(f"no recording '{choice}' in the upload: there are {', '.join(names)}")
+            path = found[names.index(choice)] if choice else found[0]
             recording = read_recording(
                 path,
                 correction.sampling_rate,
@@ -215,7 +224,8 @@ def read_upload(
             )
             shown = cut(recording, correction)
         except (DataError, UsageError) as error:  # the folder's name would tell nobody anything
-            raise type(error)(str(error).replace(f"{folder}/", "")) from error
+            text = str(error).replace(f"{folder}/", "").replace(folder, "the upload")
+            raise type(error)(text.replace("in this folder", "in it")) from error
     digest = _digest(contents, path.name)
     return Shown(shown, f"upload:{digest}", (), f"uploaded file {path.name}"), names
 
