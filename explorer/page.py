@@ -93,7 +93,7 @@ def _from_ptbxl(view: View, data_dir: str, correction: Correction) -> Shown | No
     try:
         ptbxl = ptbxl_of(root)
         fold = st.sidebar.selectbox(
-            "Fold", [None, *range(1, 11)], index=10, format_func=lambda f: f or "all", key="fold"
+            "Fold", [None, *range(1, 11)], index=10, format_func=lambda f: str(f or "all"), key="fold"
         )
         classes = sorted({name for labels in ptbxl.labels.values() for name in labels})
         label = st.sidebar.selectbox("Class", [None, *classes], format_func=lambda c: c or "all", key="label")

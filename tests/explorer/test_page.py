@@ -1,0 +1,88 @@
+"""The page without a browser: every sample with every shipped model, its settings and its errors."""
+
+import pytest
+
+from explorer.command import SCRIPT
+from explorer.models import find_models
+from explorer.sources import sample_names
+from utils.ecg import NOT_A_DEVICE
+
+pytestmark = [pytest.mark.torch, pytest.mark.tf]
+apptest = pytest.importorskip("streamlit.testing.v1")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page that was opened once; tests go on where the one before stopped."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TWELVELEAD_OUTPUT", str(tmp_path_factory.mktemp("empty")))
+    patch.setenv("TWELVELEAD_PTBXL", "missing")
+    yield apptest.AppTest.from_file(str(SCRIPT), default_timeout=240).run()
+    patch.undo()
+
+
+def messages(page):
+    """Everything that went wrong on a page."""
+    return [*page.exception, *(element.value for element in (*page.error, *page.warning))]
+
+
+def test_every_shipped_model_answers_for_every_sample(page):
+    labels = [model.label for model in find_models("nowhere", {})[0]]
+    assert len(labels) >= 5 and page.multiselect(key="models").options == labels
+    page.multiselect(key="models").set_value(labels)
+    for name, facts in sample_names().items():
+        page.selectbox(key="sample").set_value(name).run()
+        assert messages(page) == []
+        tables = [element.value for element in page.dataframe]
+        assert len(tables) == len(labels)
+        assert all(table["probability"].between(0, 1).all() for table in tables)
+        assert any(element.value == f"**True labels:** {facts['labels'][0]}" for element in page.markdown)
+    assert any(element.value == NOT_A_DEVICE for element in page.caption)
+
+
+def test_each_own_reason_of_a_model_can_be_shown(page):
+    for model, method in (
+        ("imle_net", "attention"),
+        ("ecgnet", "saliency"),
+        ("protoecgnet_rhythm", "prototypes"),
+    ):
+        page.selectbox(key="reason_model").set_value(model).run()
+        page.selectbox(key="reason_method").set_value(method).run()
+        assert messages(page) == []
+        assert any("Red raises" in element.value for element in page.caption)
+    page.selectbox(key="reason_method").set_value("none").run()
+
+
+def test_importance_of_leads_is_drawn_with_its_stability(page):
+    page.selectbox(key="leads_model").set_value("ecgnet").run()
+    page.button(key="leads_go").click().run()
+    assert messages(page) == []
+    assert any("rank correlation" in element.value for element in page.caption)
+
+
+def test_paper_settings_reach_the_link(page):
+    page.selectbox(key="layout").set_value("12x1")
+    page.radio(key="gain").set_value(20.0)
+    page.radio(key="order").set_value("Cabrera").run()
+    assert messages(page) == []
+    query = dict(page.query_params)
+    assert query["layout"] == "12x1" and query["gain"] == "20" and query["order"] == "Cabrera"
+    assert query["record"] == "sample:sample_ecg_sttc.csv"
+
+
+def test_absent_ptbxl_is_an_error_with_a_remedy(page):
+    page.radio(key="source").set_value("PTB-XL").run()
+    assert not page.exception and "missing" in page.error[0].value
+    page.radio(key="source").set_value("Samples").run()
+    assert messages(page) == []
+
+
+def test_link_that_cannot_be_used_is_said(monkeypatch, tmp_path):
+    monkeypatch.setenv("TWELVELEAD_OUTPUT", str(tmp_path))
+    page = apptest.AppTest.from_file(str(SCRIPT), default_timeout=240)
+    page.query_params["record"] = "sample:sample_ecg_mi.csv"
+    page.query_params["layout"] = "5x5"
+    page.query_params["speed"] = "50"
+    page.run()
+    assert [element.value for element in page.warning] == ["the link's layout '5x5' is not known"]
+    assert page.selectbox(key="sample").value == "sample_ecg_mi.csv" and page.radio(key="speed").value == 50.0
