@@ -6,6 +6,9 @@
 #   docker build --target gpu -t twelvelead:gpu .   NVIDIA GPU, for TensorFlow; --build-arg FRAMEWORK=torch for PyTorch
 #   docker run --rm --gpus all -v "$PWD/data:/app/data" -v "$PWD/checkpoints:/app/checkpoints" twelvelead:gpu
 #
+#   docker build --target app -t twelvelead:app .   the explorer, for http://localhost:8501 on this computer alone
+#   docker run --rm -p 127.0.0.1:8501:8501 -v "$PWD/checkpoints:/app/checkpoints" twelvelead:app
+#
 # The wheels bring CUDA with them, so the slim image is the base of the GPU target too. The two frameworks bring
 # different CUDA and cuDNN versions under the same file names: one image gives the GPU to one of them, the other one
 # runs in it on the CPU.
@@ -34,6 +37,11 @@ COPY --from=cpu-packages /opt/venv /opt/venv
 COPY --chown=twelvelead . .
 USER 1000
 VOLUME ["/app/data", "/app/checkpoints", "/app/logs", "/app/results"]
+
+
+FROM cpu AS app
+EXPOSE 8501
+CMD ["python", "-m", "explorer.command", "--address", "0.0.0.0", "--no_browser", "True"]
 
 
 FROM base AS gpu-packages

@@ -27,6 +27,7 @@ class AppOptions(Options):
 
     data_dir: str = option("data/ptb", "PTB-XL", scope="machine")
     output_dir: str = option(".", "folder with checkpoints/", scope="machine")
+    address: str = option("127.0.0.1", "address to listen on; 0.0.0.0 in a container only", scope="machine")
     port: int = option(8501, "port on this computer", min=1, max=65535)
     no_browser: bool = option(False, "True: do not open a browser window")
 
@@ -37,7 +38,7 @@ def server_words(options: AppOptions) -> list[str]:
         raise UsageError("the explorer needs Streamlit: pip install 'twelvelead[app]' or make venv")
     return [
         *(sys.executable, "-m", "streamlit", "run", str(SCRIPT)),
-        *("--server.address", "127.0.0.1", "--server.port", str(options.port)),
+        *("--server.address", options.address, "--server.port", str(options.port)),
         *("--server.maxUploadSize", str(UPLOAD_MB), "--server.headless", str(options.no_browser).lower()),
         *("--browser.gatherUsageStats", "false", "--client.toolbarMode", "minimal"),
         *("--client.showErrorDetails", "false", "--server.fileWatcherType", "none"),

@@ -14,7 +14,7 @@ from explorer.export import FORMATS, draw, render
 from explorer.link import View, from_query, to_query
 from explorer.models import Candidate, ask, find_models
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
-from explorer.reasons import find_reason, methods_for, what_is_known
+from explorer.reasons import find_reason, is_signed, methods_for, what_is_known
 from explorer.sources import (
     Correction,
     LocalPtbxl,
@@ -299,7 +299,8 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
     except TwelveLeadError as error:
         st.info(on_page(str(error)))
         return None, ""
-    st.caption(f"Red raises {class_name}, blue lowers it. {what_is_known(candidate.name, method)}")
+    colors = f"Red raises {class_name}, blue lowers it." if is_signed(method) else "Red is where it matters."
+    st.caption(f"{colors} {what_is_known(candidate.name, method)}")
     return reason.heat, f"colors: {method} of {candidate.name} for {class_name}"
 
 

@@ -42,6 +42,13 @@ def methods_for(predictor: Predictor) -> list[str]:
     return own + [name for name in list_methods() if name not in ("attention", "prototypes")]
 
 
+def is_signed(method: str) -> bool:
+    """Whether a method tells what raises a class from what lowers it."""
+    from explain.methods import get_method
+
+    return get_method(method).signed
+
+
 def find_reason(predictor: Predictor, shown: Recording, method: str, class_name: str) -> Reason:
     """Explain one class; `CannotExplain` says why a method does not apply, and what does."""
     recording = for_model(shown, predictor.sampling_rate, predictor.samples)
