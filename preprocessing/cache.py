@@ -82,10 +82,12 @@ class CachedSignals:
 
     ``samples`` (N, T, leads): int16 microvolts or float32 millivolts.
     ``digests`` (N,): fingerprint of each recording.
+    ``unusable``: rows of the database's records that could not be read, where its reader leaves them out.
     """
 
     samples: CachedFile
     digests: np.ndarray
+    unusable: tuple[int, ...] = ()
 
 
 def _folder_of(base: Path, data_dir: Path) -> Path:
@@ -145,7 +147,7 @@ def _open(path: Path, source: str, count: int, just_written: bool = False) -> Ca
                 samples[row]
     except (DataError, KeyError, TypeError, ValueError, EOFError, OSError):
         return None
-    return CachedSignals(samples, digests)
+    return CachedSignals(samples, digests, tuple(map(int, card.get("unusable", ()))))
 
 
 def _write(path: Path, reader: Reader, card: dict[str, Any]) -> None:
@@ -166,6 +168,8 @@ def _write(path: Path, reader: Reader, card: dict[str, Any]) -> None:
         "digests": digests,
         "crc32": crcs,
     }
+    if unusable := getattr(reader, "unusable", ()):
+        card["unusable"] = list(unusable)
     write_json(path.with_suffix(".json"), card)
 
 

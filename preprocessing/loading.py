@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from databases import Database, open_database
-from preprocessing.assembly import SplitOptions, assemble
+from preprocessing.assembly import SplitOptions, assemble, check_choices
 from preprocessing.dataset import Dataset
 from preprocessing.ptbxl import load_ptbxl
-from preprocessing.reading import common_leads, common_rate, read_signals
+from preprocessing.reading import Stored, common_leads, common_rate, read_signals
 from preprocessing.signals import ScaledSignals, waveform_digest
 from preprocessing.targets import TargetOptions, Targets, TargetSet, find_targets
 from preprocessing.window_reading import Cut, read_windows
@@ -82,7 +82,8 @@ def load_dataset(
     on_duplicates : {"report", "error"}
         What to do about equal recordings in different splits.
     on_missing : {"error", "drop"}
-        What to do about listed records of PTB-XL whose files are absent.
+        What to do about listed records of PTB-XL whose files are absent, and about records of other databases
+        that cannot be read, for example because samples are missing.
 
     Returns
     -------
@@ -103,6 +104,7 @@ def load_dataset(
         whole = int(sampling_rate or 100)
         return load_ptbxl(data_dir, task, whole, min_likelihood, cache_dir, **options)
     checked = SplitOptions(**options)
+    check_choices(on_missing=on_missing)
     opened = open_database(database, data_dir)
     target_set = find_targets(task, database)
     if not len(opened.records):
@@ -122,14 +124,16 @@ def load_dataset(
         keep_unlabeled,
         target_set.settle(target_options or {}),
     )
-    targets, signals, digests = _read(opened, target_set, shape, length, cache_dir)
+    targets, stored = _read(opened, target_set, shape, length, cache_dir, on_missing == "drop")
+    present = ~np.isin(np.arange(len(opened.records)), stored.unusable)
+    usable = np.flatnonzero(present if targets.starts is None else present[targets.rows])
     return assemble(
         opened,
         target_set,
         targets,
-        signals,
-        digests,
-        np.full(len(opened.records), True),
+        stored.signals.take(usable),
+        stored.digests[usable],
+        present,
         checked,
         sampling_rate=rate,
         leads=targets.channels or names,
@@ -143,15 +147,16 @@ def _read(
     shape: TargetOptions,
     seconds: float,
     cache_dir: str | os.PathLike | None,
-) -> tuple[Targets, ScaledSignals, np.ndarray]:
-    """Targets, signals and the digest of each; targets first unless they need the records' length."""
+    drop: bool,
+) -> tuple[Targets, Stored]:
+    """Targets and signals; targets first unless they need the length of the records."""
     if target_set.windows:
         targets = target_set.build(database, shape)
-        return targets, *_of_windows(database, targets, shape, cache_dir)
+        return targets, _of_windows(database, targets, shape, cache_dir, drop)
     early = target_set.build(database, shape) if seconds else None
-    signals, digests = read_signals(database, shape.leads, shape.sampling_rate, seconds, cache_dir)
-    samples = signals.shape[1]
-    return early or target_set.build(database, replace(shape, samples=samples)), signals, digests
+    stored = read_signals(database, shape.leads, shape.sampling_rate, seconds, cache_dir, drop)
+    late = replace(shape, samples=stored.signals.shape[1])
+    return early or target_set.build(database, late), stored
 
 
 def _fast_enough(opened: Database, rate: float) -> Database:
@@ -188,16 +193,20 @@ def _note_rates(database: Database, rate: float) -> None:
 
 
 def _of_windows(
-    database: Database, targets: Targets, shape: TargetOptions, cache_dir: str | os.PathLike | None
-) -> tuple[ScaledSignals, np.ndarray]:
-    """Signals of windows and the digest of each."""
+    database: Database,
+    targets: Targets,
+    shape: TargetOptions,
+    cache_dir: str | os.PathLike | None,
+    drop: bool,
+) -> Stored:
+    """Signals of windows, or what a model reads in their place."""
     left_out = len(database.records) - len(np.unique(targets.rows))
     if left_out:
         logger.info(f"{left_out} of {len(database.records)} records of {database.name} have no window")
     if targets.signals is not None:
         digests = np.array([waveform_digest(signal) for signal in targets.signals])
-        return ScaledSignals(targets.signals, units_per_mv=1), digests
+        return Stored(ScaledSignals(targets.signals, units_per_mv=1), digests)
     if targets.starts is None:
         raise UsageError(f"{database.name}: targets of windows need the first sample of each (starts)")
     cut = Cut(targets.rows, targets.starts, shape.samples, targets.leads)
-    return read_windows(database, cut, shape.leads, shape.sampling_rate, cache_dir)
+    return read_windows(database, cut, shape.leads, shape.sampling_rate, cache_dir, drop)

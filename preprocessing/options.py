@@ -69,7 +69,9 @@ class DatasetOptions(FoldOptions, group="data"):
         0.0, "smallest likelihood (%) at which a statement counts", min=0, max=100, searchable=False
     )
     partial: bool = option(
-        False, "True: leave out records whose files are absent (partial download)", scope="machine"
+        False,
+        "True: leave out records whose files are absent (partial download) or unreadable",
+        scope="machine",
     )
 
 

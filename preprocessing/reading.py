@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from databases import Database
 from databases.wfdb_files import to_int16
-from preprocessing.cache import UNITS_PER_MV, CachedFile, CachedSignals, Reader, find_cache, open_cache
+from preprocessing.cache import UNITS_PER_MV, CachedSignals, Reader, find_cache, open_cache
 from preprocessing.signals import ScaledSignals, waveform_digest
 from preprocessing.transforms.resample import resample
 from utils.ecg import LEADS
@@ -31,6 +31,18 @@ LARGEST_MV = 32.767  # what int16 microvolts hold
 logger = logging.getLogger(__name__)
 
 
+class Stored(NamedTuple):
+    """Signals as they are kept.
+
+    ``digests`` (N,): fingerprint of each row.
+    ``unusable``: rows of the database's records that could not be read and are left out.
+    """
+
+    signals: ScaledSignals
+    digests: np.ndarray
+    unusable: tuple[int, ...] = ()
+
+
 class TooLargeForInt16(Exception):
     """A recording exceeds the range of int16 microvolts."""
 
@@ -41,12 +53,15 @@ class RecordingReader:
     ``leads``: which, in this order.
     ``rate``: in Hz.
     ``seconds``: length; 0 for that of the first recording, which all must have.
+    ``drop``: leave out recordings that cannot be read, which are then zeros and rows in `unusable`.
     ``dtype``: int16 for microvolts, float32 for millivolts.
     """
 
     def __init__(
-        self, database: Database, leads: Sequence[str], rate: float, seconds: float, dtype: str
+        self, database: Database, leads: Sequence[str], rate: float, seconds: float, drop: bool, dtype: str
     ) -> None:
+        self.unusable: list[int] = []
+        self._drop = drop
         self._database = database
         self._leads = tuple(leads)
         self._rate = rate
@@ -63,24 +78,28 @@ class RecordingReader:
         """Read the recordings; one error lists all that cannot be used, (<= 64, T, leads)."""
         count, samples, _ = self.shape
         problems: list[str] = []
+        lengths: list[str] = []
         padded = cropped = 0
         ids = self._database.records.index
         with tqdm(total=count, desc=self._database.name, unit="record", disable=None) as bar:
             for start in range(0, count, BLOCK):
                 block = np.zeros((min(BLOCK, count - start), *self.shape[1:]), self.dtype)
-                for target, record in zip(block, ids[start : start + BLOCK], strict=True):
+                for row, target in enumerate(block, start):
+                    record = ids[row]
                     try:
                         signal = self._signal(record)
                     except DataError as error:
                         problems.append(f"  {record}: {error}")
+                        self.unusable.append(row)
                         continue
                     padded += len(signal) < samples
                     cropped += len(signal) > samples
-                    problems += self._length_problem(record, len(signal))
+                    lengths += self._length_problem(record, len(signal))
                     target[: len(signal)] = self._stored(signal[:samples])
                 bar.update(len(block))
                 yield block
-        report_problems(self._database, problems, count)
+        report_problems(self._database, lengths + problems * (not self._drop), count)
+        note_left_out(self._database, problems, count)
         if padded:
             logger.info(f"{padded} of {count} recordings are shorter than {self._seconds:g} s: zeros follow")
         if cropped:
@@ -124,6 +143,13 @@ def report_problems(database: Database, problems: list[str], count: int) -> None
         summary = f"{len(problems)} of {count} records in {database.root} cannot be used:\n"
         more = [f"  ... and {len(problems) - 10} more"] if len(problems) > 10 else []
         raise DataError(summary + "\n".join(problems[:10] + more))
+
+
+def note_left_out(database: Database, problems: list[str], count: int) -> None:
+    """Say which records are left out because they cannot be read."""
+    if problems:
+        listed = "\n".join(problems[:10])
+        logger.warning(f"{len(problems)} of {count} records in {database.root} are left out:\n{listed}")
 
 
 def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
@@ -194,13 +220,14 @@ def read_signals(
     rate: float,
     seconds: float = 0,
     cache_dir: str | os.PathLike | None = None,
-) -> tuple[ScaledSignals, np.ndarray]:
-    """Signals of all records of a database, and the digest of each.
+    drop: bool = False,
+) -> Stored:
+    """Signals of all records of a database.
 
     They come from a cache, unless some records have no files that would tell whether it is out of date.
     """
-    reader = functools.partial(RecordingReader, database, leads, rate, seconds)
-    shape = [rate, seconds, list(leads)]
+    reader = functools.partial(RecordingReader, database, leads, rate, seconds, drop)
+    shape = [rate, seconds, list(leads), *(["drop"] if drop else [])]
     ids = [str(record) for record in database.records.index]
     return through_cache(database, reader, shape, ids, cache_dir)
 
@@ -211,27 +238,31 @@ def through_cache(
     shape: list[Any],
     ids: list[str],
     cache_dir: str | os.PathLike | None,
-) -> tuple[ScaledSignals, np.ndarray]:
-    """What a reader of some dtype reads, from the cache, and the digest of each of its rows.
+) -> Stored:
+    """What a reader of some dtype reads, from the cache.
 
     ``shape``: rate, and all else that decides what is read, as JSON values.
     ``ids``: record of each row.
     """
     states = _file_states(database)
-    samples: np.ndarray | CachedFile
     if states is None:
-        samples, digests = _in_memory(reader)
-    else:
-        samples, digests = _cached(database, reader, shape, ids, states, cache_dir)
-    return ScaledSignals(samples, units_per_mv=UNITS_PER_MV[samples.dtype]), digests
+        return _in_memory(reader)
+    cached = _cached(database, reader, shape, ids, states, cache_dir)
+    signals = ScaledSignals(cached.samples, units_per_mv=UNITS_PER_MV[cached.samples.dtype])
+    return Stored(signals, cached.digests, cached.unusable)
 
 
-def _in_memory(reader: Callable[[str], Reader]) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        samples = np.concatenate(list(reader(_MICROVOLTS).blocks()))
-    except TooLargeForInt16:
-        samples = np.concatenate(list(reader(_MILLIVOLTS).blocks()))
-    return samples, np.asarray([waveform_digest(recording) for recording in samples])
+def _in_memory(reader: Callable[[str], Reader]) -> Stored:
+    for dtype in (_MICROVOLTS, _MILLIVOLTS):
+        source = reader(dtype)
+        try:
+            samples = np.concatenate(list(source.blocks()))
+            break
+        except TooLargeForInt16:
+            continue
+    digests = np.asarray([waveform_digest(recording) for recording in samples])
+    signals = ScaledSignals(samples, units_per_mv=UNITS_PER_MV[samples.dtype])
+    return Stored(signals, digests, tuple(getattr(source, "unusable", ())))
 
 
 def _cached(
@@ -241,7 +272,7 @@ def _cached(
     ids: list[str],
     states: list[list[Any]],
     cache_dir: str | os.PathLike | None,
-) -> tuple[CachedFile, np.ndarray]:
+) -> CachedSignals:
     described = json.dumps([FORMAT, database.name, *shape])
     source = hashlib.sha256(json.dumps([described, ids, states]).encode()).hexdigest()
     stem = f"{database.name}_{shape[0]:g}hz_{hashlib.sha256(described.encode()).hexdigest()[:8]}"
@@ -256,4 +287,4 @@ def _cached(
             cached = make(_MICROVOLTS)
         except TooLargeForInt16:
             cached = make(_MILLIVOLTS)
-    return cached.samples, cached.digests
+    return cached

@@ -13,8 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from databases import Database
-from preprocessing.reading import BLOCK, read_at_rate, report_problems, stored_as, through_cache
-from preprocessing.signals import ScaledSignals
+from preprocessing.reading import (
+    BLOCK,
+    Stored,
+    note_left_out,
+    read_at_rate,
+    report_problems,
+    stored_as,
+    through_cache,
+)
 from utils.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -40,10 +47,15 @@ class WindowReader:
 
     ``leads``: of the recordings, in this order.
     ``rate``: in Hz.
+    ``drop``: leave out records that cannot be read, whose windows are then zeros, in `unusable`.
     ``dtype``: int16 for microvolts, float32 for millivolts.
     """
 
-    def __init__(self, database: Database, cut: Cut, leads: Sequence[str], rate: float, dtype: str) -> None:
+    def __init__(
+        self, database: Database, cut: Cut, leads: Sequence[str], rate: float, drop: bool, dtype: str
+    ) -> None:
+        self.unusable: list[int] = []
+        self._drop = drop
         self._database, self._cut, self._leads, self._rate = database, cut, tuple(leads), rate
         self.dtype = np.dtype(dtype)
         self.shape = (len(cut.rows), cut.samples, len(self._leads) if cut.leads is None else 1)
@@ -59,19 +71,21 @@ class WindowReader:
                 for number, target in enumerate(block, first):
                     if cut.rows[number] != row:
                         row = int(cut.rows[number])
-                        signal = self._read(ids[row], problems)
+                        signal = self._read(ids[row], row, problems)
                     padded += self._fill(target, signal, number)
                 bar.update(len(block))
                 yield block
-        report_problems(self._database, list(problems.values()), len(np.unique(cut.rows)))
+        report = note_left_out if self._drop else report_problems
+        report(self._database, list(problems.values()), len(np.unique(cut.rows)))
         if padded:
             logger.info(f"{padded} of {len(cut.rows)} windows reach beyond their record: zeros stand there")
 
-    def _read(self, record: Any, problems: dict[Any, str]) -> np.ndarray:
+    def _read(self, record: Any, row: int, problems: dict[Any, str]) -> np.ndarray:
         try:
             return read_at_rate(self._database, record, self._leads, self._rate)
         except DataError as error:
             problems[record] = f"  {record}: {error}"
+            self.unusable.append(row)
             return np.zeros((0, len(self._leads)))
 
     def _fill(self, target: np.ndarray, signal: np.ndarray, number: int) -> bool:
@@ -91,11 +105,13 @@ def read_windows(
     leads: Sequence[str],
     rate: float,
     cache_dir: str | os.PathLike | None = None,
-) -> tuple[ScaledSignals, np.ndarray]:
-    """Signals of windows, and the digest of each, through the cache."""
+    drop: bool = False,
+) -> Stored:
+    """Signals of windows, through the cache."""
     ids = database.records.index
     places = hashlib.sha256(np.ascontiguousarray(np.stack([cut.rows, cut.starts])).tobytes())
     places.update("\0".join([] if cut.leads is None else cut.leads.tolist()).encode())
     shape = [rate, cut.samples, list(leads), "windows", places.hexdigest()]
-    reader = functools.partial(WindowReader, database, cut, leads, rate)
+    shape += ["drop"] if drop else []
+    reader = functools.partial(WindowReader, database, cut, leads, rate, drop)
     return through_cache(database, reader, shape, [str(ids[row]) for row in cut.rows], cache_dir)

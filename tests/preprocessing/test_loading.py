@@ -190,3 +190,18 @@ def test_ptbxl_of_another_length_is_read_at_the_rate_that_needs_no_upsampling(tm
     dataset = load_dataset("ptbxl", fast, "superdiagnostic", 250, seconds=4)
     assert dataset.signals.shape[1] == 1000 and "resampled from 500 Hz to 250 Hz" in caplog.text
     assert "slower" not in caplog.text
+
+
+def test_records_that_cannot_be_read_are_left_out_on_request(toy, caplog):
+    folder = toy()
+    whole = load_dataset("toy", folder, "speed")
+    (folder / "r004.toy").write_text("250;damaged;I II;1;True")
+    for _ in range(2):  # read, and from the cache
+        dataset = load_dataset("toy", folder, "speed", seconds=SECONDS, on_missing="drop")
+        kept = np.arange(24) != 4
+        np.testing.assert_array_equal(dataset.signals[:], whole.signals[:][kept])
+        np.testing.assert_array_equal(dataset.targets, whole.targets[kept])
+        assert dataset.ids.tolist() == whole.ids[kept].tolist()
+    assert "1 of 24 records in" in caplog.text and "r004: record r004 is damaged" in caplog.text
+    with pytest.raises(DataError, match="1 of 24 records"):
+        load_dataset("toy", folder, "speed", seconds=SECONDS)

@@ -234,3 +234,14 @@ def test_signal_that_is_absent_is_named_with_its_record(shared_data, tmp_path):
         load_dataset("cpsc2021", tmp_path, "main")
     with pytest.raises(DataError, match=r"has no record of mitdb \(such as 101.hea\): point --data_dir"):
         load_dataset("mitdb", tmp_path, "rr_lstm")
+
+
+def test_windows_of_a_record_that_cannot_be_read_are_left_out_on_request(shared_data, tmp_path):
+    for file in (shared_data / "cpsc2021").glob("data_*"):
+        if file.name != "data_8_4.dat":
+            shutil.copy(file, tmp_path)
+    whole = load_dataset("cpsc2021", shared_data / "cpsc2021", "main")
+    dataset = load_dataset("cpsc2021", tmp_path, "main", on_missing="drop")
+    kept = whole.ids != "data_8_4"
+    np.testing.assert_array_equal(dataset.signals[:], whole.signals[:][kept])
+    np.testing.assert_array_equal(dataset.targets, whole.targets[kept])
