@@ -77,10 +77,9 @@ class DatasetOptions(FoldOptions, group="data"):
 
 def complete_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run of any age: what did not exist then has the value that had its effect."""
-    before = DatasetOptions().to_json() | {
-        "keep_unlabeled": settings.get("task") in _KEPT_ALL,
-        "sampling_rate": default_rate(settings.get("task"), settings.get("database")),
-    }
+    before = DatasetOptions().to_json() | {"keep_unlabeled": settings.get("task") in _KEPT_ALL}
+    if "sampling_rate" not in settings:
+        before["sampling_rate"] = default_rate(settings.get("task"), settings.get("database"))
     return before | dict(settings)
 
 
