@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,17 +74,17 @@ class ModelTrunk(nn.Module):
 
 
 def make_trunk(
-    backbone: str, samples: int, leads: int, config: Mapping[str, Any] | None, **resnet: Any
+    backbone: str, samples: int, config: Mapping[str, Any] | None, leads: int, *resnet: Any
 ) -> ResNet | ModelTrunk:
-    """Build a trunk by name; ``config`` is for a registered model, ``resnet`` for those of the paper."""
+    """Build a trunk by name; ``config`` is for a registered model, ``resnet`` further sizes of a `ResNet`."""
     if backbone in BACKBONES:
         if config:
             raise UsageError(f"backbone_config is for registered models, not for '{backbone}'")
-        return ResNet(backbone, leads, **resnet)
+        return ResNet(backbone, leads, *resnet)
     if backbone not in list_trunks():
         raise UsageError(f"unknown backbone '{backbone}': {nearest(backbone, list_trunks())}")
-    defaults = {"width": 64, "bounded": False, "dropout": 0.0, "decimation": 1, "reference_layers": False}
-    changed = [name for name, value in resnet.items() if value != defaults[name]]
+    options = list(inspect.signature(ResNet).parameters.values())[2:]
+    changed = [o.name for o, value in zip(options, resnet, strict=True) if value != o.default]
     if changed:
         raise UsageError(
             f"{', '.join(changed)}: belong to the trunks {', '.join(BACKBONES[:2])} ...; options of "

@@ -157,10 +157,8 @@ class ProtoECGNet(PrototypeClassifier):
         paper = BRANCHES[branch]
         self.samples, self.leads, self.branch, self.pooling = samples, leads, branch, pooling
         self.latent_space_type, self.activation = latent_space_type, prototype_activation_function
-        self.trunk = make_trunk(
-            backbone or paper.backbone, samples, leads, backbone_config, width=width, bounded=bounded,
-            dropout=dropout, decimation=decimation, reference_layers=reference_layers,
-        )  # fmt: skip
+        sizes = (leads, width, bounded, dropout, decimation, reference_layers)
+        self.trunk = make_trunk(backbone or paper.backbone, samples, backbone_config, *sizes)
         self.averaged = paper.columns < 0
         self.columns = 1 if self.averaged else self.trunk.columns(samples)
         length = self._prototype_length(proto_time_len, paper.columns)
@@ -168,15 +166,14 @@ class ProtoECGNet(PrototypeClassifier):
         self.add_on, depth = _add_on(add_on_layers_type, self.trunk.channels, proto_dim, sigmoid)
         per_class = single_class_prototype_per_class or paper.prototypes_per_class
         classes_of = prototype_classes or list_prototypes(num_classes, per_class, joint_prototypes_per_border)
-        identity = _identity(classes_of, num_classes)
-        self.register_buffer("identity", identity, persistent=False)
+        self.register_buffer("identity", _identity(classes_of, num_classes), persistent=False)
         self.prototype_vectors = nn.Parameter(torch.randn(len(classes_of), depth, length))
         scaled = similarity_scale == "reference" and not self.averaged
         self.scale = int((depth * length) ** 0.5) / length if scaled else 1.0
         self.head = nn.Linear(len(classes_of), num_classes, bias=bias)
         own_class_weight = last_layer_connection_weight or 10 / per_class
         with torch.no_grad():
-            self.head.weight.copy_(torch.where(identity.T > 0, own_class_weight, off_class_weight))
+            self.head.weight.copy_(torch.where(self.identity.T > 0, own_class_weight, off_class_weight))
             if bias:
                 self.head.bias.zero_()
         if reference_layers:  # never used: the reference keeps such a copy, and counts it

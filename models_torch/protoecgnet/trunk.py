@@ -61,10 +61,8 @@ class ProtoECGNet_Trunk(nn.Module):
             raise UsageError(f"protoecgnet: unknown branch '{branch}': {nearest(branch, BRANCHES)}")
         backbone = backbone or BRANCHES[branch].backbone
         self.samples, self.leads = samples, leads
-        self.trunk = make_trunk(
-            backbone, samples, leads, backbone_config, width=width, bounded=bounded, dropout=dropout,
-            decimation=decimation, reference_layers=reference_layers,
-        )  # fmt: skip
+        sizes = (leads, width, bounded, dropout, decimation, reference_layers)
+        self.trunk = make_trunk(backbone, samples, backbone_config, *sizes)
         self.averaged = not (isinstance(self.trunk, ResNet) and not backbone.startswith("resnet1d"))
         columns = 1 if self.averaged else self.trunk.columns(samples)
         self.head = nn.Linear(self.trunk.channels * columns, num_classes)
