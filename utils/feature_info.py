@@ -43,6 +43,8 @@ class FeatureInfo:
     ``segments``: where the columns run through several copies of the record; ``start``, ``stride`` and
         ``receptive_field`` then count the steps of the joined copies.
     ``explained``: whether Grad-CAM reads this map; it adds the maps of several.
+    ``exact``: False where what a column sees depends on its place (behind an enlarged map); the numbers are
+        then the largest that any column sees.
     """
 
     name: str
@@ -55,6 +57,7 @@ class FeatureInfo:
     window: int = 0
     segments: tuple[Segment, ...] = ()
     explained: bool = False
+    exact: bool = True
 
     def inside(self, parent: str, **changes: Any) -> FeatureInfo:
         """The same map, named from the module that holds the layer."""
@@ -100,6 +103,18 @@ class Grid(NamedTuple):
             self.receptive_field + (kernel - 1) * self.stride,
             self.start - padding * self.stride,
         )
+
+    def enlarged(self, factor: int) -> Grid:
+        """Grid behind repeated columns, each of which sees what the column does that it repeats."""
+        stride = self.stride // factor
+        reach = (factor - 1) * stride
+        return Grid(stride, self.receptive_field + reach, self.start - reach)
+
+    def joined(self, other: Grid) -> Grid:
+        """Grid of a map that reads two maps of the same stride."""
+        start = min(self.start, other.start)
+        end = max(self.start + self.receptive_field, other.start + other.receptive_field)
+        return Grid(self.stride, end - start, start)
 
     @property
     def middle(self) -> float:

@@ -91,10 +91,11 @@ class ModelRegistry:
     Every model takes standardized signals (B, T, leads), where T and leads are its options ``samples`` and
     ``leads``, and has ``feature_info``, a tuple of `utils.feature_info.FeatureInfo`, which is empty where no
     gradient reaches a map. A PyTorch model returns logits; ``features(x)`` is its deepest map, which
-    ``feature_info`` describes last, and ``head`` its last layer, a `torch.nn.Linear` that fine-tuning
-    replaces. A Keras model returns probabilities; its last layer is called ``head``. A model that
-    computes attention over its input may have ``attention(signals)``, a dict whose ``heatmap`` (B, T, leads)
-    is each sample's share.
+    ``feature_info`` describes last, and ``head`` its last layer, a `torch.nn.Linear` (of a model that answers
+    for every sample, a `torch.nn.Conv1d`) that fine-tuning replaces. One with a true ``learns_sequences`` is
+    trained by its own ``sequence_loss(signals, targets)``. A Keras model returns probabilities; its last
+    layer is called ``head``. A model that computes attention over its input may have
+    ``attention(signals)``, a dict whose ``heatmap`` (B, T, leads) is each sample's share.
 
     Parameters
     ----------

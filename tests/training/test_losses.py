@@ -12,13 +12,13 @@ import torch_train
 import train
 from preprocessing import Standardizer
 from preprocessing.batches import Batches, Weighted, pack
+from preprocessing.targets import IGNORED
 from preprocessing.transforms.augmentation import Augmentation
 from tests.helpers.training_files import call, flags, last_state, metrics_rows, same_arrays, small_database
 from training.checkpoint import read_card
 from training.tasks import Task, create_task, list_losses
 from training.tasks.losses import choose_loss
 from training.tasks.losses.formula import Setting
-from training.tasks.segmentation import IGNORED
 from utils.errors import DataError, UsageError
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "loss_goldens.npz"

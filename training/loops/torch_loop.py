@@ -84,10 +84,18 @@ def task_loss(task: Task) -> LossFunction:
     return lambda model, signals, targets: function(model(signals).float(), targets)
 
 
+def sequence_loss(
+    model: torch.nn.Module, signals: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Loss of a model that learns sequences: its own, the likelihood of all classes together."""
+    return model.sequence_loss(signals, targets), {}
+
+
 def prepare_classifier(config: TrainOptions, data: TrainingData) -> Job:
     """Model, optimizer and loss of a plain model."""
     model = build_model(config, data)
-    return Job(model, build_optimizer(config, model), task_loss(data.task))
+    own = getattr(model, "learns_sequences", False)
+    return Job(model, build_optimizer(config, model), sequence_loss if own else task_loss(data.task))
 
 
 class TorchEngine(Engine):
@@ -112,6 +120,8 @@ class TorchEngine(Engine):
         self._weights = job.weights or job.model.state_dict
         self._check_output(config)
         self._model, self._optimizer = self._fabric.setup(job.model, job.optimizer)
+        if getattr(job.model, "learns_sequences", False):
+            self._model.mark_forward_method("sequence_loss")
         self._model.train()
         self._average = WeightAverage(self._plain, config.ema) if config.ema else None
 

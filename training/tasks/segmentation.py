@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from preprocessing.batches import Encoded, Weighted
+from preprocessing.targets import IGNORED
 from training.tasks.base import Decision, Task, interval_table
 from training.tasks.registry import register_task
 from utils.errors import DataError
 from utils.files import jsonable
 from utils.outputs import Outputs, TagOutputs, WaveOutputs
 
-IGNORED = -100  # class number of samples that are neither learned nor judged
 BACKGROUND = ("background", "none")  # classes of these names are left out of the macro mean
 
 
@@ -43,8 +43,8 @@ def dice(counts: np.ndarray) -> np.ndarray:
 class Segmentation(Task):
     """One class for each sample: cross-entropy, Dice over the classes other than the background.
 
-    Targets are class numbers (N, T), or -100 for samples that do not count; predictions are probabilities
-    (N, T, C).
+    Targets are class numbers (N, T), or `IGNORED` (-1) for samples that do not count; predictions are
+    probabilities (N, T, C).
     """
 
     loss_name = "ce"
@@ -220,7 +220,7 @@ class Segmentation(Task):
 class MultilabelSegmentation(Segmentation):
     """Any number of classes for each sample: binary cross-entropy, threshold 0.5.
 
-    Targets are 0 or 1 (N, T, C); a row of -100 does not count.
+    Targets are 0 or 1 (N, T, C); a row of `IGNORED` (-1) does not count.
     """
 
     loss_name = "bce"
