@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from databases import list_databases
+from preprocessing.combined import combine
 from preprocessing.dataset import Dataset
 from preprocessing.loading import load_dataset
 from preprocessing.splits import LEAST_FOLDS
 from preprocessing.targets import find_targets, list_targets
 from utils.config import Options, option
+from utils.errors import UsageError, nearest
 
 _KEPT_ALL = ("diagnostic", "form", "rhythm")  # they kept unlabeled records before there was an option
 _PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold", "target_options")
@@ -43,6 +45,12 @@ class DatasetOptions(FoldOptions, group="data"):
         "data/ptb",
         "folder of the database, or its table (default for others than ptbxl: data/DATABASE)",
         scope="machine",
+    )
+    also: list[str] = option(
+        [],
+        "further databases with the same task whose records are added, each DATABASE=FOLDER",
+        searchable=False,
+        metavar="DATABASE=FOLDER[,..]",
     )
     task: str = option(
         "superdiagnostic",
@@ -102,9 +110,23 @@ def open_dataset(settings: Mapping[str, Any]) -> Dataset:
     values = complete_settings(settings)
     if values["sampling_rate"] is None:
         values["sampling_rate"] = default_rate(values["task"], values["database"])
+    first = _load(values, values["database"], data_folder(values))
+    further = [_load(values, name, folder) for name, folder in map(_named_folder, values["also"])]
+    return combine([first, *further]) if further else first
+
+
+def _named_folder(word: str) -> tuple[str, str]:
+    """Database and folder of a word ``DATABASE=FOLDER``."""
+    name, _, folder = word.partition("=")
+    if name not in list_databases():
+        raise UsageError(f"--also {word}: unknown database '{name}': {nearest(name, list_databases())}")
+    return name, folder or f"data/{name}"
+
+
+def _load(values: Mapping[str, Any], database: str, folder: str) -> Dataset:
     return load_dataset(
-        values["database"],
-        data_folder(values),
+        database,
+        folder,
         values["task"],
         values["sampling_rate"],
         on_missing="drop" if values["partial"] else "error",

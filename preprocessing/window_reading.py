@@ -64,15 +64,16 @@ class WindowReader:
         """Read the windows; one error lists all records that cannot be used, (<= 64, T, leads)."""
         cut, ids = self._cut, self._database.records.index
         problems: dict[Any, str] = {}
-        signal, row, padded = np.empty((0, len(self._leads))), -1, 0
+        signal, names, row, padded = np.empty((0, len(self._leads))), self._leads, -1, 0
         with tqdm(total=len(cut.rows), desc=self._database.name, unit="window", disable=None) as bar:
             for first in range(0, len(cut.rows), BLOCK):
                 block = np.zeros((min(BLOCK, len(cut.rows) - first), *self.shape[1:]), self.dtype)
                 for number, target in enumerate(block, first):
                     if cut.rows[number] != row:
                         row = int(cut.rows[number])
-                        signal = self._read(ids[row], row, problems)
-                    padded += self._fill(target, signal, number)
+                        names = self._leads_of(number)
+                        signal = self._read(ids[row], row, names, problems)
+                    padded += self._fill(target, signal, names, number)
                 bar.update(len(block))
                 yield block
         report = note_left_out if self._drop else report_problems
@@ -80,20 +81,28 @@ class WindowReader:
         if padded:
             logger.info(f"{padded} of {len(cut.rows)} windows reach beyond their record: zeros stand there")
 
-    def _read(self, record: Any, row: int, problems: dict[Any, str]) -> np.ndarray:
+    def _leads_of(self, number: int) -> tuple[str, ...]:
+        """Leads that the windows of a record need; `number` is the first of them."""
+        if self._cut.leads is None:
+            return self._leads
+        others = np.flatnonzero(self._cut.rows[number:] != self._cut.rows[number])
+        end = number + int(others[0]) if len(others) else len(self._cut.rows)
+        return tuple(dict.fromkeys(self._cut.leads[number:end].tolist()))
+
+    def _read(self, record: Any, row: int, leads: Sequence[str], problems: dict[Any, str]) -> np.ndarray:
         try:
-            return read_at_rate(self._database, record, self._leads, self._rate)
+            return read_at_rate(self._database, record, leads, self._rate)
         except DataError as error:
             problems[record] = f"  {record}: {error}"
             self.unusable.append(row)
-            return np.zeros((0, len(self._leads)))
+            return np.zeros((0, len(leads)))
 
-    def _fill(self, target: np.ndarray, signal: np.ndarray, number: int) -> bool:
+    def _fill(self, target: np.ndarray, signal: np.ndarray, leads: Sequence[str], number: int) -> bool:
         """Write a window, and say whether it reaches beyond its record."""
         start, samples = int(self._cut.starts[number]), self._cut.samples
         first, last = max(start, 0), min(start + samples, len(signal))
         if self._cut.leads is not None:
-            signal = signal[:, [self._leads.index(self._cut.leads[number])]]
+            signal = signal[:, [leads.index(self._cut.leads[number])]]
         if last > first:
             target[first - start : last - start] = stored_as(signal[first:last], self.dtype)
         return last - first < samples

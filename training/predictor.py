@@ -82,8 +82,9 @@ class Predictor:
         self.samples: int = card.inputs.samples
         self.crop: int = card.inputs.crop
         self.standardizer = Standardizer.from_json(card.inputs.standardization)
-        self.task = create_task(card.kind, card.classes)
+        self.task = create_task(card.kind, card.classes, self.sampling_rate)
         self.decision = card.outputs.decision
+        self.task.reduction = (self.decision or {}).get("reduction", 1)
         self._forward = forward
 
     @property

@@ -55,7 +55,11 @@ class TrainingData:
     @functools.cached_property
     def task(self) -> Task:
         """How the data is learned and judged."""
-        return create_task(self.train.kind, self.train.classes)
+        train = self.train
+        task = create_task(train.kind, train.classes, train.sampling_rate)
+        if task.aligned and train.targets.ndim > 1:
+            task.reduction = max(1, train.samples // max(1, train.targets.shape[1]))
+        return task
 
     def sizes(self, config: TrainOptions) -> dict[str, int]:
         """Sizes of a model that the data decides."""

@@ -20,8 +20,9 @@ CLASS_KINDS = ("multilabel", "multiclass")  # targets of shape (N, C); those of 
 
 # Modules that register target sets; imported at the first look-up.
 _MODULES = (
-    *(f"preprocessing.targets.{name}" for name in ("ptbxl", "statements", "rpeaks", "waves")),
-    *("preprocessing.targets.heartbeats", "preprocessing.targets.rhythms", "preprocessing.table_database"),
+    *(f"preprocessing.targets.{name}" for name in ("ptbxl", "statements", "rpeaks", "rpeaks_by_lead")),
+    *(f"preprocessing.targets.{name}" for name in ("waves", "heartbeats", "rhythms")),
+    "preprocessing.table_database",
 )
 IGNORED = -1  # in masks: a sample or step that is not annotated, which neither loss nor score counts
 _ANY = ""  # the database of target sets that every database has

@@ -130,10 +130,10 @@ def _by_lead(database: Database, options: TargetOptions) -> Targets:
 
 
 _RATE = 500
-register_targets("waves", kind="segmentation", build=_merged, databases=("ludb",), sampling_rate=_RATE)
+register_targets("waves", kind="waves", build=_merged, databases=("ludb",), sampling_rate=_RATE)
 register_targets(
     "waves_by_lead",
-    kind="segmentation",
+    kind="waves",
     build=_by_lead,
     databases=("ludb",),
     sampling_rate=_RATE,

@@ -50,6 +50,10 @@ class Task(ABC):
         Display names of the scores.
     aligned : bool
         Whether dimension 1 of the targets is time, so that crops and shifts apply to them as well.
+    sampling_rate : float
+        Of the signals in Hz, where the task was made for a dataset or a card; else 0.
+    reduction : int
+        Samples of a step of aligned targets and predictions.
 
     Notes
     -----
@@ -96,6 +100,8 @@ class Task(ABC):
 
     def __init__(self, classes: Sequence[str]):
         self.classes = [str(name) for name in classes]
+        self.sampling_rate = 0.0
+        self.reduction = 1
         self._loss: NamedLoss | None = None
         if self.activation not in ACTIVATIONS or not self.select_on:
             raise UsageError(
@@ -157,7 +163,9 @@ class Task(ABC):
 
         By default one row of classes, a sample where the targets are aligned.
         """
-        return (samples, len(self.classes)) if self.aligned else (len(self.classes),)
+        if not self.aligned:
+            return (len(self.classes),)
+        return (-(-samples // self.reduction), len(self.classes))
 
     def join(self, windows: Sequence[np.ndarray], starts: Sequence[int], samples: int) -> np.ndarray:
         """Predict whole records from their overlapping windows, for models that were trained on crops.
@@ -166,9 +174,10 @@ class Task(ABC):
         """
         if not self.aligned or len(windows) == 1:
             return np.asarray(np.mean(windows, axis=0, dtype=np.float64))
-        total = np.zeros((len(windows[0]), samples, *windows[0].shape[2:]))
-        counts = np.zeros((samples, *[1] * (total.ndim - 2)))
-        for window, start in zip(windows, starts, strict=True):
+        total = np.zeros((len(windows[0]), -(-samples // self.reduction), *windows[0].shape[2:]))
+        counts = np.zeros((total.shape[1], *[1] * (total.ndim - 2)))
+        for window, sample in zip(windows, starts, strict=True):
+            start = sample // self.reduction
             total[:, start : start + window.shape[1]] += window
             counts[start : start + window.shape[1]] += 1
         return total / counts

@@ -47,7 +47,7 @@ def list_tasks() -> list[str]:
     return _REGISTRY.names()
 
 
-def create_task(kind: str, classes: Sequence[str]) -> Task:
+def create_task(kind: str, classes: Sequence[str], sampling_rate: float = 0.0) -> Task:
     """Make the task of a dataset.
 
     Parameters
@@ -56,6 +56,8 @@ def create_task(kind: str, classes: Sequence[str]) -> Task:
         One of `list_tasks()`.
     classes : sequence of str
         Names of the classes, in the order of the model's outputs.
+    sampling_rate : float, optional
+        Of the signals in Hz, for tasks that decode in seconds.
 
     Returns
     -------
@@ -67,4 +69,6 @@ def create_task(kind: str, classes: Sequence[str]) -> Task:
     UsageError
         Unknown kind; the message names the nearest valid one.
     """
-    return _REGISTRY.get(kind)(classes)
+    task = _REGISTRY.get(kind)(classes)
+    task.sampling_rate = float(sampling_rate)
+    return task
