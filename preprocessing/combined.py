@@ -35,7 +35,7 @@ def combine(datasets: Sequence[Dataset]) -> Dataset:
         split: " and ".join(f"{one.split_names[split]} of {one.name}" for one in datasets)
         for split in first.split_names
     }
-    digests = [one.digests for one in datasets]
+    digests = [one.digests for one in datasets if one.digests is not None]
     return Dataset(
         signals=_signals(datasets),
         targets=np.concatenate([one.targets for one in datasets]),
@@ -54,7 +54,7 @@ def combine(datasets: Sequence[Dataset]) -> Dataset:
         starts=np.concatenate(
             [np.zeros(len(one), np.int64) if one.starts is None else one.starts for one in datasets]
         ),
-        digests=None if any(one is None for one in digests) else np.concatenate(digests),
+        digests=np.concatenate(digests) if len(digests) == len(datasets) else None,
         beats=_beats(datasets),
     )
 

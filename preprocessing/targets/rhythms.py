@@ -1,7 +1,8 @@
 """Target sets of rhythms along time: which rhythm, and where atrial fibrillation or flutter is.
 
-``tagging`` and ``rr`` targets have one column more than classes: the weight of the step in the loss, 0 for
-what lies behind the end of a record. Windows of training records overlap where an option says so.
+``tagging`` targets have one column more than classes: the weight of the step in the loss, 0 for what lies
+behind the end of a record. ``rr`` targets are class numbers, `IGNORED` behind the end of a sequence. Windows
+of training records overlap where an option says so.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def rr_sequences(
 
 
 def _rr(database: Database, options: TargetOptions) -> Targets:
-    """``length`` RR intervals (s) each, AF for each beat and its weight, float16 (N, length, 2)."""
+    """``length`` RR intervals (s) each, 1 for AF at the beat that ends one, int8 (N, length)."""
     records, settings = database.records, options.settings
     length, overlap = settings["length"], settings["overlap"]
     if not 0 <= overlap < length:
@@ -168,12 +169,12 @@ def _rr(database: Database, options: TargetOptions) -> Targets:
             overlapping.append(again)
             pad = (0, length - len(intervals))
             signals.append(np.pad(intervals, pad))
-            values.append(np.stack([np.pad(labels, pad), np.pad(np.ones(len(labels)), pad)], axis=-1))
+            values.append(np.pad(labels.astype(np.int8), pad, constant_values=IGNORED))
     places = np.array(rows, dtype=np.int64)
     return Targets(
         places,
-        np.array(values, dtype=np.float16).reshape(-1, length, 2),
-        ["AF"],
+        np.array(values, dtype=np.int8).reshape(-1, length),
+        ["none", "AF"],
         starts=np.array(starts, dtype=np.int64),
         overlapping=np.array(overlapping, dtype=bool),
         signals=np.array(signals, dtype=np.float32).reshape(-1, length, 1),

@@ -22,10 +22,17 @@ def cache(tmp_path, monkeypatch):
 
 def test_databases_have_the_target_sets_of_the_challenges():
     assert list_targets("mitdb") == [
-        *("af_event", "beat_classification", "qrs_detection", "rhythm_segmentation", "rr_lstm"),
+        *(
+            "af_event",
+            "beat_classification",
+            "qrs_by_lead",
+            "qrs_detection",
+            "rhythm_segmentation",
+            "rr_lstm",
+        ),
     ]
     assert list_targets("cpsc2021") == ["main", "qrs_detection", "rr_lstm"]
-    assert list_targets("ludb") == ["qrs_detection", "waves", "waves_by_lead"]
+    assert list_targets("ludb") == ["qrs_by_lead", "qrs_detection", "waves", "waves_by_lead"]
     for name in ("cinc2017", "cinc2020", "cinc2021", "cpsc2018"):
         assert list_targets(name) == ["classes"]
 
@@ -130,11 +137,11 @@ def test_rr_intervals_come_in_sequences_without_flutter():
 def test_rr_intervals_of_cpsc2021_are_seconds_with_labels(shared_data):
     dataset = load_dataset("cpsc2021", shared_data / "cpsc2021", "rr_lstm")
     assert dataset.kind == "rr" and dataset.leads == ("RR",) and dataset.signals.shape[1:] == (30, 1)
-    intervals, weights = dataset.signals[:][..., 0], dataset.targets[..., 1]
-    assert (intervals[weights == 0] == 0).all() and (intervals[weights == 1] > 0.15).all()
-    assert 0.5 < np.median(intervals[weights == 1]) < 1.2
+    intervals, known = dataset.signals[:][..., 0], dataset.targets != IGNORED
+    assert (intervals[~known] == 0).all() and (intervals[known] > 0.15).all()
+    assert 0.5 < np.median(intervals[known]) < 1.2 and dataset.classes == ["none", "AF"]
     persistent = np.isin(dataset.ids, ["data_8_2", "data_84_1"])
-    assert (dataset.targets[persistent][..., 0] == dataset.targets[persistent][..., 1]).mean() > 0.99
+    assert (dataset.targets[persistent] == 1).sum() > 0.99 * known[persistent].sum()
     with pytest.raises(UsageError, match="'overlap' is 30: choose 0 to 29 intervals"):
         load_dataset("cpsc2021", shared_data / "cpsc2021", "rr_lstm", target_options={"overlap": 30})
 

@@ -3,6 +3,7 @@
 from training.tasks import classification as _classification  # noqa: F401  (the tasks register themselves)
 from training.tasks import rpeaks as _rpeaks  # noqa: F401
 from training.tasks import segmentation as _segmentation  # noqa: F401
+from training.tasks import tagging as _tagging  # noqa: F401
 from training.tasks import waves as _waves  # noqa: F401
 from training.tasks.base import Task
 from training.tasks.losses import list_losses, register_loss

@@ -31,6 +31,8 @@ class PeakDecoder:
     def feed(self, probabilities: np.ndarray) -> np.ndarray:
         """Take the next samples (T,); returns the positions in samples, (M,), of peaks that are certain."""
         values = np.asarray(probabilities, np.float64)
+        if not len(values):
+            return np.empty(0)
         high = np.r_[False, values >= self._threshold, False]
         starts, ends = np.flatnonzero(high[1:] & ~high[:-1]), np.flatnonzero(high[:-1] & ~high[1:])
         certain: list[float] = []
