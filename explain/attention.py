@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from databases import Recording
+from explain.along_time import SHOWN_SECONDS, describe_leads, marks_of, predict_leads, write_events
 from explain.signal_warnings import painted, quality_facts
 from training.predictor import Predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
@@ -21,13 +22,25 @@ def predict_recording(predictor: Predictor, recording: Recording) -> dict[str, A
     """Probabilities of one recording at the model's rate and length, with thresholds and yes or no.
 
     ``classes`` has one entry a class with ``probability``, ``calibrated``, ``threshold`` (of the validation
-    records) and ``positive``; for exclusive classes only the most probable one is positive.
+    records) and ``positive``; for exclusive classes only the most probable one is positive. A model that
+    answers along time reads a recording of any length, see `explain.along_time`.
     """
-    return describe_prediction(predictor, recording, predictor.predict(recording.signal[None])[0])
+    return describe_prediction(predictor, recording, ask(predictor, recording))
 
 
-def describe_prediction(predictor: Predictor, recording: Recording, prediction: np.ndarray) -> dict[str, Any]:
-    """What `predict_recording` gives, for a prediction that was made in a batch."""
+def ask(predictor: Predictor, recording: Recording) -> Any:
+    """Prediction for one recording: an array, or one for each lead of a model that answers along time."""
+    if predictor.task.aligned:
+        return predict_leads(predictor, recording)
+    return predictor.predict(recording.signal[None])[0]
+
+
+def describe_prediction(predictor: Predictor, recording: Recording, prediction: Any) -> dict[str, Any]:
+    """What `predict_recording` gives, for a prediction that was made before (see `ask`)."""
+    if isinstance(prediction, dict):
+        answer = describe_leads(predictor, recording, prediction)
+    else:
+        answer = predictor.task.describe(prediction, predictor.decision, predictor.sampling_rate)
     return {
         "record": printable(recording.name),
         "source": printable(str(recording.source)),
@@ -35,7 +48,7 @@ def describe_prediction(predictor: Predictor, recording: Recording, prediction: 
         "checkpoint": predictor.folder.name,
         "task": predictor.card.task,
         "notice": NOT_A_DEVICE,
-        **predictor.task.describe(prediction, predictor.decision, predictor.sampling_rate),
+        **answer,
         "notes": [*recording.notes, *predictor.task.remarks(predictor.decision)],
         "quality": quality_facts(recording),
     }
@@ -96,7 +109,14 @@ def explain_recording(
         written.append(folder / "attention.npz")
         arrays = {"heat" if name == "heatmap" else name: values for name, values in maps.items()}
         write_npz(written[-1], **arrays, leads=np.array(DISPLAY_NAMES), sampling_rate=recording.sampling_rate)
-    plot_ecg(recording.signal, recording.sampling_rate, written[1], **picture)
+    signal = recording.signal
+    if predictor.task.aligned:
+        written += write_events(predictor, prediction, folder)
+        signal = signal[: max(2, round(SHOWN_SECONDS * recording.sampling_rate))]
+        if len(signal) < len(recording.signal):
+            picture["subtitle"] += f"\nthe first {SHOWN_SECONDS:g} s of {len(recording.signal)} samples"
+        picture["marks"] = marks_of(predictor, prediction, recording.start + SHOWN_SECONDS)
+    plot_ecg(signal, recording.sampling_rate, written[1], **picture)
     write_json(written[0], prediction)
     return written
 

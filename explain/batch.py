@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from databases.base import Recording
-from explain.attention import describe_prediction, explain_recording
+from explain.along_time import write_events
+from explain.attention import ask, describe_prediction, explain_recording
 from explain.journal import Journal
 from preprocessing.recordings.ahead import Reading, ReadingPool, read_ahead
 from preprocessing.recordings.formats import result_name
@@ -150,17 +151,26 @@ def _predict_batch(predictor: Predictor, recordings: Sequence[Recording | str]) 
     readable = [(i, in_order_of(predictor, r)) for i, r in enumerate(recordings) if isinstance(r, Recording)]
     if not readable:
         return predictions
+    if predictor.task.aligned:  # recordings of any length
+        for index, recording in readable:
+            predictions[index] = _ask_one(predictor, recording)
+        return predictions
     try:
         batch = predictor.predict(np.stack([r.signal for _, r in readable]), len(readable))
         for (index, _), prediction in zip(readable, batch, strict=True):
             predictions[index] = prediction
     except TwelveLeadError:  # of one recording: which one it is, and the predictions of the others
         for index, recording in readable:
-            try:
-                (predictions[index],) = predictor.predict(recording.signal[None])
-            except TwelveLeadError as error:
-                predictions[index] = f"{recording.source}: {error}"
+            predictions[index] = _ask_one(predictor, recording)
     return predictions
+
+
+def _ask_one(predictor: Predictor, recording: Recording) -> Any:
+    """Prediction for one recording, or why there is none."""
+    try:
+        return ask(predictor, recording)
+    except TwelveLeadError as error:
+        return f"{recording.source}: {error}"
 
 
 def _write_batch(
@@ -178,6 +188,7 @@ def _write_batch(
             explain_recording(predictor, recording, folder, described, data_dir)
         else:
             write_json(folder / "prediction.json", described, durable=False)
+            write_events(predictor, described, folder)
 
     return [
         row_of(predictor, recording, prediction, partial(write, folder))

@@ -25,6 +25,7 @@ from utils.files import atomic_path, jsonable, read_json, replace_durably, sha25
 from utils.text import short_reason
 
 ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_MODEL = "imle_net"
 _REMEDY = "copy the whole folder again, or train again with --overwrite"
 
 
@@ -38,6 +39,25 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
     known = sorted({p.parent.name for base in (trained, pretrained) for p in base.glob("*/card.json")})
     hint = nearest(str(name), known) if known else f"there is none in {trained}"
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
+
+
+def choose_model(model: str, task: str, output_dir: str | os.PathLike = ".") -> str:
+    """Model that ``--model`` and ``--task`` mean: a card decides; a task alone picks its shipped model."""
+    if model or not task:
+        name = model or DEFAULT_MODEL
+        card = read_card(find_checkpoint(name, output_dir)) if task else None
+        if card is not None and task not in (card.task, card.kind):
+            raise UsageError(f"model '{name}' was trained on task {card.task} ({card.kind}), not {task}")
+        return name
+    shipped = sorted((ROOT / "checkpoints" / "pretrained").glob("*/card.json"))
+    cards = {path.parent.name: read_card(path.parent) for path in shipped}
+    fitting = [name for name, card in cards.items() if task in (name, card.task, card.kind)]
+    if not fitting:
+        tasks = dict.fromkeys(word for card in cards.values() for word in (card.task, card.kind))
+        raise UsageError(f"no shipped model has task '{task}': {nearest(task, tasks)}; or name a --model")
+    if len(fitting) > 1 and task not in fitting:
+        raise UsageError(f"several shipped models have task '{task}': choose --model {', '.join(fitting)}")
+    return task if task in fitting else fitting[0]
 
 
 def holds_card(folder: Path) -> bool:

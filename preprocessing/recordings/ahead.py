@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from databases.base import Recording
-from preprocessing.recordings.external import prepare, read_recording
+from preprocessing.recordings.external import prepare, read_recording, whole_length
 from utils.errors import TwelveLeadError
 from utils.threads import thread_count
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reading:
-    """How recordings are read, and the rate in Hz and number of samples that a model takes."""
+    """How recordings are read, and the rate in Hz and number of samples that a model takes (0: all)."""
 
     sampling_rate: float
     samples: int
@@ -38,9 +38,10 @@ class Reading:
 
     def read(self, path: Path) -> Recording:
         """Read one recording and prepare it for the model."""
-        seconds = self.samples / self.sampling_rate
+        seconds = self.samples / self.sampling_rate if self.samples else None
         recording = read_recording(path, self.given_rate, self.units, self.leads, self.start, seconds)
-        return prepare(recording, self.sampling_rate, self.samples, self.start, self.notch)
+        samples = self.samples or whole_length(recording, self.sampling_rate, self.start)
+        return prepare(recording, self.sampling_rate, samples, self.start, self.notch)
 
 
 def try_read(reading: Reading, paths: Sequence[Path]) -> list[Recording | str]:

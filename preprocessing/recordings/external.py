@@ -127,6 +127,12 @@ def _lost_outside(recording: Recording, used: slice) -> list[Fault]:
     return before + [fault._replace(start=max(fault.start, end)) for fault in faults if fault.end > end]
 
 
+def whole_length(recording: Recording, sampling_rate: float, start: float | None = None) -> int:
+    """Samples of a recording at another rate from `start` (s) on."""
+    length = math.ceil(len(recording.signal) * ratio(recording.sampling_rate, sampling_rate))
+    return max(1, length - round((start or 0.0) * sampling_rate))
+
+
 def prepare(
     recording: Recording,
     sampling_rate: float,

@@ -50,6 +50,8 @@ class Task(ABC):
         Display names of the scores.
     aligned : bool
         Whether dimension 1 of the targets is time, so that crops and shifts apply to them as well.
+    events_file : str
+        Name of the table that `events` fills for a recording; empty for none.
     sampling_rate : float
         Of the signals in Hz, where the task was made for a dataset or a card; else 0.
     reduction : int
@@ -97,6 +99,7 @@ class Task(ABC):
     logged: ClassVar[tuple[str, ...]] = ()
     titles: ClassVar[dict[str, str]] = {}
     aligned: ClassVar[bool] = False
+    events_file: ClassVar[str] = ""
 
     def __init__(self, classes: Sequence[str]):
         self.classes = [str(name) for name in classes]
@@ -258,6 +261,17 @@ class Task(ABC):
     def describe(self, prediction: np.ndarray, decision: Decision, sampling_rate: float) -> dict[str, Any]:
         """Describe the prediction for one record as JSON values, for prediction.json."""
         return {"prediction": prediction.tolist()}
+
+    def describe_leads(
+        self, predictions: dict[str, np.ndarray], decision: Decision, sampling_rate: float
+    ) -> dict[str, Any]:
+        """Describe the predictions for the leads of a recording, by a model that reads one lead."""
+        leads = {name: self.describe(part, decision, sampling_rate) for name, part in predictions.items()}
+        return {"leads": leads}
+
+    def events(self, described: dict[str, Any]) -> list[dict[str, Any]]:
+        """Rows of `events_file`: ``lead`` and ``time_s``, or ``wave``, ``onset_s`` and ``offset_s``."""
+        return []
 
     def lines(self, described: dict[str, Any]) -> list[str]:
         """Lines that are printed about one record."""

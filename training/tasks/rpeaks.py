@@ -38,6 +38,7 @@ class RPeaks(Task):
         f"f1_{tolerance}ms": f"F1 within {tolerance} ms" for tolerance in TOLERANCES_MS
     }
     aligned = True
+    events_file = "rpeaks.csv"
 
     @property
     def rate(self) -> float:
@@ -156,6 +157,19 @@ class RPeaks(Task):
         seconds = self.peaks(prediction, decision) * self.reduction / sampling_rate
         return describe_peaks(seconds)
 
+    def describe_leads(
+        self, predictions: dict[str, np.ndarray], decision: Decision, sampling_rate: float
+    ) -> dict[str, Any]:
+        """Peaks of each lead, and those of the mean probability of all leads."""
+        together = np.mean(list(predictions.values()), axis=0)
+        leads = super().describe_leads(predictions, decision, sampling_rate)
+        return self.describe(together, decision, sampling_rate) | leads
+
+    def events(self, described: dict[str, Any]) -> list[dict[str, Any]]:
+        """A row for each peak, of all leads together and of each lead."""
+        parts = {"all": described} | described.get("leads", {})
+        return [{"lead": lead, "time_s": time} for lead, part in parts.items() for time in part["peaks"]]
+
     def lines(self, described: dict[str, Any]) -> list[str]:
         """A line on the peaks."""
         rate = described["heart_rate_bpm"]
@@ -164,6 +178,10 @@ class RPeaks(Task):
     def summary(self, described: dict[str, Any]) -> dict[str, Any]:
         """Number of peaks and heart rate."""
         return {"R-peaks": len(described["peaks"]), "heart_rate_bpm": described["heart_rate_bpm"]}
+
+    def summary_columns(self) -> dict[str, type]:
+        """Number of peaks and heart rate."""
+        return {"R-peaks": int, "heart_rate_bpm": float}
 
 
 def describe_peaks(seconds: np.ndarray) -> dict[str, Any]:

@@ -165,6 +165,10 @@ class Tagging(Task):
         names = [segment["class"] for segment in described["segments"]]
         return {name: names.count(name) for name in self.classes}
 
+    def summary_columns(self) -> dict[str, type]:
+        """Every class."""
+        return dict.fromkeys(self.classes, int)
+
 
 def segments_of(answer: np.ndarray, classes: Sequence[str], step_s: float) -> list[dict[str, Any]]:
     """Stretches of each class in order of time; answer (T, C) of bool."""

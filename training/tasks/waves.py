@@ -39,6 +39,7 @@ class Waves(Segmentation):
     select_on = "macro_f1"
     logged: ClassVar[tuple[str, ...]] = ("macro_dice",)
     titles: ClassVar[dict[str, str]] = Segmentation.titles | {"macro_f1": "macro F1 of boundaries"}
+    events_file = "waves.csv"
 
     def check_data(self, train: Any, val: Any) -> None:
         """Refuse classes without a background, and a class that training records do not have."""
@@ -178,6 +179,42 @@ class Waves(Segmentation):
             for first, last in found.tolist()
         ]
         return {"segments": sorted(segments, key=lambda s: (s["start_s"], s["end_s"], s["class"]))}
+
+    def events(self, described: dict[str, Any]) -> list[dict[str, Any]]:
+        """A row for each wave of each lead."""
+        return [
+            {
+                "lead": lead,
+                "wave": segment["class"],
+                "onset_s": segment["start_s"],
+                "offset_s": segment["end_s"],
+                "duration_ms": round(1000 * (segment["end_s"] - segment["start_s"]), 1),
+            }
+            for lead, part in _parts(described).items()
+            for segment in part["segments"]
+        ]
+
+    def lines(self, described: dict[str, Any]) -> list[str]:
+        """A line for each lead."""
+        rows = {lead: self._counted(part) for lead, part in _parts(described).items()}
+        return [
+            f"  {lead:4s} " + ", ".join(f"{count} {name}" for name, count in row.items())
+            for lead, row in rows.items()
+        ]
+
+    def summary(self, described: dict[str, Any]) -> dict[str, Any]:
+        """Number of waves of each kind, the median over the leads."""
+        rows = [self._counted(part) for part in _parts(described).values()]
+        return {name: int(np.median([row[name] for row in rows])) for name in self.classes[1:]}
+
+    def _counted(self, part: dict[str, Any]) -> dict[str, int]:
+        names = [segment["class"] for segment in part["segments"]]
+        return {name: names.count(name) for name in self.classes[1:]}
+
+
+def _parts(described: dict[str, Any]) -> dict[str, Any]:
+    """What is described, by lead."""
+    return described.get("leads", {"all": described})
 
 
 def _ends(mask: np.ndarray, number: int, end: str) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,10 @@ class PredictOptions(Options):
         [], "recordings: files (WFDB with or without ending), folders or patterns such as '*.edf'",
         required=True,
     )  # fmt: skip
-    model: str = option("imle_net", "trained model: run, pretrained name or checkpoint folder")
+    model: str = option(
+        "", "trained model: run, pretrained name or checkpoint folder (default: imle_net, or that of --task)"
+    )
+    task: str = option("", "rpeaks, waves or another task: the shipped model of that task")
     sampling_rate: float | None = option(None, "Hz, for files without it", group="recording", above=0)
     units: str | None = option(
         None, "mV, uV or V, for files without it or with a wrong one", group="recording"
@@ -69,7 +72,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
     from explain.batch import predict_many
     from preprocessing.recordings.ahead import Reading
     from preprocessing.recordings.search import search_recordings
-    from training.checkpoint import run_name
+    from training.checkpoint import choose_model, run_name
     from training.lock import locked
     from training.predictor import load_predictor
 
@@ -78,14 +81,15 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
         print(f"left out: {sentence}")
     for remark in search.remarks:
         print(f"note: {remark}; each is predicted")
-    predictor = load_predictor(options.model, options.output_dir, options.threads)
+    model = choose_model(options.model, options.task, options.output_dir)
+    predictor = load_predictor(model, options.output_dir, options.threads)
     print(f"model: {predictor.folder} ({', '.join(predictor.classes)})")
     for remark in predictor.task.remarks(predictor.decision):
         print(f"note: {remark}")
     results = Path(options.output_dir) / "results" / run_name(predictor.folder)
     reading = Reading(
         predictor.sampling_rate,
-        predictor.samples,
+        0 if predictor.task.aligned else predictor.samples,
         options.sampling_rate,
         options.units,
         options.leads,
@@ -155,6 +159,7 @@ def _is_one_recording(paths: Sequence[Path], recordings: Sequence[Path]) -> bool
 
 def _predict_file(predictor: Any, source: Path, results: Path, reading: Any, options: PredictOptions) -> None:
     """Predict one recording, print the answer and every assumption, and explain it."""
+    from explain.along_time import write_events
     from explain.attention import explain_recording, predict_recording
     from explain.batch import in_order_of
     from preprocessing.recordings.formats import result_name
@@ -166,6 +171,7 @@ def _predict_file(predictor: Any, source: Path, results: Path, reading: Any, opt
     written = [folder / "prediction.json"]
     if options.no_pictures:
         write_json(written[0], prediction)
+        written += write_events(predictor, prediction, folder)
     else:
         written = explain_recording(predictor, recording, folder, prediction, options.data_dir)
     for note in recording.notes:

@@ -20,6 +20,7 @@ from PIL import Image
 from utils.ecg import DISPLAY_NAMES, LEADS, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
 from utils.files import write_bytes
+from utils.plotting.ecg_marks import Mark, colors_of, name_marks, paint_marks
 from utils.plotting.ecg_paper import (
     GRAY,
     GUTTER,
@@ -76,6 +77,7 @@ def plot_ecg(
     dpi: int = DPI,
     stretches: Sequence[Stretch] = (),
     begin: float = 0.0,
+    marks: Sequence[Mark] = (),
 ) -> Figure:
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimeters when printed at its own size.
 
@@ -94,6 +96,7 @@ def plot_ecg(
     ``layout``: ``12x1``: every lead over the whole record. ``6x2``: limb leads over its first half, chest
         leads over its second, as on clinical printouts.
     ``stretches``: warnings to paint behind the traces. ``begin``: second at which the time axis starts.
+    ``marks``: waves and peaks, in seconds of that axis.
 
     Shapes: signals_mv (T, 12), heat (T, 12), channel (12,).
     """
@@ -117,7 +120,7 @@ def plot_ecg(
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
         _heat_bar(figure, norm, clipped, heat_label)
-    beyond = []
+    beyond, colors = [], colors_of(marks)
     for lead in range(12):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
@@ -128,6 +131,8 @@ def plot_ecg(
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
         for number, stretch in enumerate(s for s in stretches if s.lead == LEADS[lead]):
             _paint(axes, stretch, begin + start / sampling_rate, (left, x[-1]), offsets[row], number % 3)
+        of_lead = [mark for mark in marks if mark.lead == LEADS[lead]]
+        paint_marks(axes, of_lead, colors, begin + start / sampling_rate, (left, x[-1]), offsets[row])
         axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
         if y.min() < 0 or y.max() > height:
             beyond.append(DISPLAY_NAMES[lead])
@@ -137,6 +142,7 @@ def plot_ecg(
         _lead_name(axes, name_at, offsets[row], lead, None if importance is None else importance[lead])
     if beyond:
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
+    name_marks(axes, colors, (GUTTER, height - 4))
     time_axis(axes, sampling_rate, spans, column_width, begin)
     if path is not None:
         write_bytes(path, png(figure, dpi, optimize=False))
