@@ -8,6 +8,7 @@ python -m benchmarks ablate --data_dir data/ptb                    # train, scor
 python -m benchmarks quality --data_dir data/ptb                   # measure the checks of signal quality
 python -m benchmarks rpeaks --mitdb data/mitdb                     # measure the R-peak detectors
 python -m benchmarks backbones                                     # describe the backbones
+python -m benchmarks along_time --ludb data/ludb             # measure the shipped models of R-peaks and waves
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ablate import AblateOptions, run_ablations
+from benchmarks.along_time import AlongTimeOptions, run_along_time
 from benchmarks.backbones import BackboneOptions, run_backbones
 from benchmarks.collect import collect_report, collect_run
 from benchmarks.quality import QualityOptions, run_quality
@@ -89,6 +91,11 @@ def _backbones(options: BackboneOptions) -> None:
     print("python -m benchmarks render puts it into the pages")
 
 
+def _along_time(options: AlongTimeOptions) -> None:
+    """Measure the shipped models of R-peaks and waves on MIT-BIH, CPSC 2019 and LUDB."""
+    print(f"wrote {run_along_time(options)}")
+
+
 def _quality(options: QualityOptions) -> None:
     """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
     for path in run_quality(options):
@@ -104,6 +111,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "quality": (QualityOptions, _quality),
     "rpeaks": (RpeakOptions, _rpeaks),
     "backbones": (BackboneOptions, _backbones),
+    "along_time": (AlongTimeOptions, _along_time),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pages import attribution, backbones, protoecgnet, ptbxl, quality, rpeaks
+from benchmarks.pages import along_time, attribution, backbones, protoecgnet, ptbxl, quality, rpeaks
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
 from utils.files import write_text
@@ -36,6 +36,11 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "backbones": lambda data: (
         {"backbones.md": backbones.page(data / "backbones.json", SPEED / "backbones.json")}
         if (data / "backbones.json").is_file()
+        else {}
+    ),
+    "along_time": lambda data: (
+        {"along_time.md": along_time.page(data / "along_time.json")}
+        if (data / "along_time.json").is_file()
         else {}
     ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},

@@ -66,7 +66,9 @@ def _test_scores(card: Card, report: dict[str, Any], path: Path) -> dict[str, An
 def _public(card: Card, output_dir: str, scores: dict[str, Any]) -> Card:
     """The card without folders of the machine it was trained on, and with the scores of the test records."""
     folders = machine_folders(card.config, output_dir)
-    folders[card.config["data_dir"]] = PUBLIC_DATA_DIR  # a relative one, too
+    database = card.config.get("database", "ptbxl")
+    public = PUBLIC_DATA_DIR if database == "ptbxl" else f"data/{database}"
+    folders[card.config["data_dir"]] = public  # a relative one, too
     provenance = Provenance(**portable(asdict(card.provenance), folders))
     metrics = {**card.metrics, "test": scores}
     return replace(card, provenance=provenance, metrics=metrics, extra=portable(card.extra, folders))

@@ -53,11 +53,15 @@ def f1_of(counts: np.ndarray) -> np.ndarray:
 
 
 def intervals_of_f1(
-    counts: np.ndarray, patients: Sequence[Any] | np.ndarray, resamples: int, seed: int
+    counts: np.ndarray,
+    patients: Sequence[Any] | np.ndarray,
+    resamples: int,
+    seed: int,
+    names: Sequence[str],
 ) -> dict[str, Any]:
-    """95 % intervals, over patients, of the F1 of each column and of their mean.
+    """95 % intervals, over patients, of the F1 of each column and of the mean of those that are defined.
 
-    ``low``, ``high``: lists, one number a column and the mean last; None where no resample has one.
+    ``names``: of the columns, and of the mean, which comes last. None where no resample has a score.
 
     Shapes: counts (N, K, 3), patients (N,).
     """
@@ -67,11 +71,14 @@ def intervals_of_f1(
     share = np.full(len(by_patient), 1 / len(by_patient))
     drawn = np.random.default_rng(seed).multinomial(len(by_patient), share, resamples)
     scores = f1_of(np.tensordot(drawn, by_patient, 1))
-    scores = np.column_stack([scores, scores.mean(axis=1)])
-    bounds = [_bounds(column[np.isfinite(column)]) for column in scores.T]
+    known = np.isfinite(scores).sum(axis=1)
+    means = np.divide(
+        np.nan_to_num(scores).sum(axis=1), known, out=np.full(len(scores), np.nan), where=known > 0
+    )
+    columns = np.column_stack([scores, means]).T
+    bounds = (_bounds(column[np.isfinite(column)]) for column in columns)
     return {
-        "low": [low for low, _ in bounds],
-        "high": [high for _, high in bounds],
+        "intervals": dict(zip(names, bounds, strict=True)),
         "level": 0.95,
         "resamples": resamples,
         "seed": seed,
@@ -80,8 +87,8 @@ def intervals_of_f1(
     }
 
 
-def _bounds(values: np.ndarray) -> tuple[float | None, float | None]:
+def _bounds(values: np.ndarray) -> dict[str, float] | None:
     if not len(values):
-        return None, None
+        return None
     low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    return {"low": float(low), "high": float(high)}

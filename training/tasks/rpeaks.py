@@ -137,15 +137,17 @@ class RPeaks(Task):
         counts = self._counts(dataset.targets, predictions, decision)
         return {
             "metrics": self._scores(counts) | {"records": len(counts)},
-            "bootstrap": intervals_of_f1(counts, dataset.patients, resamples, seed),
+            "bootstrap": intervals_of_f1(
+                counts, dataset.patients, resamples, seed, (*self.logged, "mean_f1")
+            ),
         }
 
     def table(self, report: dict[str, Any]) -> str:
         """Text table of a report."""
-        names, bounds = (*self.logged, "mean_f1"), report["bootstrap"]
+        bounds = report["bootstrap"]
         rows = [
-            (self.titles[name], report["metrics"][name], None if low is None else {"low": low, "high": high})
-            for name, low, high in zip(names, bounds["low"], bounds["high"], strict=True)
+            (self.titles[name], report["metrics"][name], interval)
+            for name, interval in bounds["intervals"].items()
         ]
         tp, fp, fn = (report["metrics"][name] for name in ("tp", "fp", "fn"))
         last = f"within 75 ms: {tp} found, {fp} false, {fn} missed; "

@@ -134,7 +134,9 @@ class Tagging(Task):
         counts = self._counts(dataset.targets, predictions, decision)
         return {
             "metrics": self._scores(counts) | {"records": len(counts)},
-            "bootstrap": intervals_of_f1(counts, dataset.patients, resamples, seed),
+            "bootstrap": intervals_of_f1(
+                counts, dataset.patients, resamples, seed, [*self.classes, "macro_f1"]
+            ),
         }
 
     def table(self, report: dict[str, Any]) -> str:
@@ -142,10 +144,7 @@ class Tagging(Task):
         metrics, bounds = report["metrics"], report["bootstrap"]
         names = [*(f"F1 {name}" for name in metrics["class_f1"]), self.titles["macro_f1"]]
         values = [*metrics["class_f1"].values(), metrics["macro_f1"]]
-        limits = [
-            None if low is None else {"low": low, "high": high}
-            for low, high in zip(bounds["low"], bounds["high"], strict=True)
-        ]
+        limits = list(bounds["intervals"].values())
         last = f"{bounds['resamples']} resamples of {bounds['patients']} patients"
         return "\n".join([*interval_table(list(zip(names, values, limits, strict=True))), last])
 

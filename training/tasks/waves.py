@@ -146,7 +146,9 @@ class Waves(Segmentation):
         counts, _ = self._boundaries(dataset.targets, predictions, decision)
         return {
             "metrics": self.score(dataset.targets, predictions, decision) | {"records": len(counts)},
-            "bootstrap": intervals_of_f1(counts, dataset.patients, resamples, seed),
+            "bootstrap": intervals_of_f1(
+                counts, dataset.patients, resamples, seed, [*self.boundaries, "macro_f1"]
+            ),
         }
 
     def table(self, report: dict[str, Any]) -> str:
@@ -154,10 +156,7 @@ class Waves(Segmentation):
         metrics, bounds = report["metrics"], report["bootstrap"]
         values = [row["f1"] for row in metrics["boundaries"].values()] + [metrics["macro_f1"]]
         names = [f"F1 {name}, {TOLERANCES_MS.get(name, 50)} ms" for name in metrics["boundaries"]]
-        limits = [
-            None if low is None else {"low": low, "high": high}
-            for low, high in zip(bounds["low"], bounds["high"], strict=True)
-        ]
+        limits = list(bounds["intervals"].values())
         lines = interval_table(list(zip([*names, self.titles["macro_f1"]], values, limits, strict=True)))
         for name, row in metrics["boundaries"].items():
             if row["tp"]:
