@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ class AlongTimeOptions(Options):
     data: Path = option(DATA, "folder of the collected rows", scope="machine")
 
 
+def _part(signal: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Samples of a signal that is in memory."""
+    return signal[start:stop]
+
+
 def peaks_of_records(
     predictor: Predictor, database: Database, records: Sequence[Any]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -57,7 +63,7 @@ def peaks_of_records(
         recording = database.read(record, [row["leads"][0]])
         rate = recording.sampling_rate
         signal = resample(recording.signal, rate, predictor.sampling_rate)
-        seconds = find_peaks(predictor, lambda start, stop, s=signal: s[start:stop], len(signal))
+        seconds = find_peaks(predictor, partial(_part, signal), len(signal))
         found.append(np.unique(np.rint(seconds * rate).astype(np.int64)))
         references.append(database.annotations(record).beats.samples)
     return references, found

@@ -21,11 +21,14 @@ class Part(NamedTuple):
     predictions: np.ndarray
 
 
-def window_starts(samples: int, window: int) -> list[int]:
-    """First samples of the windows of a record: every half window, and one that ends with the record."""
-    if samples <= window:
-        return [0]
-    return [*range(0, samples - window, max(1, window // 2)), samples - window]
+def window_starts(samples: int, window: int, first: int = 0, count: int | None = None) -> list[int]:
+    """First samples of the windows of a record: every half window, and one that ends with the record.
+
+    ``first``, ``count``: of those windows, the ones to give.
+    """
+    last, hop = max(samples - window, 0), max(1, window // 2)
+    every = range(0, last + hop, hop)  # never written out: a day has 17,000 windows
+    return [min(start, last) for start in every[first : None if count is None else first + count]]
 
 
 def predict_parts(predictor: Predictor, read: Read, samples: int, batch: int = _WINDOWS) -> Iterator[Part]:
@@ -62,15 +65,15 @@ def predict_parts(predictor: Predictor, read: Read, samples: int, batch: int = _
         raise UsageError(f"'{predictor.card.name}' answers for whole records, not for every sample")
     if samples < 1:
         raise DataError("the record has no samples")
-    reduction, starts = task.reduction, window_starts(samples, window)
-    if window % (2 * reduction) and len(starts) > 1:
+    reduction, first = task.reduction, 0
+    if window % (2 * reduction) and samples > window:
         raise UsageError(
             f"windows of {window} samples cannot overlap by half with {reduction} samples a step"
         )
     steps, done = -(-samples // reduction), 0
     total, counts = np.zeros((0, len(predictor.classes))), np.zeros(0)
-    for first in range(0, len(starts), batch):
-        chosen = starts[first : first + batch]
+    while chosen := window_starts(samples, window, first, batch):
+        first += batch
         rows = predictor.predict(_windows(read, chosen, samples, window), len(chosen))
         last = min(steps, (chosen[-1] + window) // reduction)
         grown = last - done - len(total)
@@ -81,7 +84,8 @@ def predict_parts(predictor: Predictor, read: Read, samples: int, batch: int = _
             part = row[: len(total) - place]
             total[place : place + len(part)] += part
             counts[place : place + len(part)] += 1
-        following = starts[first + batch] // reduction if first + batch < len(starts) else steps
+        later = window_starts(samples, window, first, 1)
+        following = later[0] // reduction if later else steps
         ready = following - done
         yield Part(done, (total[:ready] / counts[:ready, None]).astype(np.float32))
         total, counts, done = total[ready:], counts[ready:], following

@@ -68,8 +68,8 @@ def _cpsc2019(entry: dict[str, Any]) -> str:
         "the 2,000 of the training set, none of which was learned from or chosen on; not comparable with "
         "scores on the challenge's hidden set.\n\n"
         f"{markdown(list(_PEAKS), _peak_rows('all', entry['scores']))}\n\nQRS score of the challenge: "
-        f"**{score['mean']:.3f}** [{score['low']:.3f}, {score['high']:.3f}]; [R-peaks](rpeaks.md) has that of "
-        "the published detectors on the same records."
+        f"**{score['mean']:.3f}** [{score['low']:.3f}, {score['high']:.3f}]; "
+        "[R-peaks](rpeaks.md) has that of the published detectors on the same records."
     )
 
 
@@ -112,10 +112,10 @@ def _ludb(entry: dict[str, Any]) -> str:
     ]
     header = ["rhythm", "records", "macro F1 (95 % CI)", "P found", "P false", "P missed"]
     return (
-        f"## Waves: {entry['title']}\n\nRecords 71-100, {whole['leads']} leads of {whole['records']} records, "
-        "each lead by itself; predictions outside of a lead's annotated part do not count. Records 101-200 "
-        f"are kept back.\n\n{markdown(list(_WAVES), _wave_rows(whole))}\n\nBy rhythm, with the onsets of P waves:\n\n"
-        f"{markdown(header, rhythms)}\n\n{_how(entry)}"
+        f"## Waves: {entry['title']}\n\nRecords 71-100, {whole['leads']} leads of {whole['records']} "
+        "records, each lead by itself; predictions outside of a lead's annotated part do not count. "
+        f"Records 101-200 are kept back.\n\n{markdown(list(_WAVES), _wave_rows(whole))}\n\n"
+        f"By rhythm, with the onsets of P waves:\n\n{markdown(header, rhythms)}\n\n{_how(entry)}"
     )
 
 
