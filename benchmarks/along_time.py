@@ -9,6 +9,8 @@ every lead, all together and by rhythm.
 
 from __future__ import annotations
 
+import resource
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +34,7 @@ from utils.files import read_json, write_json
 from utils.rpeak_scores import cpsc2019_score, rpeak_scores
 
 TOLERANCES_MS = (150, 100, 75, 25)
+DAY_S = 24 * 3600
 MOVED = "202"  # in DS2, of the patient of record 201, which is in DS1
 
 
@@ -42,6 +45,9 @@ class AlongTimeOptions(Options):
     mitdb: Path | None = option(None, "folder of MIT-BIH", scope="machine")
     cpsc2019: Path | None = option(None, "folder of CPSC 2019", scope="machine")
     ludb: Path | None = option(None, "folder of LUDB", scope="machine")
+    day: bool = option(
+        False, "True: also measure 24 hours of two leads, records of MIT-BIH one after another"
+    )
     rpeaks: str = option("rpeaks", "model that finds R-peaks")
     waves: str = option("waves", "model that finds waves")
     output_dir: str = option(".", "folder with checkpoints/", scope="machine")
@@ -116,6 +122,43 @@ def _cpsc2019(predictor: Predictor, folder: Path) -> dict[str, Any]:
     }
 
 
+def _day(predictor: Predictor, folder: Path) -> dict[str, Any]:
+    """CPU time and memory of 24 hours of two leads, and whether windows one by one give the same peaks."""
+    database = open_database("mitdb", folder)
+    rate = predictor.sampling_rate
+    signals = [
+        resample(database.read(record).signal, database.row(record)["sampling_rate"], rate)
+        for record in database.records.index[:4]
+    ]
+    two_hours = np.concatenate(signals).astype(np.float32)
+    samples = DAY_S * rate
+
+    def read(lead: int, start: int, stop: int) -> np.ndarray:
+        return two_hours[np.arange(start, stop) % len(two_hours), lead : lead + 1]
+
+    hour = partial(read, 0)
+    together = find_peaks(predictor, hour, 3600 * rate)
+    alone = find_peaks(predictor, hour, 3600 * rate, batch=1)
+    before, began = peak_memory_mb(), time.process_time()
+    found = [len(find_peaks(predictor, partial(read, lead), samples)) for lead in (0, 1)]
+    return {
+        "hours": DAY_S / 3600,
+        "leads": 2,
+        "peaks": found,
+        "cpu_minutes": (time.process_time() - began) / 60,
+        "peak_memory_mb": peak_memory_mb(),
+        "memory_of_an_hour_mb": before,
+        "largest_difference_of_an_hour_s": (
+            float(np.abs(together - alone).max()) if len(together) == len(alone) else None
+        ),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Largest memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def _ludb(predictor: Predictor, folder: Path) -> dict[str, Any]:
     """Scores on the test records, all together and by rhythm."""
     test = load_dataset("ludb", folder, predictor.card.task, predictor.sampling_rate).split("test")
@@ -148,6 +191,7 @@ def run_along_time(options: AlongTimeOptions) -> Path:
         ("mitdb", options.rpeaks, options.mitdb, _mitdb),
         ("cpsc2019", options.rpeaks, options.cpsc2019, _cpsc2019),
         ("ludb", options.waves, options.ludb, _ludb),
+        ("day", options.rpeaks, options.mitdb if options.day else None, _day),
     )
     if not any(folder for _, _, folder, _ in parts):
         raise UsageError("name at least one database: --mitdb, --cpsc2019 or --ludb with its folder")

@@ -20,7 +20,7 @@ from PIL import Image
 from utils.ecg import DISPLAY_NAMES, LEADS, NOT_A_DEVICE
 from utils.errors import DataError, UsageError, nearest
 from utils.files import write_bytes
-from utils.plotting.ecg_marks import Mark, colors_of, name_marks, paint_marks
+from utils.plotting.ecg_marks import Mark, name_marks, paint_marks
 from utils.plotting.ecg_paper import (
     GRAY,
     GUTTER,
@@ -113,14 +113,13 @@ def plot_ecg(
     millimeters = _on_lines(signals, [s for s in stretches if s.lost], begin, sampling_rate)
     offsets, height = row_offsets(millimeters, sampling_rate, rows, spans)
     column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
-    figure, axes = new_paper(
-        max(columns * column_width + 5, NARROWEST), height, title, subtitle, heat is not None
-    )
+    width = max(columns * column_width + 5, NARROWEST)
+    figure, axes = new_paper(width, height, title, subtitle, heat is not None)
     if heat is not None:
         shown = [heat[a:b, c * rows : (c + 1) * rows].ravel() for c, (a, b) in enumerate(spans)]
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
         _heat_bar(figure, norm, clipped, heat_label)
-    beyond, colors = [], colors_of(marks)
+    beyond, colors = [], name_marks(axes, marks, (GUTTER, height - 4))
     for lead in range(12):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
@@ -129,20 +128,18 @@ def plot_ecg(
         y = offsets[row] + millimeters[start:stop, lead]
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
-        for number, stretch in enumerate(s for s in stretches if s.lead == LEADS[lead]):
-            _paint(axes, stretch, begin + start / sampling_rate, (left, x[-1]), offsets[row], number % 3)
-        of_lead = [mark for mark in marks if mark.lead == LEADS[lead]]
-        paint_marks(axes, of_lead, colors, begin + start / sampling_rate, (left, x[-1]), offsets[row])
+        second, span = begin + start / sampling_rate, (left, x[-1])
+        _paint_warnings(axes, stretches, LEADS[lead], second, span, offsets[row])
+        paint_marks(axes, marks, LEADS[lead], colors, second, span, offsets[row])
         axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
         if y.min() < 0 or y.max() > height:
             beyond.append(DISPLAY_NAMES[lead])
         if column == 0:
             calibration_pulse(axes, offsets[row])
-        name_at = -2.5 if column == 0 else left - 2
-        _lead_name(axes, name_at, offsets[row], lead, None if importance is None else importance[lead])
+        share = None if importance is None else importance[lead]
+        _lead_name(axes, left - 2 if column else -2.5, offsets[row], lead, share)
     if beyond:
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
-    name_marks(axes, colors, (GUTTER, height - 4))
     time_axis(axes, sampling_rate, spans, column_width, begin)
     if path is not None:
         write_bytes(path, png(figure, dpi, optimize=False))
@@ -160,6 +157,19 @@ def _on_lines(signals: np.ndarray, lost: Sequence[Stretch], begin: float, sampli
     ]
     millimeters = (signals - np.array(levels)) * MM_PER_MV
     return np.where(present, millimeters, np.clip(millimeters, -_MARKED, _MARKED))
+
+
+def _paint_warnings(
+    axes: Axes,
+    stretches: Sequence[Stretch],
+    lead: str,
+    second: float,
+    span: tuple[float, float],
+    offset: float,
+) -> None:
+    """Paint the warnings about a lead."""
+    for number, stretch in enumerate(s for s in stretches if s.lead == lead):
+        _paint(axes, stretch, second, span, offset, number % 3)
 
 
 def _paint(

@@ -37,6 +37,7 @@ def colors_of(marks: Sequence[Mark]) -> dict[str, str]:
 def paint_marks(
     axes: Axes,
     marks: Sequence[Mark],
+    lead: str,
     colors: dict[str, str],
     second: float,
     span: tuple[float, float],
@@ -44,7 +45,7 @@ def paint_marks(
 ) -> None:
     """Paint the marks of a lead whose trace begins at `second` and lies between two millimeters."""
     ticks: dict[str, list[list[tuple[float, float]]]] = {}
-    for mark in marks:
+    for mark in (mark for mark in marks if mark.lead == lead):
         left, right = (span[0] + (place - second) * MM_PER_SECOND for place in (mark.start, mark.end))
         if right < span[0] or left > span[1]:
             continue
@@ -61,7 +62,9 @@ def paint_marks(
         axes.add_collection(LineCollection(lines, colors=colors[kind], linewidths=1.4, zorder=4.5))
 
 
-def name_marks(axes: Axes, colors: dict[str, str], at: tuple[float, float]) -> None:
-    """Write the kinds in their colors, side by side."""
+def name_marks(axes: Axes, marks: Sequence[Mark], at: tuple[float, float]) -> dict[str, str]:
+    """Write the kinds of marks in their colors, side by side; gives these colors."""
+    colors = colors_of(marks)
     for place, (kind, color) in enumerate(colors.items()):
         axes.text(at[0] + 9 * place, at[1], kind, fontsize=9, weight="bold", color=color, zorder=5)
+    return colors
