@@ -42,7 +42,7 @@ def test_waves_and_peaks_are_trained_scored_and_predicted_lead_by_lead(folder, r
     waves = f"--model unet --model_config '{SMALL}' --database ludb --data_dir ludb --task waves_by_lead"
     peaks = f"--model unet --model_config '{SMALL}' --database mitdb --data_dir mitdb --also ludb=ludb"
     lines = [
-        f"python torch_train.py {waves} --run w {SHORT} --preprocess normalize",
+        f"python torch_train.py {waves} --run w --sampling_rate 100 {SHORT} --preprocess normalize",
         "python torch_test.py --model unet --run w --resamples 20",
         f"python inference.py --model w --dir {record}",
         f"python torch_train.py {peaks} --task qrs_by_lead --run r {SHORT} --augment bursts",
