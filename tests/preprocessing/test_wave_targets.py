@@ -96,7 +96,7 @@ def test_waves_of_ludb_are_known_where_leads_are_annotated(few_of_ludb):
     by_lead = load_dataset("ludb", few_of_ludb, "waves_by_lead")
     merged = load_dataset("ludb", few_of_ludb, "waves")
     database = open_database("ludb", few_of_ludb)
-    assert by_lead.kind == merged.kind == "segmentation" and by_lead.classes == [
+    assert by_lead.kind == merged.kind == "waves" and by_lead.classes == [
         "background",
         "P",
         "QRS",
