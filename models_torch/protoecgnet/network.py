@@ -59,6 +59,13 @@ PARTS = ("trunk", "add_on", "prototypes", "head")
 _TOP_WINDOWS = 5
 
 
+def _check_similarity(pooling: str, latent_space_type: str, activation: str, scale: str) -> None:
+    _choose("pooling", pooling, ("max", "top", "mean"))
+    _choose("latent_space_type", latent_space_type, ("arc", "l2"))
+    _choose("prototype_activation_function", activation, ("log", "linear"))
+    _choose("similarity_scale", scale, ("cosine", "reference"))
+
+
 def _choose(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(f"protoecgnet: unknown {name} '{value}': {nearest(value, choices)}")
@@ -150,10 +157,7 @@ class ProtoECGNet(PrototypeClassifier):
     ):
         super().__init__()
         _choose("branch", branch, list(BRANCHES))
-        _choose("pooling", pooling, ("max", "top", "mean"))
-        _choose("latent_space_type", latent_space_type, ("arc", "l2"))
-        _choose("prototype_activation_function", prototype_activation_function, ("log", "linear"))
-        _choose("similarity_scale", similarity_scale, ("cosine", "reference"))
+        _check_similarity(pooling, latent_space_type, prototype_activation_function, similarity_scale)
         paper = BRANCHES[branch]
         self.samples, self.leads, self.branch, self.pooling = samples, leads, branch, pooling
         self.latent_space_type, self.activation = latent_space_type, prototype_activation_function

@@ -83,7 +83,7 @@ def test_parquet_table_holds_what_the_csv_holds(out, folder, tmp_path):
     assert frame["error"].isna().tolist() == [True, False, True, False]
 
 
-def test_every_recording_of_an_hdf5_file_is_a_row(out, tmp_path, capsys):
+def test_recordings_of_an_hdf5_file_are_rows(out, tmp_path, capsys):
     path = tmp_path / "exams.hdf5"
     with h5py.File(path, "w") as file:
         file["tracings"] = np.stack([ecg(seed=i) / 1000 for i in range(3)])

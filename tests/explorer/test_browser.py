@@ -191,7 +191,7 @@ def test_exports_are_drawings_without_identity(page, tmp_path):
     assert NOT_A_DEVICE in page.inner_text("body")
 
 
-def test_first_paint_of_a_record_is_reported(page):
+def test_canvas_reports_its_first_paint(page):
     assert float(page.locator(".ecg canvas").get_attribute("data-paint-ms")) > 0
 
 
@@ -211,7 +211,7 @@ def test_upload_is_seen_by_its_session_alone(page, browser, address):
     other.context.close()
 
 
-def test_bad_uploads_are_refused_in_words(page, browser, address, tmp_path):
+def test_uploads_that_are_bad_are_refused_in_words(page, browser, address, tmp_path):
     large = tmp_path / "large.csv"
     large.write_bytes(b"I,II\n" + b"0.1,0.2\n" * 6_600_000)  # 50 MB
     bomb = tmp_path / "bomb.zip"

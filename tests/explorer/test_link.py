@@ -31,7 +31,7 @@ def test_link_restores_the_view(view):
 @given(
     st.dictionaries(st.sampled_from(["record", "layout", "order", "speed", "gain", "calipers"]), st.text())
 )
-def test_any_link_gives_a_view(query):
+def test_links_of_any_kind_give_a_view(query):
     view, ignored = from_query(query)
     assert view.layout in LAYOUTS and view.speed in SPEEDS and view.gain in GAINS and view.order in ORDERS
     assert len(ignored) <= len(query)

@@ -65,7 +65,7 @@ def test_model_to_use_is_first(runs):
     assert models[0].name == "a" and "MODEL_TO_USE=d is not used" in warnings[0]
 
 
-def test_damaged_checkpoint_is_a_warning(runs):
+def test_checkpoint_that_is_damaged_is_a_warning(runs):
     (runs / "checkpoints" / "a" / "model.safetensors").write_bytes(b"damaged")
     models, warnings = find_models(runs, {})
     assert models[0].name == "b" and "is left out" in warnings[0] and "SHA-256" in warnings[0]

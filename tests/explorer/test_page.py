@@ -13,7 +13,7 @@ apptest = pytest.importorskip("streamlit.testing.v1")
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page that was opened once; tests go on where the one before stopped."""
+    """A page that was opened once; each test continues from the one before."""
     patch = pytest.MonkeyPatch()
     patch.setenv("TWELVELEAD_OUTPUT", str(tmp_path_factory.mktemp("empty")))
     patch.setenv("TWELVELEAD_PTBXL", "missing")
@@ -26,7 +26,7 @@ def messages(page):
     return [*page.exception, *(element.value for element in (*page.error, *page.warning))]
 
 
-def test_every_shipped_model_answers_for_every_sample(page):
+def test_shipped_models_answer_for_every_sample(page):
     labels = [model.label for model in find_models("nowhere", {})[0]]
     assert len(labels) >= 5 and page.multiselect(key="models").options == labels
     page.multiselect(key="models").set_value(labels)
@@ -40,7 +40,7 @@ def test_every_shipped_model_answers_for_every_sample(page):
     assert any(element.value == NOT_A_DEVICE for element in page.caption)
 
 
-def test_each_own_reason_of_a_model_can_be_shown(page):
+def test_reasons_of_each_model_can_be_shown(page):
     for model, method in (
         ("imle_net", "attention"),
         ("ecgnet", "saliency"),
@@ -70,7 +70,7 @@ def test_paper_settings_reach_the_link(page):
     assert query["record"] == "sample:sample_ecg_sttc.csv"
 
 
-def test_absent_ptbxl_is_an_error_with_a_remedy(page):
+def test_ptbxl_that_is_absent_is_an_error_with_a_remedy(page):
     page.radio(key="source").set_value("PTB-XL").run()
     assert not page.exception and "missing" in page.error[0].value
     page.radio(key="source").set_value("Samples").run()

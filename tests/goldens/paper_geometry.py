@@ -37,11 +37,13 @@ def cases() -> list[dict[str, Any]]:
 
 def readings() -> list[dict[str, float]]:
     """Calipers and what they read; QTc worked out with square and cube roots that come out even."""
-    return [
-        {"a": 100, "b": 200, "rate": 100.0, "ms": 1000.0, "bpm": 60.0, "rr": 1000.0, "Bazett": 1000.0, "Fridericia": 1000.0},
-        {"a": 36, "b": 180, "rate": 360.0, "ms": 400.0, "bpm": 150.0, "rr": 640.0, "Bazett": 500.0, "Fridericia": 464.1588833612779},
-        {"a": 512, "b": 312, "rate": 500.0, "ms": 400.0, "bpm": 150.0, "rr": 512.0, "Bazett": 559.0169943749474, "Fridericia": 500.0},
-    ]  # fmt: skip
+    table = (  # first and second sample, Hz, ms, beats a minute, RR in ms, Bazett, Fridericia
+        (100, 200, 100.0, 1000.0, 60.0, 1000.0, 1000.0, 1000.0),
+        (36, 180, 360.0, 400.0, 150.0, 640.0, 500.0, 464.1588833612779),
+        (512, 312, 500.0, 400.0, 150.0, 512.0, 559.0169943749474, 500.0),
+    )
+    names = ("a", "b", "rate", "ms", "bpm", "rr", "Bazett", "Fridericia")
+    return [dict(zip(names, row, strict=True)) for row in table]
 
 
 def main() -> None:
