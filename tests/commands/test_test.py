@@ -241,4 +241,5 @@ def test_help(capsys):
         main("torch", "ecgnet", ["--help"])
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    assert "example: python torch_test.py --model ecgnet" in text and "models: ecgnet, " in text
+    assert "example: python torch_test.py --model ecgnet" in text
+    assert {"ecgnet", "resnet101", "protoecgnet"} <= set(text.replace(",", " ").split())
