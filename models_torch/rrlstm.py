@@ -123,10 +123,16 @@ class RRLSTM(nn.Module):
         return self.head.log_marginals(emissions)
 
     def sequence_loss(self, signals: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihood of sequences of classes, targets (B, samples, num_classes)."""
+        """Negative log-likelihood of sequences of classes, targets (B, samples, num_classes).
+
+        A further column holds weights: an interval of weight 0 has no class.
+        """
         if not isinstance(self.head, CrfHead):
             raise UsageError("rrlstm: there is no CRF whose likelihood could be a loss")
-        return self.head.negative_log_likelihood(self._emissions(signals), targets)
+        classes = self.head.out_features
+        labels, weights = targets[..., :classes], targets[..., classes:]
+        known = labels * (weights > 0) if weights.shape[-1] else labels
+        return self.head.negative_log_likelihood(self._emissions(signals), known)
 
 
 def _check(option: str, value: str, valid: tuple[str, ...]) -> None:

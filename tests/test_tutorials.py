@@ -124,3 +124,15 @@ def test_python_of_the_tutorial_on_explanations_runs(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "(4, 1000, 12)" in done.stdout and "'lime'" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "said"), [("rpeaks", "peaks, the first at"), ("waves", "QRS")])
+def test_python_of_the_tutorials_on_peaks_and_waves_runs(shared_data, tmp_path, name, said):
+    text = (DOCS / f"tutorials/{name}.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + code.replace('"data/', f'"{shared_data}/')
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout

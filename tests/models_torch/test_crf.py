@@ -127,3 +127,13 @@ def test_rr_lstm_learns_by_its_likelihood_to_repeat_a_pattern():
     right = (path.argmax(-1).numpy() == tags).mean()
     threshold = (signals[..., 0].numpy() > 0.5) == tags
     assert right > threshold.mean() + 0.1
+
+
+def test_rr_lstm_leaves_out_intervals_without_weight():
+    torch.manual_seed(0)
+    model = models_torch.create_model("rrlstm", num_classes=2, samples=6, units=4)
+    signals, labels = torch.rand(3, 6, 1), torch.eye(2)[torch.randint(0, 2, (3, 6))]
+    weights = (torch.arange(6) < 4).float()[None, :, None].expand(3, 6, 1)
+    weighted = model.sequence_loss(signals, torch.cat([labels, weights], dim=-1))
+    assert weighted.item() == pytest.approx(model.sequence_loss(signals, labels * weights).item())
+    assert weighted.item() != pytest.approx(model.sequence_loss(signals, labels).item())
