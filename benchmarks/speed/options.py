@@ -20,6 +20,7 @@ BENCHMARKS = (
     "attribution",
     "attribution_metrics",
     "folder",
+    "archive",
 )
 PTBXL_RECORDS = 21799
 # CPU seconds of a training step per record that the reference took on another machine, one core.
@@ -48,7 +49,7 @@ class SpeedOptions(Options):
     batchsize: int = option(32, "pipeline_memory and steps: records in a batch", min=1)
     predictions: str = option("", "resampling: a predictions.npz to measure on, too")
     resamples: int = option(1000, "resampling: resamples", min=1)
-    folder_records: int = option(2000, "folder: recordings", min=1)
+    folder_records: int = option(2000, "folder and archive: recordings", min=1)
     repetitions: int = option(3, "folder, reading and steps: measurements", min=1)
     backbones: list[str] = option([], "backbones: names to measure (default: all that are compared)")
     rounds: int = option(2, "steps and signals: processes of each kind; backbones: turns", min=1)
