@@ -12,6 +12,7 @@ from explain.leads import EFFORTS, explain_leads
 from explorer.canvas import canvas_data, show_canvas
 from explorer.export import FORMATS, draw, render
 from explorer.link import View, from_query, to_query
+from explorer.marks import WAVES, faults_of, rpeaks_of, waves_of
 from explorer.models import Candidate, ask, find_models
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
 from explorer.reasons import find_reason, is_signed, methods_for, what_is_known
@@ -26,6 +27,7 @@ from explorer.sources import (
     sample_names,
 )
 from preprocessing.recordings.formats import known_suffixes
+from training.checkpoint import find_checkpoint
 from training.predictor import load_predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE, display_name
 from utils.errors import TwelveLeadError
@@ -33,7 +35,6 @@ from utils.errors import TwelveLeadError
 TITLE = "TwelveLead explorer"
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
-_DETECTOR = "sleepecg"  # the most accurate one on twelve-lead ECGs, docs/results/rpeaks.md
 
 
 # ---- caches, shared by all sessions: nothing of an upload is in them --------------------------------
@@ -169,6 +170,7 @@ def choose_paper(view: View) -> None:
     )  # fmt: skip
     st.session_state["screen"] = 100.0 / measured
     box.checkbox("R-peaks", True, key="marks")
+    box.checkbox("P, QRS and T waves", False, key="waves")
 
 
 def choose_models(output_dir: str) -> list[Candidate]:
@@ -191,35 +193,19 @@ def choose_models(output_dir: str) -> list[Candidate]:
 # ---- the page --------------------------------------------------------------------------------------
 
 
-def rpeaks_of(shown: Shown) -> tuple[np.ndarray, float | None]:
-    """R-peaks of the part shown, and the median RR interval in ms where there are two intervals or more."""
-    from preprocessing.rpeaks import detect_rpeaks
-
-    recording = shown.recording
-    peaks = np.asarray(detect_rpeaks(recording.signal, recording.sampling_rate, _DETECTOR))
-    intervals = np.diff(peaks) / recording.sampling_rate * 1000
-    return peaks, float(np.median(intervals)) if len(intervals) > 1 else None
-
-
 def show_signal(shown: Shown, view: View, heat: np.ndarray | None, footer: str) -> None:
     """The canvas with its exports, redrawn without the rest of the page."""
     recording = shown.recording
     signals = np.asarray(recording.signal, dtype=np.float64)
     paper = make_paper(signals, recording.sampling_rate, view.layout, view.order, view.speed, view.gain)
-    marks, rr = [], None
+    marks, rr, spans = [], None, faults_of(recording)
     if st.session_state.get("marks", True):
-        peaks, rr = _remembered(("rpeaks", shown.key, recording.start), lambda: rpeaks_of(shown))
-        marks = [{"lead": "II", "sample": int(peak), "text": "R"} for peak in peaks]
-    spans = [
-        {
-            "lead": fault.lead,
-            "start": round((fault.start - recording.start) * recording.sampling_rate),
-            "stop": round((fault.end - recording.start) * recording.sampling_rate),
-            "kind": "warning",
-            "text": fault.kind,
-        }
-        for fault in recording.faults
-    ]
+        peaks, rr = _remembered(("rpeaks", shown.key, recording.start), lambda: rpeaks_of(recording))
+        marks = [{"lead": "II", "sample": peak, "text": "R"} for peak in peaks]
+    if st.session_state.get("waves", False):
+        folder = find_checkpoint(WAVES)
+        predictor = predictor_of(str(folder), (folder / "card.json").stat().st_mtime)
+        spans += _remembered(("waves", shown.key, recording.start), lambda: waves_of(predictor, recording))
     data = canvas_data(
         paper,
         signals,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from explain.leads import explain_leads
+from explorer.marks import WAVES, rpeaks_of, waves_of
 from explorer.models import ask, find_models
 from explorer.reasons import find_reason, methods_for, stretch, what_is_known
 from explorer.sources import read_sample
@@ -51,7 +52,8 @@ def test_models_come_best_first_and_say_why(runs):
     assert [(m.name, m.roles) for m in models[:3]] == [
         ("a", ("best score",)), ("b", ("best loss",)), ("c", ("newest",)),
     ]  # fmt: skip
-    assert {m.name for m in models[3:]} == {path.name for path in PRETRAINED.iterdir() if path.is_dir()}
+    shipped = {path.name for path in PRETRAINED.iterdir() if path.is_dir()}
+    assert {m.name for m in models[3:]} == shipped - {"rpeaks", "waves"}  # classifiers alone
     assert all(m.roles == ("shipped",) for m in models[3:])
     assert models[0].label == "a (best score)" and "macro ROC-AUC" in str(models[0].facts)
 
@@ -132,3 +134,17 @@ def test_lead_importance_of_an_additive_model_is_exact():
     np.testing.assert_allclose(result.values, np.ptp(signal, axis=0) * Additive.weights, atol=1e-4)
     np.testing.assert_allclose(result.error, 0, atol=1e-4)
     assert result.rank_correlation == pytest.approx(1)
+
+
+def test_waves_of_the_shipped_model_lie_round_the_rpeaks(mi):
+    peaks, rr = rpeaks_of(mi.recording)
+    spans = waves_of(load_predictor(WAVES), mi.recording)
+    assert rr is not None and 500 < rr < 1500 and len(peaks) > 5
+    complexes = [span for span in spans if span["lead"] == "II" and span["kind"] == "QRS"]
+    inside = [p for p in peaks if any(s["start"] - 3 <= p <= s["stop"] + 3 for s in complexes)]
+    assert len(inside) >= len(peaks) - 1
+    slower = replace(
+        mi.recording, signal=np.repeat(mi.recording.signal, 5, axis=0), sampling_rate=500.0, faults=[]
+    )
+    faster = waves_of(load_predictor(WAVES), slower)
+    assert {span["kind"] for span in faster} >= {"QRS", "T"} and max(s["stop"] for s in faster) <= 5000

@@ -63,6 +63,7 @@ def test_importance_of_leads_is_drawn_with_its_stability(page):
 def test_paper_settings_reach_the_link(page):
     page.selectbox(key="layout").set_value("12x1")
     page.radio(key="gain").set_value(20.0)
+    page.checkbox(key="waves").check()
     page.radio(key="order").set_value("Cabrera").run()
     assert messages(page) == []
     query = dict(page.query_params)

@@ -56,9 +56,7 @@ def test_readings_are_those_of_the_geometry_table(case):
     rate=st.sampled_from([100.0, 257.0, 500.0, 1000.0]),
     seed=st.integers(0, 9),
 )
-def test_layouts_show_each_lead_and_read_back_what_they_show(
-    layout, order, speed, gain, samples, rate, seed
-):
+def test_layouts_show_each_lead_and_read_back_what_they_show(layout, order, speed, gain, samples, rate, seed):
     signals = ecg(samples, seed)
     paper = make_paper(signals, rate, layout, order, speed, gain)
     columns, repeated = LAYOUTS[layout]
