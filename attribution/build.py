@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ def build(dataset: str, data_dir: str | os.PathLike, options: BuildOptions | Non
     if options.reference and options.split == "kfold":
         raise UsageError("--reference means the split of the published study: leave out --split kfold")
     windows = builder.build(open_database(dataset, data_dir), options)
+    windows = replace(windows, digests=None)  # a file's fingerprint follows from the signals that it holds
     if options.split == "kfold" and windows.split_names != fold_names(options.folds, options.fold):
         windows = resplit(windows, options.folds, options.fold)
     check_patients(windows)

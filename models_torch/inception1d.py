@@ -65,7 +65,7 @@ class Residual(nn.Module):
     cases=(
         ModelCase(
             {
-                "samples": 80,
+                "samples": 160,
                 "leads": 3,
                 "depth": 3,
                 "filters": 4,

@@ -167,6 +167,9 @@ class Classifier:
         """The model of one window: (B, length, leads) -> logits."""
         model = self.predictor.model
         if self.framework != "keras":
+            for module in model.modules():  # hooks need a layer's input as it was
+                if getattr(module, "inplace", False):
+                    module.inplace = False
             return model.eval().requires_grad_(False)
         logits = _KerasLogits(model, self.feature_layers).eval()
         for variable in logits.network.variables:

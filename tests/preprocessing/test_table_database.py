@@ -185,7 +185,9 @@ def test_lengths_and_rates_that_differ_are_named(files, tmp_path, caplog):
 
 
 def test_load_dataset_of_the_api_chooses_tasks_and_folders(files, shared_data, monkeypatch, tmp_path):
-    with pytest.raises(UsageError, match="ludb has several tasks, choose one: qrs_detection, waves"):
+    with pytest.raises(
+        UsageError, match="ludb has several tasks, choose one: qrs_by_lead, qrs_detection, waves"
+    ):
         tl.load_dataset("ludb", shared_data / "ludb")
     with pytest.raises(UsageError, match="unknown database 'ptbx': did you mean 'ptbxl'"):
         tl.load_dataset("ptbx")

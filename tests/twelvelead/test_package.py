@@ -76,7 +76,7 @@ def test_install_that_is_not_editable_is_refused(tmp_path):
 
 
 def name_and_bounds(requirement: str) -> tuple[str, str]:
-    name, bounds = re.fullmatch(r"([\w.-]+)(.*)", requirement).groups()
+    name, bounds = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?(.*)", requirement).groups()
     return name.lower(), bounds
 
 

@@ -43,7 +43,10 @@ class Bursts(Augmenter):
             for largest, walks in ((self.walk, True), (self.white, False)):
                 if rng.random() < self.prob:
                     self._add(lead, rng, rate, largest, walks)
-        spread = xp.std(batch.signals, axis=1, keepdims=True)
+        # in double precision, so that neither framework nor memory layout shows in the result
+        values = xp.astype(batch.signals, xp.float64)
+        centered = values - xp.mean(values, axis=1, keepdims=True)
+        spread = xp.astype(xp.sqrt(xp.mean(centered * centered, axis=1, keepdims=True)), batch.signals.dtype)
         noise = xp.permute_dims(batch.put(added, batch.signals), (0, 2, 1))
         return batch.replace(signals=batch.signals + noise * spread)
 
