@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
+from explorer.measure import interval
 from explorer.paper import Paper, Segment
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import UsageError
@@ -105,7 +106,7 @@ def _caliper(axes: Any, paper: Paper, caliper: dict[str, Any]) -> None:
         origin = next(segment for segment in paper.segments if segment.start == 0)
         at = [paper.place(origin, sample, 0)[0] for sample in (first, second)]
         axes.vlines(at, 0, paper.height, **line)
-        text = f"{abs(second - first) / paper.sampling_rate * 1000:.0f} ms"
+        text = f"{interval(first, second, paper.sampling_rate):.0f} ms"
         axes.text(max(at) + 1, 4, text, fontsize=8, color=_CALIPER, zorder=6)
         return
     segment = paper.segments[int(caliper["segment"])]

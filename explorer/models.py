@@ -146,7 +146,6 @@ def ask(predictor: Predictor, shown: Recording, labels: tuple[str, ...] = ()) ->
     recording = for_model(shown, predictor.sampling_rate, predictor.samples)
     prediction = predict_recording(predictor, recording)
     known = set(labels) & set(predictor.classes)
-    certified = (predictor.decision or {}).get("certified", {})
     rows = []
     for entry in prediction["classes"]:
         row = {
@@ -157,8 +156,6 @@ def ask(predictor: Predictor, shown: Recording, labels: tuple[str, ...] = ()) ->
         }
         if entry.get("calibrated") is not None:
             row["calibrated"] = round(float(entry["calibrated"]), 4)
-        if certified:
-            row["certified"] = certified.get(entry["class"], "")
         if known:
             row["true label"] = "yes" if entry["class"] in known else ""
         rows.append(row)
