@@ -29,6 +29,7 @@ METRICS = {
     "fmax": lambda half, chosen, w: half.fmax(w),
     "max_f1_reference": lambda half, chosen, w: half.max_f1_reference(w),
     "brier": lambda half, chosen, w: half.class_brier(w).mean(),
+    "class_brier": lambda half, chosen, w: half.class_brier(w),
     "log_loss": lambda half, chosen, w: half.class_log_loss(w).mean(),
 }
 # Of a difference, chance cancels for the most part.
@@ -127,29 +128,59 @@ def paired_difference(
 
     Shapes: labels (N, C), probabilities_a (N, C), probabilities_b (N, C), patient_ids (N,).
     """
-    _check_options([metric], resamples, level, None, _DIFFERENCES)
     if metric.startswith("class_"):
         raise UsageError(f"'{metric}' has one value for each class; compare a single-valued metric")
-    a, b = Scorer(labels, probabilities_a), Scorer(labels, probabilities_b)
-    patients = patient_numbers(patient_ids, len(a.labels))
-    names = [str(c) for c in range(a.labels.shape[1])]
-    score = _DIFFERENCES[metric]
-    once = np.ones(len(patients), dtype=np.int64)
-    point_a, point_b = float(score(a, a, once)), float(score(b, b, once))
-    draws, rejected = _resample(a.labels, patients, resamples, seed, names)
-    values = [score(a, a, weights) - score(b, b, weights) for weights in draws]
-    low, high = _percentiles(np.array(values), level)
+    _check_options([metric], resamples, level, None, _DIFFERENCES)
+    points, values, rejected = resampled_scores(
+        labels, [probabilities_a, probabilities_b], patient_ids, [metric], resamples, seed
+    )
+    a, b = map(float, points[metric])
+    low, high = _percentiles(values[metric][:, 0] - values[metric][:, 1], level)
     return {
         "metric": metric,
-        "a": point_a,
-        "b": point_b,
-        "difference": point_a - point_b,
+        "a": a,
+        "b": b,
+        "difference": a - b,
         "low": float(low),
         "high": float(high),
         "level": level,
         "resamples": resamples,
         "rejected": rejected,
     }
+
+
+def resampled_scores(
+    labels: np.ndarray,
+    probabilities: Sequence[np.ndarray],
+    patient_ids: np.ndarray,
+    metrics: Sequence[str] = ("macro_roc_auc",),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+    """Metrics of several models on the same records, and on the same resamples of their patients.
+
+    ``probabilities``: those of M models.
+    ``metrics``: keys of `METRICS` that need no thresholds, or ``ece``.
+
+    Returns for each metric its values, (M,) or (M, C), and its resampled values, (resamples, M) or
+    (resamples, M, C), and how many resamples were rejected.
+
+    Shapes: labels (N, C), each of probabilities (N, C), patient_ids (N,).
+    """
+    _check_options(metrics, resamples, 0.95, None, _DIFFERENCES)
+    scorers = [Scorer(labels, p) for p in probabilities]
+    known = scorers[0].labels
+    patients = patient_numbers(patient_ids, len(known))
+    names = [str(c) for c in range(known.shape[1])]
+    draws, rejected = _resample(known, patients, resamples, seed, names)
+
+    def score(metric: str, weights: np.ndarray) -> list[Any]:
+        return [_DIFFERENCES[metric](scorer, scorer, weights) for scorer in scorers]
+
+    once = np.ones(len(patients), dtype=np.int64)
+    points = {metric: np.array(score(metric, once)) for metric in metrics}
+    values = {metric: np.array([score(metric, weights) for weights in draws]) for metric in metrics}
+    return points, values, rejected
 
 
 def _check_options(
