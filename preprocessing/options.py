@@ -10,7 +10,7 @@ from databases import list_databases
 from preprocessing.combined import combine
 from preprocessing.dataset import Dataset
 from preprocessing.loading import load_dataset
-from preprocessing.splits import LEAST_FOLDS
+from preprocessing.splits import LEAST_FOLDS, subsample
 from preprocessing.targets import find_targets, list_targets
 from utils.config import Options, option
 from utils.errors import UsageError, nearest
@@ -18,6 +18,7 @@ from utils.errors import UsageError, nearest
 _KEPT_ALL = ("diagnostic", "form", "rhythm")  # they kept unlabeled records before there was an option
 _PASSED = ("seconds", "min_likelihood", "keep_unlabeled", "split", "folds", "fold", "target_options")
 _RATE = 100  # Hz, of runs of all ages that name none
+DEFAULT_SEED = 42  # of a run; it also chooses the records of --subsample_frac
 
 
 @dataclass
@@ -76,6 +77,15 @@ class DatasetOptions(FoldOptions, group="data"):
     min_likelihood: float = option(
         0.0, "smallest likelihood (%) at which a statement counts", min=0, max=100, searchable=False
     )
+    subsample_frac: float = option(
+        1.0,
+        "fraction of the training and validation records to use: whole patients, stratified by label, chosen "
+        "by the seed of the run; test records are never reduced",
+        above=0,
+        max=1,
+        searchable=False,
+        alias=("sample_frac",),
+    )
     partial: bool = option(
         False,
         "True: leave out records whose files are absent (partial download) or unreadable",
@@ -112,7 +122,8 @@ def open_dataset(settings: Mapping[str, Any]) -> Dataset:
         values["sampling_rate"] = default_rate(values["task"], values["database"])
     first = _load(values, values["database"], data_folder(values))
     further = [_load(values, name, folder) for name, folder in map(_named_folder, values["also"])]
-    return combine([first, *further]) if further else first
+    dataset = combine([first, *further]) if further else first
+    return subsample(dataset, values["subsample_frac"], values.get("seed", DEFAULT_SEED))
 
 
 def _named_folder(word: str) -> tuple[str, str]:

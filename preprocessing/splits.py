@@ -61,7 +61,7 @@ def assign_folds(patients: np.ndarray, targets: np.ndarray, folds: int, seed: in
     sizes = np.bincount(codes)
     labels = np.zeros((len(names), targets.shape[1]), dtype=np.int64)
     np.add.at(labels, codes, np.asarray(targets) > 0)
-    return _stratify(labels, sizes, folds, _shuffled(names, seed))[codes]
+    return _stratify(labels, sizes, np.full(folds, 1 / folds), _shuffled(names, seed))[codes]
 
 
 def _shuffled(patients: np.ndarray, seed: int) -> np.ndarray:
@@ -70,15 +70,17 @@ def _shuffled(patients: np.ndarray, seed: int) -> np.ndarray:
     return np.array(sorted(range(len(keys)), key=keys.__getitem__))
 
 
-def _stratify(labels: np.ndarray, sizes: np.ndarray, folds: int, order: np.ndarray) -> np.ndarray:
+def _stratify(labels: np.ndarray, sizes: np.ndarray, shares: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Fold of each group; of groups with equal labels the first in `order` comes first.
 
-    Shapes: labels (G, C) records of each group with each label, sizes (G,), order (G,) -> (G,).
+    Shapes: labels (G, C) records of each group with each label, sizes (G,), shares (folds,) of the records,
+    order (G,) -> (G,).
     """
+    folds = len(shares)
     assigned = np.full(len(sizes), -1)
     groups = np.zeros(folds, dtype=np.int64)
-    lacking = np.tile(labels.sum(axis=0) / folds, (folds, 1))  # records of each label
-    room = np.full(folds, sizes.sum() / folds)
+    lacking = labels.sum(axis=0) * shares[:, None]  # records of each label
+    room = sizes.sum() * shares
 
     def assign(group: int, need: np.ndarray) -> None:
         free = np.flatnonzero(groups == 0)
@@ -116,6 +118,38 @@ def resplit(dataset: Dataset, folds: int, fold: int) -> Dataset:
     return replace(
         dataset, splits=splits, split_names=fold_names(folds, fold), selection="val", settings=settings
     )
+
+
+def subsample(dataset: Dataset, fraction: float, seed: int = 0) -> Dataset:
+    """Keep a fraction of the training and of the validation records, and every test record.
+
+    Whole patients are chosen, so that every label stays about as frequent as it is: see `kfold`. The choice
+    depends on the patients, their labels and `seed`.
+    """
+    if not 0 < fraction <= 1:
+        raise UsageError(f"--subsample_frac must be above 0 and at most 1, not {fraction}")
+    reduced = [split for split in dict.fromkeys(("train", dataset.selection)) if split != "test"]
+    if fraction == 1:
+        return dataset
+    labels, kept = strata(dataset), ~np.isin(dataset.splits, reduced)
+    for split in reduced:
+        rows = np.flatnonzero(dataset.splits == split)
+        if rows.size:
+            kept[rows] = _chosen(dataset.patients[rows], labels[rows], fraction, seed)
+    names = {split: f"{100 * fraction:g} % of {dataset.split_names[split]}" for split in reduced}
+    return replace(dataset.take(kept), split_names=dataset.split_names | names)
+
+
+def _chosen(patients: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Which records are kept; of a single patient all."""
+    names, codes = np.unique(patients, return_inverse=True)
+    if len(names) == 1:
+        return np.full(len(patients), True)
+    per_patient = np.zeros((len(names), labels.shape[1]), dtype=np.int64)
+    np.add.at(per_patient, codes, np.asarray(labels) > 0)
+    shares = np.array([fraction, 1 - fraction])
+    assigned = _stratify(per_patient, np.bincount(codes), shares, _shuffled(names, seed))
+    return np.asarray((assigned == 0)[codes])
 
 
 def follow_split(windows: Dataset, settings: Mapping[str, Any]) -> Dataset:

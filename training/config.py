@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from preprocessing.options import DatasetOptions, default_rate
+from preprocessing.options import DEFAULT_SEED, DatasetOptions, default_rate
 from preprocessing.preprocessed import check_same_shape
 from preprocessing.targets import find_targets
 from preprocessing.transforms.augmentation import Augmentation
@@ -171,7 +171,7 @@ class AugmentationOptions(Options, group="augmentation"):
 class RunOptions(Options):
     """Name and place of a run, and how it is carried out."""
 
-    seed: int = option(42, "seed of everything", min=0, searchable=False)
+    seed: int = option(DEFAULT_SEED, "seed of everything", min=0, searchable=False)
     run: str = option("", "name of the run (default: the model, with _mi after --sub True)", scope="run")
     resume: bool = option(False, "resume an interrupted run", scope="run")
     overwrite: bool = option(False, "replace a run of the same name", scope="run")

@@ -315,7 +315,8 @@ def _names(kind: type[Options] | Options) -> dict[str, str]:
 
 
 def _flags(words: Sequence[str]) -> set[str]:
-    return {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    flags = {word.split("=")[0].removeprefix("--") for word in words if word.startswith("--")}
+    return flags | {flag.replace("-", "_") for flag in flags}
 
 
 def _say_notes(words: Sequence[str], kind: type[Options], ignored: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import reprlib
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def first_words(args: Sequence[str], *names: str) -> dict[str, str]:
     """Values of some flags, before the others are known."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in names:
-        parser.add_argument(f"--{name}", nargs="?", default="")
+        parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, nargs="?", default="")
     return {name: value or "" for name, value in vars(parser.parse_known_args(args)[0]).items()}
 
 
@@ -72,7 +73,8 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args=None, namespace=None):
         """Parse, and refuse unknown flags with the nearest valid one."""
-        values, unknown = self.parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        values, unknown = self.parse_known_args([self._underscored(word) for word in words], namespace)
         if unknown:
             flags = [
                 flag
@@ -84,6 +86,13 @@ class Parser(argparse.ArgumentParser):
             flag = next((word for word in unknown if word.startswith("-")), unknown[0])
             self.error(f"unknown argument '{flag}': {nearest(flag.split('=')[0], flags)}")
         return values
+
+    def _underscored(self, word: str) -> str:
+        """A flag that is written with hyphens as it is declared, ``--weight-decay`` as ``--weight_decay``."""
+        name, equals, value = word.partition("=")
+        flag = "--" + name[2:].replace("-", "_")
+        known = name.startswith("--") and flag in self._option_string_actions
+        return flag + equals + value if known else word
 
 
 @dataclasses.dataclass(frozen=True)

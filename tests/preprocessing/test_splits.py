@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from databases.ptbxl import read_database, read_statements
 from preprocessing.dataset import Dataset
-from preprocessing.splits import check_patients, kfold, resplit, strata
+from preprocessing.splits import check_patients, kfold, resplit, strata, subsample
 from preprocessing.targets.ptbxl import build_labels
 from tests.helpers.window_files import tiny_windows
 from utils.errors import DataError, UsageError
@@ -31,6 +31,20 @@ def cohorts(draw, exclusive: bool = False):
     else:
         labels = (rng.random((len(patients), classes)) < rng.random(classes)).astype(np.uint8)
     return patients, labels, folds
+
+
+def of(patients, labels, splits):
+    """A dataset of records without a signal."""
+    return Dataset(
+        signals=np.zeros((len(patients), 1, 1), np.float32),
+        targets=labels,
+        classes=[f"class {number}" for number in range(labels.shape[1])],
+        ids=np.arange(len(patients)),
+        patients=patients,
+        splits=splits,
+        sampling_rate=10,
+        leads=("I",),
+    )
 
 
 def parts(patients, labels, folds, seed=0):
@@ -93,6 +107,35 @@ def test_kfold_depends_on_its_seed():
 def test_kfold_refuses_impossible_numbers(folds, fold, message):
     with pytest.raises(UsageError, match=message):
         kfold(np.arange(12) // 2, np.ones((12, 1)), folds, fold)
+
+
+@given(cohorts(), st.sampled_from([0.1, 0.34, 0.5, 0.9]))
+def test_subsample_keeps_whole_patients_and_all_test_records(cohort, fraction):
+    patients, labels, folds = cohort
+    dataset = of(patients, labels, splits=kfold(patients, labels, folds, 1))
+    part = subsample(dataset, fraction, 3)
+    assert part.ids[part.splits == "test"].tolist() == dataset.ids[dataset.splits == "test"].tolist()
+    assert set(part.splits) == {"train", "val", "test"}
+    for patient in set(part.patients.tolist()):
+        assert (part.patients == patient).sum() == (dataset.patients == patient).sum()
+    again = subsample(dataset.take(np.arange(len(dataset))[::-1]), fraction, 3)
+    assert sorted(again.ids.tolist()) == part.ids.tolist() == sorted(part.ids.tolist())
+
+
+def test_subsample_keeps_the_shares_of_the_labels():
+    patients = np.arange(1200) // 2
+    labels = np.eye(4, dtype=np.uint8)[np.minimum(patients % 8, 3)]  # 1/8, 1/8, 1/8, 5/8
+    splits = np.where(patients % 10 == 0, "test", np.where(patients % 10 == 1, "val", "train"))
+    dataset = of(patients, labels, splits=splits)
+    part = subsample(dataset, 0.25)
+    for split in ("train", "val"):
+        before, after = labels[splits == split].sum(axis=0), part.split(split).targets.sum(axis=0)
+        np.testing.assert_allclose(after, before * 0.25, atol=2)
+    assert part.split_names["train"] == "25 % of training records" != part.split_names["test"]
+    assert part.fingerprint != subsample(dataset, 0.25, 1).fingerprint != dataset.fingerprint
+    assert subsample(dataset, 1.0) is dataset
+    with pytest.raises(UsageError, match="--subsample_frac must be above 0 and at most 1, not 0"):
+        subsample(dataset, 0)
 
 
 def test_kfold_of_all_of_ptbxl(whole_ptbxl):

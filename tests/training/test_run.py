@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from training.config import TrainConfig
-from training.run import Run
+from training.run import Run, check_same_settings
 from utils.errors import UsageError
 
 
@@ -49,3 +49,12 @@ def test_run_that_exists_needs_a_word(tmp_path):
         assert path.exists()
         run.clear()
         assert not path.exists()
+
+
+def test_run_is_resumed_with_the_part_of_the_data_that_it_was_started_on(tmp_path):
+    before = config(tmp_path, sampling_rate=100, subsample_frac=0.5)
+    check_same_settings(before, before.to_json())
+    with pytest.raises(UsageError, match=r"--subsample_frac was 0.5, is 0.25"):
+        check_same_settings(dataclasses.replace(before, subsample_frac=0.25), before.to_json())
+    older = {name: value for name, value in before.to_json().items() if name != "subsample_frac"}
+    check_same_settings(dataclasses.replace(before, subsample_frac=1.0), older)

@@ -57,6 +57,15 @@ def test_options_types_of_flags():
     assert toy("--standardize", "yes please").standardize and not toy("--standardize", "False").standardize
 
 
+def test_options_flags_with_hyphens(capsys):
+    assert toy("--sampling-rate", 250).rate == toy("--sampling-rate=250").rate == 250
+    assert toy("--gpu-num", "-1", ignored={"gpu_num": "the GPU is used"}) == Toy()
+    assert "--gpu_num has no meaning here: the GPU is used" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        toy("--sampling-rates", 250)
+    assert "unknown argument '--sampling-rates': did you mean '--" in capsys.readouterr().err
+
+
 def test_options_round_trip_through_a_settings_file(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["toy.py", "--rate", "5"])
     options = toy(
