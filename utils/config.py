@@ -233,7 +233,7 @@ def accept_values(values: Mapping[Any, Any], where: str, kind: type[Options]) ->
     """Check names and types of values; errors begin with `where`."""
     field_types = _types(kind)
     known = {f.name: (f, field_types[f.name]) for f in fields_of(kind)}
-    names = _names(kind)
+    names = present_names(kind)
     result = {}
     for key, value in values.items():
         name = names.get(key, key) if isinstance(key, str) else key
@@ -305,11 +305,11 @@ def parse(
 
 def given_names(kind: type[Options] | Options, words: Sequence[str]) -> set[str]:
     """Names of the fields whose flags, or other names of them, are on a command line."""
-    names = _names(kind)
+    names = present_names(kind)
     return {names[flag] for flag in _flags(words) if flag in names}
 
 
-def _names(kind: type[Options] | Options) -> dict[str, str]:
+def present_names(kind: type[Options] | Options) -> dict[str, str]:
     """Every name that a field has or had, and its present one."""
     return {n: f.name for f in fields_of(kind) for n in (f.name, *f.metadata["alias"], *f.metadata["old"])}
 
