@@ -278,6 +278,26 @@ def _checked_clipping(config: TrainOptions) -> float:
     return clip
 
 
+def unread(config: TrainOptions) -> dict[str, str]:
+    """Settings that the other ones leave without effect, and why."""
+    needs: dict[str, tuple[str, tuple[str, ...]]] = {
+        "beta2": ("optimizer", ("adam", "amsgrad")),
+        "momentum": ("optimizer", ("sgd",)),
+        "nesterov": ("optimizer", ("sgd",)),
+        "warmup_epochs": ("schedule", ("cosine",)),
+        "step_epochs": ("schedule", ("step",)),
+        "step_factor": ("schedule", ("step",)),
+        "fold": ("split", ("kfold",)),
+        "folds": ("split", ("kfold",)),
+    }
+    found = {}
+    for name, (other, values) in needs.items():
+        value = getattr(config, other, None)
+        if value is not None and value not in values:
+            found[name] = f"with {other} {value}"
+    return found
+
+
 def parse_config(
     description: str | None,
     models: Sequence[str] | Callable[[], Sequence[str]],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from training.card import TITLES
-from training.config import TrainConfig, check, parse_config
+from training.config import TrainConfig, check, parse_config, unread
 from training.model_info import PACKAGES, model_names, package_of
 from training.score_options import ScoreOptions
 from utils.errors import UsageError
@@ -90,6 +90,10 @@ class Family:
     def searched(self, config: Any) -> Sequence[str] | None:
         """Settings that a study searches by default; None for all that have a range."""
         return None
+
+    def unused(self, config: Any) -> dict[str, str]:
+        """Settings that a run with this configuration does not read, and why."""
+        return unread(config)
 
     # ---- a trained model
 

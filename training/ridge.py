@@ -18,13 +18,14 @@ import models_torch
 from preprocessing import Dataset
 from preprocessing.batches import Batches
 from training.checkpoint import write_checkpoint
-from training.config import TrainConfig
+from training.config import OptimizerOptions, TrainConfig
 from training.families import TorchFamily
 from training.loops.cards import make_card, provenance_of
 from training.run import Run
 from training.setup import TrainingData, load_training_data
 from training.tasks.selection import selection_score, selection_title
 from training.torch_io import limit_threads, torch_forward
+from utils.config import names_of
 from utils.errors import UsageError
 from utils.loggers import RunLogger
 from utils.seeds import seed_everything
@@ -53,6 +54,10 @@ class RidgeFamily(TorchFamily):
                 "--label_smoothing and --loss"
             )
         return config
+
+    def unused(self, config: Any) -> dict[str, str]:
+        """Settings of gradient descent."""
+        return dict.fromkeys(names_of(OptimizerOptions), f"on {config.model}, which is fitted in one piece")
 
     def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:
         """Fit one run; ``on_epoch`` is told of the best penalty alone."""
