@@ -18,6 +18,7 @@ COMMANDS = {
     "synthetic": ("databases.synthetic.command:main", "write a synthetic dataset"),
     "summary": ("preprocessing.summary:main", "print records and classes of a dataset"),
     "tune": ("training.experiments.tune:main", "search hyperparameters"),
+    "grid": ("training.experiments.grid:main", "train a grid of settings, seeds and folds"),
     "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
 }
 
