@@ -72,10 +72,12 @@ def test_names_of_published_files_are_understood(tmp_path):
     grid = read(
         tmp_path,
         "model: [ECGConvNet, ECGResNet]\nbatch_size: 8\nn_epochs: 2\nn_folds: 3\nsave_best: true\n"
-        "verbose: true\nsubsample_frac: 1.0\nplots_enable_ovr: false\nplots_ovr_classes: []\ndata_dir: null\n",
+        "verbose: true\nsample_frac: 0.5\nplots_enable_ovr: false\nplots_ovr_classes: []\n"
+        "data_dir: null\n",
     )
     assert len(grid.runs) == 6 and grid.runs[0].config.model == "ecgconvnet"
     assert (grid.runs[0].config.batchsize, grid.runs[0].config.epochs) == (8, 2)
+    assert grid.runs[0].config.subsample_frac == 0.5
     assert [note.split()[1] for note in grid.notes] == [
         "save_best",
         "verbose",

@@ -10,7 +10,7 @@ from training.model_info import model_names
 from utils.config import present_names
 from utils.errors import UsageError
 
-_NAMES = {"n_epochs": "epochs", "n_folds": "folds", "sample_frac": "subsample_frac"}
+_NAMES = {"n_epochs": "epochs", "n_folds": "folds"}
 _WITHOUT_EFFECT = {
     "save_best": "the weights of the best epoch are always kept (--set keep=last for the last ones)",
     "verbose": "each epoch is always printed",
@@ -43,8 +43,6 @@ def translate(
             continue
         if name == "folds" and value == 1:
             notes.append(f"note: {key}: 1 is the official split of the database")
-            continue
-        if name == "subsample_frac" and value == 1 and name not in present_names(TrainConfig):
             continue
         if name in result:
             raise UsageError(f"{where}: {key} is {name}, which is given twice")
