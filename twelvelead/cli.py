@@ -19,6 +19,7 @@ COMMANDS = {
     "summary": ("preprocessing.summary:main", "print records and classes of a dataset"),
     "tune": ("training.experiments.tune:main", "search hyperparameters"),
     "grid": ("training.experiments.grid:main", "train a grid of settings, seeds and folds"),
+    "compare": ("twelvelead.commands.compare:main", "compare runs: differences, tests, rank stability"),
     "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from utils.errors import DataError, UsageError, nearest
 from utils.metrics import macro
@@ -174,12 +175,13 @@ def resampled_scores(
     names = [str(c) for c in range(known.shape[1])]
     draws, rejected = _resample(known, patients, resamples, seed, names)
 
-    def score(metric: str, weights: np.ndarray) -> list[Any]:
-        return [_DIFFERENCES[metric](scorer, scorer, weights) for scorer in scorers]
+    def scores(weights: np.ndarray) -> list[list[Any]]:
+        return [[_DIFFERENCES[metric](scorer, scorer, weights) for scorer in scorers] for metric in metrics]
 
-    once = np.ones(len(patients), dtype=np.int64)
-    points = {metric: np.array(score(metric, once)) for metric in metrics}
-    values = {metric: np.array([score(metric, weights) for weights in draws]) for metric in metrics}
+    once = scores(np.ones(len(patients), dtype=np.int64))
+    found = [scores(w) for w in tqdm(draws, desc="resample", leave=False, disable=None)]
+    points = {metric: np.array(once[i]) for i, metric in enumerate(metrics)}
+    values = {metric: np.array([row[i] for row in found]) for i, metric in enumerate(metrics)}
     return points, values, rejected
 
 

@@ -150,7 +150,7 @@ class MultilabelClassification(Task):
             )
         except DataError as error:  # too few records of a class: the table gives the values and the reason
             result["bootstrap"] = {"intervals": {}, "impossible": str(error)}
-        frequent = _frequent_classes(labels, patients)
+        frequent = frequent_classes(labels, patients)
         if 0 < frequent.size < len(classes):
             listed = [classes[column] for column in frequent]
             part = labels[:, frequent], predictions[:, frequent]
@@ -285,7 +285,7 @@ def _named_scores(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def _frequent_classes(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
+def frequent_classes(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Columns of the classes that at least `FREQUENT` patients have, and as many do not have."""
     count = len(np.unique(patients))
     having = np.array([len(np.unique(patients[column > 0])) for column in labels.T], dtype=np.int64)

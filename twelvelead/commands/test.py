@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from preprocessing import Dataset
-from preprocessing.options import open_dataset
 from preprocessing.targets import find_targets
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import chosen_model
-from training.evaluate import predict_dataset, predictions_csv, score
+from training.evaluate import dataset_of, predict_dataset, predictions_csv, score
 from training.families import SCRIPTS, Family, family_of
 from training.fold10_log import record_scoring
 from training.model_info import model_names
@@ -105,7 +104,7 @@ def _load(options: ScoreOptions, family: Family) -> Predictor:
 
 def _score(predictor: Predictor, options: ScoreOptions, data_dir: str) -> Dataset:
     """Score the test records, write and print what comes of it; gives these records."""
-    dataset = _open(predictor, options, data_dir)
+    dataset = dataset_of(predictor, data_dir, options.partial)
     test = dataset.split("test")
     if options.limit:
         test = test.select(options.limit, options.seed)
@@ -137,19 +136,6 @@ def _score(predictor: Predictor, options: ScoreOptions, data_dir: str) -> Datase
     _print(report, predictor)
     print(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
     return test
-
-
-def _open(predictor: Predictor, options: ScoreOptions, data_dir: str) -> Dataset:
-    """Load the database as the model was trained on it."""
-    card = predictor.card
-    partial = card.config.get("partial", False) if options.partial is None else options.partial
-    named = {"data_dir": data_dir, "task": card.task, "sampling_rate": card.inputs.sampling_rate}
-    dataset = open_dataset({**card.config, **named, "partial": partial})
-    if list(dataset.classes) != predictor.classes:
-        raise UsageError(
-            f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}"
-        )
-    return dataset
 
 
 def _times_scored(path: Path, predictor: Predictor) -> int:
