@@ -22,6 +22,11 @@ ALL_LEADS = "all"  # what an answer for all leads together is called
 SHOWN_SECONDS = 60.0  # of a recording on a picture
 
 
+def reads_any_leads(predictor: Predictor) -> bool:
+    """Whether a recording needs none of the twelve leads but those that it has."""
+    return predictor.task.aligned and len(predictor.leads) == 1
+
+
 def predict_leads(predictor: Predictor, recording: Recording) -> dict[str, np.ndarray]:
     """Predictions along time, (T, C), for each lead, or for `ALL_LEADS` where the model reads them together.
 
@@ -82,13 +87,15 @@ def write_events(predictor: Predictor, described: dict[str, Any], folder: Path) 
     return [path]
 
 
-def marks_of(predictor: Predictor, described: dict[str, Any], end: float) -> list[Mark]:
-    """What is marked on a picture that ends at some second."""
+def marks_of(
+    predictor: Predictor, described: dict[str, Any], end: float, given: Sequence[str] = LEADS
+) -> list[Mark]:
+    """What is marked on a picture of the given leads that ends at some second."""
     marks = []
     for event in predictor.task.events(described):
-        leads: Sequence[str] = LEADS
+        leads = given
         if event["lead"] != ALL_LEADS:
-            leads = [lead for lead in LEADS if display_name(lead) == event["lead"]]
+            leads = [lead for lead in given if display_name(lead) == event["lead"]]
         elif "leads" in described:
             continue  # each lead has marks of its own
         start = float(event["time_s"] if "time_s" in event else event["onset_s"])

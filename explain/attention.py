@@ -115,7 +115,8 @@ def explain_recording(
         signal = signal[: max(2, round(SHOWN_SECONDS * recording.sampling_rate))]
         if len(signal) < len(recording.signal):
             picture["subtitle"] += f"\nthe first {SHOWN_SECONDS:g} s of {len(recording.signal)} samples"
-        picture["marks"] = marks_of(predictor, prediction, recording.start + SHOWN_SECONDS)
+        picture["marks"] = marks_of(predictor, prediction, recording.start + SHOWN_SECONDS, recording.leads)
+        picture["leads"] = recording.leads
     plot_ecg(signal, recording.sampling_rate, written[1], **picture)
     write_json(written[0], prediction)
     return written

@@ -120,7 +120,9 @@ def predict_many(
 
 def settings_of(predictor: Predictor, reading: Reading) -> dict[str, Any]:
     """What predictions depend on beside the recordings."""
-    return {"weights": predictor.card.weights_sha256, "reading": vars(reading)}
+    # any_leads follows from the weights
+    asked = {name: value for name, value in vars(reading).items() if name != "any_leads"}
+    return {"weights": predictor.card.weights_sha256, "reading": asked}
 
 
 def columns_of(predictor: Predictor) -> dict[str, type]:

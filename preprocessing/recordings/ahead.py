@@ -26,7 +26,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reading:
-    """How recordings are read, and the rate in Hz and number of samples that a model takes (0: all)."""
+    """How recordings are read, and the rate in Hz and number of samples that a model takes (0: all).
+
+    ``any_leads``: the model reads one lead, whichever it is.
+    """
 
     sampling_rate: float
     samples: int
@@ -35,11 +38,13 @@ class Reading:
     leads: str | None = None
     start: float | None = None
     notch: int | None = None
+    any_leads: bool = False
 
     def read(self, path: Path) -> Recording:
         """Read one recording and prepare it for the model."""
         seconds = self.samples / self.sampling_rate if self.samples else None
-        recording = read_recording(path, self.given_rate, self.units, self.leads, self.start, seconds)
+        asked = self.given_rate, self.units, self.leads, self.start, seconds, self.any_leads
+        recording = read_recording(path, *asked)
         samples = self.samples or whole_length(recording, self.sampling_rate, self.start)
         return prepare(recording, self.sampling_rate, samples, self.start, self.notch)
 

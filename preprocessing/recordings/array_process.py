@@ -34,19 +34,24 @@ from utils.errors import DataError
 _MOST_BYTES = 2**31  # that the process may take beside its libraries
 _MOST_CHUNK_BYTES = 2**28  # of a compressed block of an HDF5 file, which is unpacked whole
 _MOST_ARRAYS = 1000
+_ASKED = ("leads", "member", "any_leads")  # of a request
 _NUMBERS = {"double", "single", "logical", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 _READERS = {kind: ReadingProcess(f"from {__name__} import main; main()", kind) for kind in ("MAT", "HDF5")}
 
 
 def read_in_process(path: Path, kind: str, request: Request) -> RawFile:
     """Read the signals of a MATLAB or HDF5 file; integers are in ADC units."""
-    leads = list(request.leads) if request.leads else None
     with tempfile.TemporaryDirectory() as folder:
-        answer = _ask(path, kind, {"leads": leads, "member": request.member, "folder": folder})
+        answer = _ask(path, kind, _question(request) | {"folder": folder})
         array = np.load(Path(folder) / "signals.npy", mmap_mode="r", allow_pickle=False)
         raw = channels_of_array(path, kind, array, request, Stated(**answer))
         del array  # before its folder goes
     return raw
+
+
+def _question(request: Request) -> dict[str, Any]:
+    """What the process has to know of a request, as JSON."""
+    return {name: getattr(request, name) for name in _ASKED}
 
 
 def count_in_process(path: Path) -> int:
@@ -93,7 +98,7 @@ def _answer(kind: str, question: dict[str, Any]) -> dict[str, Any]:
     try:
         if question.get("count"):
             return {"count": count_hdf5(path)}
-        request = Request(leads=question["leads"], member=question["member"])
+        request = Request(**{name: question[name] for name in _ASKED})
         array, stated = (read_matlab if kind == "MAT" else read_hdf5)(path, request)
         np.save(Path(question["folder"]) / "signals.npy", array, allow_pickle=False)
         return vars(stated)

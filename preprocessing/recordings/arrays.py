@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from databases.wfdb_reader import Channel
-from preprocessing.recordings.formats import RawFile, Request, check_amount
+from preprocessing.recordings.formats import ADC_UNITS, RawFile, Request, check_amount
 from utils.ecg import DISPLAY_NAMES, LEADS
 from utils.errors import DataError
 
@@ -36,6 +36,8 @@ class Stated:
 
 
 _NOTHING = Stated()
+ANY_COUNT = 0  # of leads, where it does not matter
+_SHORTER = 20  # times the axis of the leads is shorter than that of time, where neither is twelve
 
 
 def read_stated(path: Path, values: Mapping[str, object], request: Request) -> Stated:
@@ -89,19 +91,35 @@ def choose_array(path: Path, shapes: Mapping[str, Sequence[int]], count: int) ->
     if len(likely) == 1:
         return next(iter(likely))
     found = ", ".join(f"{name} {tuple(shape)}" for name, shape in list(shapes.items())[:8]) or "nothing"
-    what = "several arrays that may be the signals" if likely else f"no array of {count} leads"
+    leads = "samples by leads" if count == ANY_COUNT else f"{count} leads"
+    what = "several arrays that may be the signals" if likely else f"no array of {leads}"
+    shape = "(T, leads)" if count == ANY_COUNT else f"(T, {count})"
     raise DataError(
-        f"{path}: holds {what} (found: {found}); save the signals alone, shape (T, {count}), as 'signals'"
+        f"{path}: holds {what} (found: {found}); save the signals alone, shape {shape}, as 'signals'"
     )
 
 
 def _fits(shape: Sequence[int], count: int) -> bool:
+    if count == ANY_COUNT:
+        return len(shape) == 1 or (len(shape) == 2 and _has_long_axis(shape))
     return len(shape) in (2, 3) and count in shape[-2:]
 
 
+def _has_long_axis(shape: Sequence[int]) -> bool:
+    """Whether one axis is so much longer than the other that it is time."""
+    return 0 < _SHORTER * min(shape) <= max(shape)
+
+
 def lead_count(request: Request, stated: Stated) -> int:
-    """Leads that an array must have: those that are named, else twelve."""
+    """Leads that an array must have: those that are named, else twelve, or `ANY_COUNT`."""
+    if request.any_leads and not (request.leads or stated.leads):
+        return ANY_COUNT
     return len(request.leads or stated.leads or LEADS)
+
+
+def _count_of(array: np.ndarray) -> int:
+    """Leads of an array of any number of them: its shorter axis, twelve where that is one of the axes."""
+    return len(LEADS) if len(LEADS) in array.shape else min(array.shape)
 
 
 def channels_of_array(
@@ -117,6 +135,12 @@ def channels_of_array(
         array = array[0]
     if array.ndim == 3:
         raise DataError(f"{path}: has shape {array.shape}, a batch: save one record, array[0]")
+    if count == ANY_COUNT and array.ndim == 1:
+        array = array[:, None]
+    if count == ANY_COUNT and array.ndim == 2:
+        if not _has_long_axis(array.shape):
+            raise DataError(f"{path}: has shape {array.shape}: time and leads cannot be told apart")
+        count = _count_of(array)
     if array.ndim != 2 or count not in array.shape:
         raise DataError(
             f"{path}: has shape {array.shape}, but (T, {count}) or ({count}, T) is needed; "
@@ -135,10 +159,12 @@ def channels_of_array(
         names = [f"channel {i + 1}" for i in range(count)]
     elif stated.leads:
         names = stated.leads
+    elif count != len(LEADS):
+        names = [f"channel {i + 1}" for i in range(count)]
     else:
         names = list(LEADS)
         notes.append(f"a {kind} file names no leads: the order {', '.join(DISPLAY_NAMES)} is assumed")
-    unit = stated.unit or ("ADC units" if array.dtype.kind in "iu" and kind in ("MAT", "HDF5") else "")
+    unit = stated.unit or (ADC_UNITS if array.dtype.kind in "iu" and kind in ("MAT", "HDF5") else "")
     with np.errstate(invalid="ignore"):  # signaling NaN; NaN of any kind is reported with lead and time
         channels = [
             Channel(name, array[:, column].astype(np.float64), unit, stated.rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from preprocessing.recordings.limb_leads import (
     identity_violations,
 )
 from preprocessing.recordings.quality import find_faults
-from utils.ecg import DISPLAY_NAMES, LEADS, display_name
+from utils.ecg import LEADS, display_name
 from utils.errors import DataError
 
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay below
@@ -48,8 +49,14 @@ def check_signals(
     used: slice,
     rate: float,
 ) -> None:
-    """Check amplitudes and limb leads of signals in mV, shape (T, 12): the part `used` of `channels`."""
-    check_amplitude(source, signals, notes)
+    """Check amplitudes and limb leads of signals in mV: the part `used` of `channels`.
+
+    Shapes: signals (T, 12), or (T, leads), of which the amplitudes alone are checked.
+    """
+    leads = LEADS if signals.shape[1] == len(LEADS) else tuple(channels)
+    check_amplitude(source, signals, notes, leads)
+    if leads != LEADS:
+        return
     check_flat(source, {lead: signals[:, LEADS.index(lead)] for lead in derived}, ", as I and II give it")
     check_limb_leads(source, signals, derived, notes, channels, used, rate)
 
@@ -88,7 +95,7 @@ def _present(values: np.ndarray) -> np.ndarray:
     return values[~missing] if missing.any() else values
 
 
-def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None:
+def check_amplitude(source: Path, signals: np.ndarray, notes: list[str], leads: Sequence[str]) -> None:
     """Raise DataError for an impossible amplitude; of an unlikely one warn in the first note."""
     size = median_peak_to_peak(signals)
     if not PLAUSIBLE_MV[0] <= size <= PLAUSIBLE_MV[1]:
@@ -99,7 +106,7 @@ def check_amplitude(source: Path, signals: np.ndarray, notes: list[str]) -> None
         )
     sizes = np.nanmax(signals, axis=0) - np.nanmin(signals, axis=0)
     if sizes.max() > _LARGEST_MV:
-        lead = DISPLAY_NAMES[int(sizes.argmax())]
+        lead = display_name(leads[int(sizes.argmax())])
         raise DataError(
             f"{source}, lead {lead}: a peak-to-peak of {sizes.max():.4g} mV, where the median lead has "
             f"{size:.4g} mV: its unit is another one, or it holds codes for missing samples; correct the file"

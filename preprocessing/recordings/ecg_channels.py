@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from databases.wfdb_reader import Channel
-from preprocessing.recordings.formats import RawFile
+from preprocessing.recordings.formats import ADC_UNITS, RawFile
 from preprocessing.recordings.gaps import is_missing, resample_with_gaps
 from preprocessing.recordings.lead_names import map_names, ready_line
 from utils.ecg import LEADS, display_name, unit_in_millivolts
 from utils.errors import DataError, UsageError
-from utils.text import listed
+from utils.text import listed, printable
 
 # Median over the leads of peak to peak, in mV. 2,700 real 12-lead records lie between 0.38 and 4.5. Beyond
 # PLAUSIBLE_MV a recording is refused; beyond LIKELY_MV, where a factor of ten leads, mV are never guessed.
@@ -28,11 +28,16 @@ UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)
 
 
 def select_leads(
-    source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str]
+    source: Path, raw: RawFile, names: Sequence[str] | None, notes: list[str], any_leads: bool = False
 ) -> tuple[dict[str, Channel], list[str]]:
-    """Choose the channels that are standard leads."""
+    """Choose the channels that are standard leads, and say which of the twelve follow from others.
+
+    With ``any_leads`` less than twelve will do, and where no channel is a standard lead, all of voltage.
+    """
     labels = [channel.name for channel in raw.channels]
     mapped = map_names(source, labels, names, notes)
+    if any_leads and not any(mapped):
+        return _unnamed(source, raw, notes), []
     chosen: dict[str, Channel] = {}
     for name, channel in zip(mapped, raw.channels, strict=True):
         if name is None:
@@ -56,6 +61,8 @@ def select_leads(
         if {"I", "II"} <= set(chosen)
         else []
     )
+    if set(missing) - set(derived) and any_leads and chosen:
+        return {lead: chosen[lead] for lead in LEADS if lead in chosen}, []
     if set(missing) - set(derived):
         shown = ", ".join(display_name(lead) for lead in missing if lead not in derived)
         raise DataError(
@@ -71,6 +78,28 @@ def select_leads(
         order = ", ".join(map(display_name, found))
         notes.append(f"Leads were brought from the order of the file ({order}) into the standard order.")
     return chosen, derived
+
+
+def _unnamed(source: Path, raw: RawFile, notes: list[str]) -> dict[str, Channel]:
+    """Channels of voltage under their own names, of a file that names none of the twelve."""
+    chosen: dict[str, Channel] = {}
+    ignored = []
+    for number, channel in enumerate(raw.channels, 1):
+        name = printable(channel.name, 40) or f"channel {number}"
+        other_unit = channel.unit not in ("", ADC_UNITS) and unit_in_millivolts(channel.unit) is None
+        if other_unit or channel.name in raw.faults:
+            ignored.append(name)
+        elif name in chosen:
+            raise DataError(f"{source}: two channels are named '{name}'; rename one, or use --leads")
+        else:
+            chosen[name] = channel
+    if not chosen or not all(len(channel.values) for channel in chosen.values()):
+        first = next(iter(raw.faults.values()), f"{source}: no channel holds samples in a unit of voltage")
+        raise DataError(first)
+    if ignored:
+        notes.append(f"Channels of another unit than voltage were ignored: {listed(ignored)}.")
+    notes.append(f"The file names none of the 12 leads; read as leads were: {listed(list(chosen))}.")
+    return chosen
 
 
 def _check_lengths(source: Path, channels: dict[str, Channel]) -> None:

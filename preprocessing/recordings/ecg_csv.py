@@ -75,7 +75,7 @@ def _columns(path: Path, table: Table, request: Request) -> list[_Column]:
                 f"{path}, line {lines[0]}: above the first numbers no line names the columns; a header with "
                 "the lead names (I, II, ..., V6), or lead1 to lead12, is needed"
             )
-        if request.leads is None:
+        if request.leads is None and not request.any_leads:
             ready = (
                 f"--leads {READY}" if width == len(LEADS) else "--leads I,II,... (- for what is not a lead)"
             )

@@ -39,6 +39,7 @@ def read_recording(
     leads: Sequence[str] | str | None = None,
     start: float | None = None,
     seconds: float | None = None,
+    any_leads: bool = False,
 ) -> Recording:
     """Read one 12-lead ECG at its own sampling rate and check it, or the part of it that is used.
 
@@ -58,11 +59,14 @@ def read_recording(
     start, seconds : float, optional
         Part that is going to be used, which alone is checked; all of the recording unless `seconds` is given.
         Missing samples are NaN; in a part that is named they are refused.
+    any_leads : bool
+        Read whichever leads there are: one or several of the twelve, or, where the file names none of them,
+        all its channels of voltage under their own names. They are checked for lost stretches alone.
 
     Returns
     -------
     Recording
-        Twelve leads in mV, the whole recording; ``notes`` tells how they came about and, unless a part is
+        Leads in mV, the whole recording; ``notes`` tells how they came about and, unless a part is
         named, warns of what is lost or distorted.
 
     Raises
@@ -78,11 +82,11 @@ def read_recording(
     file, member = split_member(source)
     item = recognize(file)
     needed = None if seconds is None else (start or 0.0) + seconds
-    raw = item.read(file, Request(sampling_rate, units, names, needed, member))
+    raw = item.read(file, Request(sampling_rate, units, names, needed, member, any_leads))
     notes = [f"{note[0].upper()}{note[1:]}." for note in raw.notes]
     if file.suffix.lower() not in item.suffixes:
         notes.append(f"The file is {item.name} by its content, whatever its ending.")
-    channels, derived = select_leads(source, raw, names, notes)
+    channels, derived = select_leads(source, raw, names, notes, any_leads)
     rate = common_rate(source, raw, channels, sampling_rate, notes)
     count = len(next(iter(channels.values())).values)
     used = _part(source, count, rate, start, seconds)
@@ -90,16 +94,19 @@ def read_recording(
     signals = to_millivolts(source, channels, units, notes, used)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
-    array = np.empty((count, len(LEADS)), np.float32)
-    for column, lead in enumerate(LEADS):
+    found = LEADS if set(signals) == set(LEADS) else tuple(signals)
+    array = np.empty((count, len(found)), np.float32)
+    for column, lead in enumerate(found):
         array[:, column] = signals[lead]
-    judged = np.stack([signals[lead][used] for lead in LEADS], axis=1)
+    judged = np.stack([signals[lead][used] for lead in found], axis=1)
     check_signals(source, judged, derived, notes, channels, used, rate)
     # Who names a part goes on to `prepare`, which looks for faults in it.
-    faults = find_faults(array, rate) if seconds is None and count <= _REACH_SECONDS * rate else []
+    faults: list[Fault] = []
+    if seconds is None and count <= _REACH_SECONDS * rate:
+        faults = find_faults(array, rate, leads=found)
     notes += warnings(faults)
     name = source.stem if member is None else f"{file.stem}:{member}"
-    return Recording(array, rate, LEADS, notes, name, source, faults)
+    return Recording(array, rate, found, notes, name, source, faults)
 
 
 def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:
@@ -121,7 +128,7 @@ def _lost_outside(recording: Recording, used: slice) -> list[Fault]:
     )
     if used.start == 0 and used.stop >= len(recording.signal):
         return []
-    faults = find_faults(recording.signal[first:last], rate, first / rate, lost_only=True)
+    faults = find_faults(recording.signal[first:last], rate, first / rate, True, recording.leads)
     start, end = used.start / rate, used.stop / rate
     before = [fault._replace(end=min(fault.end, start)) for fault in faults if fault.start < start]
     return before + [fault._replace(start=max(fault.start, end)) for fault in faults if fault.end > end]
@@ -186,7 +193,7 @@ def prepare(
             "choose others with --start."
         )
     # Not of what was resampled: the filter lets the neighborhood of a lost stretch leak into it.
-    faults = find_faults(judged, rate, used.start / rate)
+    faults = find_faults(judged, rate, used.start / rate, leads=recording.leads)
     outside = _lost_outside(recording, used)
     check_used(recording, faults, outside, used)
     signals = np.ascontiguousarray(signals[first - before :][:samples], dtype=np.float32)

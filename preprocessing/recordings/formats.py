@@ -42,6 +42,7 @@ from utils.files import read_error
 from utils.registry import Registry
 
 HEAD_BYTES = 4096
+ADC_UNITS = "ADC units"  # unit of integers without a gain
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Request:
 
     ``seconds_needed``: end of the part that is used (None: all); what a file lacks beyond it may be NaN.
     ``member``: which recording of a file that holds several.
+    ``any_leads``: whichever leads there are will do.
     """
 
     sampling_rate: float | None = None
@@ -72,6 +74,7 @@ class Request:
     leads: Sequence[str] | None = None
     seconds_needed: float | None = None
     member: str | None = None
+    any_leads: bool = False
 
 
 def _no_parts(path: Path) -> set[Path]:

@@ -79,7 +79,7 @@ def find_lost(signals: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     for lead, first, stop in runs(equal & ~padding[1:], max(3, math.ceil(_FLAT_BEAT_SECONDS * rate) - 1)):
         seconds = (stop - first + 1) / rate
         ranges = held[first:stop].max(axis=0).astype(np.float64) - held[first:stop].min(axis=0)
-        moving = np.delete(ranges, lead).max() > SILENT_MV
+        moving = np.delete(ranges, lead).max(initial=0) > SILENT_MV
         off = abs(held[first, lead] - usual[lead]) > _RAIL_MV
         heard = moving and (off or beats()[first + 1 : stop - 1].any())
         if heard or seconds >= (_FLAT_SECONDS if moving else _STILL_SECONDS):
@@ -98,7 +98,8 @@ def _medians(signals: np.ndarray, gap: np.ndarray) -> np.ndarray:
     if not gap.any():
         parts = _parts(signals)
         return np.concatenate([median(signals[:, p].T.astype(np.float64, copy=False)) for p in parts])
-    return np.array([np.median(signals[~gap[:, i], i]) if (~gap[:, i]).any() else 0 for i in range(12)])
+    leads = range(signals.shape[1])
+    return np.array([np.median(signals[~gap[:, i], i]) if (~gap[:, i]).any() else 0 for i in leads])
 
 
 def _stuck_throughout(signals: np.ndarray, flat: np.ndarray) -> np.ndarray:

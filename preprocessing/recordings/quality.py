@@ -6,6 +6,8 @@ note on quality rarely reach them; `python -m benchmarks quality` measures them 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -55,13 +57,21 @@ _INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # the other limb leads follow from I 
 
 
 def find_faults(
-    signals_mv: np.ndarray, sampling_rate: float, start: float = 0.0, lost_only: bool = False
+    signals_mv: np.ndarray,
+    sampling_rate: float,
+    start: float = 0.0,
+    lost_only: bool = False,
+    leads: Sequence[str] = LEADS,
 ) -> list[Fault]:
-    """Where leads are lost or distorted, in order of time; signals_mv (T, 12), NaN where samples are missing.
+    """Where leads are lost or distorted, in order of time; NaN where samples are missing.
 
     The signals are at the rate of the file (Hz) and begin at second `start` of the recording. ``lost_only``:
-    the kinds in LOST alone, which takes a fraction of the time.
+    the kinds in LOST alone, which takes a fraction of the time, and is all that can be told of other leads
+    than the twelve.
+
+    Shapes: signals_mv (T, leads).
     """
+    lost_only = lost_only or tuple(leads) != LEADS
     signals = np.asarray(signals_mv, dtype=None if lost_only else np.float64)
     masks = find_lost(signals, sampling_rate)
     details: Details = {}
@@ -79,8 +89,8 @@ def find_faults(
             continue
         for lead, first, stop in runs(_joined(mask, round(0.5 * sampling_rate))):
             begin, end = (round(start + place / sampling_rate, 2) for place in (first, stop))
-            faults.append(Fault(kind, LEADS[lead], begin, end, details.get((kind, lead), "")))
-    return sorted(faults, key=lambda fault: (fault.start, LEADS.index(fault.lead)))
+            faults.append(Fault(kind, leads[lead], begin, end, details.get((kind, lead), "")))
+    return sorted(faults, key=lambda fault: (fault.start, leads.index(fault.lead)))
 
 
 def _joined(mask: np.ndarray, gap: int) -> np.ndarray:

@@ -70,7 +70,11 @@ def _sound_part(recording: Recording, lost: Sequence[Fault], seconds: float) -> 
 
 def note_exchange(signals: np.ndarray, rate: float, faults: Sequence[Fault], notes: list[str]) -> None:
     """Warn of electrodes that may be exchanged; where leads are disturbed, the beats cannot tell."""
-    if {fault.kind for fault in faults} & _HIDES_EXCHANGES:
+    if signals.shape[1] != len(LEADS):
+        notes.append(
+            "With other leads than the 12, only lost stretches are looked for: no noise, wander or exchange."
+        )
+    elif {fault.kind for fault in faults} & _HIDES_EXCHANGES:
         notes.append("Exchanged electrodes were not looked for, because leads are disturbed.")
     elif name := suspected_exchange(resample(signals, rate, RATE)):
         notes.append(
@@ -78,6 +82,11 @@ def note_exchange(signals: np.ndarray, rate: float, faults: Sequence[Fault], not
             "of the beats, which the identities cannot confirm and some hearts share; check it before you "
             "trust the result."
         )
+
+
+def _place(lead: str) -> int:
+    """Place of a lead in a sentence: channels that are none of the twelve come last."""
+    return LEADS.index(lead) if lead in LEADS else len(LEADS)
 
 
 def warnings(faults: Sequence[Fault]) -> list[str]:
@@ -98,7 +107,7 @@ def describe(faults: Sequence[Fault]) -> list[str]:
     for (kind, detail, times), names in sorted(
         leads.items(), key=lambda item: (order.index(item[0][0]), item[0][2])
     ):
-        shown = ", ".join(display_name(lead) for lead in sorted(names, key=LEADS.index))
+        shown = ", ".join(display_name(lead) for lead in sorted(names, key=_place))
         which = "all leads" if len(names) == len(LEADS) else f"lead{'s' * (len(names) > 1)} {shown}"
         when = [f"{first:g}" if first == last else f"{first:g} to {last:g}" for first, last in times]
         if len(when) > _STRETCHES:

@@ -85,7 +85,11 @@ def read_table(path: Path) -> Table:
     else:
         delimiter = _delimiter(lines)
     if not delimiter:
-        raise DataError(_no_table(path, lines[first]))
+        column = [(number, [line.strip()]) for number, line in enumerate(lines, 1) if line.strip()]
+        if len(column) < 2 or not all(_is_value(row[0]) for _, row in column[1:]):
+            raise DataError(_no_table(path, lines[first]))
+        header = [] if _is_value(column[0][1][0]) else column.pop(0)[1]
+        return Table(header, [""], [row for _, row in column], [number for number, _ in column], notes)
     numbered = _split(path, lines, delimiter)
     if _NAMES.get(delimiter, delimiter):
         notes.append(f"the cells are separated by {_NAMES.get(delimiter, repr(delimiter))}")

@@ -91,14 +91,16 @@ def test_rr_intervals_by_a_crf_and_tags_by_steps_are_trained_and_scored(folder, 
 
 @pytest.mark.skipif(not (SHIPPED / "rpeaks").is_dir(), reason="the weights are not there")
 def test_shipped_models_are_found_by_their_task(folder, record):
+    two_leads = sorted((folder / "mitdb").glob("*.hea"))[0]
     lines = [
         f"python inference.py --task rpeaks --dir {record}",
         f"python inference.py --task waves --dir {record} --no_pictures",
         f"python inference.py --task sleep --dir {record}",
         f"python inference.py --task waves --model rpeaks --dir {record}",
+        f"python inference.py --task rpeaks --dir {two_leads}",
     ]
     done = run_lines(lines, folder, check=False)
-    assert [part.code for part in done] == [0, 0, 2, 2], [part.err for part in done]
+    assert [part.code for part in done] == [0, 0, 2, 2, 0], [part.err for part in done]
     with open(folder / "results" / "rpeaks" / record.stem / "rpeaks.csv", encoding="utf-8") as file:
         peaks = list(csv.DictReader(file))
     together = [float(row["time_s"]) for row in peaks if row["lead"] == "all"]
@@ -109,3 +111,5 @@ def test_shipped_models_are_found_by_their_task(folder, record):
     assert abs(len(waves) - len(together)) <= 1
     assert "no shipped model has task 'sleep'" in done[2].err
     assert "model 'rpeaks' was trained on task qrs_by_lead (rpeaks), not waves" in done[3].err
+    results = folder / "results" / "rpeaks" / two_leads.stem
+    assert len(read_json(results / "prediction.json")["leads"]) == 2 and (results / "ecg.png").is_file()

@@ -69,6 +69,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
     options = parse(PredictOptions, args, description=description or __doc__)
     if options.engine == "ray" and not options.no_pictures:
         raise UsageError("--engine ray writes no pictures: add --no_pictures, or leave --engine ray out")
+    from explain.along_time import reads_any_leads
     from explain.batch import predict_many
     from preprocessing.recordings.ahead import Reading
     from preprocessing.recordings.search import search_recordings
@@ -95,6 +96,7 @@ def main(description: str | None = None, args: Sequence[str] | None = None) -> i
         options.leads,
         options.start,
         options.notch,
+        reads_any_leads(predictor),
     )
     outcome = None
     if options.engine == "local" and _is_one_recording(options.dir, search.recordings):

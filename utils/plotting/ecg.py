@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from utils.ecg import DISPLAY_NAMES, LEADS, NOT_A_DEVICE
+from utils.ecg import DISPLAY_NAMES, LEADS, NOT_A_DEVICE, display_name
 from utils.errors import DataError, UsageError, nearest
 from utils.files import write_bytes
 from utils.plotting.ecg_marks import Mark, name_marks, paint_marks
@@ -48,6 +48,7 @@ _STRONG = "#4a2fc9"
 # Clear paper to strong violet: lightness alone carries the value, so color blindness takes nothing away.
 HEAT_COLORS = LinearSegmentedColormap.from_list("attention", [(_STRONG, 0.0), (_STRONG, 0.85)], N=64)
 _WARNING, _WARNING_TEXT = "#f5a623", "#8a3b00"
+_LONGEST_NAME = 4  # characters of a lead that fit in large letters
 _MARKED = 7.0  # half the height of a painted stretch, mm
 _RIBBON = 2.2  # half of its height, mm
 
@@ -78,6 +79,7 @@ def plot_ecg(
     stretches: Sequence[Stretch] = (),
     begin: float = 0.0,
     marks: Sequence[Mark] = (),
+    leads: Sequence[str] = LEADS,
 ) -> Figure:
     """Draw a 12-lead ECG on paper: 25 mm/s and 10 mm/mV, in real millimeters when printed at its own size.
 
@@ -97,20 +99,21 @@ def plot_ecg(
         leads over its second, as on clinical printouts.
     ``stretches``: warnings to paint behind the traces. ``begin``: second at which the time axis starts.
     ``marks``: waves and peaks, in seconds of that axis.
+    ``leads``: other leads than the twelve are drawn one below the other.
 
-    Shapes: signals_mv (T, 12), heat (T, 12), channel (12,).
+    Shapes: signals_mv (T, leads), heat (T, leads), channel (12,).
     """
-    signals = _check_leads("signals_mv", signals_mv)
+    signals = _check_leads("signals_mv", signals_mv, leads)
     if heat is not None:
-        heat = _check_leads("heat", heat, smallest=0)
+        heat = _check_leads("heat", heat, leads, smallest=0)
         if heat.shape != signals.shape:
             raise DataError(f"heat {heat.shape} and signals {signals.shape} must have the same shape")
     importance = None if channel is None else _check_importance(channel)
     _check_paper(layout, len(signals), sampling_rate)
-    rows, columns = LAYOUTS[layout]
+    rows, columns = LAYOUTS[layout] if tuple(leads) == LEADS else (len(leads), 1)
     part = math.ceil(len(signals) / columns)
     spans = [(c * part, min((c + 1) * part, len(signals))) for c in range(columns)]
-    millimeters = _on_lines(signals, [s for s in stretches if s.lost], begin, sampling_rate)
+    millimeters = _on_lines(signals, leads, stretches, begin, sampling_rate)
     offsets, height = row_offsets(millimeters, sampling_rate, rows, spans)
     column_width = GUTTER + 5 * math.ceil(part / sampling_rate * MM_PER_SECOND / 5)
     width = max(columns * column_width + 5, NARROWEST)
@@ -120,7 +123,7 @@ def plot_ecg(
         norm, clipped = _limits(np.concatenate(shown), clip_percentile)
         _heat_bar(figure, norm, clipped, heat_label)
     beyond, colors = [], name_marks(axes, marks, (GUTTER, height - 4))
-    for lead in range(12):
+    for lead, name in enumerate(leads):
         row, column = lead % rows, lead // rows
         start, stop = spans[column]
         left = GUTTER + column * column_width
@@ -129,15 +132,14 @@ def plot_ecg(
         if heat is not None:
             _ribbon(axes, x, y, heat[start:stop, lead], norm)
         second, span = begin + start / sampling_rate, (left, x[-1])
-        _paint_warnings(axes, stretches, LEADS[lead], second, span, offsets[row])
-        paint_marks(axes, marks, LEADS[lead], colors, second, span, offsets[row])
+        _paint_warnings(axes, stretches, name, second, span, offsets[row])
+        paint_marks(axes, marks, name, colors, second, span, offsets[row])
         axes.plot(x, y, color=INK, linewidth=0.8, solid_joinstyle="round", zorder=4)
         if y.min() < 0 or y.max() > height:
-            beyond.append(DISPLAY_NAMES[lead])
+            beyond.append(display_name(name))
         if column == 0:
             calibration_pulse(axes, offsets[row])
-        share = None if importance is None else importance[lead]
-        _lead_name(axes, left - 2 if column else -2.5, offsets[row], lead, share)
+        _lead_name(axes, left - 2 if column else -2.5, offsets[row], name, importance, lead)
     if beyond:
         axes.text(1.5, 1.2, f"beyond the paper: {', '.join(beyond)}", fontsize=8, color=INK, zorder=5)
     time_axis(axes, sampling_rate, spans, column_width, begin)
@@ -146,12 +148,18 @@ def plot_ecg(
     return figure
 
 
-def _on_lines(signals: np.ndarray, lost: Sequence[Stretch], begin: float, sampling_rate: float) -> np.ndarray:
+def _on_lines(
+    signals: np.ndarray,
+    leads: Sequence[str],
+    stretches: Sequence[Stretch],
+    begin: float,
+    sampling_rate: float,
+) -> np.ndarray:
     """Millimeters from the line of each lead, its median without lost stretches; those are cut short."""
     present = np.ones(signals.shape, dtype=bool)
-    for stretch in lost:
+    for stretch in (stretch for stretch in stretches if stretch.lost):
         first, last = (round((second - begin) * sampling_rate) for second in (stretch.start, stretch.end))
-        present[max(first, 0) : last, LEADS.index(stretch.lead)] = False
+        present[max(first, 0) : last, leads.index(stretch.lead)] = False
     levels = [
         np.median(signals[part, i] if part.any() else signals[:, i]) for i, part in enumerate(present.T)
     ]
@@ -209,11 +217,14 @@ def _check_paper(layout: str, samples: int, sampling_rate: float) -> None:
         raise UsageError(f"the record lasts {seconds:.0f} s; draw at most {LONGEST_SECONDS} s: cut it first")
 
 
-def _lead_name(axes: Axes, x: float, y: float, lead: int, share: float | None) -> None:
+def _lead_name(axes: Axes, x: float, y: float, name: str, importance: np.ndarray | None, lead: int) -> None:
     """Write the name of a lead and, below it, its share of the importance."""
-    axes.text(x, y, DISPLAY_NAMES[lead], ha="right", va="center", fontsize=11, weight="bold")
-    if share is not None:
-        axes.text(x, y - 4.6, f"{100 * share:.1f} %", ha="right", va="center", fontsize=8, color=GRAY)
+    shown, size = printable(display_name(name), 12), 11 if len(name) <= _LONGEST_NAME else 7
+    axes.text(x, y, shown, ha="right", va="center", fontsize=size, weight="bold", parse_math=False)
+    if importance is not None:
+        axes.text(
+            x, y - 4.6, f"{100 * importance[lead]:.1f} %", ha="right", va="center", fontsize=8, color=GRAY
+        )
 
 
 @plain_style()
@@ -255,17 +266,19 @@ def plot_channels(
     return figure
 
 
-def _check_leads(name: str, values: np.ndarray, smallest: float = -np.inf) -> np.ndarray:
+def _check_leads(
+    name: str, values: np.ndarray, leads: Sequence[str], smallest: float = -np.inf
+) -> np.ndarray:
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 12 or len(array) < 2:
-        raise DataError(f"{name} must be (samples, 12 leads), got {array.shape}")
+    if array.ndim != 2 or array.shape[1] != len(leads) or len(array) < 2:
+        raise DataError(f"{name} must be (samples, {len(leads)} leads), got {array.shape}")
     bad = ~(np.isfinite(array) & (array >= smallest))
     if bad.any():
         sample, lead = np.argwhere(bad)[0]
         or_negative = " or negative" if smallest == 0 else ""
         raise DataError(
             f"{name} holds {bad.sum()} values that cannot be drawn (NaN, infinite{or_negative}), "
-            f"the first in lead {DISPLAY_NAMES[lead]} at sample {sample}: {array[sample, lead]}"
+            f"the first in lead {display_name(leads[lead])} at sample {sample}: {array[sample, lead]}"
         )
     return array
 

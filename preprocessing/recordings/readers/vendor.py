@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from databases.wfdb_reader import Channel
-from preprocessing.recordings.formats import Format, RawFile, Request, reason, register_format
+from preprocessing.recordings.formats import ADC_UNITS, Format, RawFile, Request, reason, register_format
 from utils.ecg import unit_in_millivolts
 from utils.errors import DataError
 
@@ -83,7 +83,7 @@ def reader(name: str, largest: int) -> Callable[[Path, Request], RawFile]:
 
 def _channel(lead) -> Channel:
     """A lead in mV, or in ADC units where the file does not say what one of them is."""
-    unit = "ADC units" if lead.is_raw else lead.units
+    unit = ADC_UNITS if lead.is_raw else lead.units
     factor = unit_in_millivolts(lead.resolution_unit or "")
     gain = 1 / (lead.resolution * factor) if factor and lead.resolution and not lead.is_raw else 1.0
     rate = float(lead.sampling_rate) or None
