@@ -16,6 +16,7 @@ from training.card import TITLES, Card
 from training.checkpoint import ROOT, find_checkpoint, holds_card, read_card, run_name
 from training.predictor import Predictor
 from training.tasks import create_task
+from training.tasks.certified import certified_remark, certified_text
 from utils.errors import TwelveLeadError
 
 VARIABLE = "MODEL_TO_USE"
@@ -156,8 +157,11 @@ def ask(predictor: Predictor, shown: Recording, labels: tuple[str, ...] = ()) ->
         }
         if entry.get("calibrated") is not None:
             row["calibrated"] = round(float(entry["calibrated"]), 4)
+        if entry.get("certified"):
+            row["certified"] = certified_text(entry["certified"]).removeprefix("certified ")
         if known:
             row["true label"] = "yes" if entry["class"] in known else ""
         rows.append(row)
     rows.sort(key=lambda row: -row["probability"])
-    return Answer(predictor.folder.name, rows, list(prediction["notes"]))
+    promise = certified_remark(predictor.decision)
+    return Answer(predictor.folder.name, rows, [*prediction["notes"], *([promise] if promise else [])])

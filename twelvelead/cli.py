@@ -20,6 +20,7 @@ COMMANDS = {
     "tune": ("training.experiments.tune:main", "search hyperparameters"),
     "grid": ("training.experiments.grid:main", "train a grid of settings, seeds and folds"),
     "compare": ("twelvelead.commands.compare:main", "compare runs: differences, tests, rank stability"),
+    "certify": ("twelvelead.commands.certify:main", "find thresholds that promise a miss rate"),
     "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
 }
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from training.tasks.base import Decision, Task, interval_table
+from training.tasks.certified import certified_remark, certified_text, check_certified, describe_certified
 from training.tasks.registry import register_task
 from utils.bootstrap import bootstrap, paired_difference
 from utils.calibration import Calibrator, choose_calibration
@@ -97,6 +98,7 @@ class MultilabelClassification(Task):
                 )
             if not all(type(t) in (int, float) and 0 <= t <= 1 for t in thresholds):
                 raise DataError(f"{where}: 'thresholds' must be probabilities, not {thresholds}")
+        check_certified(decision, self.classes, where)
         try:
             calibrator = calibrator_of(decision)
         except DataError as error:
@@ -107,13 +109,14 @@ class MultilabelClassification(Task):
             )
 
     def remarks(self, decision: Decision) -> list[str]:
-        """Missing thresholds or calibration."""
+        """Missing thresholds or calibration, and what certified thresholds promise."""
         remarks = []
         if not (decision or {}).get("thresholds"):
             remarks.append("the model's card has no thresholds: 0.5 is used for every class")
         if not (decision or {}).get("calibration"):
             remarks.append("the model's card has no calibration: probabilities are as the model gives them")
-        return remarks
+        promise = certified_remark(decision)
+        return [*remarks, promise] if promise else remarks
 
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Classes that reach their threshold."""
@@ -214,7 +217,11 @@ class MultilabelClassification(Task):
         return columns
 
     def describe(self, prediction: np.ndarray, decision: Decision, sampling_rate: float) -> dict[str, Any]:
-        """``classes``: probability, calibrated probability, threshold and answer of each class."""
+        """``classes``: probability, calibrated probability, threshold and answer of each class.
+
+        With certified thresholds also ``certified``: threshold, miss rate and whether the class is flagged,
+        None for a class without.
+        """
         calibrator = calibrator_of(decision)
         calibrated = calibrator(prediction[None])[0] if calibrator else None
         thresholds = thresholds_of(decision, len(self.classes))
@@ -227,6 +234,7 @@ class MultilabelClassification(Task):
                     "calibrated": None if calibrated is None else float(calibrated[i]),
                     "threshold": float(thresholds[i]),
                     "positive": bool(positive[i]),
+                    **describe_certified(decision, name, float(prediction[i])),
                 }
                 for i, name in enumerate(self.classes)
             ]
@@ -238,7 +246,9 @@ class MultilabelClassification(Task):
         for c in described["classes"]:
             calibrated = "" if c["calibrated"] is None else f"  calibrated {c['calibrated']:.3f}"
             scores = f"{c['probability']:.3f}{calibrated}  threshold {c['threshold']:.3f}"
-            lines.append(f"  {c['class']:8s} {scores}  {'yes' if c['positive'] else 'no'}")
+            answer = "yes" if c["positive"] else "no"
+            promise = certified_text(c.get("certified"))
+            lines.append(f"  {c['class']:8s} {scores}  {answer}{'  ' * bool(promise)}{promise}")
         return lines
 
     def summary(self, described: dict[str, Any]) -> dict[str, Any]:
