@@ -41,11 +41,16 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
 
 
+def is_onnx(name: str | os.PathLike) -> bool:
+    """Whether a model is named by the path of an exported file."""
+    return Path(name).suffix == ".onnx"
+
+
 def choose_model(model: str, task: str, output_dir: str | os.PathLike = ".") -> str:
     """Model that ``--model`` and ``--task`` mean: a card decides; a task alone picks its shipped model."""
     if model or not task:
         name = model or DEFAULT_MODEL
-        card = read_card(find_checkpoint(name, output_dir)) if task else None
+        card = _card_of(name, output_dir) if task else None
         if card is not None and task not in (card.task, card.kind):
             raise UsageError(f"model '{name}' was trained on task {card.task} ({card.kind}), not {task}")
         return name
@@ -58,6 +63,14 @@ def choose_model(model: str, task: str, output_dir: str | os.PathLike = ".") -> 
     if len(fitting) > 1 and task not in fitting:
         raise UsageError(f"several shipped models have task '{task}': choose --model {', '.join(fitting)}")
     return task if task in fitting else fitting[0]
+
+
+def _card_of(name: str, output_dir: str | os.PathLike) -> Card:
+    if is_onnx(name):
+        from training.export.onnx_file import read_onnx
+
+        return read_onnx(Path(name))[1]
+    return read_card(find_checkpoint(name, output_dir))
 
 
 def holds_card(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from preprocessing.transforms.standardize import Standardizer
 from training.card import WEIGHTS, Card
-from training.checkpoint import find_checkpoint, read_card
+from training.checkpoint import find_checkpoint, is_onnx, read_card
 from training.tasks import create_task
 from training.tasks.classification import calibrator_of, thresholds_of
 from utils.calibration import Calibrator
@@ -109,6 +109,10 @@ class Predictor:
 
     def _standardize(self, signals_mv: Any, first: int) -> np.ndarray:
         """`standardize` for a batch whose first record is number `first`."""
+        return self.standardizer(self._check(signals_mv, first))
+
+    def _check(self, signals_mv: Any, first: int) -> np.ndarray:
+        """Records as float32; a wrong shape, NaN and infinite values are refused."""
         self._check_shape(np.shape(signals_mv))
         signals = np.asarray(signals_mv, dtype=np.float32)
         bad = ~np.isfinite(signals).all(axis=1)
@@ -118,7 +122,7 @@ class Predictor:
                 f"record {first + record}, lead {self.leads[lead]}: NaN or infinite samples; "
                 "repair or drop it"
             )
-        return self.standardizer(signals)
+        return signals
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         expected = (self.samples, len(self.leads))
@@ -201,7 +205,8 @@ def load_predictor(
     Parameters
     ----------
     path : str or path-like
-        Checkpoint folder, name of a run, or name of weights that come with the repository.
+        Checkpoint folder, name of a run, name of weights that come with the repository, or a file of
+        ``twelvelead export`` (``.onnx``).
     output_dir : path-like
         Folder that holds ``checkpoints/``.
     threads : int
@@ -219,6 +224,10 @@ def load_predictor(
     DataError
         A damaged checkpoint or weights that do not fit the card's model.
     """
+    if is_onnx(path):
+        from training.export.onnx_predictor import OnnxPredictor
+
+        return OnnxPredictor(Path(path), threads)
     folder = find_checkpoint(path, output_dir)
     card = read_card(folder)
     if card.framework == "keras":

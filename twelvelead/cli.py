@@ -21,6 +21,7 @@ COMMANDS = {
     "grid": ("training.experiments.grid:main", "train a grid of settings, seeds and folds"),
     "compare": ("twelvelead.commands.compare:main", "compare runs: differences, tests, rank stability"),
     "certify": ("twelvelead.commands.certify:main", "find thresholds that promise a miss rate"),
+    "export": ("training.export.command:main", "write a trained model for other programs (ONNX)"),
     "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
 }
 
