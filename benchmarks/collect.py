@@ -170,6 +170,24 @@ def _stage(card: Card, logs: Path, remedy: str) -> dict[str, Any]:
     return entry
 
 
+# ---- certified thresholds --------------------------------------------------------------------------
+
+
+def collect_certified(run: str, row: str, output_dir: Path, folder: Path = DATA / "certified") -> list[Path]:
+    """Collect the certified thresholds of a run."""
+    checkpoint = find_checkpoint(run, output_dir)
+    path = output_dir / "logs" / run_name(checkpoint) / "certified.json"
+    if not path.exists():
+        raise UsageError(f"{run} has no certified thresholds: run twelvelead certify {run} first")
+    found, card = read_json(path), read_card(checkpoint)
+    if found["weights_sha256"] != card.weights_sha256:
+        raise UsageError(f"{path} belongs to other weights: run twelvelead certify {run} again")
+    folders = machine_folders({**card.config, "data_dir": found["settings"]["data_dir"]}, output_dir)
+    target = folder / (slug(row or checkpoint.name) + ".json")
+    write_json(target, portable(found, folders))
+    return [target]
+
+
 # ---- a report of the attribution study -------------------------------------------------------------
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.pages import along_time, attribution, backbones, protoecgnet, ptbxl, quality, rpeaks
+from benchmarks.pages import (
+    along_time,
+    attribution,
+    backbones,
+    certified,
+    protoecgnet,
+    ptbxl,
+    quality,
+    rpeaks,
+)
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
 from utils.files import write_text
@@ -42,6 +51,9 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
         {"along_time.md": along_time.page(data / "along_time.json")}
         if (data / "along_time.json").is_file()
         else {}
+    ),
+    "certified": lambda data: (
+        {"certified.md": certified.page(data / "certified")} if (data / "certified").is_dir() else {}
     ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {

@@ -70,7 +70,7 @@ def test_promises_hold_on_other_records():
     for seed in range(40):
         result = certify(predictions(seed=2 * seed), 0.05, 0.1, labels=["OFTEN", "SOME"])
         test = check_on_test(result, predictions(50_000, seed=2 * seed + 1))
-        broken.append(bool(test["broken"]))
+        broken.append(bool(test["above"]))
     assert np.mean(broken) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 40)
 
 
@@ -81,10 +81,18 @@ def test_misses_on_test_records_are_means_over_patients():
     labels = np.array([[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]], np.uint8)
     scores = np.array([t - 0.01, t + 0.01, t + 0.01, 0, 0, 0])[:, None] * np.ones(3)
     found = check_on_test(result, dataclasses.replace(test, labels=labels, probabilities=scores))
-    assert found["labels"]["OFTEN"] == {"positives": 2, "miss_rate": 0.25, "flagged": pytest.approx(1 / 3)}
-    assert found["labels"]["SOME"]["miss_rate"] == 1 and found["broken"] == ["OFTEN", "SOME"]
+    often = found["labels"]["OFTEN"]
+    assert (often["positives"], often["miss_rate"]) == (2, 0.25) and often["flagged"] == pytest.approx(1 / 3)
+    assert often["p"] in (1, pytest.approx(1 - 0.95**2))  # none or one miss, by the record that is drawn
+    assert found["labels"]["SOME"]["miss_rate"] == 1 and found["labels"]["SOME"]["p"] == pytest.approx(0.05)
+    assert found["above"] == ["OFTEN", "SOME"] and found["broken"] == []
     table = certified_table({**result, "test": found}).splitlines()
-    assert "cannot be promised" in table[-1] and "25.0 % (above)" in table[2]
+    assert "cannot be promised" in table[-1] and "25.0 % (more, within chance)" in table[2]
+    many = {"labels": np.tile(labels, (4, 1)), "probabilities": np.tile(scores, (4, 1))}
+    ids = {"ids": np.arange(24), "patients": np.arange(24)}
+    found = check_on_test(result, dataclasses.replace(test, **many, **ids))
+    assert found["broken"] == ["OFTEN", "SOME"]
+    assert found["labels"]["OFTEN"]["p"] == pytest.approx(stats.binom.sf(3, 12, 0.05))
 
 
 def test_card_with_promises_is_read_and_shown():

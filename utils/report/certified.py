@@ -29,8 +29,9 @@ def certified_table(certified: Mapping[str, Any]) -> str:
         row += [f"{entry['threshold']:.4f}" if known else "–", percent(entry["flagged"])]
         if test is not None:
             seen = test["labels"].get(name, {"miss_rate": None, "flagged": None, "positives": "–"})
-            broken = " (above)" if name in test["broken"] else ""
-            row += [str(seen["positives"]), percent(seen["miss_rate"]) + broken, percent(seen["flagged"])]
+            by_chance = "more" if name in test["broken"] else "more, within chance"
+            mark = f" ({by_chance})" if name in test["above"] else ""
+            row += [str(seen["positives"]), percent(seen["miss_rate"]) + mark, percent(seen["flagged"])]
         rows.append(row)
     if test is not None:
         header += [f"{test['split']}: positives", "missed", "flagged"]
@@ -54,7 +55,8 @@ def certified_summary(certified: Mapping[str, Any]) -> str:
     test = certified["test"]
     if test is None:
         return text
-    broken = ", ".join(test["broken"]) or "none"
+    above, broken = (", ".join(test[key]) or "none" for key in ("above", "broken"))
     return (
-        f"{text} On {test['split']} ({test['records']} records) misses are above the promise for: {broken}."
+        f"{text} Labels that miss more than promised on {test['split']} ({test['records']} records): "
+        f"{above}; more than chance explains (p < 0.05): {broken}."
     )
