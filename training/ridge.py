@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import logging
-import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from scipy import linalg
 from tqdm import tqdm
 
 import models_torch
 from preprocessing import Dataset
 from preprocessing.batches import Batches
-from training.checkpoint import write_checkpoint
 from training.config import OptimizerOptions, TrainConfig
 from training.families import TorchFamily
-from training.loops.cards import make_card, provenance_of
+from training.heads import keep_best_head, one_hot
 from training.run import Run
 from training.setup import TrainingData, load_training_data
-from training.tasks.selection import selection_score, selection_title
-from training.torch_io import limit_threads, torch_forward
+from training.torch_io import limit_threads
 from utils.config import names_of
 from utils.errors import UsageError
-from utils.loggers import RunLogger
 from utils.seeds import seed_everything
 
 if TYPE_CHECKING:
@@ -78,38 +72,12 @@ class RidgeFamily(TorchFamily):
 
 def _fit(run: Run, config: TrainConfig, model: Any, data: TrainingData) -> float:
     """Fit the head, write card, weights and metrics.csv; return the best validation score."""
-    began = time.monotonic()
     drawn = data.train.select(min(_DRAWN, len(data.train)), config.seed)
     model.draw_biases(torch.from_numpy(data.standardizer(drawn.signals[:])), config.seed)
     logger.info(f"{config.model}: {model.count:,} features, run '{config.run}'")
     x, val_x = (_features(model, part, data, config) for part in (data.train, data.val))
-    targets = 2.0 * _one_hot(data) - 1.0
-    log = RunLogger(run.logs, config.run, config.to_json(), config.loggers)
-    best: tuple[float, float] | None = None
-    for index, (penalty, weight, bias) in enumerate(_solutions(x, targets)):
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(weight.T))
-            model.head.bias.copy_(torch.from_numpy(bias))
-            logits = model.head(torch.from_numpy(val_x))
-        predictions = torch_forward(torch.nn.Identity(), data.task.activation)(logits.numpy())
-        scores = data.task.score(data.val.targets, predictions)
-        value = selection_score(data.task, scores)
-        row = {f"val_{data.task.select_on}": round(value, 6)}
-        row |= {f"val_{name}": scores[name] for name in data.task.logged}
-        if best is None or value > best[0]:
-            best = value, penalty
-            metrics = {"epoch": index + 1, "penalty": penalty, **row}
-            card = make_card(
-                data, "torch", model.config, predictions, metrics, provenance_of(config), {"penalty": penalty}
-            )
-            write_checkpoint(run.folder, card, partial(save_file, model.state_dict()))
-        seconds = round(time.monotonic() - began, 2)
-        log.log({"epoch": index + 1, "penalty": penalty, **row, "seconds": seconds})
-        logger.info(f"penalty {penalty:8.3g}  val {selection_title(data.task)} {value:.4f}")
-    log.close()
-    assert best is not None
-    logger.info(f"best: penalty {best[1]:.3g}, {selection_title(data.task)} {best[0]:.4f} on {data.names[1]}")
-    return best[0]
+    candidates = _solutions(x, 2.0 * one_hot(data) - 1.0)
+    return keep_best_head(run, config, model, model.head, data, val_x[:, None], candidates, "penalty")
 
 
 def _features(model: Any, part: Dataset, data: TrainingData, config: TrainConfig) -> np.ndarray:
@@ -121,14 +89,6 @@ def _features(model: Any, part: Dataset, data: TrainingData, config: TrainConfig
         features = model.parts_above(torch.from_numpy(batches.batch(0, index)[0]))
         rows[first : first + len(features)] = features.numpy()
     return rows
-
-
-def _one_hot(data: TrainingData) -> np.ndarray:
-    """Targets of the training records, (N, C)."""
-    targets = np.asarray(data.train.targets)
-    if targets.ndim == 2:
-        return targets.astype(np.float64)
-    return np.eye(len(data.task.classes))[targets]
 
 
 def _solutions(x: np.ndarray, y: np.ndarray) -> Any:

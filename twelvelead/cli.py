@@ -19,6 +19,7 @@ COMMANDS = {
     "summary": ("preprocessing.summary:main", "print records and classes of a dataset"),
     "tune": ("training.experiments.tune:main", "search hyperparameters"),
     "grid": ("training.experiments.grid:main", "train a grid of settings, seeds and folds"),
+    "baselines": ("twelvelead.commands.baselines:main", "fit the last layer of a frozen model alone"),
     "compare": ("twelvelead.commands.compare:main", "compare runs: differences, tests, rank stability"),
     "certify": ("twelvelead.commands.certify:main", "find thresholds that promise a miss rate"),
     "export": ("training.export.command:main", "write a trained model for other programs (ONNX)"),
