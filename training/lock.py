@@ -77,6 +77,11 @@ class RunLock:
         self._file.write(json.dumps({"host": platform.node(), "pid": os.getpid()}))
         self._file.flush()
 
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock; not where there are none."""
+        return self._file is not None
+
     def release(self) -> None:
         """Release the lock and remove its file."""
         if self._file is None:

@@ -61,13 +61,20 @@ def read_yaml(path: str | Path, where: str = "") -> Any:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise UsageError(f"{where} is larger than {_LARGEST // 1_000_000} MB: not a configuration")
-        return _Loader(content.decode("utf-8")).get_single_data()
     except OSError as error:
         raise UsageError(f"{where}: {error.strerror}") from error
+    return parse_yaml(content, where)
+
+
+def parse_yaml(content: bytes | str, where: str) -> Any:
+    """Plain values of YAML text."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        return _Loader(text).get_single_data()
     # ValueError: integers with thousands of digits, and text that is not UTF-8
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        text = str(error)
-        raise UsageError(f"{where} is not valid YAML: {text[:500]}{' ...' * (len(text) > 500)}") from error
+        said = str(error)
+        raise UsageError(f"{where} is not valid YAML: {said[:500]}{' ...' * (len(said) > 500)}") from error
 
 
 def read_mapping(path: str | Path, where: str = "") -> dict[Any, Any]:

@@ -107,6 +107,11 @@ def claim(run: GridRun, folder: Path) -> RunLock | None:
         lock.acquire(f"run '{run.name}' of the grid")
     except UsageError:
         return None
+    if not lock.held:
+        raise UsageError(
+            f"{folder} is on a file system without locks, so two processes could train the same run: "
+            "choose another --output_dir (Lustre has locks where it is mounted with -o flock)"
+        )
     return lock
 
 

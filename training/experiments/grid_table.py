@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pandas as pd
 
 from training.experiments.grid_file import REPEATS, Grid
 from training.experiments.grid_runs import VERSION
-from training.lock import locked
+from training.lock import RunLock
+from utils.errors import UsageError
 from utils.files import write_json, write_text
 from utils.report.markdown import markdown
 from utils.tables import write_csv
@@ -79,12 +82,28 @@ def write_tables(grid: Grid, folder: Path, records: Sequence[dict[str, Any]]) ->
     """Write ``grid.json``, ``runs.csv``, ``groups.csv`` and ``table.md``."""
     found = results(grid, records)
     files = [folder / name for name in ("grid.json", "runs.csv", "groups.csv", "table.md")]
-    with locked(folder / "tables", folder, f"tables of grid '{grid.name}'"):
+    with _alone(folder):
         write_json(files[0], found)
         write_csv(files[1], pd.DataFrame([_run_row(record) for record in records], dtype=object))
         write_csv(files[2], pd.DataFrame([_group_row(group) for group in found["groups"]], dtype=object))
         write_text(files[3], markdown_of(found))
     return files
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes tables."""
+    lock = RunLock(folder / "tables", folder)
+    while True:
+        try:
+            lock.acquire(f"tables in {folder}")
+            break
+        except UsageError:
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _run_row(record: dict[str, Any]) -> dict[str, Any]:
