@@ -13,14 +13,14 @@ from databases.base import Recording
 from explain.attention import predict_recording
 from explorer.sources import for_model
 from training.card import TITLES, Card
-from training.checkpoint import ROOT, find_checkpoint, holds_card, read_card, run_name
+from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
+from training.experiments.trained import best, read_trained, validation_score
 from training.predictor import Predictor
 from training.tasks import create_task
 from training.tasks.certified import certified_remark, certified_text
 from utils.errors import TwelveLeadError
 
 VARIABLE = "MODEL_TO_USE"
-CLASSIFIERS = ("multilabel", "multiclass")
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def find_models(
     """
     environment = os.environ if environment is None else environment
     warnings: list[str] = []
-    trained = _read(Path(output_dir) / "checkpoints", warnings)
-    shipped = _read(ROOT / "checkpoints" / "pretrained", warnings)
+    trained = read_trained(Path(output_dir) / "checkpoints", warnings)
+    shipped = read_trained(ROOT / "checkpoints" / "pretrained", warnings)
     roles: dict[Path, list[str]] = {}
     wanted = environment.get(VARIABLE, "")
     cards = trained | shipped
@@ -91,46 +91,15 @@ def find_models(
             warnings.append(f"{VARIABLE}={wanted} is not used: {error}")
     if trained:
         for role, folder in (
-            ("best score", max(trained, key=lambda folder: _score(trained[folder]))),
-            ("best loss", min(trained, key=lambda folder: _loss(trained[folder]))),
-            ("newest", max(trained, key=lambda folder: (folder / "card.json").stat().st_mtime)),
+            ("best score", best(trained)),
+            ("best loss", best(trained, "loss")),
+            ("newest", best(trained, "latest")),
         ):
             roles.setdefault(folder, []).append(role)
-    for folder in sorted(shipped, key=lambda folder: -_score(shipped[folder])):
+    for folder in sorted(shipped, key=lambda folder: -validation_score(shipped[folder])):
         roles.setdefault(folder, []).append("shipped")
     order = [*roles, *(folder for folder in sorted(trained) if folder not in roles)]
     return [Candidate(folder, cards[folder], tuple(roles.get(folder, ()))) for folder in order], warnings
-
-
-def _read(base: Path, warnings: list[str]) -> dict[Path, Card]:
-    """Cards of the checkpoints below a folder; one that cannot be read becomes a warning."""
-    cards = {}
-    shipped = ROOT / "checkpoints" / "pretrained"
-    for path in sorted([*base.glob("*"), *base.glob("*/*")]):
-        if base != shipped and shipped.name in path.relative_to(base).parts:
-            continue
-        if not holds_card(path):
-            continue
-        try:
-            card = read_card(path)
-        except TwelveLeadError as error:
-            warnings.append(f"{path} is left out: {error}")
-            continue
-        if card.kind in CLASSIFIERS:
-            cards[path.resolve()] = card
-    return cards
-
-
-def _score(card: Card) -> float:
-    """Score that selected a checkpoint; higher is better."""
-    task = create_task(card.kind, card.classes)
-    value = card.metrics.get(f"val_{task.select_on}")
-    return -1.0 if value is None else float(value) * (1 if task.higher_is_better else -1)
-
-
-def _loss(card: Card) -> float:
-    value = card.metrics.get("val_loss")
-    return float("inf") if value is None else float(value)
 
 
 @dataclass(frozen=True)
