@@ -86,7 +86,7 @@ RENAMED = {
     "training.protoecgnet.explain": "explain.prototypes.explain",
     "training.protoecgnet.explanation_csv": "explain.prototypes.explain",
     "training.protoecgnet.gallery": "explain.prototypes.gallery",
-    "training.protoecgnet.pictures": "explain.prototypes.pictures",
+    "training.protoecgnet.pictures": "utils.plotting.windows",
     "training.protoecgnet.report": "explain.prototypes.report",
     "training.protoecgnet.sources": "explain.prototypes.source_records",
     "training.provenance": "utils.provenance",

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from explain.prototypes.pictures import seconds
 from explain.prototypes.source_records import ReadSource
 from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.projected import labels_of, prototype_list
 from utils.ecg import DISPLAY_NAMES
+from utils.plotting.windows import seconds
 from utils.report.page import fill, register_section, write_page
 
 PAGE = "prototypes"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from explain.prototypes.contributions import ClassExplanation, Evidence, Explanation
-from explain.prototypes.pictures import CLASS_COLORS, Mark, draw_record, draw_window, seconds
 from explain.prototypes.source_records import ReadSource
 from training.checkpoint import run_name
 from training.predictor import Predictor
 from training.protoecgnet.projected import branches_of, labels_of
 from utils.files import write_bytes
+from utils.plotting.windows import CLASS_COLORS, Mark, draw_record, draw_window, seconds
 from utils.report.page import Render, fill, register_section, write_page
 
 PAGE = "explanation"

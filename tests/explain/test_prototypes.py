@@ -21,7 +21,6 @@ import inference
 from explain.prototypes.contributions import explain_records
 from explain.prototypes.explain import COLUMNS, RowMaker, explain_split
 from explain.prototypes.gallery import thumbnail, write_gallery
-from explain.prototypes.pictures import view_of
 from explain.prototypes.report import write_report
 from explain.prototypes.source_records import find_source_reader, source_reader
 from preprocessing import load_ptbxl
@@ -30,6 +29,7 @@ from tests.helpers.ptbxl_files import small_ecg, write_record, write_small_ptbxl
 from tests.helpers.training_files import call
 from training import load_predictor
 from utils.errors import DataError, UsageError
+from utils.plotting.windows import view_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTICE = "Not a medical device"

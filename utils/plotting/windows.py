@@ -1,4 +1,4 @@
-"""Figures of explanations: 12-lead ECGs on paper with the window that a prototype matched."""
+"""Figures of windows: 12-lead ECGs on paper with the part that a prototype matched."""
 
 from __future__ import annotations
 
