@@ -14,6 +14,7 @@ import torch_train
 from benchmarks import render
 from benchmarks.collect import collect_run
 from preprocessing import Dataset, load_ptbxl
+from tests.helpers.event_files import read_events
 from tests.helpers.training_files import call, interrupt_at, same_arrays, small_database
 from training import load_predictor
 from training.checkpoint import load_state, read_card
@@ -103,6 +104,25 @@ def test_prototypes_are_pieces_of_training_records_and_nothing_moved_since(chain
             scores, window = predictor.model.scores(signals)
         # the classifier stage left the network as it was: each prototype still is that window
         assert scores[0, index] == pytest.approx(1, abs=1e-4) and window[0, index] == entry["window"]
+
+
+def test_projection_shows_prototypes_in_tensorboard(chain, database):
+    prototypes = read_card(folder(chain, "morphology", "projection")).extra["prototypes"]
+    (path,) = (chain / "logs" / "protoecgnet" / "morphology" / "projection").glob("events.out.tfevents.*")
+    values = {value.tag: value for event in read_events(path) for value in event.summary.value}
+    shown = [entry for entry in prototypes if entry["ecg_id"] is not None]
+    assert shown
+    for entry in shown:
+        image = values[f"Prototypes/{'+'.join(entry['classes'])}/Prototype_{entry['index']}"].image
+        assert image.encoded_image_string.startswith(b"\x89PNG") and min(image.width, image.height) > 100
+        similarity = values[f"Similarity/Prototype_{entry['index']}"].simple_value
+        assert similarity == pytest.approx(entry["similarity"], abs=1e-6)
+    records = len(load_ptbxl(database, task="proto_morphology").split("val"))
+    for name in dict.fromkeys(name for entry in shown for name in entry["classes"]):
+        own = [entry for entry in prototypes if name in entry["classes"]]
+        histogram = values[f"Activations/{name}"].histo
+        assert histogram.num == sum(histogram.bucket) == records * len(own)
+    assert sum(tag.startswith("Prototypes/") for tag in values) == len(shown)
 
 
 def test_chain_is_repeatable_and_resumes_without_doing_anything_again(chain, copied, database, capsys):

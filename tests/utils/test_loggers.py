@@ -8,33 +8,21 @@ import socket
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
+import numpy as np
 import pytest
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
 import torch_train
+from tests.helpers.event_files import read_events
 from tests.helpers.training_files import ROOT, call, flags, small_database
 from utils.errors import UsageError
 from utils.loggers import RunLogger, check_wandb
+from utils.loggers.events import EventFile
 from utils.loggers.text import NUMBERS
 
 
 def row(epoch, **values):
     return {"epoch": epoch, "loss": 1 / epoch, "note": "text", **values}
-
-
-def events(path: Path) -> list[Event]:
-    """Parse an event file, record by record, with its checksums."""
-    content, found = path.read_bytes(), []
-    while content:
-        (length,), (check,) = struct.unpack("<Q", content[:8]), struct.unpack("<I", content[8:12])
-        data, (last,) = content[12 : 12 + length], struct.unpack("<I", content[12 + length : 16 + length])
-        assert check == masked_crc32c(content[:8]) and last == masked_crc32c(data)
-        found.append(Event.FromString(data))
-        content = content[16 + length :]
-    return found
 
 
 def test_csv_and_events_hold_each_epoch_as_soon_as_it_ends(tmp_path):
@@ -45,7 +33,7 @@ def test_csv_and_events_hold_each_epoch_as_soon_as_it_ends(tmp_path):
             rows = list(csv.DictReader(file))
         assert rows == [{"epoch": str(e), "loss": str(1 / e), "note": "text"} for e in range(1, epoch + 1)]
         (path,) = tmp_path.glob("events.out.tfevents.*")
-        first, *scalars = events(path)
+        first, *scalars = read_events(path)
         assert first.file_version == "brain.Event:2"
         assert [e.step for e in scalars] == list(range(1, epoch + 1))
         (value,) = scalars[-1].summary.value
@@ -221,3 +209,19 @@ def test_wandb_mode_that_is_unknown_is_named(monkeypatch, mode):
     monkeypatch.setenv("WANDB_MODE", mode)
     with pytest.raises(UsageError, match=f"WANDB_MODE={mode} is not known: .*offline"):
         check_wandb()
+
+
+def test_event_file_holds_pictures_and_histograms(tmp_path):
+    file = EventFile(tmp_path / "run")
+    png = b"\x89PNG\r\n\x1a\n" + bytes(4) + b"IHDR" + struct.pack(">II", 30, 20)
+    file.picture(3, "a/b", png)
+    file.histogram(3, "values", np.arange(4.0).reshape(2, 2))
+    file.histogram(3, "equal", np.ones(5))
+    (path,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    _, picture, values, equal = (event.summary.value for event in read_events(path))
+    assert (picture[0].image.width, picture[0].image.height) == (30, 20)
+    histogram = values[0].histo
+    assert (histogram.min, histogram.max, histogram.num, histogram.sum) == (0, 3, 4, 6)
+    assert histogram.sum_squares == 14 and sum(histogram.bucket) == 4
+    assert len(histogram.bucket) == len(histogram.bucket_limit) and list(histogram.bucket_limit)[-1] == 3
+    assert sum(equal[0].histo.bucket) == 5

@@ -7,6 +7,7 @@ joint -> projection -> classifier for each branch, then fusion. Each stage is a 
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from training.loops.cards import make_card, provenance_of
 from training.loops.processes import on_first, together
 from training.loops.recorder import OnEpoch
 from training.loops.torch_loop import Prepare, train_job
+from training.protoecgnet.board import log_prototypes
 from training.protoecgnet.classifier import (
     macro_auc,
     prepare_fusion,
@@ -122,7 +124,7 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
             f"--init {other} projects the stage prototypes instead"
         )
     torch.set_num_threads(thread_count(config.threads))
-    with Run.claim(replace(config, resume=False, overwrite=True)):
+    with Run.claim(replace(config, resume=False, overwrite=True)) as run:
         data = load_training_data(config)
         network, card = load_network(source, config.branch, data.train.classes)
         check_records(source, card, data)
@@ -145,6 +147,10 @@ def _project(chain: ProtoConfig, config: ProtoConfig) -> None:
         written = make_card(data, "torch", network.config, predictions, metrics, origin, extra)
         state = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
         write_checkpoint(folder, written, partial(save_file, state))
+        if "tensorboard" in config.loggers:
+            shutil.rmtree(run.logs, ignore_errors=True)
+            pictures = log_prototypes(run.logs, projection.prototypes, data.train, similarities)
+            logger.info(f"wrote {pictures} pictures of prototypes to {run.logs} (TensorBoard)")
     logger.info(
         f"{report['projected']} of {report['prototypes']} prototypes are now pieces of "
         f"{report['distinct_records']} training ECGs ({report['duplicate_windows']} show a window that "
