@@ -32,7 +32,9 @@ class FoldOptions(Options, group="data"):
         searchable=False,
     )
     folds: int = option(5, "folds of --split kfold", min=LEAST_FOLDS, searchable=False)
-    fold: int = option(1, "test fold of --split kfold, from 1", min=1, searchable=False)
+    fold: int = option(
+        1, "test fold of --split kfold, from 1 (training: 0 for all folds)", min=0, searchable=False
+    )
 
 
 @dataclass

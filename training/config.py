@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from databases.synthetic.sample import FOLDER
 from preprocessing.options import DEFAULT_SEED, DatasetOptions, default_rate
 from preprocessing.preprocessed import check_same_shape
 from preprocessing.targets import find_targets
@@ -16,7 +17,7 @@ from preprocessing.transforms.augmentation import Augmentation
 from preprocessing.transforms.augmenters import list_augmenters
 from preprocessing.transforms.preprocessor import PreprocManager, list_preprocessors
 from preprocessing.transforms.resample import Resample
-from training.model_info import model_info
+from training.model_info import SPELLINGS, model_info, our_model
 from training.tasks.losses import list_losses
 from training.tasks.losses.registry import parse_loss
 from utils.config import Options, check_values, option, parse
@@ -45,6 +46,12 @@ class DataOptions(DatasetOptions, group="data"):
         searchable=False,
         metavar="NAME[,..]",
     )
+    sample_only: bool = option(
+        False,
+        "True: train on a hundred synthetic records, written to data/sample the first time",
+        searchable=False,
+    )
+    sample_dir: str = option("", "folder of the records of --sample_only", scope="machine")
     limit: int = option(0, "use at most this many records of each split (0: all)", min=0, searchable=False)
 
 
@@ -52,7 +59,7 @@ class DataOptions(DatasetOptions, group="data"):
 class ModelOptions(Options, group="model"):
     """Which model is trained, and from which weights."""
 
-    model: str = option("", "model to train", searchable=False)
+    model: str = option("", "model to train", searchable=False, values=SPELLINGS)
     model_config: dict = option({}, "options of the model as JSON", searchable=False)
     init: str = option(
         "", "start from the weights of this run or checkpoint folder (except the head)", searchable=False
@@ -66,7 +73,9 @@ class OptimizerOptions(Options, group="optimization"):
     batchsize: int = option(
         32, "records of a batch", min=1, alias=("batch_size",), search={"choices": (16, 32, 64)}
     )
-    epochs: int = option(60, "largest number of epochs", scope="stop", min=1, searchable=False)
+    epochs: int = option(
+        60, "largest number of epochs", scope="stop", min=1, searchable=False, alias=("n_epochs",)
+    )
     lr: float = option(1e-3, "learning rate", above=0, search={"low": 1e-6, "high": 1e-2, "log": True})
     optimizer: str = option(
         "adam", "adam, amsgrad or sgd; with --weight_decay adam is AdamW", choices=_OPTIMIZERS,
@@ -207,15 +216,16 @@ def chosen_model(args: Sequence[str]) -> str:
     load_named(args)
     words = first_words(args, "model", "config")
     if words["model"] or not words["config"]:
-        return words["model"]
+        return our_model(words["model"])
     try:
-        return str(read_mapping(words["config"]).get("model", ""))
+        return our_model(str(read_mapping(words["config"]).get("model", "")))
     except UsageError:
         return ""  # whoever reads the whole file says what is wrong with it
 
 
 def check(config: Recipe, models: Sequence[str]) -> Recipe:
     """Refuse impossible values and fill in the names that follow from others."""
+    config = _settle_sample(config)
     task = "mi" if config.sub and config.task == "superdiagnostic" else config.task
     target_set = find_targets(task, config.database)
     task, _ = target_set.name, target_set.settle(config.target_options)
@@ -228,9 +238,26 @@ def check(config: Recipe, models: Sequence[str]) -> Recipe:
     config = _read_at_its_rate(config)
     check_same_shape(PreprocManager.from_words(config.preprocess))
     init = config.init or (config.model if config.sub else "")  # the second stage starts from the first
-    suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold")
+    suffix = "_mi" * config.sub + f"_fold{config.fold}" * (config.split == "kfold" and config.fold > 0)
     run = config.run or config.model + suffix
     return check_run(dataclasses.replace(config, task=task, run=run, init=init), models)
+
+
+def _settle_sample(config: Recipe) -> Recipe:
+    """Follow ``--sample_only``, which names database and folder."""
+    if not config.sample_only:
+        if config.sample_dir:
+            raise UsageError(
+                f"--sample_dir {config.sample_dir} has no effect without --sample_only; the folder of a "
+                "database is --data_dir"
+            )
+        return config
+    if config.database not in ("ptbxl", "synthetic") or config.also:
+        raise UsageError("--sample_only names the database: leave out --database and --also")
+    folder = config.sample_dir or FOLDER
+    if config.data_dir not in (DataOptions.data_dir, folder):
+        logger.info(f"note: --data_dir {config.data_dir} has no meaning here: --sample_only reads {folder}")
+    return dataclasses.replace(config, database="synthetic", data_dir=folder)
 
 
 def _read_at_its_rate(config: Recipe) -> Recipe:

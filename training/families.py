@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from training.card import TITLES
 from training.config import TrainConfig, check, parse_config, unread
+from training.experiments.published import translate_file
 from training.model_info import PACKAGES, model_names, package_of
 from training.score_options import ScoreOptions
 from utils.errors import UsageError
@@ -60,7 +61,13 @@ class Family:
     def parse(self, args: Sequence[str], model: str, description: str | None = None) -> Any:
         """Read the flags of the training command; ``model`` is the default."""
         return parse_config(
-            description, self.models, model, self.translate(args), self.config_class, self.check
+            description,
+            self.models,
+            model,
+            self.translate(args),
+            self.config_class,
+            self.check,
+            translate=translate_file,
         )
 
     def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training.config import DataOptions, RunOptions
+from training.model_info import SPELLINGS
 from utils.config import Options, option, option_like
 
 
@@ -12,7 +13,12 @@ from utils.config import Options, option, option_like
 class ScoreOptions(Options):
     """Which run is scored, on which data, and how."""
 
-    model: str = option("", "trained model, or the run or checkpoint folder of one", group="model")
+    model: str = option(
+        "",
+        "trained model, or the run or checkpoint folder of one",
+        group="model",
+        values=SPELLINGS,
+    )
     run: str = option("", "name of the run or checkpoint folder (default: the model)", scope="run")
     sub: bool = option_like(DataOptions, "sub", False, "True: score the run MODEL_mi")
     task: str = option("", "label set; refused where the run was trained on another one", group="data")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from databases.synthetic.sample import write_sample
 from preprocessing import Dataset, Standardizer, fit_standardizer
 from preprocessing.batches import Batches
 from preprocessing.options import data_folder, open_dataset
@@ -122,6 +123,8 @@ def follow_init(config: TrainOptions) -> TrainOptions:
 
 def load_training_data(config: TrainConfig, progress: dict[str, Any] | None = None) -> TrainingData:
     """Load the training and validation records, fit the standardizer and apply ``limit``."""
+    if config.sample_only:
+        write_sample(config.data_dir)
     dataset = open_dataset(config.to_json())
     preprocess = PreprocManager.from_words(config.preprocess)
     train, val = (

@@ -11,6 +11,7 @@ from utils.errors import UsageError, nearest, run_cli
 COMMANDS = {
     "train": ("twelvelead.commands.train:main", "train a model"),
     "test": ("twelvelead.commands.test:main", "score a trained model on its test records"),
+    "evaluate": ("twelvelead.commands.evaluate:main", "tables of the best run, class by class"),
     "predict": ("twelvelead.commands.predict:main", "predict recordings with a trained model"),
     "app": ("explorer.command:main", "look at ECGs, predictions and reasons in a browser"),
     "databases": ("twelvelead.commands.databases:main", "list the known databases and what is on this disk"),

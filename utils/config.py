@@ -115,6 +115,7 @@ def option_like(kind: Any, name: str, default: Any, help: str = "", **changes: A
 
 
 Kind = TypeVar("Kind", bound=Options)
+Translate = Callable[[Mapping[Any, Any], str | Path, Any], dict[str, Any]]
 
 
 def fields_of(
@@ -215,14 +216,17 @@ def read_config(
     path: str | Path,
     kind: type[Options],
     also: Mapping[type[Options], Collection[str]] | None = None,
+    translate: Translate | None = None,
 ) -> dict[str, Any]:
     """Read a configuration file and check its keys and the type of each value.
 
     ``also``: classes of other commands whose files are understood, and what is taken from such a file.
+    ``translate``: gives the values of a published file our names.
     """
     where = f"--config {path}"
     values = read_mapping(path, where)
     plugins.require(values.pop("plugins", []), where)
+    values = translate(values, path, kind) if translate else values
     for other, taken in (also or {}).items():
         if values.keys() & (names_of(other) - names_of(kind)):
             return {k: v for k, v in accept_values(values, where, other).items() if k in taken}
@@ -268,6 +272,7 @@ def parse(
     choices: Mapping[str, Any] | None = None,
     ignored: Mapping[str, str] | None = None,
     also: Mapping[type[Options], Collection[str]] | None = None,
+    translate: Translate | None = None,
 ) -> Kind:
     """Read flags, ``--config`` and ``--plugins`` into checked options.
 
@@ -276,6 +281,7 @@ def parse(
     ``defaults, choices``: those of this command, instead of those of the class.
     ``ignored``: flags of published code without a meaning here, and why; using one prints a note.
     ``also``: classes of other commands whose files ``--config`` understands, and what is taken from them.
+    ``translate``: gives the values of a published file our names.
     """
     words = list(sys.argv[1:] if args is None else args)
     ignored = {**kind.ignored, **(ignored or {})}
@@ -289,7 +295,7 @@ def parse(
         parser.parse_args(words)
     parser.set_defaults(**(defaults or {}))
     if config:
-        parser.set_defaults(**read_config(config, kind, also))
+        parser.set_defaults(**read_config(config, kind, also, translate))
     values = vars(parser.parse_args(words))
     _say_notes(words, kind, ignored)
     options = kind(**{name: _value(type_, values[name]) for name, type_ in _types(kind).items()})

@@ -14,6 +14,7 @@ from preprocessing.targets import find_targets
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import chosen_model
 from training.evaluate import dataset_of, predict_dataset, predictions_csv, score
+from training.experiments.published import translate_file
 from training.families import SCRIPTS, Family, family_of
 from training.fold10_log import record_scoring
 from training.model_info import model_names
@@ -81,6 +82,7 @@ def parse_options(words: Sequence[str], family: Family, model: str) -> Any:
         f"example: python {script} --model {model} --batchsize 32 --data_dir data/ptb",
         defaults={"model": model},
         also={family.config_class: _OF_TRAINING},
+        translate=translate_file,
     )
     if options.sub and not options.run:
         options.run = f"{options.model}_mi"

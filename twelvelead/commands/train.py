@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from training.config import chosen_model
+from training.experiments.published import translate_words
 from training.families import PLAIN, family_of
 from training.model_info import model_names
+from twelvelead.commands.folds import train_folds
 from utils.errors import UsageError, nearest
 
 
@@ -18,7 +20,7 @@ def main(
     args: Sequence[str] | None = None,
 ) -> None:
     """Read the flags and train; a script names its framework and the model that it trains by default."""
-    words = list(sys.argv[1:] if args is None else args)
+    words = translate_words(sys.argv[1:] if args is None else args)
     model = chosen_model(words) or default_model  # which imports plugins
     asked_help = bool({"-h", "--help"} & set(words))
     if not model and not asked_help:
@@ -27,4 +29,8 @@ def main(
         family = PLAIN[framework or "torch"]
     else:
         family = family_of(model, framework)
-    family.run(family.parse(words, model, description or __doc__))
+    config = family.parse(words, model, description or __doc__)
+    if config.split == "kfold" and config.fold == 0:
+        train_folds(family, config)
+    else:
+        family.run(config)
