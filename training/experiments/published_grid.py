@@ -16,7 +16,6 @@ _WITHOUT_EFFECT = {
     "verbose": "each epoch is always printed",
     "plots_enable_ovr": "curves of every class are drawn when a run is tested",
     "plots_ovr_classes": "curves of every class are drawn when a run is tested",
-    "sample_dir": "a folder of records is data_dir",
     "tag": "runs are named by what sets them apart",
     "config": "the file itself says what it is",
 }
@@ -39,7 +38,7 @@ def translate(
             notes.append(f"note: {key} has no meaning here: {_WITHOUT_EFFECT[key]}")
             continue
         name = known.get(key, key) if isinstance(key, str) else str(key)
-        if value is None and name == "data_dir":  # published: null for the usual folder
+        if value is None and name in ("data_dir", "sample_dir"):  # published: null for the usual folder
             continue
         if name == "folds" and value == 1:
             notes.append(f"note: {key}: 1 is the official split of the database")
