@@ -68,6 +68,7 @@ class Family:
             self.config_class,
             self.check,
             translate=translate_file,
+            epilog="flags and files of the ECG-CNN study are understood as well: docs/ecg_cnn.md",
         )
 
     def train(self, config: Any, on_epoch: OnEpoch | None = None) -> Path:

@@ -27,10 +27,11 @@ LINES = [
     f"python -m twelvelead train --config {BASELINE} --sample-only --n_folds 3",
     f"python -m twelvelead train --config {BASELINE} --sample-only {SMALL} --n_folds 3 --conv-dropout 0.1 "
     "--resume",
+    "python -m twelvelead evaluate --run single --shap off --data_dir nowhere",
     "python -m twelvelead train --help",
     "python -m twelvelead evaluate --help",
 ]
-CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 0, 0]
+CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +110,11 @@ def test_single_run_trains_on_a_part_and_is_judged_on_the_rest(done):
     assert "--subsample_frac was 0.5, is 0.2" in lines[6].err
     assert "run 'ecgconvnet_fold1' exists: --resume continues the folds" in lines[7].err
     assert lines[8].out.count("fold_summary.csv") == 1
+    assert "nowhere" in lines[9].err  # and no other records are scored instead
+    assert "--subsample_frac" in lines[10].out and "--ovr_classes" in lines[11].out
 
 
-def test_damaged_sample_is_named(done):
+def test_sample_that_is_damaged_is_named(done):
     folder, _ = done
     path = folder / "data" / "sample" / "records100" / "00000" / "00007_lr.dat"
     kept = path.read_bytes()
