@@ -37,6 +37,10 @@ MI_REFERENCE_SPLITS = {  # IMLE-Net's own selection, whose test set made every c
 }
 SPLIT_NAMES = {"train": "folds 1-8", "val": "fold 9", "test": "fold 10"}
 FILENAME_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
+_OPTIONAL_COLUMNS = (
+    *("age", "sex", "device", "pacemaker"),
+    *("baseline_drift", "static_noise", "burst_noise", "electrodes_problems"),  # empty where nobody noted any
+)
 _OFFICIAL_SIZES = {21799: "1.0.3", 21837: "1.0.1 or 1.0.2"}
 _RESTORE = "compare it with the original, or download it again"
 _GET_IT = (
@@ -48,8 +52,8 @@ _GET_IT = (
 class Ptbxl(Database):
     """PTB-XL, or a database in its layout.
 
-    ``records`` is indexed by ecg_id and also has ``fold``, ``age`` (300: above 89), ``sex`` (0: male) and
-    ``scp_codes``.
+    ``records`` is indexed by ecg_id and also has ``fold``, ``age`` (300: above 89), ``sex`` (0: male),
+    ``scp_codes`` and, where the table has them, ``device``, ``pacemaker`` and the notes on signal quality.
     """
 
     name = "ptbxl"
@@ -201,13 +205,13 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
     """Read ``ptbxl_database.csv``: one row a record in the order of the file, indexed by ``ecg_id``.
 
     Columns: ``patient_id``, ``strat_fold``, ``scp_codes`` (code -> likelihood), ``filename`` of the rate
-    (relative, without extension) and, where the file has them, ``age`` and ``sex``.
+    (relative, without extension) and those of `_OPTIONAL_COLUMNS` that the file has.
     """
     if sampling_rate not in FILENAME_COLUMNS:
         raise UsageError(f"PTB-XL comes at 100 and 500 Hz, not at {sampling_rate} Hz: choose one of these")
     column = FILENAME_COLUMNS[sampling_rate]
     path = _find_csv(Path(data_dir), DATABASE_CSV)
-    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column], "ecg_id", ["age", "sex"])
+    table = _read_csv(path, ["patient_id", "scp_codes", "strat_fold", column], "ecg_id", _OPTIONAL_COLUMNS)
     if not len(table):
         raise DataError(f"{path} lists no record: restore the official table")
     table.index = pd.Index(
@@ -230,7 +234,7 @@ def read_database(data_dir: str | os.PathLike, sampling_rate: int = 100) -> pd.D
         "scp_codes": [parse_scp_codes(t, i) for i, t in zip(table.index, table["scp_codes"], strict=True)],
         "filename": names.to_numpy(),
     }
-    return pd.DataFrame(columns, index=table.index).join(table[table.columns.intersection(["age", "sex"])])
+    return pd.DataFrame(columns, index=table.index).join(table[table.columns.intersection(_OPTIONAL_COLUMNS)])
 
 
 def read_statements(data_dir: str | os.PathLike) -> pd.DataFrame:

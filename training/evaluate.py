@@ -10,24 +10,22 @@ from tqdm import tqdm
 
 from preprocessing import Dataset
 from preprocessing.options import open_dataset
+from training.card import Card
 from training.predictor import Predictor
 from utils.errors import UsageError
 from utils.tables import csv_text
 
 
-def dataset_of(predictor: Predictor, data_dir: str = "", partial: bool | None = None) -> Dataset:
-    """Load a database as the model was trained on it; by default that of the training."""
-    card = predictor.card
+def dataset_of(card: Card, data_dir: str = "", partial: bool | None = None) -> Dataset:
+    """Load a database as a model was trained on it; by default that of the training."""
     data_dir = data_dir or card.config.get("data_dir", "")
     if not data_dir:
         raise UsageError("say where the database is: --data_dir FOLDER")
     partial = card.config.get("partial", False) if partial is None else partial
     named = {"data_dir": data_dir, "task": card.task, "sampling_rate": card.inputs.sampling_rate}
     dataset = open_dataset({**card.config, **named, "partial": partial})
-    if list(dataset.classes) != predictor.classes:
-        raise UsageError(
-            f"{predictor.folder} knows {predictor.classes}, but {data_dir} has {dataset.classes}"
-        )
+    if list(dataset.classes) != card.classes:
+        raise UsageError(f"'{card.name}' knows {card.classes}, but {data_dir} has {dataset.classes}")
     return dataset
 
 

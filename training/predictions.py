@@ -142,7 +142,7 @@ def predict_split(
 ) -> Predictions:
     """Predict the records of a split; by default of that on which choices are made."""
     check_classifier(predictor.card, name)
-    dataset = dataset_of(predictor, data_dir)
+    dataset = dataset_of(predictor.card, data_dir)
     part = dataset.split(split or dataset.selection)
     return Predictions(
         name,

@@ -46,3 +46,11 @@ class ScoreOptions(Options):
         False, "write a page with all prototypes, for review and rating; scores records only with --explain",
         group="explanation", scope="run",
     )  # fmt: skip
+    report: bool = option(
+        False, "write a report: a page with curves, calibration, subgroups and errors, and its tables",
+        group="report", scope="run",
+    )  # fmt: skip
+    shap: str = option(
+        "off", "effort for the importance of the leads in the report (Shapley values)", group="report",
+        choices=("off", "fast", "medium", "thorough"),
+    )  # fmt: skip

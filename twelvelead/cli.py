@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("twelvelead.commands.train:main", "train a model"),
     "test": ("twelvelead.commands.test:main", "score a trained model on its test records"),
     "evaluate": ("twelvelead.commands.evaluate:main", "tables of the best run, class by class"),
+    "report": ("twelvelead.commands.report:main", "write reports on trained models"),
     "predict": ("twelvelead.commands.predict:main", "predict recordings with a trained model"),
     "app": ("explorer.command:main", "look at ECGs, predictions and reasons in a browser"),
     "databases": ("twelvelead.commands.databases:main", "list the known databases and what is on this disk"),

@@ -90,8 +90,12 @@ def test_toy_augmenter_changes_the_run_and_is_checked(out, data, tmp_path):
 
 @pytest.mark.parametrize(("name", "score"), [("shapes", "macro ROC-AUC"), ("spikes", "iou")])
 def test_toy_models_are_scored(out, name, score):
-    said = run("torch_test.py", "--run", name, "--output_dir", out, "--resamples", 5)
+    report = ["--report"] if name == "shapes" else []
+    said = run("torch_test.py", "--run", name, "--output_dir", out, "--resamples", 5, *report)
     assert "12 records of the last 12, scored" in said and score in said
+    if report:
+        page = out / "results" / name / "report" / "report.html"
+        assert "12 records, says a &lt;plugin&gt;." in page.read_text()
     report = read_json(out / "logs" / name / "test.json")
     assert report["records"] == 12 and report["metrics"]
 

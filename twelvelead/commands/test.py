@@ -44,6 +44,8 @@ def main(framework: str = "", default_model: str = "", args: Sequence[str] | Non
     if not data_dir:
         raise UsageError("say where the database is: --data_dir FOLDER")
     results = Path(options.output_dir) / "results" / run_name(predictor.folder)
+    if options.report:
+        _check_report(predictor)
     if options.explain or options.gallery:
         _check_prototypes(predictor)  # a model without any should fail before records are scored
     if options.gallery:
@@ -51,7 +53,9 @@ def main(framework: str = "", default_model: str = "", args: Sequence[str] | Non
         if not options.explain:
             print("the test records were not scored; to score them, leave out --gallery")
             return
-    test = _score(predictor, options, data_dir)
+    dataset, test = _score(predictor, options, data_dir)
+    if options.report:
+        _report(predictor, dataset, options, data_dir)
     if options.explain:
         _explain(predictor, test, results, options, data_dir)
     sys.stdout.flush()
@@ -104,9 +108,9 @@ def _load(options: ScoreOptions, family: Family) -> Predictor:
     return load_predictor(folder, threads=options.threads)
 
 
-def _score(predictor: Predictor, options: ScoreOptions, data_dir: str) -> Dataset:
-    """Score the test records, write and print what comes of it; gives these records."""
-    dataset = dataset_of(predictor, data_dir, options.partial)
+def _score(predictor: Predictor, options: ScoreOptions, data_dir: str) -> tuple[Dataset, Dataset]:
+    """Score the test records, write and print what comes of it; gives all records, and these."""
+    dataset = dataset_of(predictor.card, data_dir, options.partial)
     test = dataset.split("test")
     if options.limit:
         test = test.select(options.limit, options.seed)
@@ -137,7 +141,7 @@ def _score(predictor: Predictor, options: ScoreOptions, data_dir: str) -> Datase
     written = _write(logs, report, predictor, test, predictions)
     _print(report, predictor)
     print(f"wrote {', '.join(map(str, written[:-1]))} and {written[-1]}")
-    return test
+    return dataset, test
 
 
 def _times_scored(path: Path, predictor: Predictor) -> int:
@@ -198,3 +202,18 @@ def _explain(
 
     written = explain_split(predictor, test, results, options.explain, options.pictures, data_dir)
     print("wrote " + ", ".join(map(str, written)))
+
+
+def _check_report(predictor: Predictor) -> None:
+    from explain.report.scored import check_kind
+
+    check_kind(run_name(predictor.folder), predictor.card)
+
+
+def _report(predictor: Predictor, dataset: Dataset, options: ScoreOptions, data_dir: str) -> None:
+    from explain.report.records import Source
+    from twelvelead.commands.report import ReportOptions, report_run
+
+    names = ("shap", "resamples", "seed", "batchsize", "threads", "output_dir")
+    chosen = ReportOptions([predictor.folder.as_posix()], **{name: getattr(options, name) for name in names})
+    report_run(predictor.folder, chosen, Source(predictor.card, dataset, data_dir))

@@ -1,0 +1,123 @@
+"""Write a report on trained models: what ``twelvelead report`` and ``--report`` of the test commands do.
+
+twelvelead report resnet1d_wang --data_dir data/ptb
+twelvelead report my_run --split val --shap fast
+twelvelead report results/my_run/report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from explain.report import Scored, predicted, rebuild_report, stored, write_report
+from explain.report.records import Source, find_source
+from explain.report.scored import check_kind, log_folder
+from training.card import Card
+from training.checkpoint import find_checkpoint, read_card, run_name
+from training.config import RunOptions
+from training.families import SCRIPTS
+from training.predictor import load_predictor
+from training.score_options import ScoreOptions
+from utils.config import Options, option, option_like, parse
+from utils.errors import UsageError, run_cli
+
+SPLITS = ("test", "val", "train")
+
+
+@dataclass
+class ReportOptions(Options, group="report"):
+    """Options of the command."""
+
+    runs: list[str] = option(
+        [],
+        "runs, checkpoint folders or shipped models; or folders of reports, whose page is built again from "
+        "their report.json",
+        positional=True,
+        required=True,
+    )
+    split: str = option("test", "records to report on; test records are never scored here", choices=SPLITS)
+    data_dir: str = option_like(
+        ScoreOptions,
+        "data_dir",
+        "",
+        "folder of the database (default: that of the training, if it exists)",
+    )
+    shap: str = option_like(ScoreOptions, "shap", "off")
+    pictures: int = option(8, "records with errors to draw", min=0, max=40)
+    resamples: int = option_like(ScoreOptions, "resamples", 1000)
+    seed: int = option_like(ScoreOptions, "seed", 0)
+    batchsize: int = option_like(ScoreOptions, "batchsize", 32)
+    threads: int = option_like(RunOptions, "threads", 0)
+    output_dir: str = option_like(RunOptions, "output_dir", ".", "folder with checkpoints/ and logs/")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Read the flags and write a report for each run."""
+    options = parse(ReportOptions, args, description=__doc__)
+    for run in options.runs:
+        if (Path(run) / "report.json").is_file():
+            _say(rebuild_report(run))
+        else:
+            report_run(find_checkpoint(run, options.output_dir), options)
+
+
+def report_run(checkpoint: Path, options: ReportOptions, source: Source | None = None) -> list[Path]:
+    """Write the report of a checkpoint and print its files; ``source``: its data where it is loaded."""
+    card, run = read_card(checkpoint), run_name(checkpoint)
+    check_kind(run, card)
+    source = source or find_source(card, options.data_dir)
+    needs_model = options.split != "test" or options.shap != "off"
+    if needs_model and source is None:
+        raise UsageError(
+            f"--split {options.split} --shap {options.shap} needs the recordings: --data_dir FOLDER"
+        )
+    predictor = load_predictor(checkpoint, threads=options.threads) if needs_model else None
+    if predictor is not None and source is not None and options.split != "test":
+        scored = predicted(predictor, source.dataset, options.split, run, options.batchsize)
+    else:
+        scored = _stored(run, card, options.output_dir)
+    if source is None:
+        print("note: without the database (--data_dir FOLDER) the report has no subgroups and no pictures")
+    folder = Path(options.output_dir) / "results" / run / _folder_name(options.split)
+    written = write_report(
+        scored,
+        folder,
+        records=source.rows(scored) if source else None,
+        metrics_csv=log_folder(run, card, options.output_dir) / "metrics.csv",
+        read=source.reader(scored) if source else None,
+        predictor=predictor,
+        shap=options.shap,
+        resamples=options.resamples,
+        seed=options.seed,
+        pictures=options.pictures,
+    )
+    for note in scored.notes:
+        print(f"note: {note}")
+    _say(written)
+    return written
+
+
+def _stored(run: str, card: Card, output_dir: str) -> Scored:
+    scored = stored(run, card, output_dir)
+    if scored is not None:
+        return scored
+    script = SCRIPTS[card.framework][1]
+    logs = Path(output_dir) / "logs" / run
+    raise UsageError(
+        f"the weights of '{run}' have no stored predictions in {logs}: score them with python {script} "
+        f"--model {card.name} --run {run} --report, or report on validation records with --split val"
+    )
+
+
+def _folder_name(split: str) -> str:
+    return "report" if split == "test" else f"report_{split}"
+
+
+def _say(written: Sequence[Path]) -> None:
+    print(f"wrote {', '.join(map(str, written))}")
+
+
+if __name__ == "__main__":
+    run_cli(main)
