@@ -9,6 +9,7 @@ import pytest
 from databases.synthetic import write_dataset
 from databases.synthetic.sample import write_sample
 from preprocessing import Dataset
+from tests.helpers.training_files import ROOT
 from training.config import TrainConfig, check
 from training.experiments.evaluation_tables import (
     classification_report,
@@ -17,6 +18,7 @@ from training.experiments.evaluation_tables import (
     fold_table,
     threshold_sweep,
 )
+from training.experiments.grid_file import read_grid
 from training.experiments.published import translate_fields, translate_file, translate_words
 from training.experiments.trained import best
 from training.families import family_of
@@ -87,6 +89,18 @@ def test_published_fields_without_effect_are_refused(values, message):
 def test_published_file_of_several_runs_names_the_grid_command():
     with pytest.raises(UsageError, match=r"lr, n_epochs has several values, .*twelvelead grid grid_12.yaml"):
         translate_file({**BASELINE, "lr": [1e-3, 1e-4], "n_epochs": [1]}, "grid_12.yaml", TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [("compact_grid", 12), ("compact_plus_grid", 40), ("grid_12", 60), ("grid_18", 90), ("grid_27", 135)],
+)
+def test_published_grids_are_read_and_refused_by_the_command_of_one_run(name, runs):
+    path = ROOT / "configs" / "ecg_cnn" / f"{name}.yaml"
+    grid = read_grid(path)
+    assert len(grid.runs) == runs and {run.config.split for run in grid.runs} == {"kfold"}
+    with pytest.raises(UsageError, match="twelvelead grid"):
+        parsed("--config", str(path))
 
 
 def parsed(*words):
