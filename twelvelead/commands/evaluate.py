@@ -137,7 +137,7 @@ def evaluate(options: EvaluateOptions, folder: Path) -> tuple[dict[str, Any], li
     data_dir = options.data_dir or predictor.card.config.get("data_dir")
     if not data_dir:
         raise UsageError("say where the database is: --data_dir FOLDER")
-    dataset = dataset_of(predictor, data_dir)
+    dataset = dataset_of(predictor.card, data_dir)
     records = dataset.split(dataset.selection if split == "val" else split)
     if split == "train":
         logger.warning("warning: these are the records that the model was trained on: no evaluation of it")
