@@ -58,7 +58,7 @@ def _collect(options: CollectOptions) -> None:
     """Copy a scored run or a report of the attribution study into benchmarks/data."""
     if sum(map(bool, (options.run, options.report, options.certified))) != 1:
         raise UsageError(
-            "collect needs either --run RUN, --report FOLDER (of attribution.report) or --certified RUN"
+            "collect needs either --run RUN or --report FOLDER (of attribution.report), or --certified RUN"
         )
     if options.certified:
         written = collect_certified(

@@ -42,7 +42,7 @@ def runs(tmp_path_factory):
     return out
 
 
-def test_two_runs_are_compared_on_the_same_patients(runs, capsys):
+def test_pair_of_runs_is_compared_on_the_same_patients(runs, capsys):
     result = compare(runs, "good_seed0", "poor_seed0")
     a, b = (read_npz(runs / "logs" / run / "predictions.npz", "") for run in ("good_seed0", "poor_seed0"))
     for row in result["by_records"]["pairs"]:
@@ -114,7 +114,7 @@ def test_files_for_papers_and_spreadsheets(runs):
     assert before == after
 
 
-def test_other_records_are_refused_or_intersected(tmp_path, capsys):
+def test_records_that_differ_are_refused_or_intersected(tmp_path, capsys):
     leave(tmp_path, "all", 2.0, 1, lr=0.1)
     leave(tmp_path, "part", 0.7, 2, np.arange(59, 9, -1), lr=0.2)
     with pytest.raises(UsageError, match=r"different records \('all' 60, 'part' 50; 50 in common\)"):

@@ -88,7 +88,7 @@ def test_guarantee_holds_for_patients_with_several_records():
     assert np.mean(careless) > delta + 3 * error
 
 
-def test_one_record_a_patient():
+def test_record_of_a_patient_is_drawn_at_random():
     positive = np.array([0, 1, 1, 0, 1, 1, 0])
     patients = np.array(["a", "a", "a", "b", "c", "c", "c"])
     chosen = [one_record_a_patient(positive, patients, seed).tolist() for seed in range(40)]
@@ -97,7 +97,7 @@ def test_one_record_a_patient():
     assert one_record_a_patient(np.zeros(7), patients).size == 0
 
 
-def test_impossible_rates_are_refused():
+def test_rates_that_are_impossible_are_refused():
     with pytest.raises(UsageError, match="miss_rate must be inside"):
         positives_needed(0, 0.1)
     with pytest.raises(UsageError, match="delta must be inside"):
