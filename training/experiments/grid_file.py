@@ -117,7 +117,7 @@ def _expand(
 ) -> tuple[list[GridRun], list[str]]:
     """Runs of one entry: every combination of the values of its axes, and the names of the axes."""
     where = f"{where}, {entry}" if entry else where
-    settings = base | changes
+    settings = {key: value for key, value in (base | changes).items() if (key, value) != ("folds", None)}
     if "model" not in settings:
         raise UsageError(f"{where}: model is missing: {nearest('', model_names())}")
     listed = settings["model"] if isinstance(settings["model"], list) else [settings["model"]]

@@ -42,7 +42,7 @@ def translate(
             continue
         if name == "folds" and value == 1:
             notes.append(f"note: {key}: 1 is the official split of the database")
-            continue
+            value = None
         if name in result:
             raise UsageError(f"{where}: {key} is {name}, which is given twice")
         result[name] = our_models(value) if name == "model" else value
