@@ -226,6 +226,19 @@ def test_epochs_of_a_finished_grid_may_grow(trained, database, tmp_path):
     assert entry["epochs"] == 3
 
 
+def test_run_in_a_slurm_job_is_one_process(file, database, tmp_path, monkeypatch):
+    """Two tasks of a job are two workers, not two ranks of one training."""
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    job = {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_JOB_ID": "7"}
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    run(*words(file, database, tmp_path, "--set", "seed=[1]", "lr=[0.01]", "epochs=1"))
+    assert len(scores(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(
     ("more", "kind", "message"),
     [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from safetensors.torch import save_file
 
 import models_torch
@@ -111,7 +112,11 @@ class TorchEngine(Engine):
 
     def build(self, config: TrainOptions, data: TrainingData) -> None:
         precision = "bf16-mixed" if config.precision == "bf16" else "32-true"
-        self._fabric = Fabric(accelerator="auto", devices=config.devices, precision=precision)
+        # one process is never one of several of a SLURM job, whatever the variables of the job say
+        plugins = LightningEnvironment() if config.devices == 1 else None
+        self._fabric = Fabric(
+            accelerator="auto", devices=config.devices, precision=precision, plugins=plugins
+        )
         self._fabric.launch()  # the other processes
         job = self._prepare(config, data)
         self.extra, self.made_from, self.inputs = job.extra, job.made_from, job.inputs or data
