@@ -134,4 +134,4 @@ def test_storage_is_sqlite_or_the_journal(tmp_path, space, pretend):
     with pytest.raises(DataError, match="is not an SQLite database"):
         run(*args, "2")
     with pytest.raises(UsageError, match="give sqlite:///FILE"):
-        run(*words("data", tmp_path, space, "--storage", "mysql://host/db"))
+        run(*words("data", tmp_path, space, "--storage", "oracle://host/db"))

@@ -15,17 +15,14 @@ import numpy as np
 import optuna
 from optuna.pruners import HyperbandPruner
 from optuna.samplers import TPESampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileOpenLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from training.experiments.journal import TolerantJournal
-from utils.errors import DataError, UsageError
+from training.experiments.storages import open_storage
+from utils.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-_SQLITE = "sqlite:///"
 
 
 @contextlib.contextmanager
@@ -48,7 +45,7 @@ def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
     try:
         return optuna.create_study(
             study_name=name,
-            storage=_open_sqlite(storage) if storage else _open_journal(folder / "journal.log", name),
+            storage=open_storage(storage, folder / "journal.log", name),
             direction="maximize",
             load_if_exists=True,
             pruner=HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
@@ -57,32 +54,6 @@ def open_study(folder: Path, name: str, storage: str, epochs: int) -> Study:
         raise DataError(
             f"{storage or folder / 'journal.log'} is damaged ({error}): remove it, or choose another --study"
         ) from error
-
-
-def _open_journal(path: Path, study: str) -> BaseStorage:
-    lock = JournalFileOpenLock(str(path))
-    if path.exists():
-        # A worker that died while it wrote (a full disk) leaves half a line, which would spoil the next one.
-        lock.acquire()
-        try:
-            content = path.read_bytes()
-            if content and not content.endswith(b"\n"):
-                os.truncate(path, content.rfind(b"\n") + 1)
-        finally:
-            lock.release()
-    return JournalStorage(TolerantJournal(path, study, lock))
-
-
-def _open_sqlite(url: str) -> BaseStorage:
-    path = Path(url.removeprefix(_SQLITE))
-    if not url.startswith(_SQLITE) or url == _SQLITE:
-        raise UsageError(
-            f"--storage {url}: give sqlite:///FILE, or nothing for the journal in the study's folder"
-        )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_bytes()[:15] not in (b"", b"SQLite format 3"):
-        raise DataError(f"{path} is not an SQLite database: choose another --storage")
-    return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def this_worker() -> dict[str, Any]:

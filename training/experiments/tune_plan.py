@@ -28,7 +28,10 @@ class StudyOptions(Options, group="study"):
     n_trials: int = option(50, "trials of all workers together", scope="run", min=1)
     space: str = option("", "YAML file of what is searched (default: built in)", scope="run", metavar="FILE")
     storage: str = option(
-        "", "sqlite:///FILE (default: journal.log in the folder of the study)", scope="machine"
+        "",
+        "sqlite:///FILE, postgresql://USER@HOST/DATABASE, mysql://..., or Optuna's proxy grpc://HOST:PORT "
+        "(default: journal.log in the folder of the study)",
+        scope="machine",
     )
     keep_weights: bool = option(
         False, "True: keep the weights of all trials, not of the best alone", scope="run"
