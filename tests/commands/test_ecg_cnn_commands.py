@@ -18,11 +18,12 @@ SMALL = """--n_epochs 1 --threads 1 --model_config '{"filters": 2, "units": [4]}
 LINES = [
     f"python -m twelvelead train --config {BASELINE} --sample-only {SMALL} --n_folds 3 --conv-dropout 0.1",
     "python -m twelvelead evaluate --enable_ovr --prefer accuracy --resamples 5 --shap fast --threads 1",
-    "python -m twelvelead evaluate --fold 2 --ovr_classes MI,NORM --shap off --resamples 5",
+    "python -m twelvelead evaluate --fold 2 --ovr_classes MI,NORM --shap off --report False --resamples 5",
     f"python -m twelvelead train --model ECGConvNet --sample_only {SMALL} --subsample-frac 0.5 --verbose "
     "--save-best --batch-size 16 --weight-decay 0.01 --sampling-rate 500 --n_folds 1 --run single",
-    "python -m twelvelead evaluate --run single --disable_ovr --shap custom --shap-n 1 --resamples 5",
-    "python -m twelvelead evaluate --run single --split train --shap off --resamples 5",
+    "python -m twelvelead evaluate --run single --disable_ovr --report False --shap custom --shap-n 1 "
+    "--resamples 5",
+    "python -m twelvelead evaluate --run single --split train --shap off --resamples 5 --report False",
     "python -m twelvelead train --model ECGConvNet --sample_only --run single --resume --subsample_frac 0.2",
     f"python -m twelvelead train --config {BASELINE} --sample-only --n_folds 3",
     f"python -m twelvelead train --config {BASELINE} --sample-only {SMALL} --n_folds 3 --conv-dropout 0.1 "
@@ -87,6 +88,8 @@ def test_evaluate_scores_the_held_out_fold_of_the_best_run(done):
     assert f"checkpoints/{chosen}: " in lines[1].out and f"of fold {chosen[-1]} of 3, epoch 1" in lines[1].out
     leads = pd.read_csv(folder / "results" / chosen / "evaluation_test" / "lead_importance.csv")
     assert leads["lead"].tolist()[:4] == ["I", "II", "III", "AVR"] and (leads["records"] == 4).all()
+    page = (folder / "results" / chosen / "evaluation_test" / "report" / "report.html").read_text()
+    assert "ot a medical device" in page and "ROC" in page
     assert "of fold 2 of 3" in lines[2].out
     assert "threshold_sweep_MI.csv" in lines[2].out and "threshold_sweep_CD.csv" not in lines[2].out
     missed = pd.read_csv(

@@ -19,6 +19,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from explain.report import Scored, write_report
+from explain.report.records import Source
+from explain.report.scored import log_folder
 from preprocessing import Dataset
 from training.card import NOTICE, Card
 from training.checkpoint import find_checkpoint, read_card, run_name
@@ -43,6 +46,7 @@ from utils.tables import write_csv
 logger = logging.getLogger(__name__)
 
 EXPLAINED = {"fast": 4, "medium": 8, "thorough": 16}  # records
+_PICTURES = 4  # records with errors that the page draws
 _STABLE, _OK = 0.25, 0.5  # coefficients of variation
 
 
@@ -74,6 +78,7 @@ class EvaluateOptions(Options, group="evaluation"):
         choices=("off", "fast", "medium", "thorough", "custom"),
     )  # fmt: skip
     shap_n: int = option(0, "records to explain, with --shap custom", min=0)
+    report: bool = option(True, "False: tables alone, without the page with curves, as twelvelead report")
     data_dir: str = option_like(ScoreOptions, "data_dir", "")
     batchsize: int = option_like(ScoreOptions, "batchsize", 32)
     resamples: int = option_like(ScoreOptions, "resamples", 1000)
@@ -133,19 +138,20 @@ def evaluate(options: EvaluateOptions, folder: Path) -> tuple[dict[str, Any], li
     if predictor.card.kind not in CLASSIFIERS:
         raise UsageError(f"{folder} is not a classifier of records: score it with twelvelead test")
     classes = _classes(options, predictor)
-    split = options.split or ("test" if _fold_of(predictor.card) else "val")
+    asked = options.split or ("test" if _fold_of(predictor.card) else "val")
     data_dir = options.data_dir or predictor.card.config.get("data_dir")
     if not data_dir:
         raise UsageError("say where the database is: --data_dir FOLDER")
     dataset = dataset_of(predictor.card, data_dir)
-    records = dataset.split(dataset.selection if split == "val" else split)
+    split = dataset.selection if asked == "val" else asked
+    records = dataset.split(split)
     if split == "train":
         logger.warning("warning: these are the records that the model was trained on: no evaluation of it")
     predictions = predict_dataset(predictor, records, options.batchsize)
-    run, name = run_name(folder), dataset.split_names[dataset.selection if split == "val" else split]
-    if split == "test" or (split == "val" and dataset.selection == "test"):
+    run, name = run_name(folder), dataset.split_names[split]
+    if split == "test":
         record_scoring(run, predictor.card, records, dataset.fingerprint, name, data_dir, options.output_dir)
-    results = Path(options.output_dir) / "results" / run / f"evaluation_{split}"
+    results = Path(options.output_dir) / "results" / run / f"evaluation_{asked}"
     written = write_tables(results, predictor, records, predictions, classes)
     report: dict[str, Any] = {
         "run": run,
@@ -164,9 +170,38 @@ def evaluate(options: EvaluateOptions, folder: Path) -> tuple[dict[str, Any], li
     }
     if options.shap != "off":
         written.append(_write_leads(results, predictor, records, predictions, options))
+    if options.report:
+        source = Source(predictor.card, dataset, str(data_dir))
+        scored = Scored(
+            run,
+            predictor.card,
+            split,
+            name,
+            records.ids,
+            records.patients,
+            records.targets,
+            predictions,
+            "Predicted by twelvelead evaluate.",
+            folds=records.folds,
+        )
+        written += _write_page(results / "report", scored, source, options)
     write_json(results / "evaluation.json", report)
     write_text(results / "predictions.csv", predictions_csv(predictor, records, predictions))
     return report, [results / "evaluation.json", results / "predictions.csv", *written]
+
+
+def _write_page(folder: Path, scored: Scored, source: Source, options: EvaluateOptions) -> list[Path]:
+    """Write the page with ROC, precision-recall and calibration curves, confusion and drawn errors."""
+    return write_report(
+        scored,
+        folder,
+        records=source.rows(scored),
+        metrics_csv=log_folder(scored.run, scored.card, options.output_dir) / "metrics.csv",
+        read=source.reader(scored),
+        resamples=options.resamples,
+        seed=options.seed,
+        pictures=_PICTURES,
+    )
 
 
 def _classes(options: EvaluateOptions, predictor: Predictor) -> list[str]:
@@ -273,5 +308,11 @@ def load_table(report: dict[str, Any], folder: Path) -> str:
 def options_for_fold(run: str, output_dir: str, threads: int) -> EvaluateOptions:
     """Options that score the held-out fold of one run of a k-fold."""
     return dataclasses.replace(
-        EvaluateOptions(), run=run, shap="off", output_dir=output_dir, threads=threads, split="test"
+        EvaluateOptions(),
+        run=run,
+        shap="off",
+        report=False,
+        output_dir=output_dir,
+        threads=threads,
+        split="test",
     )
