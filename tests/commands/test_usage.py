@@ -21,6 +21,9 @@ COMMANDS = {
     "python -m preprocessing.summary": ["-m", "preprocessing.summary"],
     "python -m training.experiments.tune": ["-m", "training.experiments.tune"],
     "python -m training.publish": ["-m", "training.publish"],
+    "twelvelead baselines": ["-m", "twelvelead", "baselines"],
+    "twelvelead certify": ["-m", "twelvelead", "certify"],
+    "twelvelead compare": ["-m", "twelvelead", "compare"],
     "twelvelead summary": ["-m", "twelvelead", "summary"],
 }
 

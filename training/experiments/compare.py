@@ -36,8 +36,8 @@ HIGHER_IS_BETTER = {"macro_roc_auc": True, "macro_auprc": True, "fmax": True, "b
 _BY_CLASS = {"macro_roc_auc": "class_roc_auc", "macro_auprc": "class_auprc", "brier": "class_brier"}
 _SEEDS = (
     "All runs have the same training and the same scored records: this test covers the randomness of "
-    "training (initialization, batch order) alone, and its correction makes it cautious. The records are "
-    "covered by the bootstrap."
+    "training (initialization, batch order) alone, and its correction makes it cautious. How certain the "
+    "records are is what a bootstrap over patients answers."
 )
 _FOLDS = "Runs have different training and scored records: this test covers both, and training itself."
 
