@@ -30,6 +30,7 @@ def explain(
     ----------
     predictor : Predictor or path-like
         Trained model of either framework, from `training.load_predictor`, or its name or checkpoint folder.
+        An exported file has no gradients: `lime` and `kernel_shap` explain it.
         The model is set to evaluation mode, and its weights no longer get gradients.
     signals_mv : array_like, shape (N, T, leads)
         Records in mV, as ``predictor.predict`` takes them.
@@ -62,16 +63,23 @@ def explain(
     Keras models are explained on Keras' PyTorch backend. Where Keras already runs on another one, a process
     with that backend does the work, which takes some seconds more; ``KERAS_BACKEND=torch`` avoids it.
     """
-    from explain.methods import get_method
+    from explain.methods import CannotExplain, get_method
+    from training.export.onnx_predictor import OnnxPredictor
     from training.predictor import load_predictor
 
     known = get_method(method)
     if isinstance(predictor, str | os.PathLike):
         predictor = load_predictor(predictor)
+    onnx = isinstance(predictor, OnnxPredictor)
+    if onnx and "n_samples" not in known.uses:
+        raise CannotExplain(
+            f"an exported model has no gradients: '{method}' needs the checkpoint itself; lime and "
+            "kernel_shap do not"
+        )
     options = _settings(predictor, settings)
     x = predictor.standardize(signals_mv)
     targets = _targets(predictor, signals_mv, classes)
-    if predictor.card.framework == "keras" and not known.native and not _keras_on_torch():
+    if predictor.card.framework == "keras" and not onnx and not known.native and not _keras_on_torch():
         from explain.engine.worker import explain_in_process
 
         return explain_in_process(predictor, method, x, targets, options)
@@ -80,7 +88,7 @@ def explain(
     from explain.methods import explain as compute_maps
 
     classifier = Classifier(predictor, predictor.folder.name)
-    if "n_samples" in known.uses:
+    if "n_samples" in known.uses and not onnx:
         speed_up(classifier)
     return compute_maps(classifier, method, x, targets, options)
 

@@ -87,6 +87,32 @@ class StateSpace(nn.Module):
                 kernel = kernel + functional.pad(kernels[1].flip(1), (length, 0))
             return LongConvolution.apply(x, kernel) + x * self.skip[:, None]
 
+    def for_export(self, samples: int) -> nn.Module:
+        """The same for records of one length and without complex numbers, which ONNX lacks."""
+        with torch.no_grad():
+            kernels = self.kernels(samples)
+            kernel = kernels[0].flip(1)
+            if len(kernels) == 2:
+                kernel = torch.cat([kernel, kernels[1][:, : samples - 1]], dim=1)
+            return FixedConvolution(kernel, self.skip.detach(), samples)
+
+
+class FixedConvolution(nn.Module):
+    """A state space as a convolution of fixed length: (B, channels, T) -> (B, channels, T).
+
+    ``kernel``: (channels, T), or (channels, 2 T - 1) where the past and the future are read.
+    """
+
+    def __init__(self, kernel: Tensor, skip: Tensor, samples: int):
+        super().__init__()
+        self.register_buffer("kernel", kernel[:, None].contiguous())
+        self.register_buffer("skip", skip[:, None].contiguous())
+        self.before, self.after = samples - 1, kernel.shape[1] - samples
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = functional.pad(x, (self.before, self.after))
+        return functional.conv1d(padded, self.kernel, groups=len(self.kernel)) + x * self.skip
+
 
 class Layer(nn.Module):
     """State space, GELU and a gated linear layer beside a shortcut; layer norm behind the sum.

@@ -26,6 +26,7 @@ from utils.text import short_reason
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_MODEL = "imle_net"
+CONFIG, HUB_WEIGHTS = "config.json", "model.safetensors"  # a folder for the Hugging Face hub
 _REMEDY = "copy the whole folder again, or train again with --overwrite"
 
 
@@ -75,7 +76,18 @@ def _card_of(name: str, output_dir: str | os.PathLike) -> Card:
 
 def holds_card(folder: Path) -> bool:
     """Whether a folder is that of a checkpoint."""
-    return (folder / "card.json").exists() or (folder / "card.next.json").exists()
+    return any((folder / name).exists() for name in ("card.json", "card.next.json")) or _is_hub(folder)
+
+
+def _is_hub(folder: Path) -> bool:
+    """Whether ``twelvelead export --format hf`` wrote a folder."""
+    written = (folder / CONFIG).exists() and (folder / HUB_WEIGHTS).exists()
+    return written and not any(folder.glob("card.*json"))
+
+
+def weights_of(folder: Path, card: Card) -> Path:
+    """The file with the weights of a checkpoint folder."""
+    return folder / (HUB_WEIGHTS if _is_hub(folder) else WEIGHTS[card.framework])
 
 
 def run_name(folder: Path) -> str:
@@ -105,8 +117,10 @@ def read_card(folder: str | os.PathLike) -> Card:
     path, following = Path(folder) / "card.json", Path(folder) / "card.next.json"
     if following.exists() and not path.exists():  # the very first swap was cut short
         path = following
+    if _is_hub(path.parent):
+        path = path.with_name(CONFIG)
     card = Card.from_json(read_json(path, _REMEDY), path)
-    weights = path.with_name(WEIGHTS[card.framework])
+    weights = weights_of(path.parent, card)
     if not weights.is_file():
         raise DataError(f"{weights} is missing: {_REMEDY}")
     digest = sha256(weights)

@@ -11,11 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 import models_tf
 from training.card import Card, build
 from training.predictor import Forward
 from utils.errors import DataError
+from utils.text import short_reason
 from utils.threads import thread_count
 
 logger = logging.getLogger(__name__)
@@ -93,10 +96,37 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(path)
 
 
+def save_safetensors(model: keras.Model, path: Path) -> None:
+    """Save weights as safetensors; load_keras reads them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        save_file({name: np.array(np.asarray(weight)) for name, weight in _numbered(model).items()}, path)
+
+
+def _numbered(model: keras.Model) -> dict[str, Any]:
+    """Weights by their number and name: names of layers count the models that were built before."""
+    return {f"{number:04d}.{weight.name}": weight for number, weight in enumerate(model.weights)}
+
+
+def _load_safetensors(model: keras.Model, path: Path) -> None:
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} is not a readable safetensors file ({short_reason(error)})") from error
+    weights = _numbered(model)
+    wanted = {name: tuple(weight.shape) for name, weight in weights.items()}
+    found = {name: array.shape for name, array in arrays.items()}
+    different = sorted(name for name in wanted.keys() | found if wanted.get(name) != found.get(name))
+    if different:
+        raise _unfit(model, path, f"{different[0]} is missing there, or has another shape")
+    for name, weight in weights.items():
+        weight.assign(arrays[name])
+
+
 def load_keras(path: Path, card: Card) -> tuple[keras.Model, Forward]:
     """Build the model of a card and load its weights."""
     model = build(models_tf.create_model, card, path)
-    load_weights(model, path)
+    (_load_safetensors if path.suffix == ".safetensors" else load_weights)(model, path)
     return model, keras_forward(model)
 
 

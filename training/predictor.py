@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from preprocessing.transforms.standardize import Standardizer
-from training.card import WEIGHTS, Card
-from training.checkpoint import find_checkpoint, is_onnx, read_card
+from training.card import Card
+from training.checkpoint import find_checkpoint, is_onnx, read_card, weights_of
 from training.tasks import create_task
 from training.tasks.classification import calibrator_of, thresholds_of
 from utils.calibration import Calibrator
@@ -238,5 +238,5 @@ def load_predictor(
         from training.torch_io import limit_threads
         from training.torch_io import load_torch as load
     limit_threads(threads)
-    model, forward = load(folder / WEIGHTS[card.framework], card)
+    model, forward = load(weights_of(folder, card), card)
     return Predictor(folder, card, model, forward)

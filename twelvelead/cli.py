@@ -24,7 +24,7 @@ COMMANDS = {
     "baselines": ("twelvelead.commands.baselines:main", "fit the last layer of a frozen model alone"),
     "compare": ("twelvelead.commands.compare:main", "compare runs: differences, tests, rank stability"),
     "certify": ("twelvelead.commands.certify:main", "find thresholds that promise a miss rate"),
-    "export": ("training.export.command:main", "write a trained model for other programs (ONNX)"),
+    "export": ("training.export.command:main", "write a trained model for other programs (ONNX, hub)"),
     "publish": ("training.publish:main", "copy the weights of a scored run to checkpoints/pretrained"),
 }
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models_torch.layers import recorded
 from training.checkpoint import find_checkpoint, read_card, run_name
+from training.export.onnx_predictor import OnnxPredictor
 from training.predictor import Predictor, crop_starts, load_predictor
 from utils.errors import TwelveLeadError
 from utils.feature_info import FeatureInfo
@@ -130,6 +131,18 @@ class _KerasLogits(nn.Module):
         return self.network(signals, training=False)
 
 
+class _OnnxLogits(nn.Module):
+    """Logits of an exported model, without gradients: standardized (B, T, leads) -> (B, C)."""
+
+    def __init__(self, predictor: OnnxPredictor):
+        super().__init__()
+        self.predictor = predictor
+        self.device_of = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def forward(self, signals: Tensor) -> Tensor:
+        return torch.from_numpy(self.predictor.logits(signals.cpu().numpy()))
+
+
 class Classifier:
     """A trained model of either framework, ready to be explained.
 
@@ -166,6 +179,8 @@ class Classifier:
     def _model(self) -> nn.Module:
         """The model of one window: (B, length, leads) -> logits."""
         model = self.predictor.model
+        if isinstance(self.predictor, OnnxPredictor):
+            return _OnnxLogits(self.predictor).eval()
         if self.framework != "keras":
             for module in model.modules():  # hooks need a layer's input as it was
                 if getattr(module, "inplace", False):

@@ -112,15 +112,15 @@ def network_of(predictor: Predictor) -> nn.Module:
         from training.export.keras_logits import KerasLogits
 
         return KerasLogits(predictor.model).eval()
-    return exportable(predictor.model)
+    return exportable(predictor.model, predictor.crop or predictor.samples)
 
 
-def exportable(model: nn.Module) -> nn.Module:
-    """A copy on the CPU whose modules with `for_export` are replaced by what that gives."""
+def exportable(model: nn.Module, samples: int) -> nn.Module:
+    """A copy on the CPU whose modules with ``for_export(samples)`` are replaced by what that gives."""
     network = copy.deepcopy(model).cpu().eval()
     for name, module in list(network.named_modules()):
         if hasattr(module, "for_export"):
-            network.set_submodule(name, module.for_export())
+            network.set_submodule(name, module.for_export(samples))
     return network
 
 

@@ -31,10 +31,14 @@ class OnnxModel:
 
     def run(self, signals_mv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits and probabilities; (B, T, leads) -> (B, ..., C) twice."""
+        # 8 bits are scaled by the range of a whole batch: one record a time, or it would depend on the others
+        step = 1 if "int8" in self.notes else max(1, len(signals_mv))
+        parts = [signals_mv[first : first + step] for first in range(0, len(signals_mv), step)]
         try:
-            logits, probabilities = self.session.run(list(OUTPUTS), {INPUT: signals_mv})
+            answers = [self.session.run(list(OUTPUTS), {INPUT: part}) for part in parts or [signals_mv]]
         except Exception as error:
             raise TwelveLeadError(f"{self.path} failed in ONNX Runtime: {short_reason(error)}") from error
+        logits, probabilities = (np.concatenate(both) for both in zip(*answers, strict=True))
         return logits, probabilities
 
 
