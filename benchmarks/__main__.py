@@ -10,6 +10,7 @@ python -m benchmarks quality --data_dir data/ptb                   # measure the
 python -m benchmarks rpeaks --mitdb data/mitdb                     # measure the R-peak detectors
 python -m benchmarks backbones                                     # describe the backbones
 python -m benchmarks along_time --ludb data/ludb             # measure the shipped models of R-peaks and waves
+python -m benchmarks export --data_dir data/ptb                    # export every model, compare and time it
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -25,6 +26,7 @@ from benchmarks.ablate import AblateOptions, run_ablations
 from benchmarks.along_time import AlongTimeOptions, run_along_time
 from benchmarks.backbones import BackboneOptions, run_backbones
 from benchmarks.collect import collect_certified, collect_report, collect_run
+from benchmarks.export import ExportBenchmarkOptions, run_export
 from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
 from benchmarks.rows import DATA
@@ -104,6 +106,12 @@ def _along_time(options: AlongTimeOptions) -> None:
     print(f"wrote {run_along_time(options)}")
 
 
+def _export(options: ExportBenchmarkOptions) -> None:
+    """Export every model and measure the files."""
+    print(f"wrote {run_export(options)}")
+    print("python -m benchmarks render puts it into the pages")
+
+
 def _quality(options: QualityOptions) -> None:
     """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
     for path in run_quality(options):
@@ -120,6 +128,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "rpeaks": (RpeakOptions, _rpeaks),
     "backbones": (BackboneOptions, _backbones),
     "along_time": (AlongTimeOptions, _along_time),
+    "export": (ExportBenchmarkOptions, _export),
 }
 
 

@@ -10,6 +10,7 @@ from benchmarks.pages import (
     attribution,
     backbones,
     certified,
+    export,
     protoecgnet,
     ptbxl,
     quality,
@@ -54,6 +55,9 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     ),
     "certified": lambda data: (
         {"certified.md": certified.page(data / "certified")} if (data / "certified").is_dir() else {}
+    ),
+    "export": lambda data: (
+        {"export.md": export.page(data / "export.json")} if (data / "export.json").is_file() else {}
     ),
     "protoecgnet": lambda data: {"protoecgnet.md": _protoecgnet(data / "protoecgnet")},
     "attribution": lambda data: {
