@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -11,12 +10,12 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from explain.report.screenshot import find_browser
 from explorer.command import AppOptions, server_words
 from utils.config import Options, option, parse
-from utils.errors import UsageError, run_cli
+from utils.errors import run_cli
 from utils.files import write_bytes
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _QUERY = "?record=sample%3Asample_ecg_mi.csv&calipers=%5B%5B-1%2C137%2C178%2C%22%22%5D%5D"
 
 
@@ -31,11 +30,8 @@ def take(url: str, path: Path) -> None:
     """Open the sample of an infarction with attention on it, and keep what is seen."""
     from playwright.sync_api import sync_playwright
 
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        raise UsageError(f"the picture needs a browser: install one of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        window = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        window = playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"])
         page = window.new_page(viewport={"width": 1360, "height": 1400})
         page.set_default_timeout(240_000)
         page.goto(url + _QUERY)

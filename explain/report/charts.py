@@ -15,7 +15,7 @@ from utils.report.page import fill
 FIRST, SECOND, PLAIN, PALE = "#4a2fc9", "#b8500b", "#767676", "#d5cef5"
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 8, 8, 34  # px round the plot
 _MM_PER_SECOND, _MM_PER_10_MICROVOLTS = 25.0, 0.1
-_ROW, _COLUMN = 24.0, 62.5  # mm
+_ROW, _COLUMN = 24.0, 65.0  # mm: 2.5 s and a gap
 
 
 @dataclass(frozen=True)

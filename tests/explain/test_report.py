@@ -221,3 +221,23 @@ def test_report_refuses_damaged_json(tmp_path):
     (tmp_path / "report.json").write_text('{"format": 99}')
     with pytest.raises(DataError, match="is not a report of format 1"):
         call(tmp_path)
+
+
+def test_report_compares_runs_on_the_same_records_only(out, database, tmp_path, capsys):
+    for name, thresholds in (("first", 0.5), ("second", 0.4)):
+        more = {"thresholds": [thresholds] * 5, "config": {"lr": thresholds}}
+        write_untrained(tmp_path / "checkpoints" / name, "ecgnet", **more)
+        score("torch", "ecgnet", [*_words(database, tmp_path), "--run", name])
+    call("first", "second", *_words(database, tmp_path))
+    page = next((tmp_path / "results" / "compare").glob("*/compare.html"))
+    assert "first" in page.read_text() and "0.000 [0.000, 0.000]" in page.read_text()
+    assert (tmp_path / "results" / "second" / "report" / "report.html").is_file()
+    score("torch", "ecgnet", [*_words(database, tmp_path), "--run", "second", "--limit", "20"])
+    with pytest.raises(UsageError, match=r"scored on different records .* --intersection"):
+        call("first", "second", *_words(database, tmp_path))
+    call("first", "second", *_words(database, tmp_path), "--intersection")
+    assert "20 records in common, of up to 30" in page.read_text()
+
+
+def _words(database, out) -> list[str]:
+    return ["--data_dir", str(database), "--output_dir", str(out), "--resamples", "10"]

@@ -2,6 +2,7 @@
 
 twelvelead report resnet1d_wang --data_dir data/ptb
 twelvelead report my_run --split val --shap fast
+twelvelead report my_run my_other_run
 twelvelead report results/my_run/report
 """
 
@@ -18,8 +19,9 @@ from training.card import Card
 from training.checkpoint import find_checkpoint, read_card, run_name
 from training.config import RunOptions
 from training.families import SCRIPTS
-from training.predictor import load_predictor
+from training.predictor import Predictor, load_predictor
 from training.score_options import ScoreOptions
+from twelvelead.commands.compare import CompareOptions
 from utils.config import Options, option, option_like, parse
 from utils.errors import UsageError, run_cli
 
@@ -46,6 +48,9 @@ class ReportOptions(Options, group="report"):
     )
     shap: str = option_like(ScoreOptions, "shap", "off")
     pictures: int = option(8, "records with errors to draw", min=0, max=40)
+    intersection: bool = option_like(
+        CompareOptions, "intersection", False, "True: compare several runs on the records that all have"
+    )
     resamples: int = option_like(ScoreOptions, "resamples", 1000)
     seed: int = option_like(ScoreOptions, "seed", 0)
     batchsize: int = option_like(ScoreOptions, "batchsize", 32)
@@ -54,17 +59,34 @@ class ReportOptions(Options, group="report"):
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Read the flags and write a report for each run."""
+    """Read the flags and write a report for each run, and the comparison of several."""
     options = parse(ReportOptions, args, description=__doc__)
+    runs = []
     for run in options.runs:
         if (Path(run) / "report.json").is_file():
             _say(rebuild_report(run))
         else:
-            report_run(find_checkpoint(run, options.output_dir), options)
+            runs.append(_prepare(find_checkpoint(run, options.output_dir), options))
+    if len(runs) > 1:
+        _compare([prepared.scored for prepared in runs], options)
+    for prepared in runs:
+        _write(prepared, options)
 
 
 def report_run(checkpoint: Path, options: ReportOptions, source: Source | None = None) -> list[Path]:
     """Write the report of a checkpoint and print its files; ``source``: its data where it is loaded."""
+    return _write(_prepare(checkpoint, options, source), options)
+
+
+@dataclass(frozen=True)
+class _Run:
+    scored: Scored
+    source: Source | None
+    predictor: Predictor | None
+
+
+def _prepare(checkpoint: Path, options: ReportOptions, source: Source | None = None) -> _Run:
+    """Find or make the predictions of a run."""
     card, run = read_card(checkpoint), run_name(checkpoint)
     check_kind(run, card)
     source = source or find_source(card, options.data_dir)
@@ -78,16 +100,20 @@ def report_run(checkpoint: Path, options: ReportOptions, source: Source | None =
         scored = predicted(predictor, source.dataset, options.split, run, options.batchsize)
     else:
         scored = _stored(run, card, options.output_dir)
+    return _Run(scored, source, predictor)
+
+
+def _write(run: _Run, options: ReportOptions) -> list[Path]:
+    scored, source = run.scored, run.source
     if source is None:
         print("note: without the database (--data_dir FOLDER) the report has no subgroups and no pictures")
-    folder = Path(options.output_dir) / "results" / run / _folder_name(options.split)
     written = write_report(
         scored,
-        folder,
+        Path(options.output_dir) / "results" / scored.run / _folder_name(options.split),
         records=source.rows(scored) if source else None,
-        metrics_csv=log_folder(run, card, options.output_dir) / "metrics.csv",
+        metrics_csv=log_folder(scored.run, scored.card, options.output_dir) / "metrics.csv",
         read=source.reader(scored) if source else None,
-        predictor=predictor,
+        predictor=run.predictor,
         shap=options.shap,
         resamples=options.resamples,
         seed=options.seed,
@@ -97,6 +123,16 @@ def report_run(checkpoint: Path, options: ReportOptions, source: Source | None =
         print(f"note: {note}")
     _say(written)
     return written
+
+
+def _compare(runs: Sequence[Scored], options: ReportOptions) -> None:
+    from explain.report.comparison import compare_scored, write_comparison_page
+
+    result = compare_scored(runs, options.intersection, options.resamples, options.seed)
+    if result is None:
+        print("note: the runs differ in seed and fold alone, so they are not compared with each other")
+    else:
+        _say(write_comparison_page(result, options.output_dir))
 
 
 def _stored(run: str, card: Card, output_dir: str) -> Scored:
