@@ -89,8 +89,8 @@ def _real_signals(predictor: Predictor, options: ExportBenchmarkOptions) -> np.n
     from preprocessing.transforms.resample import resample
 
     fold_9 = load_ptbxl(options.data_dir, "superdiagnostic").split("val").select(options.records, 0)
-    lead = np.asarray(fold_9.signals[: options.records])[:, :, 1:2]
-    return np.asarray(resample(lead, 100, predictor.sampling_rate, axis=1), np.float32)
+    leads = np.asarray(fold_9.signals[: options.records])[:, :, 1:2]
+    return np.stack([resample(lead, 100, predictor.sampling_rate) for lead in leads]).astype(np.float32)
 
 
 def measure_weights(name: str, options: ExportBenchmarkOptions) -> dict[str, Any]:

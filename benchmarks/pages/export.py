@@ -89,7 +89,7 @@ compared.
 ## Shipped weights
 
 Largest absolute difference of a probability between the ONNX file and the model in its framework: 16 random
-records, and {records} records of PTB-XL's fold 9 (`rpeaks` and `waves`: their lead II at the model's rate).
+records, and up to {records} records of PTB-XL's fold 9 (`rpeaks` and `waves`: their lead II at the model's rate).
 1e-4 is the most that an export may differ.
 
 {parity}
@@ -97,7 +97,7 @@ records, and {records} records of PTB-XL's fold 9 (`rpeaks` and `waves`: their l
 ## Speed
 
 Milliseconds of `predict`, checks and standardization included, in the model's own framework, and the time of
-the exported file as a ratio (below 1: the file is faster). They take turns; the best of {report["rounds"]}
+the exported file as a ratio (below 1: the file is faster). They take turns; the best one
 counts. 8 bits compute one record a time.
 
 {speed}
