@@ -89,8 +89,8 @@ compared.
 ## Shipped weights
 
 Largest absolute difference of a probability between the ONNX file and the model in its framework: 16 random
-records, and up to {records} records of PTB-XL's fold 9 (`rpeaks` and `waves`: their lead II at the model's rate).
-1e-4 is the most that an export may differ.
+records, and up to {records} records of PTB-XL's fold 9 (`rpeaks` and `waves`: their lead II at the
+model's rate). 1e-4 is the most that an export may differ.
 
 {parity}
 
