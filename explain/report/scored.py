@@ -217,6 +217,9 @@ def predicted(predictor: Predictor, dataset: Dataset, split: str, run: str, batc
         "val": "Checkpoint, thresholds and calibration were chosen on these records: scores flatter the "
         "model a little.",
     }
+    notes = [words[split]]
+    if predictor.card.data.fingerprint != dataset.fingerprint:
+        notes.append("The model was not trained on this copy of the data.")
     return Scored(
         run,
         predictor.card,
@@ -227,6 +230,6 @@ def predicted(predictor: Predictor, dataset: Dataset, split: str, run: str, batc
         part.targets,
         predict_dataset(predictor, part, batch_size),
         "Predicted for this report.",
-        [words[split]],
+        notes,
         part.folds,
     )
