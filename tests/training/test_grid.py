@@ -71,19 +71,15 @@ def test_runs_with_names_are_combined_with_the_axes(tmp_path):
 def test_names_of_published_files_are_understood(tmp_path):
     grid = read(
         tmp_path,
-        "model: [ECGConvNet, ECGResNet]\nbatch_size: 8\nn_epochs: 2\nn_folds: 3\nsave_best: true\n"
-        "verbose: true\nsample_frac: 0.5\nplots_enable_ovr: false\nplots_ovr_classes: []\n"
+        "model: [ECGConvNet, ECGResNet]\nbatch_size: 8\nn_epochs: 2\nn_folds: 3\nsave_best: false\n"
+        "verbose: false\nsample_frac: 0.5\nplots_enable_ovr: true\nplots_ovr_classes: [MI]\n"
         "data_dir: null\n",
     )
     assert len(grid.runs) == 6 and grid.runs[0].config.model == "ecgconvnet"
     assert (grid.runs[0].config.batchsize, grid.runs[0].config.epochs) == (8, 2)
-    assert grid.runs[0].config.subsample_frac == 0.5
-    assert [note.split()[1] for note in grid.notes] == [
-        "save_best",
-        "verbose",
-        "plots_enable_ovr",
-        "plots_ovr_classes",
-    ]
+    assert grid.runs[0].config.subsample_frac == 0.5 and grid.runs[0].config.keep == "last"
+    noted = ["verbose", "plots_enable_ovr", "plots_ovr_classes"]
+    assert [note.split()[1] for note in grid.notes] == noted
 
 
 def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path):
@@ -113,7 +109,10 @@ def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path):
         ("model: ecgconvnet\nfolds: 2", "--folds must be at least 3"),
         ("model: ecgconvnet\nfolds: many", "folds must be a number"),
         ("model: ecgconvnet\nfolds: 3\nfold: [1, 4]", "--fold 4 is above --folds 3"),
-        ("model: ecgconvnet\nbatch_size: 8\nbatchsize: 16", "batchsize is batchsize, which is given twice"),
+        (
+            "model: ecgconvnet\nbatch_size: 8\nbatchsize: 16",
+            "batchsize is batchsize here, which is given twice",
+        ),
         ("model: ecgconvnet\nruns: []", "runs must be a mapping"),
         ("model: ecgconvnet\nruns: {a: {lr: 1}, b: {lr: 1}}", "'a' and 'b' have the same settings"),
         ("model: ecgconvnet\nlr: [1, 2]\nruns: {a: {lr: 3}}", "lr is an axis of all runs already"),

@@ -12,11 +12,11 @@ from typing import Any
 
 from training.config import TrainConfig
 from training.experiments.plan import OPTION, Variant, changed, fixed_names, folds
-from training.experiments.published_grid import our_models, translate
+from training.experiments.published import translate_fields
 from training.families import Family, family_of
-from training.model_info import model_names
+from training.model_info import model_names, our_model
 from utils import plugins
-from utils.config import accept_values, names_of
+from utils.config import accept_values, names_of, present_names
 from utils.errors import UsageError, nearest
 from utils.files import slug
 from utils.flags import short
@@ -75,18 +75,35 @@ def read_grid(path: str | Path, name: str = "", also: Mapping[str, Any] | None =
         raise UsageError(f"--name '{name}' must be a plain folder name")
     entries = _named_runs(values.pop("runs", {"": {}}), where)
     kinds = _kinds([values, *entries.values(), also or {}], where)
-    base, notes = translate(values, where, kinds)
-    base = _replaced(base, translate(also or {}, "--set", kinds)[0], where)
+    base, notes = _translate(values, where, kinds)
+    model = (also or {}).get("model", base.get("model", ""))
+    base = _replaced(base, _translate(also or {}, "--set", kinds, model)[0], where)
     runs: list[GridRun] = []
     axes: dict[str, None] = {}
     for entry, changes in entries.items():
-        changes, more = translate(changes, f"{where}, {entry}", kinds)
+        changes, more = _translate(changes, f"{where}, {entry}", kinds, model)
         notes += [note for note in more if note not in notes]
         expanded, varied = _expand(base, changes, entry, where)
         axes |= dict.fromkeys(varied)
         runs += expanded
     _refuse_duplicates(runs, where)
     return Grid(name, path, runs, list(axes), notes)
+
+
+def _translate(
+    values: Mapping[Any, Any], where: str, kinds: Iterable[type[TrainConfig]], model: Any = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """Settings under their present names, and notes on keys of published files that mean nothing here."""
+    settings, notes = translate_fields(values, where, model)
+    if "n_folds" in values:  # all folds are an axis here, and the official split takes them back
+        settings = {key: value for key, value in settings.items() if key not in ("split", "fold")}
+        settings.setdefault("folds", None)
+    present = {old: new for kind in kinds for old, new in present_names(kind).items()}
+    for key in [key for key in settings if present.get(key, key) != key]:
+        if present[key] in settings:
+            raise UsageError(f"{where}: {key} is {present[key]}, which is given twice")
+        settings[present[key]] = settings.pop(key)
+    return settings, notes
 
 
 def _named_runs(entries: Any, where: str) -> dict[str, dict[str, Any]]:
@@ -100,7 +117,7 @@ def _kinds(parts: Iterable[Mapping[str, Any]], where: str) -> list[type[TrainCon
     """Configuration classes of all models that are named."""
     named = [part["model"] for part in parts if "model" in part]
     models = [model for value in named for model in (value if isinstance(value, list) else [value])]
-    found = dict.fromkeys(_family(str(our_models(model)), where).config_class for model in models)
+    found = dict.fromkeys(_family(our_model(str(model)), where).config_class for model in models)
     return list(found) or [TrainConfig]
 
 

@@ -27,6 +27,7 @@ _OPTIONS = {  # of the three models of the study
     "ecgresnet": {},
 }
 _OF_MODELS = ("kernel_sizes", "conv_dropout", "fc_dropout")
+_KEEP = {True: "best", False: "last"}  # save_best
 _ABSENT = ("data_dir", "sample_dir")  # null stands for the usual folder
 _NOTED = {
     "plots_enable_ovr": "twelvelead evaluate writes the tables of each class",
@@ -65,7 +66,7 @@ def translate_fields(
         elif key == "n_folds":
             made = _folds(value, prefix, notes)
         elif key == "save_best":
-            made = {"keep": "best" if value else "last"}
+            made = {"keep": [_KEEP[item] for item in value] if isinstance(value, list) else _KEEP[value]}
         elif key == "verbose" or key in _NOTED:
             made = {}
             notes += _note(key, value)
@@ -110,6 +111,8 @@ def _folds(count: Any, prefix: str, notes: list[str]) -> dict[str, Any]:
 def _note(key: str, value: Any) -> list[str]:
     if key == "verbose":
         return [] if value else ["note: verbose False has no meaning here: every epoch is printed"]
+    if isinstance(value, list) and any(isinstance(item, list) for item in value):
+        raise UsageError(f"{key} does not change a run: {_NOTED[key]}")
     empty = not value or value == ["__placeholder__"]
     return [] if empty else [f"note: {key} has no meaning here: {_NOTED[key]}"]
 
