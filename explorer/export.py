@@ -23,6 +23,15 @@ from utils.plotting.style import plain_style
 FORMATS = {"svg": "image/svg+xml", "png": "image/png", "pdf": "application/pdf"}
 _FOOT = 12.0  # mm below the paper for scale and notice
 _RAISES, _LOWERS, _CALIPER = "#b3261e", "#1f5faf", "#0b5cad"
+_MARK, _WARNING_TEXT = "#1b7f3b", "#8a3b00"
+_SPANS = {  # color and opacity, as on the canvas
+    "P": ("#1b7f3b", 0.20),
+    "QRS": ("#0b5cad", 0.20),
+    "T": ("#963cb4", 0.20),
+    "warning": ("#f5a623", 0.30),
+    "match": ("#4a2fc9", 0.14),
+}
+_SPAN_HALF = 7.0  # half of their height, mm
 _RIBBON = 2.2  # half of its height, mm
 
 
@@ -33,10 +42,13 @@ def draw(
     footer: str = "",
     heat: np.ndarray | None = None,
     calipers: Sequence[dict[str, Any]] = (),
+    marks: Sequence[dict[str, Any]] = (),
+    spans: Sequence[dict[str, Any]] = (),
 ) -> Figure:
     """Draw what the canvas shows.
 
-    ``footer``: what was filtered, which model and class the colors belong to.
+    ``footer``: what was filtered, which model and class the colors belong to. ``marks``, ``spans``: as in
+    `explorer.canvas.canvas_data`.
 
     Shapes: signals_mv (T, 12), heat (T, 12).
     """
@@ -52,7 +64,9 @@ def draw(
         axes.add_collection(LineCollection(lines, colors=color, linewidths=line, zorder=1))
     scaled = None if heat is None or not np.abs(heat).max() else heat / np.abs(heat).max()
     for segment in paper.segments:
+        _spans(axes, paper, segment, spans)
         _trace(axes, paper, segment, signals_mv, scaled)
+        _marks(axes, paper, segment, signals_mv, marks)
     for caliper in calipers:
         _caliper(axes, paper, caliper)
     scale = f"{paper.speed:g} mm/s   {paper.gain:g} mm/mV"
@@ -96,6 +110,34 @@ def _trace(axes: Any, paper: Paper, segment: Segment, signals: np.ndarray, heat:
         )
     place = (segment.x - 13, segment.y - paper.gain - 1.5) if first else (segment.x + 1, segment.y - 8)
     axes.text(*place, segment.label, fontsize=10, weight="bold", color=INK, zorder=5)
+
+
+def _spans(axes: Any, paper: Paper, segment: Segment, spans: Sequence[dict[str, Any]]) -> None:
+    """Waves and warnings behind the trace, as on the canvas."""
+    for span in spans:
+        first, last = max(span["start"], segment.start), min(span["stop"], segment.stop)
+        if (span["lead"] and span["lead"] != segment.lead) or last <= first:
+            continue
+        left, right = paper.place(segment, np.array([first, last]), 0)[0]
+        color, strength = _SPANS.get(span["kind"], _SPANS["warning"])
+        box = ((left, segment.y - _SPAN_HALF), right - left, 2 * _SPAN_HALF)
+        axes.add_patch(matplotlib.patches.Rectangle(*box, color=color, alpha=strength, lw=0, zorder=1.5))
+        if span["text"]:
+            place = (left + 0.5, segment.y + _SPAN_HALF - 0.5)
+            axes.text(*place, span["text"], fontsize=7, color=_WARNING_TEXT, zorder=5, parse_math=False)
+
+
+def _marks(
+    axes: Any, paper: Paper, segment: Segment, signals: np.ndarray, marks: Sequence[dict[str, Any]]
+) -> None:
+    """Letters above the samples, as on the canvas."""
+    column = LEADS.index(segment.lead)
+    for mark in marks:
+        sample = mark["sample"]
+        if (mark["lead"] and mark["lead"] != segment.lead) or not segment.start <= sample < segment.stop:
+            continue
+        x, y = paper.place(segment, sample, signals[sample, column])
+        axes.text(x - 1, y - 1.2, mark["text"], fontsize=7, color=_MARK, zorder=5, parse_math=False)
 
 
 def _caliper(axes: Any, paper: Paper, caliper: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ const COLORS = {
   paper: "#fff8f6", thin: "#f9dedb", thick: "#eeb3ae", ink: "#111111", gray: "#555555",
   caliper: "#0b5cad", active: "#b3261e", march: "#7aa7d6", warning: "rgba(245,166,35,0.30)", mark: "#1b7f3b",
   P: "rgba(27,127,59,0.20)", QRS: "rgba(11,92,173,0.20)", T: "rgba(150,60,180,0.20)",
+  match: "rgba(74,47,201,0.14)",
 };
 const CSS_PIXELS_PER_MM = 96 / 25.4;
 const EXPONENTS = { Bazett: 1 / 2, Fridericia: 1 / 3 };

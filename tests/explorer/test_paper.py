@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from explorer.export import draw, render
 from explorer.measure import beats_per_minute, corrected_qt, interval
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, Paper, Segment, make_paper
 from tests.goldens.paper_geometry import PATH, cases, readings
@@ -127,3 +128,23 @@ def test_corrected_qt_needs_intervals():
 def test_paper_goes_to_the_canvas_as_json():
     paper = make_paper(ecg(), 100.0)
     assert json.loads(json.dumps(paper.to_json()))["segments"][0] == asdict(paper.segments[0])
+
+
+def test_export_carries_what_the_page_marks():
+    signals = np.zeros((1000, 12))
+    paper = make_paper(signals, 100.0)
+    marks = [{"lead": "II", "sample": 510, "text": "R"}]
+    spans = [
+        {"lead": "II", "start": 500, "stop": 520, "kind": "QRS", "text": ""},
+        {"lead": None, "start": 0, "stop": 1000, "kind": "warning", "text": "mains"},
+    ]
+    plain, marked = draw(paper, signals), draw(paper, signals, marks=marks, spans=spans)
+    before, after = plain.axes[0], marked.axes[0]
+    texts = [text.get_text() for text in after.texts]
+    # lead II has sample 510 in its rhythm strip alone: its column ends at sample 250
+    assert texts.count("R") == 1 and texts.count("mains") == len(paper.segments)
+    assert len(after.patches) - len(before.patches) == 1 + len(paper.segments)
+    strip = paper.segments[-1]
+    letter = next(text for text in after.texts if text.get_text() == "R")
+    assert letter.get_position()[0] == pytest.approx(paper.place(strip, 510, 0)[0] - 1)
+    assert render(marked, "svg") != render(plain, "svg")
