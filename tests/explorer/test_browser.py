@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from explorer.command import AppOptions, server_words
+from explorer.screenshot import BROWSERS
 from explorer.sources import SAMPLES
 from tests.goldens.paper_geometry import PATH
-from tests.helpers.browser import BROWSERS
 from training.checkpoint import ROOT
 from utils.ecg import NOT_A_DEVICE
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from explorer.screenshot import BROWSERS
+
 _START = """
 const log = [];
 const fire = (element, type) => element.dispatchEvent(new Event(type, { bubbles: true }));
