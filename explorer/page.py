@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,15 @@ from explorer.canvas import canvas_data, show_canvas
 from explorer.export import FORMATS, draw, render
 from explorer.link import View, from_query, to_query
 from explorer.marks import WAVES, faults_of, rpeaks_of, waves_of
-from explorer.models import Candidate, ask, find_models
+from explorer.models import Answer, Candidate, ask
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
+from explorer.prototype_tab import show_prototypes
 from explorer.reasons import find_reason, is_signed, methods_for, what_is_known
+from explorer.run_tabs import show_about, show_compare, show_errors, show_metrics
+from explorer.scored import ScoredRun, find_scored, predictions_of, thresholds_of, wrong_records
+from explorer.session import load, models_of, predictor_of, ptbxl_of, remembered
 from explorer.sources import (
     Correction,
-    LocalPtbxl,
     Shown,
     for_model,
     on_page,
@@ -28,52 +32,24 @@ from explorer.sources import (
 )
 from preprocessing.recordings.formats import known_suffixes
 from training.checkpoint import find_checkpoint
-from training.predictor import load_predictor
 from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE, display_name
 from utils.errors import TwelveLeadError
 
 TITLE = "TwelveLead explorer"
+TABS = ("ECG", "Leads", "Prototypes", "Metrics", "Errors", "Compare", "About")
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
-
-
-# ---- caches, shared by all sessions: nothing of an upload is in them --------------------------------
-
-
-@st.cache_resource(max_entries=8, show_spinner="loading the model")
-def predictor_of(folder: str, changed: float) -> Any:
-    """A loaded model; `changed` is its card's time, so that a retrained one is loaded again."""
-    return load_predictor(folder)
-
-
-@st.cache_resource(max_entries=2, show_spinner="reading the tables of PTB-XL")
-def ptbxl_of(root: str) -> LocalPtbxl:
-    """A local PTB-XL."""
-    return LocalPtbxl(root)
-
-
-def _predictor(candidate: Candidate) -> Any:
-    return predictor_of(str(candidate.folder), (candidate.folder / "card.json").stat().st_mtime)
-
-
-def _remembered(key: tuple[Any, ...], compute: Any) -> Any:
-    """A result of this session, computed once; sessions do not see each other's."""
-    kept = st.session_state.setdefault("results", {})
-    if key not in kept:
-        if len(kept) > 64:
-            kept.clear()
-        kept[key] = compute()
-    return kept[key]
 
 
 # ---- sidebar ---------------------------------------------------------------------------------------
 
 
-def choose_source(view: View, data_dir: str) -> Shown | None:
+def choose_source(view: View, data_dir: str, runs: list[ScoredRun]) -> Shown | None:
     """Let the user name a recording; None where there is nothing to show yet."""
     sources = ["Samples", "Upload", "PTB-XL"]
-    linked = 2 if view.record.startswith("ptbxl:") else 0
-    kind = st.sidebar.radio("ECG from", sources, index=linked, horizontal=True, key="source")
+    # Usual values stand in the state, so that a click in the tab of errors can set them.
+    st.session_state.setdefault("source", sources[2 if view.record.startswith("ptbxl:") else 0])
+    kind = st.sidebar.radio("ECG from", sources, horizontal=True, key="source")
     correction = Correction() if kind == "Samples" else _correction()
     if kind == "Samples":
         facts = sample_names()
@@ -83,34 +59,49 @@ def choose_source(view: View, data_dir: str) -> Shown | None:
         name = st.sidebar.selectbox(
             "Sample", names, index=first, format_func=lambda n: facts[n]["title"], key="sample"
         )
-        return _remembered(("sample", name), lambda: read_sample(name))
+        return remembered(("sample", name), lambda: read_sample(name))
     if kind == "PTB-XL":
-        return _from_ptbxl(view, data_dir, correction)
+        return _from_ptbxl(view, data_dir, correction, runs)
     return _from_upload(correction)
 
 
-def _from_ptbxl(view: View, data_dir: str, correction: Correction) -> Shown | None:
+def _from_ptbxl(view: View, data_dir: str, correction: Correction, runs: list[ScoredRun]) -> Shown | None:
     root = st.sidebar.text_input("Folder of PTB-XL", data_dir, key="ptbxl_root")
     try:
         ptbxl = ptbxl_of(root)
+        st.session_state.setdefault("fold", 10)
         fold = st.sidebar.selectbox(
-            "Fold", [None, *range(1, 11)], index=10, format_func=lambda f: str(f or "all"), key="fold"
+            "Fold", [None, *range(1, 11)], format_func=lambda f: str(f or "all"), key="fold"
         )
         classes = sorted({name for labels in ptbxl.labels.values() for name in labels})
         label = st.sidebar.selectbox("Class", [None, *classes], format_func=lambda c: c or "all", key="label")
-        ids = ptbxl.find(fold, label)
+        ids = _only_wrong(ptbxl.find(fold, label), runs)
         linked = view.record.removeprefix("ptbxl:")
         if linked.isdigit() and int(linked) not in ids:
             ids = [int(linked), *ids]
         if not ids:
-            st.sidebar.info("No record of this fold has this class.")
+            st.sidebar.info("No record fits these choices.")
             return None
-        first = ids.index(int(linked)) if linked.isdigit() and int(linked) in ids else 0
-        ecg_id = st.sidebar.selectbox(f"Record ({len(ids):,})", ids, index=first, key="ecg_id")
-        return _remembered(("ptbxl", root, ecg_id, correction), lambda: ptbxl.read(ecg_id, correction))
+        if st.session_state.get("ecg_id") not in ids:
+            st.session_state["ecg_id"] = int(linked) if linked.isdigit() else ids[0]
+        ecg_id = st.sidebar.selectbox(f"Record ({len(ids):,})", ids, key="ecg_id")
+        return remembered(("ptbxl", root, ecg_id, correction), lambda: ptbxl.read(ecg_id, correction))
     except TwelveLeadError as error:
         st.sidebar.error(on_page(str(error)))
         return None
+
+
+def _only_wrong(ids: list[int], runs: list[ScoredRun]) -> list[int]:
+    """Records that a scored run gets wrong, where the user asks for them."""
+    names = {run.label: run for run in runs}
+    chosen = st.sidebar.selectbox(
+        "Errors of", [None, *names], format_func=lambda name: name or "no model: all records", key="wrong"
+    )
+    if chosen is None:
+        return ids
+    predictions = remembered(("predictions", names[chosen].folder), lambda: predictions_of(names[chosen]))
+    wrong = set(wrong_records(predictions, thresholds_of(names[chosen], predictions.classes)))
+    return [ecg_id for ecg_id in ids if ecg_id in wrong]
 
 
 def _from_upload(correction: Correction) -> Shown | None:
@@ -127,7 +118,7 @@ def _from_upload(correction: Correction) -> Shown | None:
     key = ("upload", tuple((file.name, file.file_id) for file in files), correction)
     choice = st.session_state.get("recording")
     try:
-        shown, names = _remembered((*key, choice), lambda: read_upload(contents, correction, choice))
+        shown, names = remembered((*key, choice), lambda: read_upload(contents, correction, choice))
     except TwelveLeadError as error:
         st.error(on_page(str(error)))
         st.caption("The fields of “Correct the file” in the sidebar help where the file is silent or wrong.")
@@ -175,7 +166,7 @@ def choose_paper(view: View) -> None:
 
 def choose_models(output_dir: str) -> list[Candidate]:
     """Which models are asked."""
-    candidates, warnings = find_models(output_dir)
+    candidates, warnings = models_of(output_dir)
     for warning in warnings:
         st.sidebar.warning(warning)
     if not candidates:
@@ -200,12 +191,12 @@ def show_signal(shown: Shown, view: View, heat: np.ndarray | None, footer: str) 
     paper = make_paper(signals, recording.sampling_rate, view.layout, view.order, view.speed, view.gain)
     marks, rr, spans = [], None, faults_of(recording)
     if st.session_state.get("marks", True):
-        peaks, rr = _remembered(("rpeaks", shown.key, recording.start), lambda: rpeaks_of(recording))
+        peaks, rr = remembered(("rpeaks", shown.key, recording.start), lambda: rpeaks_of(recording))
         marks = [{"lead": "II", "sample": peak, "text": "R"} for peak in peaks]
     if st.session_state.get("waves", False):
         folder = find_checkpoint(WAVES)
         predictor = predictor_of(str(folder), (folder / "card.json").stat().st_mtime)
-        spans += _remembered(("waves", shown.key, recording.start), lambda: waves_of(predictor, recording))
+        spans += remembered(("waves", shown.key, recording.start), lambda: waves_of(predictor, recording))
     data = canvas_data(
         paper,
         signals,
@@ -223,24 +214,27 @@ def show_signal(shown: Shown, view: View, heat: np.ndarray | None, footer: str) 
     query = to_query(View(shown.key, view.layout, view.order, view.speed, view.gain, calipers))
     if dict(st.query_params) != query:
         st.query_params.from_dict(query)
-    _exports(paper, signals, footer, heat, calipers)
+    drawn = {"heat": heat, "calipers": calipers, "marks": marks, "spans": spans}
+    _exports(paper, signals, footer, drawn)
 
 
-def _exports(paper: Any, signals: np.ndarray, footer: str, heat: Any, calipers: list[dict[str, Any]]) -> None:
+def _exports(paper: Any, signals: np.ndarray, footer: str, drawn: dict[str, Any]) -> None:
     columns = st.columns([1, 1, 1, 3])
     for column, (kind, mime) in zip(columns, FORMATS.items(), strict=False):
-        content = partial(_file, kind, paper, signals, footer, heat, calipers)
+        content = partial(_file, kind, paper, signals, footer, drawn)
         column.download_button(
             f"Save {kind.upper()}", content, f"ecg.{kind}", mime, key=f"export_{kind}", on_click="ignore"
         )
     columns[3].caption("The address of this page restores the view; of an upload, only how it is drawn.")
 
 
-def _file(
-    kind: str, paper: Any, signals: np.ndarray, footer: str, heat: Any, calipers: list[dict[str, Any]]
-) -> bytes:
+def _file(kind: str, paper: Any, signals: np.ndarray, footer: str, drawn: dict[str, Any]) -> bytes:
     """Content of an export, drawn when it is asked for."""
-    return render(draw(paper, signals, footer, heat, calipers), kind)
+    return render(draw(paper, signals, footer, **drawn), kind)
+
+
+def _ask(candidate: Candidate, shown: Shown) -> Answer:
+    return ask(load(candidate), shown.recording, shown.labels)
 
 
 def show_answers(shown: Shown, candidates: list[Candidate]) -> None:
@@ -251,9 +245,9 @@ def show_answers(shown: Shown, candidates: list[Candidate]) -> None:
         with column:
             st.subheader(candidate.name)
             try:
-                answer = _remembered(
+                answer = remembered(
                     ("answer", shown.key, shown.recording.start, candidate.folder),
-                    lambda candidate=candidate: ask(_predictor(candidate), shown.recording, shown.labels),
+                    partial(_ask, candidate, shown),
                 )
             except TwelveLeadError as error:
                 st.error(on_page(str(error)))
@@ -271,14 +265,14 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
     columns = st.columns(3)
     names = {candidate.name: candidate for candidate in candidates}
     candidate = names[columns[0].selectbox("Colors explain", list(names), key="reason_model")]
-    predictor = _predictor(candidate)
+    predictor = load(candidate)
     method = columns[1].selectbox("by", [_NO_COLORS, *methods_for(predictor)], key="reason_method")
     class_name = columns[2].selectbox("for the class", predictor.classes, key="reason_class")
     if method == _NO_COLORS:
         return None, ""
     try:
         with st.spinner("explaining"):
-            reason = _remembered(
+            reason = remembered(
                 ("reason", shown.key, shown.recording.start, candidate.folder, method, class_name),
                 lambda: find_reason(predictor, shown.recording, method, class_name),
             )
@@ -295,7 +289,7 @@ def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
     names = {candidate.name: candidate for candidate in candidates}
     columns = st.columns(3)
     candidate = names[columns[0].selectbox("Model", list(names), key="leads_model")]
-    predictor = _predictor(candidate)
+    predictor = load(candidate)
     class_name = columns[1].selectbox("Class", predictor.classes, key="leads_class")
     effort = columns[2].selectbox("Effort", list(EFFORTS), key="leads_effort")
     if not st.button("Compute the importance of the leads", key="leads_go"):
@@ -303,7 +297,7 @@ def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
     try:
         recording = for_model(shown.recording, predictor.sampling_rate, predictor.samples)
         with st.spinner("silencing leads"):
-            result = _remembered(
+            result = remembered(
                 ("leads", shown.key, shown.recording.start, candidate.folder, class_name, effort),
                 lambda: explain_leads(predictor, recording.signal, class_name, effort),
             )
@@ -344,17 +338,6 @@ def show_notes(shown: Shown) -> None:
                 st.markdown(f"- {on_page(note)}")
 
 
-def show_about() -> None:
-    """Data, licenses and privacy."""
-    st.markdown(
-        "The samples are records of PTB-XL 1.0.3 (Wagner et al., Scientific Data 7, 154, 2020, "
-        "doi:10.1038/s41597-020-0495-6), CC BY 4.0; `explorer/samples/LICENSE.txt` names them.\n\n"
-        "What you upload is read in the memory of the computer that runs this page, is not stored, and is "
-        "seen by nobody else who opens the page. Nothing is sent anywhere.\n\n"
-        f"**{NOT_A_DEVICE}**"
-    )
-
-
 def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
     """Show the page."""
     st.set_page_config(TITLE, page_icon="🫀", layout="wide")
@@ -365,26 +348,48 @@ def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
         for sentence in ignored:
             st.warning(sentence)
     view = st.session_state["view"]
+    runs = find_scored(output_dir)
     try:
-        shown = choose_source(view, data_dir)
+        shown = choose_source(view, data_dir, runs)
     except TwelveLeadError as error:
         st.error(on_page(str(error)))
         shown = None
     candidates = choose_models(output_dir)
     choose_paper(view)
-    if shown is None:
-        show_about()
-        return
-    ecg, leads, about = st.tabs(["ECG", "Leads", "Data and licenses"])
-    with ecg:
-        show_notes(shown)
-        heat, footer = None, ""
-        if candidates:
-            show_answers(shown, candidates)
-            heat, footer = choose_reason(shown, candidates)
-        show_signal(shown, view, heat, footer)
-    with leads:
-        if candidates:
-            show_leads(shown, candidates)
-    with about:
-        show_about()
+    tabs = dict(zip(TABS, st.tabs(TABS, key="tab", on_change="rerun"), strict=True))
+    with tabs["ECG"]:  # drawn whatever tab is open: its calipers stay
+        if shown is not None:
+            show_ecg(shown, view, candidates)
+    root = st.session_state.get("ptbxl_root", data_dir)
+    everything = models_of(output_dir)[0] if tabs["Prototypes"].open or tabs["About"].open else []
+    views: dict[str, Callable[[], None]] = {
+        "Metrics": lambda: show_metrics(runs, candidates),
+        "Errors": lambda: show_errors(runs, candidates, root),
+        "Compare": lambda: show_compare(runs),
+        "About": lambda: show_about(everything),
+    }
+    if shown is not None:
+        views["Leads"] = lambda: show_leads(shown, candidates)
+        views["Prototypes"] = lambda: show_prototypes(shown, everything, view, root, output_dir)
+    for name, show in views.items():
+        if tabs[name].open:
+            with tabs[name]:
+                _guarded(show)
+
+
+def show_ecg(shown: Shown, view: View, candidates: list[Candidate]) -> None:
+    """Warnings, answers, colors and the paper."""
+    show_notes(shown)
+    heat, footer = None, ""
+    if candidates:
+        show_answers(shown, candidates)
+        heat, footer = choose_reason(shown, candidates)
+    show_signal(shown, view, heat, footer)
+
+
+def _guarded(show: Callable[[], None]) -> None:
+    """Show a tab; what is wrong with a run's files is a message."""
+    try:
+        show()
+    except TwelveLeadError as error:
+        st.error(on_page(str(error)))

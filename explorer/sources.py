@@ -131,6 +131,21 @@ class LocalPtbxl:
         ids = table.index.to_numpy() if fold is None else table.index.to_numpy()[table["fold"] == fold]
         return [int(i) for i in ids if label is None or label in self.labels.get(int(i), ())]
 
+    def fold_of(self, ecg_id: int) -> int | None:
+        """Official fold of a record; None where it is not among them."""
+        table = self.database.records
+        return int(table.loc[ecg_id, "fold"]) if ecg_id in table.index else None
+
+    def signal(self, ecg_id: int, sampling_rate: float) -> np.ndarray:
+        """Twelve leads of a record in mV at a rate that the database has, (T, 12)."""
+        if ecg_id not in self.database.records.index:
+            raise UsageError(f"there is no record {ecg_id} in {self.database.root}")
+        recording = self.database.read(ecg_id)
+        rate = recording.sampling_rate
+        if rate != sampling_rate:
+            recording = prepare(recording, sampling_rate, round(len(recording.signal) / rate * sampling_rate))
+        return np.asarray(recording.signal)
+
     def read(self, ecg_id: int, correction: Correction = Correction()) -> Shown:
         """One record."""
         table = self.database.records

@@ -26,6 +26,13 @@ def messages(page):
     return [*page.exception, *(element.value for element in (*page.error, *page.warning))]
 
 
+def open_tab(page, name):
+    """Open a tab; the tabs except ECG are computed when they are open."""
+    page.session_state["tab"] = name
+    page.run()
+    assert messages(page) == []
+
+
 def test_shipped_models_answer_for_every_sample(page):
     labels = [model.label for model in find_models("nowhere", {})[0]]
     assert len(labels) >= 5 and page.multiselect(key="models").options == labels
@@ -54,10 +61,44 @@ def test_reasons_of_each_model_can_be_shown(page):
 
 
 def test_importance_of_leads_is_drawn_with_its_stability(page):
+    open_tab(page, "Leads")
     page.selectbox(key="leads_model").set_value("ecgnet").run()
     page.button(key="leads_go").click().run()
     assert messages(page) == []
     assert any("rank correlation" in element.value for element in page.caption)
+
+
+def test_tabs_of_scored_runs_show_their_files(page):
+    open_tab(page, "Metrics")
+    page.selectbox(key="metrics_run").set_value("resnet1d_wang (published, ptbxl)").run()
+    assert messages(page) == []
+    assert [metric.label for metric in page.metric][:2] == ["macro ROC-AUC", "macro AUPRC"]
+    open_tab(page, "Errors")
+    page.selectbox(key="errors_kind").set_value("false negatives").run()
+    table = page.dataframe[-1].value
+    assert set(table["answer"]) == {"no"} and set(table["true label"]) == {"yes"}
+    open_tab(page, "Compare")
+    runs = ["resnet1d_wang (published, ptbxl)", "mousavi (published, ptbxl)"]
+    page.select_slider(key="compare_resamples").set_value(200)
+    page.multiselect(key="compare_runs").set_value(runs).run()
+    assert messages(page) == []
+    assert any("### Differences on the same patients" in element.value for element in page.markdown)
+    page.multiselect(key="compare_runs").set_value([runs[0], "ecgnet (published, ptbxl_small)"]).run()
+    assert not page.exception
+    open_tab(page, "About")
+    assert any(NOT_A_DEVICE in element.value for element in page.markdown)
+
+
+def test_review_of_a_prototype_is_kept(page):
+    open_tab(page, "Prototypes")
+    assert any("contributions add up" in element.value for element in page.markdown)
+    number = page.selectbox(key="prototype").value
+    page.selectbox(key=f"Clarity_{number}").set_value("4")
+    page.text_area(key=f"comment_{number}").set_value("typical")
+    next(button for button in page.button if button.label == "Save the review").click().run()
+    assert messages(page) == []
+    assert any(element.value.startswith("1 of ") for element in page.caption)
+    open_tab(page, "ECG")
 
 
 def test_paper_settings_reach_the_link(page):
