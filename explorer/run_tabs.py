@@ -174,10 +174,10 @@ def show_compare(runs: list[ScoredRun]) -> None:
         "corrected for several pairs (Holm), and the difference that these records could have shown."
     )
     chosen = st.multiselect("Runs", list(labels), key="compare_runs")
+    resamples = int(st.select_slider("Resamples", [200, 1000, 5000], 1000, key="compare_resamples"))
     if len(chosen) < 2:
         st.info("Choose two runs or more that were scored on the same records.")
         return
-    resamples = int(st.select_slider("Resamples", [200, 1000, 5000], 1000, key="compare_resamples"))
 
     def compute() -> dict[str, Any]:
         predictions = [predictions_of(labels[label]) for label in chosen]

@@ -120,7 +120,7 @@ def class_table(report: dict[str, Any]) -> pd.DataFrame:
             if title == "ROC-AUC":
                 row["95 % interval"] = _interval(intervals.get(name))
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).dropna(axis="columns", how="all")
 
 
 def _interval(entry: dict[str, Any] | None) -> str:
