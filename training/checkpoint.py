@@ -91,10 +91,10 @@ def weights_of(folder: Path, card: Card) -> Path:
 
 
 def run_name(folder: Path) -> str:
-    """Name of the run that a checkpoint folder belongs to."""
+    """Name of the run that a checkpoint folder or an exported file belongs to."""
     parts = folder.resolve().parts
     if "checkpoints" not in parts:
-        return folder.name
+        return "/".join(parts[1:][-2:]) if is_onnx(folder) else folder.name  # most are called model.onnx
     below = parts[len(parts) - parts[::-1].index("checkpoints") :]
     return "/".join(below[1:] if below[:1] == ("pretrained",) else below) or folder.name
 

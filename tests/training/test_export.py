@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from tests.helpers.training_files import write_untrained
 from training import load_predictor
+from training.checkpoint import run_name
 from training.export import export_onnx
 from training.export.onnx_file import PREFIX, _digest, read_onnx
 from training.export.write import random_records
@@ -38,6 +39,12 @@ def change(path: Path, to: Path, edit, sign: bool = True) -> Path:
             entry.value = json.dumps(_digest(model))
     to.write_bytes(model.SerializeToString())
     return to
+
+
+def test_run_name_of_an_exported_file_tells_its_model_and_its_format(tmp_path):
+    names = {run_name(tmp_path / name) for name in ("a", "a/model.onnx", "a/model.int8.onnx", "b/model.onnx")}
+    assert names == {"a", "a/model.onnx", "a/model.int8.onnx", "b/model.onnx"}
+    assert run_name(tmp_path / "checkpoints" / "a" / "model.onnx") == "a/model.onnx"
 
 
 @pytest.mark.torch
