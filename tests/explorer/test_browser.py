@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from explain.report.screenshot import BROWSERS
 from explorer.command import AppOptions, server_words
-from explorer.screenshot import BROWSERS
 from explorer.sources import SAMPLES
 from tests.goldens.paper_geometry import PATH
 from training.checkpoint import ROOT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.screenshot import BROWSERS
+from explain.report.screenshot import BROWSERS
 
 _START = """
 const log = [];
