@@ -20,6 +20,7 @@ from explorer.scored import (
     predictions_of,
     thresholds_of,
     training_curves,
+    usual_run,
 )
 from explorer.session import ptbxl_of, remembered
 from training.experiments.compare import compare_predictions
@@ -34,18 +35,13 @@ _NOTHING = (
 
 
 def _choose(runs: list[ScoredRun], candidates: list[Candidate], key: str) -> ScoredRun | None:
-    """Let the user choose a run; first, one that scored the first model of this page."""
+    """Let the user choose a run; first, one that scored a model of this page."""
     if not runs:
         st.info(_NOTHING)
         return None
     labels = {run.label: run for run in runs}
-    names = [candidate.name for candidate in candidates]
-    usual = next((i for i, run in enumerate(runs) if run.name in names), 0)
-    run = labels[st.selectbox("Scored run", list(labels), usual, key=key)]
-    twin = next((c for c in candidates if c.name == run.name and run.origin != "logs"), None)
-    if twin is not None and twin.card.weights_sha256 != run.weights():
-        st.caption(f"These are other weights than those of the shipped {run.name}.")
-    return run
+    usual = usual_run(runs, {candidate.card.weights_sha256 for candidate in candidates})
+    return labels[st.selectbox("Scored run", list(labels), usual, key=key)]
 
 
 def show_metrics(runs: list[ScoredRun], candidates: list[Candidate]) -> None:
@@ -162,7 +158,7 @@ def show_errors(runs: list[ScoredRun], candidates: list[Candidate], ptbxl_root: 
 def open_record(ecg_id: int, fold: int | None) -> None:
     """Show a record of PTB-XL on the paper; to be called before the widgets of a run of the page."""
     st.session_state.update(
-        {"source": "PTB-XL", "fold": fold, "label": None, "wrong": None, "ecg_id": ecg_id, "tab": "ECG"}
+        {"source": "PTB-XL", "fold": fold or 0, "label": "", "wrong": "", "ecg_id": ecg_id, "tab": "ECG"}
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from training.checkpoint import ROOT
 from training.predictions import ROWS, Predictions, scored_predictions
 from utils.errors import DataError, TwelveLeadError, UsageError
 from utils.files import read_json
@@ -31,16 +33,20 @@ class ScoredRun:
 
     ``folder``: of ``test.json``, ``predictions.npz`` and, where they exist, ``metrics.csv``, ``card.json``
     and ``certified.json``. ``origin``: ``logs`` of this computer, or a committed row of the repository.
+    ``shipped``: whether its weights are in ``checkpoints/pretrained``.
     """
 
     name: str
     folder: Path
     origin: str
+    shipped: bool = False
 
     @property
     def label(self) -> str:
         """Short line for a list."""
-        return self.name if self.origin == "logs" else f"{self.name} (published, {self.origin})"
+        if self.origin == "logs":
+            return self.name
+        return f"{self.name} ({'published' if self.shipped else 'not shipped'}, {self.origin})"
 
     def report(self) -> dict[str, Any]:
         """Content of ``test.json``."""
@@ -73,7 +79,32 @@ def find_scored(output_dir: str | Path = ".", rows: Path = ROWS) -> list[ScoredR
             for path in sorted((rows / folder).glob("*/test.json"))
             if (path.parent / "predictions.npz").exists()
         ]
-    return [run for run in found if _is_classifier(run)]
+    shipped = _shipped_weights()
+    return [replace(run, shipped=_weights(run) in shipped) for run in found if _is_classifier(run)]
+
+
+def usual_run(runs: Sequence[ScoredRun], weights: Collection[str]) -> int:
+    """Position of the run that is shown first: one of these weights, else of shipped ones, else the first."""
+    chosen = (i for i, run in enumerate(runs) if _weights(run) in weights)
+    shipped = (i for i, run in enumerate(runs) if run.shipped)
+    return next(chosen, next(shipped, 0))
+
+
+def _shipped_weights() -> set[str]:
+    folder = ROOT / "checkpoints" / "pretrained"
+    found = set()
+    for path in folder.glob("*/card.json"):
+        with suppress(TwelveLeadError):  # the list of models says what is wrong with it
+            found.add(str(read_json(path)["weights_sha256"]))
+    return found
+
+
+def _weights(run: ScoredRun) -> str | None:
+    """SHA-256 of the weights of a run; None where its files do not say it."""
+    try:
+        return run.weights() or None
+    except TwelveLeadError:
+        return None
 
 
 def _is_classifier(run: ScoredRun) -> bool:

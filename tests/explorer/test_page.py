@@ -33,17 +33,22 @@ def open_tab(page, name):
     assert messages(page) == []
 
 
-def test_shipped_models_answer_for_every_sample(page):
+def test_shipped_models_answer_for_the_samples(page):
     labels = [model.label for model in find_models("nowhere", {})[0]]
     assert len(labels) >= 5 and page.multiselect(key="models").options == labels
-    page.multiselect(key="models").set_value(labels)
-    for name, facts in sample_names().items():
+    quick = [label for label in labels if label.startswith(("resnet1d_wang", "ecgnet"))]
+    assert len(quick) == 2
+    *first, (last, _) = sample_names().items()
+    asked = [(name, quick) for name, _ in first] + [(last, labels)]  # one sample for the slow ones
+    for name, models in asked:
+        page.multiselect(key="models").set_value(models)
         page.selectbox(key="sample").set_value(name).run()
         assert messages(page) == []
         tables = [element.value for element in page.dataframe]
-        assert len(tables) == len(labels)
+        assert len(tables) == len(models)
         assert all(table["probability"].between(0, 1).all() for table in tables)
-        assert any(element.value == f"**True labels:** {facts['labels'][0]}" for element in page.markdown)
+        label = sample_names()[name]["labels"][0]
+        assert any(element.value == f"**True labels:** {label}" for element in page.markdown)
     assert any(element.value == NOT_A_DEVICE for element in page.caption)
 
 
@@ -70,15 +75,14 @@ def test_importance_of_leads_is_drawn_with_its_stability(page):
 
 def test_tabs_of_scored_runs_show_their_files(page):
     open_tab(page, "Metrics")
-    page.selectbox(key="metrics_run").set_value("resnet1d_wang (published, ptbxl)").run()
-    assert messages(page) == []
+    assert page.selectbox(key="metrics_run").value == "resnet1d_wang (published, ptbxl)"
     assert [metric.label for metric in page.metric][:2] == ["macro ROC-AUC", "macro AUPRC"]
     open_tab(page, "Errors")
     page.selectbox(key="errors_kind").set_value("false negatives").run()
     table = page.dataframe[-1].value
     assert set(table["answer"]) == {"no"} and set(table["true label"]) == {"yes"}
     open_tab(page, "Compare")
-    runs = ["resnet1d_wang (published, ptbxl)", "mousavi (published, ptbxl)"]
+    runs = ["resnet1d_wang (published, ptbxl)", "mousavi (not shipped, ptbxl)"]
     page.select_slider(key="compare_resamples").set_value(200)
     page.multiselect(key="compare_runs").set_value(runs).run()
     assert messages(page) == []

@@ -17,6 +17,7 @@ from explorer.scored import (
     predictions_of,
     thresholds_of,
     training_curves,
+    usual_run,
     wrong_records,
 )
 from training.predictions import ROWS, Predictions
@@ -46,9 +47,18 @@ def test_runs_of_this_computer_come_before_committed_rows(tmp_path):
         (folder / name).write_bytes((ROW / name).read_bytes())
     runs = find_scored(tmp_path)
     assert runs[0].label == "mine" and runs[0].origin == "logs"
-    assert "resnet1d_wang (published, ptbxl)" in [run.label for run in runs[1:]]
+    labels = [run.label for run in runs[1:]]
+    assert "resnet1d_wang (published, ptbxl)" in labels
+    assert "mousavi (not shipped, ptbxl)" in labels
     (folder / "predictions.npz").unlink()
     assert "mine" not in [run.name for run in find_scored(tmp_path)]
+
+
+def test_run_shown_first_has_the_weights_of_the_page(tmp_path):
+    runs = find_scored(tmp_path)
+    assert runs[usual_run(runs, {"other"})].label == "resnet1d_wang (published, ptbxl)"
+    last = runs[-1]
+    assert not last.shipped and usual_run(runs, {last.weights()}) == len(runs) - 1
 
 
 def test_tables_hold_the_scores_of_the_file_with_their_intervals(published):
