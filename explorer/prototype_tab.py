@@ -62,7 +62,9 @@ def show_prototypes(
         f"**{class_name}**: probability {part.probability:.4f}, threshold {part.threshold:.4f}: "
         f"**{'yes' if part.predicted else 'no'}**. The contributions add up to the logit {part.logit:.3f}."
     )
-    st.dataframe(evidence_table(part), hide_index=True, key="evidence")
+    rows = evidence_table(part)
+    cells = [{name: _text(row.get(name, "")) for name in rows[0]} for row in rows]
+    st.table(cells, border="horizontal", hide_index=True, alt="Evidence of the prototypes")
     by_number = {entry.prototype: entry for entry in part.evidence}
     number = columns[2].selectbox("Prototype", list(by_number), format_func=_name(by_number), key="prototype")
     _beside(recording.signal, by_number[number], predictor, view, ptbxl_root, shown)
@@ -71,6 +73,10 @@ def show_prototypes(
 
 def _name(entries: dict[int, Evidence]) -> Any:
     return lambda number: f"{number} ({' and '.join(entries[number].classes)})"
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.4f}"
 
 
 def _beside(
