@@ -39,6 +39,8 @@ TITLE = "TwelveLead explorer"
 TABS = ("ECG", "Leads", "Prototypes", "Metrics", "Errors", "Compare", "About")
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
+# Captions as dark as other text: Streamlit's gray has a contrast of 3.9, WCAG asks for 4.5.
+_STYLE = "<style>[data-testid=stCaptionContainer] { color: inherit; }</style>"
 
 
 # ---- sidebar ---------------------------------------------------------------------------------------
@@ -71,11 +73,11 @@ def _from_ptbxl(view: View, data_dir: str, correction: Correction, runs: list[Sc
         ptbxl = ptbxl_of(root)
         st.session_state.setdefault("fold", 10)
         fold = st.sidebar.selectbox(
-            "Fold", [None, *range(1, 11)], format_func=lambda f: str(f or "all"), key="fold"
+            "Fold", [0, *range(1, 11)], format_func=lambda f: str(f or "all"), key="fold"
         )
         classes = sorted({name for labels in ptbxl.labels.values() for name in labels})
-        label = st.sidebar.selectbox("Class", [None, *classes], format_func=lambda c: c or "all", key="label")
-        ids = _only_wrong(ptbxl.find(fold, label), runs)
+        label = st.sidebar.selectbox("Class", ["", *classes], format_func=lambda c: c or "all", key="label")
+        ids = _only_wrong(ptbxl.find(fold or None, label or None), runs)
         linked = view.record.removeprefix("ptbxl:")
         if linked.isdigit() and int(linked) not in ids:
             ids = [int(linked), *ids]
@@ -95,9 +97,9 @@ def _only_wrong(ids: list[int], runs: list[ScoredRun]) -> list[int]:
     """Records that a scored run gets wrong, where the user asks for them."""
     names = {run.label: run for run in runs}
     chosen = st.sidebar.selectbox(
-        "Errors of", [None, *names], format_func=lambda name: name or "no model: all records", key="wrong"
+        "Errors of", ["", *names], format_func=lambda name: name or "no model: all records", key="wrong"
     )
-    if chosen is None:
+    if not chosen:
         return ids
     predictions = remembered(("predictions", names[chosen].folder), lambda: predictions_of(names[chosen]))
     wrong = set(wrong_records(predictions, thresholds_of(names[chosen], predictions.classes)))
@@ -341,6 +343,7 @@ def show_notes(shown: Shown) -> None:
 def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
     """Show the page."""
     st.set_page_config(TITLE, page_icon="🫀", layout="wide")
+    st.html(_STYLE)
     st.title(TITLE)
     st.caption(NOT_A_DEVICE)
     if "view" not in st.session_state:
