@@ -475,7 +475,7 @@ def test_links_and_pictures_exist(files):
     ]
 
 
-WRITTEN_BY_COMMANDS = {"compare.md", "model_card.md", "report.md", "table.md"}  # in a folder that the user names
+WRITTEN_BY_COMMANDS = {"compare.md", "model_card.md", "report.md", "table.md"}  # where the user says
 
 
 def absent_documents(text: str, folder: Path) -> list[str]:
