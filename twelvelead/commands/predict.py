@@ -26,7 +26,9 @@ class PredictOptions(Options):
         required=True,
     )  # fmt: skip
     model: str = option(
-        "", "trained model: run, pretrained name or checkpoint folder (default: imle_net, or that of --task)"
+        "",
+        "trained model: run, pretrained name, checkpoint folder or .onnx file (default: imle_net, or that of "
+        "--task)",
     )
     task: str = option("", "rpeaks, waves or another task: the shipped model of that task")
     sampling_rate: float | None = option(None, "Hz, for files without it", group="recording", above=0)
