@@ -37,6 +37,8 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
         for folder in (start, start / "fusion"):  # of a chain of stages, the last one
             if holds_card(folder):
                 return folder
+    if is_onnx(name) and Path(name).is_file():
+        raise UsageError(f"{name} is an exported file: name the checkpoint that it was exported from")
     known = sorted({p.parent.name for base in (trained, pretrained) for p in base.glob("*/card.json")})
     hint = nearest(str(name), known) if known else f"there is none in {trained}"
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")

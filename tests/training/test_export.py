@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from tests.helpers.training_files import write_untrained
 from training import load_predictor
-from training.checkpoint import run_name
+from training.checkpoint import find_checkpoint, run_name
 from training.export import export_onnx
 from training.export.onnx_file import PREFIX, _digest, read_onnx
 from training.export.write import random_records
@@ -45,6 +45,12 @@ def test_run_name_of_an_exported_file_tells_its_model_and_its_format(tmp_path):
     names = {run_name(tmp_path / name) for name in ("a", "a/model.onnx", "a/model.int8.onnx", "b/model.onnx")}
     assert names == {"a", "a/model.onnx", "a/model.int8.onnx", "b/model.onnx"}
     assert run_name(tmp_path / "checkpoints" / "a" / "model.onnx") == "a/model.onnx"
+
+
+def test_export_of_an_exported_file_is_refused(tmp_path):
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UsageError, match="is an exported file: name the checkpoint"):
+        find_checkpoint(tmp_path / "model.onnx")
 
 
 @pytest.mark.torch
