@@ -40,7 +40,7 @@ TABS = ("ECG", "Leads", "Prototypes", "Metrics", "Errors", "Compare", "About")
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
 # Captions as dark as other text: Streamlit's gray has a contrast of 3.9, WCAG asks for 4.5.
-_STYLE = "<style>[data-testid=stCaptionContainer] { color: inherit; }</style>"
+_STYLE = "<style>[data-testid=stCaptionContainer] { opacity: 1 !important; }</style>"
 
 
 # ---- sidebar ---------------------------------------------------------------------------------------
