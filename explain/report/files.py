@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from explain.report import record_sections  # noqa: F401  (it registers the sections)
 from explain.report.disagreement import FAILURE_COLUMNS
 from explain.report.facts import FORMAT, Read, make_facts, picture, pictured_ids
-from explain.report.lead_importance import lead_importance
+from explain.report.lead_importance import COLUMNS
 from explain.report.numbers import SWEEP
 from explain.report.parts import PAGE, title_of
 from explain.report.scored import Scored
-from training.predictor import Predictor
-from training.tasks import create_task
 from utils.ecg import LEADS
 from utils.errors import DataError
 from utils.files import read_json, write_json, write_text
@@ -37,8 +34,7 @@ def write_report(
     records: pd.DataFrame | None = None,
     metrics_csv: Path | None = None,
     read: Read | None = None,
-    predictor: Predictor | None = None,
-    shap: str = "off",
+    leads: Mapping[str, Any] | None = None,
     resamples: int = 1000,
     seed: int = 0,
     pictures: int = _PICTURES,
@@ -56,11 +52,9 @@ def write_report(
     metrics_csv : pathlib.Path, optional
         The curves of the training.
     read : callable, optional
-        Row of `scored` -> signal (T, leads) in mV, for pictures and the importance of leads.
-    predictor : Predictor, optional
-        The model, for the importance of leads.
-    shap : {"off", "fast", "medium", "thorough"}
-        Effort for the Shapley values of leads.
+        Row of `scored` -> signal (T, leads) in mV, for pictures.
+    leads : mapping, optional
+        What `lead_importance` returns.
     resamples, seed : int
         Of the bootstrap over patients.
     pictures : int
@@ -76,13 +70,9 @@ def write_report(
     DataError
         Labels or probabilities are not what they should be.
     """
-    facts = make_facts(scored, records, metrics_csv, resamples, seed)
+    facts = make_facts(scored, records, metrics_csv, resamples, seed) | {"lead_importance": leads}
     if read is not None:
         facts["pictures"] = _pictures(scored, facts, read, pictures)
-        if predictor is not None and shap != "off":
-            task = create_task(scored.card.kind, scored.card.classes)
-            decisions = np.asarray(task.decode(scored.probabilities, scored.card.outputs.decision))
-            facts["lead_importance"] = lead_importance(predictor, read, scored.labels, decisions, shap, seed)
     write_json(Path(folder) / "report.json", facts)
     return [Path(folder) / "report.json", *rebuild_report(folder)]
 
@@ -151,7 +141,7 @@ def tables_of(facts: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
         ]
         tables["subgroups.csv"] = pd.DataFrame(rows)
     if facts["lead_importance"]:
-        tables["lead_importance.csv"] = pd.DataFrame(facts["lead_importance"]["rows"])
+        tables["lead_importance.csv"] = pd.DataFrame(facts["lead_importance"]["rows"], columns=COLUMNS)
     return tables
 
 

@@ -59,6 +59,8 @@ def _leads(facts: dict[str, Any], images: Images) -> Markup | str:
     noisy = sum(row["verdict"] == "NOISY" for row in found["rows"])
     advice = f"{noisy} values are NOISY: --shap medium or thorough looks at more records."
     lines = [words, advice] if noisy and found["effort"] != "thorough" else [words]
+    if not names:
+        return section("leads", "Importance of the leads", [words, "The model finds no class twice."], [])
     shown = fill("explain.report/charts.html", figures=figures, title="Leads", folded=False)
     stability = table("Stability of the importance of leads", header, cells, texts=2)
     folded = fill("explain.report/folded.html", title="Table: stability", part=stability)

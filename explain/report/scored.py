@@ -183,6 +183,19 @@ def _times(test: dict[str, Any]) -> str:
     return f"{times} scoring{'s' * (times != 1)}"
 
 
+def notes_on(card: Card, dataset: Dataset, split: str) -> list[str]:
+    """What scores of a model on a split of these data are worth."""
+    words = {
+        "train": "The model was trained on these records: every score here flatters it.",
+        "val": "Checkpoint, thresholds and calibration were chosen on these records: scores flatter the "
+        "model a little.",
+    }
+    notes = [words[split]] if split in words else []
+    if card.data.fingerprint != dataset.fingerprint:
+        notes.append("The model was not trained on this copy of the data.")
+    return notes
+
+
 def predicted(predictor: Predictor, dataset: Dataset, split: str, run: str, batch_size: int = 32) -> Scored:
     """Predict the training or the validation records of a dataset.
 
@@ -212,14 +225,6 @@ def predicted(predictor: Predictor, dataset: Dataset, split: str, run: str, batc
     if split == "test":
         raise UsageError("a report never scores test records: score the run first, or use --split val")
     part = dataset.split(split)
-    words = {
-        "train": "The model was trained on these records: every score here flatters it.",
-        "val": "Checkpoint, thresholds and calibration were chosen on these records: scores flatter the "
-        "model a little.",
-    }
-    notes = [words[split]]
-    if predictor.card.data.fingerprint != dataset.fingerprint:
-        notes.append("The model was not trained on this copy of the data.")
     return Scored(
         run,
         predictor.card,
@@ -230,6 +235,6 @@ def predicted(predictor: Predictor, dataset: Dataset, split: str, run: str, batc
         part.targets,
         predict_dataset(predictor, part, batch_size),
         "Predicted for this report.",
-        notes,
+        notes_on(predictor.card, dataset, split),
         part.folds,
     )

@@ -22,7 +22,7 @@ from training.experiments.grid_file import read_grid
 from training.experiments.published import translate_fields, translate_file, translate_words
 from training.experiments.trained import best
 from training.families import family_of
-from twelvelead.commands.evaluate import EvaluateOptions, check_options, choose_run, lead_table
+from twelvelead.commands.evaluate import EvaluateOptions, check_options, choose_run
 from utils.config import parse
 from utils.errors import UsageError
 from utils.files import write_text
@@ -212,15 +212,6 @@ def test_fold_table_is_rectangular_with_mean_and_deviation():
     assert table[["best_epoch", "run"]].iloc[2:].isna().all(axis=None)
 
 
-def test_lead_table_says_how_steady_the_order_is():
-    table = lead_table(["I", "II"], np.array([[1.0, 0.0], [1.1, 2.0]]))
-    assert table["stability"].tolist() == ["STABLE", "NOISY"] and table["mean_absolute_logit"].tolist() == [
-        1.05,
-        1,
-    ]
-    assert lead_table(["I"], np.ones((1, 1)))["stability"].tolist() == ["NOISY"]
-
-
 def test_run_is_chosen_by_its_own_numbers(tmp_path, monkeypatch):
     @dataclasses.dataclass
     class Card:
@@ -250,6 +241,7 @@ def test_run_is_chosen_by_its_own_numbers(tmp_path, monkeypatch):
     [
         ("--enable_ovr --disable_ovr", "exclude each other"),
         ("--disable_ovr --ovr_classes MI", "--ovr_classes has no effect with --disable_ovr"),
+        ("--shap custom --shap-n 1", "at least 2 of each class"),
         ("--shap-n 3", "--shap_n N is the number of records of --shap custom"),
         ("--run a --prefer loss", "--prefer chooses among runs"),
         ("--run a --checkpoint b", "choose one"),

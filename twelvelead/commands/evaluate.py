@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from explain.report import Scored, write_report
+from explain.report.lead_importance import COLUMNS, lead_importance
 from explain.report.records import Source
-from explain.report.scored import log_folder
+from explain.report.scored import log_folder, notes_on
 from preprocessing import Dataset
 from training.card import NOTICE, Card
 from training.checkpoint import find_checkpoint, read_card, run_name
@@ -45,9 +46,7 @@ from utils.tables import write_csv
 
 logger = logging.getLogger(__name__)
 
-EXPLAINED = {"fast": 4, "medium": 8, "thorough": 16}  # records
 _PICTURES = 4  # records with errors that the page draws
-_STABLE, _OK = 0.25, 0.5  # coefficients of variation
 
 
 @dataclass
@@ -77,7 +76,7 @@ class EvaluateOptions(Options, group="evaluation"):
         "medium", "effort for the Shapley values of the leads",
         choices=("off", "fast", "medium", "thorough", "custom"),
     )  # fmt: skip
-    shap_n: int = option(0, "records to explain, with --shap custom", min=0)
+    shap_n: int = option(0, "records of each class to explain, with --shap custom", min=0)
     report: bool = option(True, "False: tables alone, without the page with curves, as twelvelead report")
     data_dir: str = option_like(ScoreOptions, "data_dir", "")
     batchsize: int = option_like(ScoreOptions, "batchsize", 32)
@@ -97,6 +96,8 @@ def check_options(options: EvaluateOptions) -> None:
         raise UsageError("--ovr_classes has no effect with --disable_ovr: leave one out")
     if bool(options.shap_n) != (options.shap == "custom"):
         raise UsageError("--shap_n N is the number of records of --shap custom: give both or none")
+    if options.shap_n == 1:
+        raise UsageError("--shap_n 1: the spread over records needs at least 2 of each class")
     if (options.run or options.checkpoint) and options.prefer != "auto":
         raise UsageError("--prefer chooses among runs: it has no effect with --run or --checkpoint")
 
@@ -153,6 +154,19 @@ def evaluate(options: EvaluateOptions, folder: Path) -> tuple[dict[str, Any], li
         record_scoring(run, predictor.card, records, dataset.fingerprint, name, data_dir, options.output_dir)
     results = Path(options.output_dir) / "results" / run / f"evaluation_{asked}"
     written = write_tables(results, predictor, records, predictions, classes)
+    scored = Scored(
+        run,
+        predictor.card,
+        split,
+        name,
+        records.ids,
+        records.patients,
+        records.targets,
+        predictions,
+        "Predicted by twelvelead evaluate.",
+        notes_on(predictor.card, dataset, split),
+        folds=records.folds,
+    )
     report: dict[str, Any] = {
         "run": run,
         "model": predictor.card.name,
@@ -165,43 +179,41 @@ def evaluate(options: EvaluateOptions, folder: Path) -> tuple[dict[str, Any], li
         "data_fingerprint": dataset.fingerprint,
         "command": command(),
         "settings": options.to_json(),
+        "notes": scored.notes,
         "notice": NOTICE,
         **score(predictor, records, predictions, options.resamples, options.seed),
     }
-    if options.shap != "off":
-        written.append(_write_leads(results, predictor, records, predictions, options))
-    if options.report:
-        source = Source(predictor.card, dataset, str(data_dir))
-        scored = Scored(
-            run,
-            predictor.card,
-            split,
-            name,
-            records.ids,
-            records.patients,
-            records.targets,
-            predictions,
-            "Predicted by twelvelead evaluate.",
-            folds=records.folds,
-        )
-        written += _write_page(results / "report", scored, source, options)
+    written += _write_leads_and_page(
+        results, predictor, scored, Source(predictor.card, dataset, str(data_dir)), options
+    )
     write_json(results / "evaluation.json", report)
     write_text(results / "predictions.csv", predictions_csv(predictor, records, predictions))
     return report, [results / "evaluation.json", results / "predictions.csv", *written]
 
 
-def _write_page(folder: Path, scored: Scored, source: Source, options: EvaluateOptions) -> list[Path]:
-    """Write the page with ROC, precision-recall and calibration curves, confusion and drawn errors."""
-    return write_report(
-        scored,
-        folder,
-        records=source.rows(scored),
-        metrics_csv=log_folder(scored.run, scored.card, options.output_dir) / "metrics.csv",
-        read=source.reader(scored),
-        resamples=options.resamples,
-        seed=options.seed,
-        pictures=_PICTURES,
-    )
+def _write_leads_and_page(
+    results: Path, predictor: Predictor, scored: Scored, source: Source, options: EvaluateOptions
+) -> list[Path]:
+    """Write the importance of the leads, and the page with curves, confusion and drawn errors."""
+    written, leads, read = [], None, source.reader(scored)
+    if options.shap != "off":
+        effort = "medium" if options.shap == "custom" else options.shap
+        leads = lead_importance(predictor, read, scored, effort, options.seed, options.shap_n)
+        table = pd.DataFrame(leads["rows"], columns=COLUMNS)
+        written.append(write_csv(results / "lead_importance.csv", table))
+    if options.report:
+        written += write_report(
+            scored,
+            results / "report",
+            records=source.rows(scored),
+            metrics_csv=log_folder(scored.run, scored.card, options.output_dir) / "metrics.csv",
+            read=read,
+            leads=leads,
+            resamples=options.resamples,
+            seed=options.seed,
+            pictures=_PICTURES,
+        )
+    return written
 
 
 def _classes(options: EvaluateOptions, predictor: Predictor) -> list[str]:
@@ -243,50 +255,6 @@ def write_tables(
     return written
 
 
-def _write_leads(
-    results: Path,
-    predictor: Predictor,
-    records: Dataset,
-    predictions: np.ndarray,
-    options: EvaluateOptions,
-) -> Path:
-    """Mean importance of each lead for the most probable class of some records, and how steady it is."""
-    from explain.leads import explain_leads
-
-    effort = "medium" if options.shap == "custom" else options.shap
-    count = min(options.shap_n or EXPLAINED[options.shap], len(records))
-    rows = np.sort(np.random.default_rng(options.seed).permutation(len(records))[:count])
-    values = []
-    for row in rows:
-        name = predictor.classes[int(np.argmax(predictions[row]))]
-        signal = np.asarray(records.signals[int(row)])
-        found = explain_leads(predictor, signal, name, effort, options.seed, options.batchsize)
-        values.append(np.abs(found.values))
-    table = lead_table(predictor.leads, np.array(values))
-    return write_csv(results / "lead_importance.csv", table.round(6))
-
-
-def lead_table(leads: Sequence[str], values: np.ndarray) -> pd.DataFrame:
-    """Mean absolute Shapley value of each lead, its standard error and coefficient of variation.
-
-    Shapes: values (records, leads).
-    """
-    mean, count = values.mean(axis=0), len(values)
-    spread = values.std(axis=0, ddof=1) if count > 1 else np.full(len(mean), np.nan)
-    variation = np.divide(spread, mean, out=np.full(len(mean), np.nan), where=mean > 0)
-    flags = np.select([variation < _STABLE, variation < _OK], ["STABLE", "OK"], "NOISY")
-    return pd.DataFrame(
-        {
-            "lead": list(leads),
-            "mean_absolute_logit": mean,
-            "standard_error": spread / np.sqrt(count),
-            "coefficient_of_variation": variation,
-            "stability": flags,
-            "records": count,
-        }
-    )
-
-
 def main(args: Sequence[str] | None = None) -> None:
     """Read the flags and evaluate."""
     options = parse(EvaluateOptions, args, description=__doc__, check=check_options)
@@ -294,7 +262,10 @@ def main(args: Sequence[str] | None = None) -> None:
     report, written = evaluate(options, folder)
     print(f"{folder}: {report['records']} records of {report['split']}, epoch {report['epoch']}")
     print(load_table(report, folder))
-    print(f"wrote {len(written)} files to {written[0].parent}: {', '.join(path.name for path in written)}")
+    for note in report["notes"]:
+        print(f"note: {note}")
+    names = [path.relative_to(written[0].parent).as_posix() for path in written]
+    print(f"wrote {len(written)} files to {written[0].parent}: {', '.join(names)}")
 
 
 def load_table(report: dict[str, Any], folder: Path) -> str:

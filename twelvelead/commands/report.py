@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explain.report import Scored, predicted, rebuild_report, stored, write_report
+from explain.report.lead_importance import lead_importance
 from explain.report.records import Source, find_source
 from explain.report.scored import check_kind, log_folder
 from training.card import Card
@@ -107,14 +108,16 @@ def _write(run: _Run, options: ReportOptions) -> list[Path]:
     scored, source = run.scored, run.source
     if source is None:
         print("note: without the database (--data_dir FOLDER) the report has no subgroups and no pictures")
+    leads = None
+    if run.predictor is not None and source is not None and options.shap != "off":
+        leads = lead_importance(run.predictor, source.reader(scored), scored, options.shap, options.seed)
     written = write_report(
         scored,
         Path(options.output_dir) / "results" / scored.run / _folder_name(options.split),
         records=source.rows(scored) if source else None,
         metrics_csv=log_folder(scored.run, scored.card, options.output_dir) / "metrics.csv",
         read=source.reader(scored) if source else None,
-        predictor=run.predictor,
-        shap=options.shap,
+        leads=leads,
         resamples=options.resamples,
         seed=options.seed,
         pictures=options.pictures,
