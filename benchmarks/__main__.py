@@ -3,6 +3,7 @@
 python -m benchmarks collect --run imle_net                        # after test.py has scored the run
 python -m benchmarks collect --report results/attribution/mitdb    # after attribution.report
 python -m benchmarks collect --certified resnet1d_wang             # after twelvelead certify
+python -m benchmarks collect --grid results/grids/small_models     # after twelvelead grid
 python -m benchmarks render                                        # write docs/results and README.md's table
 python -m benchmarks check                                         # exit code 1 where one is out of date
 python -m benchmarks ablate --data_dir data/ptb                    # train, score and collect the ablations
@@ -25,7 +26,7 @@ from typing import Any
 from benchmarks.ablate import AblateOptions, run_ablations
 from benchmarks.along_time import AlongTimeOptions, run_along_time
 from benchmarks.backbones import BackboneOptions, run_backbones
-from benchmarks.collect import collect_certified, collect_report, collect_run
+from benchmarks.collect import collect_certified, collect_grid, collect_report, collect_run
 from benchmarks.export import ExportBenchmarkOptions, run_export
 from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
@@ -42,6 +43,7 @@ class CollectOptions(Options):
     run: str = option("", "name of a scored run, or of a scored chain of runs")
     report: str = option("", "instead: folder that attribution.report wrote")
     certified: str = option("", "instead: name of a run with certified thresholds")
+    grid: str = option("", "instead: folder of a grid whose runs have finished")
     row: str = option("", "name of the row (default: that of the run)")
     output_dir: Path = option(Path("."), "folder with checkpoints/ and logs/", scope="machine")
     data: Path = option(DATA, "folder of the collected rows", scope="machine")
@@ -58,11 +60,14 @@ class RenderOptions(Options):
 
 def _collect(options: CollectOptions) -> None:
     """Copy a scored run or a report of the attribution study into benchmarks/data."""
-    if sum(map(bool, (options.run, options.report, options.certified))) != 1:
+    if sum(map(bool, (options.run, options.report, options.certified, options.grid))) != 1:
         raise UsageError(
-            "collect needs either --run RUN or --report FOLDER (of attribution.report), or --certified RUN"
+            "collect needs one of --run RUN, --report FOLDER (of attribution.report), --certified RUN and "
+            "--grid FOLDER"
         )
-    if options.certified:
+    if options.grid:
+        written = collect_grid(Path(options.grid), options.data / "grids")
+    elif options.certified:
         written = collect_certified(
             options.certified, options.row, options.output_dir, options.data / "certified"
         )

@@ -13,10 +13,12 @@ from benchmarks.rows import DATA, FROM_LOGS
 from models_torch.protoecgnet import BRANCHES
 from training.card import Card
 from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
+from training.experiments.compare import compare_grid
 from training.protoecgnet.config import CHAIN
 from utils.errors import DataError, UsageError
 from utils.files import atomic_path, read_json, slug, write_json
 from utils.provenance import machine_folders, portable
+from utils.text import listed
 
 SMALL_SET = 2667  # records of the part of PTB-XL that the rows in ptbxl_small were made with
 STAGES = ("feature_extractor", *CHAIN)
@@ -185,6 +187,51 @@ def collect_certified(run: str, row: str, output_dir: Path, folder: Path = DATA 
     folders = machine_folders({**card.config, "data_dir": found["settings"]["data_dir"]}, output_dir)
     target = folder / (slug(row or checkpoint.name) + ".json")
     write_json(target, portable(found, folders))
+    return [target]
+
+
+# ---- a grid ----------------------------------------------------------------------------------------
+
+_OF_A_RUN = (
+    "name",
+    "model",
+    "framework",
+    "seed",
+    "fold",
+    "changes",
+    "score",
+    "scores",
+    "epoch",
+    "epochs",
+    "seconds",
+)
+
+
+def collect_grid(grid: Path, folder: Path = DATA / "grids") -> list[Path]:
+    """Collect the results of a grid whose runs have all finished, and the tests between its recipes."""
+    found = read_json(grid / "grid.json")
+    waiting = [run["name"] for run in found["runs"] if run["status"] != "finished"]
+    if waiting:
+        raise UsageError(
+            f"{grid}: {listed(waiting)} did not finish: run twelvelead grid {found['file']} again"
+        )
+    card = read_card(grid / found["runs"][0]["folder"])
+    try:
+        comparison = compare_grid(grid)
+    except UsageError:  # a single recipe, or one run of each
+        comparison = None
+    target = folder / f"{slug(found['name'])}.json"
+    write_json(
+        target,
+        {
+            **{key: found[key] for key in ("name", "file", "axes", "notice", "groups")},
+            "runs": [{key: run[key] for key in _OF_A_RUN} for run in found["runs"]],
+            "records": card.data.records,
+            "splits": card.data.splits,
+            "git_commit": card.provenance.git_commit,
+            "comparison": comparison,
+        },
+    )
     return [target]
 
 

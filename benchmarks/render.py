@@ -11,6 +11,7 @@ from benchmarks.pages import (
     backbones,
     certified,
     export,
+    grids,
     protoecgnet,
     ptbxl,
     quality,
@@ -56,6 +57,7 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
     "certified": lambda data: (
         {"certified.md": certified.page(data / "certified")} if (data / "certified").is_dir() else {}
     ),
+    "grids": lambda data: {"grids.md": grids.page(data / "grids")} if (data / "grids").is_dir() else {},
     "export": lambda data: (
         {"export.md": export.page(data / "export.json")} if (data / "export.json").is_file() else {}
     ),
