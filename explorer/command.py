@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -55,10 +56,14 @@ def main() -> int:
     }
     words = server_words(options)
     print(f"http://127.0.0.1:{options.port} (stop with Ctrl-C)\n{NOT_A_DEVICE}", flush=True)
-    try:
-        return subprocess.run(words, env=environment, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen(words, env=environment) as server:
+        # a container is stopped by SIGTERM, which the server has to get
+        signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            return 0
+    return 0 if code == -signal.SIGTERM else code
 
 
 if __name__ == "__main__":
