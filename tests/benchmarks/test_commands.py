@@ -57,7 +57,7 @@ def test_collect_render_and_check_as_commands(tmp_path):
 def test_commands_without_a_run_say_what_to_do(tmp_path):
     for words, message in (
         (["collect", "--run", "nothing", "--output_dir", tmp_path], "no trained model 'nothing'"),
-        (["collect"], "either --run RUN or --report FOLDER"),
+        (["collect"], "one of --run RUN, --report FOLDER"),
         (["colect"], "did you mean 'collect'?"),
     ):
         done = run_benchmarks(*words)
