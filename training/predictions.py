@@ -61,10 +61,7 @@ def scored_predictions(run: str, output_dir: str = ".") -> Predictions:
         The file is damaged, or belongs to other weights than the run has.
     """
     path = _find(run, Path(output_dir))
-    stored = read_npz(path, _REMEDY)
-    absent = [name for name in _ARRAYS if name not in stored]
-    if absent:
-        raise DataError(f"{path} has no {', '.join(absent)}: it is not a file of predictions; {_REMEDY}")
+    stored = read_predictions(path)
     label, probability = stored["label"], stored["probability"]
     if label.ndim != 2 or label.shape != probability.shape or label.shape[1] != len(stored["classes"]):
         raise DataError(
@@ -82,6 +79,15 @@ def scored_predictions(run: str, output_dir: str = ".") -> Predictions:
         report.get("split", ""),
         _card_of(path, report, Path(output_dir)),
     )
+
+
+def read_predictions(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a file that scoring wrote; DataError where it is damaged or lacks one of them."""
+    stored = read_npz(path, _REMEDY)
+    absent = [name for name in _ARRAYS if name not in stored]
+    if absent:
+        raise DataError(f"{path} has no {', '.join(absent)}: it is not a file of predictions; {_REMEDY}")
+    return stored
 
 
 def _find(run: str, output_dir: Path) -> Path:

@@ -12,15 +12,14 @@ import numpy as np
 from preprocessing import Dataset
 from training.card import Card
 from training.evaluate import predict_dataset
-from training.predictions import ROWS
+from training.predictions import ROWS, read_predictions
 from training.predictor import Predictor
 from utils.errors import DataError, UsageError
-from utils.files import read_json, read_npz
+from utils.files import read_json
 
 KINDS = ("multilabel", "multiclass")  # tasks that a report can be written for
 
 _REMEDY = "score the run again"
-_NEEDED = ("ecg_id", "patient_id", "label", "probability", "classes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +151,7 @@ def _read(run: str, card: Card, folder: Path, test: dict[str, Any]) -> Scored:
     path = folder / "predictions.npz"
     if not path.is_file():
         raise DataError(f"{folder} has test.json, but not predictions.npz: {_REMEDY}")
-    arrays = read_npz(path, _REMEDY)
-    absent = [name for name in _NEEDED if name not in arrays]
-    if absent:
-        raise DataError(f"{path} has no {', '.join(absent)}: {_REMEDY}")
+    arrays = read_predictions(path)
     classes = [str(name) for name in arrays["classes"]]
     if classes != card.classes:
         raise DataError(f"{path} has the classes {classes}, the card {card.classes}: {_REMEDY}")
