@@ -33,8 +33,10 @@ def test_databases_have_the_target_sets_of_the_challenges():
     ]
     assert list_targets("cpsc2021") == ["main", "qrs_detection", "rr_lstm"]
     assert list_targets("ludb") == ["qrs_by_lead", "qrs_detection", "waves", "waves_by_lead"]
-    for name in ("cinc2017", "cinc2020", "cinc2021", "cpsc2018"):
+    for name in ("cinc2017", "cpsc2018"):
         assert list_targets(name) == ["classes"]
+    for name in ("cinc2020", "cinc2021"):
+        assert list_targets(name) == ["classes", "slices"]
 
 
 def test_beats_of_mitdb_have_the_published_numbers(whole_mitdb):
@@ -153,6 +155,26 @@ def test_labels_of_cinc2017_are_stratified(shared_data, caplog):
     assert {name: dataset.counts()["test"][name] for name in "NAO~"} == dict.fromkeys("NAO~", 5)
     assert "24 of 200 recordings are longer than 30 s: they are cropped" in caplog.text
     assert "43 of 200 recordings are shorter than 30 s: zeros follow" in caplog.text
+
+
+def test_slices_of_cinc2021_overlap_in_training_only(shared_data):
+    whole = load_dataset("cinc2021", shared_data / "cinc2021", "classes", 100)
+    sliced = load_dataset("cinc2021", shared_data / "cinc2021", "slices", 100, seconds=4)
+    assert set(sliced.ids) == set(whole.ids)
+    database = open_database("cinc2021", shared_data / "cinc2021")
+    rates = database.records["sampling_rate"]
+    for row, record in enumerate(whole.ids):
+        rows = np.flatnonzero(sliced.ids == record)
+        assert (sliced.targets[rows] == whole.targets[row]).all()
+        assert (sliced.splits[rows] == whole.splits[row]).all()
+        last = int(database.samples(record) * 100 / rates[record]) - 400 + 1
+        overlapping = range(0, last, 160) if whole.splits[row] == "train" else ()
+        assert sliced.starts[rows].tolist() == sorted({*range(0, last, 400), *overlapping})
+        for start, slice_ in zip(sliced.starts[rows], sliced.signals[rows], strict=True):
+            if start + 400 <= 1000:
+                np.testing.assert_array_equal(slice_, whole.signals[row][start : start + 400])
+    with pytest.raises(UsageError, match="'step' is 0: choose a share"):
+        load_dataset("cinc2021", shared_data / "cinc2021", "slices", target_options={"step": 0})
 
 
 def test_classes_of_cinc2021_are_merged_and_rates_unified(shared_data, caplog):
