@@ -1,4 +1,4 @@
-"""Target sets of single heartbeats: AAMI's classes in MIT-BIH, premature beats in CPSC 2020."""
+"""Target sets of heartbeats: AAMI's classes in MIT-BIH, premature beats in CPSC 2020."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from preprocessing.targets.beats import AAMI_CLASSES, AAMI_SYMBOLS, classify
 from preprocessing.targets.masks import cut_windows, mark_peaks, scaled, thin_out, window_starts
 from preprocessing.targets.records import of_records, read_beats, split_patients
 from preprocessing.targets.regions import Beats
-from preprocessing.targets.registry import TargetOptions, Targets, register_targets
+from preprocessing.targets.registry import IGNORED, TargetOptions, Targets, register_targets
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,32 @@ def _beat_classes(database: Database, options: TargetOptions) -> Targets:
         logger.info(f"{left_out} beats of {database.name} are of none of the classes and have no window")
     labels = np.eye(len(AAMI_CLASSES), dtype=np.uint8)[np.concatenate(numbers)]
     return Targets(np.concatenate(rows), labels, list(AAMI_CLASSES), starts=np.concatenate(starts))
+
+
+def _beats_along_time(database: Database, options: TargetOptions) -> Targets:
+    """Class of each beat within `tolerance` seconds of it, ignored elsewhere, int8 (N, T).
+
+    Windows follow each other, so that a network sees beats in their rhythm. Beats of Q are ignored.
+    """
+    records, rate, length = database.records, options.sampling_rate, options.samples
+    rows, starts, values = [], [], []
+    reach = int(options.settings["tolerance"] * rate)
+    annotated = of_records(database, records.index, lambda name: read_beats(database, name).beats, "beats")
+    for row, (beats, source) in enumerate(zip(annotated, records["sampling_rate"], strict=True)):
+        samples = -int(-database.samples(records.index[row]) * rate // source)
+        mask = np.full(samples, IGNORED, np.int8)
+        kept, classes = classify(beats.symbols.tolist(), EC57_SYMBOLS)
+        places = scaled(beats.samples[kept], source, rate)
+        for place, number in zip(places.tolist(), classes.tolist(), strict=True):
+            mask[max(0, place - reach) : place + reach + 1] = (
+                number if number < len(AAMI_CLASSES) else IGNORED
+            )
+        first = window_starts(samples, length, length)
+        rows.append(np.full(len(first), row))
+        starts.append(first)
+        values.append(cut_windows(mask, first, length))
+    parts = (np.concatenate(part) for part in (rows, values))
+    return Targets(*parts, list(AAMI_CLASSES), starts=np.concatenate(starts))
 
 
 def _premature(database: Database, options: TargetOptions) -> Targets:
@@ -94,6 +120,16 @@ register_targets(
     seconds=2,
     windows=True,
     options={"before": 0.8},
+)
+register_targets(
+    "beats",
+    kind="segmentation",
+    build=_beats_along_time,
+    databases=("mitdb",),
+    sampling_rate=100,
+    seconds=30,
+    windows=True,
+    options={"tolerance": 0.0},
 )
 register_targets(
     "premature_beats",

@@ -9,7 +9,8 @@ import scipy.io
 from databases import Annotations, Marks, Rhythms, open_database
 from databases.snomed import SCORED, scored_classes
 from preprocessing import list_targets, load_dataset
-from preprocessing.targets import IGNORED
+from preprocessing.targets import IGNORED, TargetOptions
+from preprocessing.targets.registry import find_targets
 from preprocessing.targets.rhythms import RHYTHMS, overlapping_starts, rr_sequences
 from utils.ecg import LEADS
 from utils.errors import DataError, UsageError
@@ -25,6 +26,7 @@ def test_databases_have_the_target_sets_of_the_challenges():
         *(
             "af_event",
             "beat_classification",
+            "beats",
             "qrs_by_lead",
             "qrs_detection",
             "rhythm_segmentation",
@@ -60,6 +62,25 @@ def test_beats_of_mitdb_have_the_published_numbers(whole_mitdb):
     np.testing.assert_allclose(dataset.signals[row], signal, atol=5e-4)
     again = load_dataset("mitdb", whole_mitdb, "beat_classification")
     assert again.fingerprint == dataset.fingerprint
+
+
+def test_beats_along_time_are_those_of_the_annotation(shared_data):
+    """One sample a beat, and all others ignored; with a tolerance so many more on either side."""
+    database = open_database("mitdb", shared_data / "mitdb")
+    target_set = find_targets("beats", "mitdb")
+    one = target_set.build(database, TargetOptions(100, 3000, settings=target_set.settle({})))
+    near = target_set.build(database, TargetOptions(100, 3000, settings={"tolerance": 0.02}))
+    for row, record in enumerate(database.records.index):
+        beats = database.annotations(record).beats
+        known = np.isin(beats.symbols, list("NLRBejnAaJSVErF"))
+        line = one.values[one.rows == row].reshape(-1)
+        places = np.rint(beats.samples / 3.6).astype(int)
+        np.testing.assert_array_equal(np.flatnonzero(line != IGNORED), places[known])
+        for kinds, number in (("NLRBejn", 0), ("AaJS", 1), ("VEr", 2), ("F", 3)):
+            assert (line == number).sum() == np.isin(beats.symbols, list(kinds)).sum(), (record, kinds)
+        wide = near.values[near.rows == row].reshape(-1)
+        np.testing.assert_array_equal(wide[places[known][1:-1] + 2], line[places[known][1:-1]])
+        assert (wide[places[known][1:-1] + 3] == IGNORED).all()
 
 
 def test_rhythms_of_mitdb_are_ignored_before_the_first(shared_data):
