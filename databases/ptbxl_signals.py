@@ -42,6 +42,9 @@ class RecordProblems:
         self._problems.append((int(ecg_id), f"  ecg_id {ecg_id}, {file}: {reason}"))
         self._some_missing |= reason == MISSING
 
+    def __len__(self) -> int:
+        return len(self._problems)
+
     def raise_if_any(self, data_dir: str | os.PathLike, records: int) -> None:
         """Raise one error that lists the first ten records and counts all."""
         if not self._problems:
@@ -189,7 +192,8 @@ class RecordReader:
                     self._read_samples(row, target)
                 self._verify(start, block)
                 bar.update(len(rows))
-                yield block
+                if not self._problems:  # otherwise only the list of problems is wanted
+                    yield block
         self._problems.raise_if_any(self._dir, count)
 
     def _read_samples(self, row: int, target: np.ndarray) -> None:

@@ -97,7 +97,10 @@ class RecordingReader:
                     lengths += self._length_problem(record, len(signal))
                     target[: len(signal)] = self._stored(signal[:samples])
                 bar.update(len(block))
-                yield block
+                if not (
+                    lengths or (problems and not self._drop)
+                ):  # otherwise only the list of them is wanted
+                    yield block
         report_problems(self._database, lengths + problems * (not self._drop), count)
         note_left_out(self._database, problems, count)
         if padded:

@@ -75,7 +75,8 @@ class WindowReader:
                         signal = self._read(ids[row], row, names, problems)
                     padded += self._fill(target, signal, names, number)
                 bar.update(len(block))
-                yield block
+                if not problems or self._drop:  # otherwise only the list of them is wanted
+                    yield block
         report = note_left_out if self._drop else report_problems
         report(self._database, list(problems.values()), len(np.unique(cut.rows)))
         if padded:
