@@ -15,6 +15,7 @@ from explain.methods.registry import METHODS
 from explain.names import method_title, row_title
 from tests.conftest import ROOT
 from tests.helpers.attribution_models import small_classifier, small_signals
+from tests.helpers.training_files import SAMPLES, write_untrained
 from training import load_predictor
 from utils.errors import DataError, UsageError
 
@@ -84,21 +85,22 @@ def test_explain_errors_name_the_problem(change, error, message):
 @pytest.mark.tf
 def test_explain_keras_model_gives_the_same_on_any_backend(tmp_path):
     """The backend of this session stays: what needs PyTorch's runs in another process."""
-    predictor = load_predictor("mousavi")
-    maps = explain.explain(predictor, NOISE, "saliency", classes="MI")
+    folder = write_untrained(tmp_path / "mousavi", "mousavi")
+    predictor, signals = load_predictor(folder), NOISE[:, :SAMPLES]
+    maps = explain.explain(predictor, signals, "saliency", classes="MI")
     code = (
         "import sys, numpy as np, explain\n"
-        "maps = explain.explain('mousavi', np.load(sys.argv[1]), 'saliency', classes='MI')\n"
-        "np.save(sys.argv[2], maps)"
+        "maps = explain.explain(sys.argv[1], np.load(sys.argv[2]), 'saliency', classes='MI')\n"
+        "np.save(sys.argv[3], maps)"
     )
-    np.save(tmp_path / "signals.npy", NOISE)
-    command = [sys.executable, "-c", code, tmp_path / "signals.npy", tmp_path / "maps.npy"]
+    np.save(tmp_path / "signals.npy", signals)
+    command = [sys.executable, "-c", code, folder, tmp_path / "signals.npy", tmp_path / "maps.npy"]
     subprocess.run(command, cwd=ROOT, env=os.environ | {"KERAS_BACKEND": "torch"}, check=True)
     expected = np.load(tmp_path / "maps.npy")
-    assert maps.shape == NOISE.shape and np.abs(maps).max() > 0
+    assert maps.shape == signals.shape and np.abs(maps).max() > 0
     np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     with pytest.raises(explain.CannotExplain, match="'mousavi' has none"):
-        explain.explain(predictor, NOISE, "prototypes")
+        explain.explain(predictor, signals, "prototypes")
 
 
 @pytest.mark.tf

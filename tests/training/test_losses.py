@@ -304,6 +304,10 @@ def test_run_with_a_chosen_loss_says_so_and_resumes_bit_for_bit(
     run("--loss", "focal:gamma=1:class_weights=balanced", "--epochs", 1, "--run", "two")
     run("--loss", "focal:gamma=1:class_weights=balanced", "--epochs", 2, "--run", "two", "--resume")
     assert same_arrays(last_state(tmp_path, "focal"), last_state(tmp_path, "two"))
+    with pytest.raises(UsageError, match="loss"):
+        run("--loss", "bce", "--epochs", 3, "--run", "two", "--resume")
+    if model == "mousavi":  # how a default is read does not depend on the framework
+        return
     run("--loss", "bce", "--epochs", 1, "--run", "named")
     run("--epochs", 1, "--run", "plain")
     assert same_arrays(last_state(tmp_path, "plain"), last_state(tmp_path, "named"))
@@ -312,8 +316,6 @@ def test_run_with_a_chosen_loss_says_so_and_resumes_bit_for_bit(
         metrics_rows(tmp_path, "plain")[0]["train_loss"] != metrics_rows(tmp_path, "focal")[0]["train_loss"]
     )
     assert "loss" not in read_card(tmp_path / "checkpoints" / "plain").extra
-    with pytest.raises(UsageError, match="loss"):
-        run("--loss", "bce", "--epochs", 3, "--run", "two", "--resume")
 
 
 def test_losses_are_listed():
