@@ -25,6 +25,7 @@ from tests.helpers.conventions import (
     import_problems,
     imported_modules,
     long_functions,
+    parse,
     unsafe_loading,
 )
 
@@ -216,9 +217,7 @@ def docstring_lines(text: str) -> int:
     """Lines that the docstrings of a file take."""
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     nodes = [
-        n.body[0]
-        for n in ast.walk(ast.parse(text))
-        if isinstance(n, kinds) and n.body and ast.get_docstring(n)
+        n.body[0] for n in ast.walk(parse(text)) if isinstance(n, kinds) and n.body and ast.get_docstring(n)
     ]
     return sum((node.end_lineno or 0) - node.lineno + 1 for node in nodes)
 

@@ -64,8 +64,9 @@ def _beats_along_time(database: Database, options: TargetOptions) -> Targets:
         rows.append(np.full(len(first), row))
         starts.append(first)
         values.append(cut_windows(mask, first, length))
-    parts = (np.concatenate(part) for part in (rows, values))
-    return Targets(*parts, list(AAMI_CLASSES), starts=np.concatenate(starts))
+    return Targets(
+        np.concatenate(rows), np.concatenate(values), list(AAMI_CLASSES), starts=np.concatenate(starts)
+    )
 
 
 def _premature(database: Database, options: TargetOptions) -> Targets:

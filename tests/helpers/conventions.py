@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -14,24 +15,23 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "torch.save", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
 UNSAFE_KEYWORDS = {("allow_pickle", True), ("weights_only", False), ("safe_mode", False)}
 IMPORTING_CALLS = {"import_module", "__import__", "importorskip"}
+parse = functools.cache(ast.parse)  # every checker reads every file
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def imported_modules(text: str) -> set[str]:
     """Top-level names of everything a file imports, anywhere in it."""
-    return {name.split(".")[0] for _, name in _imports(ast.parse(text))}
+    return {name.split(".")[0] for _, name in _imports(parse(text))}
 
 
 def import_problems(text: str, forbidden: set[str]) -> list[str]:
     """Imports of forbidden top-level names."""
-    return [
-        f"line {line}: imports {n}" for line, n in _imports(ast.parse(text)) if n.split(".")[0] in forbidden
-    ]
+    return [f"line {line}: imports {n}" for line, n in _imports(parse(text)) if n.split(".")[0] in forbidden]
 
 
 def unsafe_loading(text: str) -> list[str]:
     """Imports, calls and arguments with which reading a file can run what the file holds."""
-    tree = ast.parse(text)
+    tree = parse(text)
     found = [f"line {line}: imports {n}" for line, n in _imports(tree) if n.split(".")[0] in UNSAFE_MODULES]
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
@@ -59,7 +59,7 @@ def _imports(tree: ast.AST) -> list[tuple[int, str]]:
 
 def exports(path: Path) -> dict[str, str]:
     """Names in the ``__all__`` of a package's ``__init__.py``, with the module that each comes from."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parse(path.read_text(encoding="utf-8"))
     sources = {
         a.asname or a.name: n.module for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names
     }
@@ -74,7 +74,7 @@ def docstring_problems(path: Path, checks: set[str], names: set[str] | None = No
     """What numpydoc has to say on the public functions, classes and methods of a file, or on those named."""
     visitor = _PublicDocstrings(str(path), {"checks": checks, "exclude": None, "overrides": None})
     visitor.names = names
-    visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
+    visitor.visit(parse(path.read_text(encoding="utf-8")))
     return [
         f"line {where.rsplit(':', 1)[1]}: {name} {code} {text}"
         for where, name, code, text in visitor.findings
@@ -171,9 +171,7 @@ def _yields(function: ast.AST) -> bool:
 def code_lines(text: str) -> set[int]:
     """Numbers of the lines of code: those that are not blank, a comment or a docstring."""
     kinds = (ast.Module, ast.ClassDef, *FUNCTIONS)
-    nodes = [
-        node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and ast.get_docstring(node)
-    ]
+    nodes = [node for node in ast.walk(parse(text)) if isinstance(node, kinds) and ast.get_docstring(node)]
     docstrings = {n for d in nodes for n in range(d.body[0].lineno, (d.body[0].end_lineno or 0) + 1)}
     lines = enumerate(text.splitlines(), start=1)
     return {n for n, line in lines if line.strip() and not line.strip().startswith("#")} - docstrings
@@ -182,14 +180,14 @@ def code_lines(text: str) -> set[int]:
 def long_functions(text: str, limit: int = 60) -> list[str]:
     """Functions with more lines of code than the limit."""
     code = code_lines(text)
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, FUNCTIONS)]
+    functions = [node for node in ast.walk(parse(text)) if isinstance(node, FUNCTIONS)]
     lengths = {f.name: len(code & set(range(f.lineno, (f.end_lineno or 0) + 1))) for f in functions}
     return [f"{name}: {length} lines of code" for name, length in lengths.items() if length > limit]
 
 
 def import_cycles(sources: dict[str, str]) -> list[list[str]]:
     """Modules that import each other while they are imported; ``sources``: module -> its text."""
-    imports = {name: _imported_at_once(ast.parse(text), sources) for name, text in sources.items()}
+    imports = {name: _imported_at_once(parse(text), sources) for name, text in sources.items()}
     cycles, finished = [], set()
 
     def follow(name: str, path: list[str]) -> None:

@@ -49,7 +49,7 @@ class TolerantJournal(JournalFileBackend):
         if lost:
             _log.warning(f"{path}: line {', '.join(map(str, lost))} cannot be read; nothing else is lost")
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Entries from a number on; a last line that is still being written is left for the next time."""
         with open(self._path, "rb") as file:
             number = max(known for known in self._offsets if known <= log_number_from)
