@@ -12,7 +12,7 @@ import numpy as np
 from databases.base import Recording
 from explain.api import explain
 from explorer.sources import for_model
-from training.checkpoint import ROOT
+from training.checkpoint import ROOT, is_onnx
 from training.predictor import Predictor
 from utils.ecg import LEADS
 from utils.files import read_json
@@ -32,8 +32,10 @@ class Reason:
 
 def methods_for(predictor: Predictor) -> list[str]:
     """Attribution methods worth offering for a model: its own first."""
-    from explain.methods import list_methods
+    from explain.methods import get_method, list_methods
 
+    if is_onnx(predictor.folder):  # no gradients
+        return [name for name in list_methods() if "n_samples" in get_method(name).uses]
     own = [
         name
         for name, attribute in (("attention", "attention"), ("prototypes", "contributions"))

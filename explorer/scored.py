@@ -33,12 +33,14 @@ class ScoredRun:
 
     ``folder``: of ``test.json``, ``predictions.npz`` and, where they exist, ``metrics.csv``, ``card.json``
     and ``certified.json``. ``origin``: ``logs`` of this computer, or a committed row of the repository.
-    ``shipped``: whether its weights are in ``checkpoints/pretrained``.
+    ``weights``: SHA-256 of the weights that were scored; empty where it was not written. ``shipped``: whether
+    they are in ``checkpoints/pretrained``.
     """
 
     name: str
     folder: Path
     origin: str
+    weights: str = ""
     shipped: bool = False
 
     @property
@@ -55,10 +57,6 @@ class ScoredRun:
             raise DataError(f"{self.folder / 'test.json'} has no metrics: score the run again")
         return report
 
-    def weights(self) -> str:
-        """SHA-256 of the weights that were scored; empty where it was not written."""
-        return str((self.report().get("checkpoint") or {}).get("weights_sha256", ""))
-
     def certified(self) -> dict[str, Any] | None:
         """Content of ``certified.json``; None where thresholds were not certified."""
         path = self.folder / "certified.json"
@@ -67,25 +65,27 @@ class ScoredRun:
 
 def find_scored(output_dir: str | Path = ".", rows: Path = ROWS) -> list[ScoredRun]:
     """Scored classifiers: those of ``logs/``, then the committed rows of the repository."""
-    logs = Path(output_dir) / "logs"
+    bases = {"logs": Path(output_dir) / "logs"} | {folder: rows / folder for folder in _ROW_FOLDERS}
     found = [
-        ScoredRun(path.parent.relative_to(logs).as_posix(), path.parent, "logs")
-        for path in sorted([*logs.glob("*/test.json"), *logs.glob("*/*/test.json")])
-        if (path.parent / "predictions.npz").exists()
+        ScoredRun(path.parent.relative_to(bases[origin]).as_posix(), path.parent, origin)
+        for path, origin in scored_files(output_dir, rows)
     ]
-    for folder in _ROW_FOLDERS:
-        found += [
-            ScoredRun(path.parent.name, path.parent, folder)
-            for path in sorted((rows / folder).glob("*/test.json"))
-            if (path.parent / "predictions.npz").exists()
-        ]
     shipped = _shipped_weights()
-    return [replace(run, shipped=_weights(run) in shipped) for run in found if _is_classifier(run)]
+    return [run for run in (_with_weights(run, shipped) for run in found) if run is not None]
+
+
+def scored_files(output_dir: str | Path = ".", rows: Path = ROWS) -> list[tuple[Path, str]]:
+    """``test.json`` of each scored run with predictions, and its origin."""
+    logs = Path(output_dir) / "logs"
+    found = [(path, "logs") for path in sorted([*logs.glob("*/test.json"), *logs.glob("*/*/test.json")])]
+    for folder in _ROW_FOLDERS:
+        found += [(path, folder) for path in sorted((rows / folder).glob("*/test.json"))]
+    return [(path, origin) for path, origin in found if (path.parent / "predictions.npz").exists()]
 
 
 def usual_run(runs: Sequence[ScoredRun], weights: Collection[str]) -> int:
     """Position of the run that is shown first: one of these weights, else of shipped ones, else the first."""
-    chosen = (i for i, run in enumerate(runs) if _weights(run) in weights)
+    chosen = (i for i, run in enumerate(runs) if run.weights and run.weights in weights)
     shipped = (i for i, run in enumerate(runs) if run.shipped)
     return next(chosen, next(shipped, 0))
 
@@ -99,19 +99,16 @@ def _shipped_weights() -> set[str]:
     return found
 
 
-def _weights(run: ScoredRun) -> str | None:
-    """SHA-256 of the weights of a run; None where its files do not say it."""
+def _with_weights(run: ScoredRun, shipped: Collection[str]) -> ScoredRun | None:
+    """A run with what its report says of its weights; None where it does not classify."""
     try:
-        return run.weights() or None
+        report = run.report()
     except TwelveLeadError:
+        return run  # listed, so that the page can say what is wrong with it
+    if "class_roc_auc" not in report["metrics"]:
         return None
-
-
-def _is_classifier(run: ScoredRun) -> bool:
-    try:
-        return "class_roc_auc" in run.report()["metrics"]
-    except TwelveLeadError:
-        return True  # listed, so that the page can say what is wrong with it
+    weights = str((report.get("checkpoint") or {}).get("weights_sha256", ""))
+    return replace(run, weights=weights, shipped=weights in shipped)
 
 
 # ---- metrics ---------------------------------------------------------------------------------------

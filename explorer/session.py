@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from explorer.models import VARIABLE, Candidate, find_models
+from explorer.scored import ScoredRun, find_scored, scored_files
 from explorer.sources import LocalPtbxl
 from training.checkpoint import ROOT
 from training.predictor import load_predictor
@@ -36,15 +37,31 @@ def models_of(output_dir: str) -> tuple[list[Candidate], list[str]]:
     """What `find_models` says, read again when a checkpoint changed: checking the weights takes a second."""
     wanted = os.environ.get(VARIABLE, "")
     folders = [ROOT / "checkpoints" / "pretrained", Path(output_dir) / "checkpoints"]
-    files = [path for folder in folders for part in ("*/*.*", "*/*/*.*") for path in folder.glob(part)]
-    files += list(Path(wanted).glob("*.*")) if wanted and Path(wanted).is_dir() else []
+    files = [path for folder in folders for part in ("*.*", "*/*.*", "*/*/*.*") for path in folder.glob(part)]
+    if wanted and Path(wanted).exists():
+        files += list(Path(wanted).glob("*.*")) if Path(wanted).is_dir() else [Path(wanted)]
+    return _models(str(output_dir), wanted, _facts(files))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _runs(output_dir: str, files: tuple[tuple[str, int, int], ...]) -> list[ScoredRun]:
+    return find_scored(output_dir)
+
+
+def runs_of(output_dir: str) -> list[ScoredRun]:
+    """What `find_scored` says, read again when a report changed."""
+    return _runs(str(output_dir), _facts([path for path, _ in scored_files(output_dir)]))
+
+
+def _facts(files: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of files: they tell whether one changed."""
     facts = [(str(path), status.st_mtime_ns, status.st_size) for path in files if (status := path.stat())]
-    return _models(str(output_dir), wanted, tuple(sorted(facts)))
+    return tuple(sorted(facts))
 
 
 def load(candidate: Candidate) -> Any:
     """The model of a candidate."""
-    return predictor_of(str(candidate.folder), (candidate.folder / "card.json").stat().st_mtime)
+    return predictor_of(str(candidate.folder), candidate.changed)
 
 
 def remembered(key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:

@@ -87,6 +87,13 @@ def _is_hub(folder: Path) -> bool:
     return written and not any(folder.glob("card.*json"))
 
 
+def card_file(folder: Path) -> Path:
+    """The file with the card of a checkpoint folder; an exported file holds its own."""
+    if is_onnx(folder):
+        return folder
+    return folder / (CONFIG if _is_hub(folder) else "card.json")
+
+
 def weights_of(folder: Path, card: Card) -> Path:
     """The file with the weights of a checkpoint folder."""
     return folder / (HUB_WEIGHTS if _is_hub(folder) else WEIGHTS[card.framework])
@@ -116,11 +123,9 @@ def write_checkpoint(folder: str | os.PathLike, card: Card, save_weights: Callab
 
 def read_card(folder: str | os.PathLike) -> Card:
     """Read the card of a checkpoint and check that the weights beside it are the ones it describes."""
-    path, following = Path(folder) / "card.json", Path(folder) / "card.next.json"
+    path, following = card_file(Path(folder)), Path(folder) / "card.next.json"
     if following.exists() and not path.exists():  # the very first swap was cut short
         path = following
-    if _is_hub(path.parent):
-        path = path.with_name(CONFIG)
     card = Card.from_json(read_json(path, _REMEDY), path)
     weights = weights_of(path.parent, card)
     if not weights.is_file():

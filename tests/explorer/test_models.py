@@ -10,11 +10,13 @@ import pytest
 
 from explain.leads import explain_leads
 from explorer.marks import WAVES, rpeaks_of, waves_of
-from explorer.models import ask, find_models
+from explorer.models import ask, find_models, usual_models
 from explorer.reasons import find_reason, methods_for, stretch, what_is_known
 from explorer.sources import read_sample
 from training import load_predictor
 from training.checkpoint import ROOT
+from training.export import export_onnx
+from training.export.hub import write_hub
 from utils.errors import UsageError
 
 PRETRAINED = ROOT / "checkpoints" / "pretrained"
@@ -65,6 +67,45 @@ def test_model_to_use_is_first(runs):
     assert models[0].name == "b"
     models, warnings = find_models(runs, {"MODEL_TO_USE": "d"})
     assert models[0].name == "a" and "MODEL_TO_USE=d is not used" in warnings[0]
+
+
+def test_first_model_asked_is_the_users_own_or_one_for_the_superclasses(runs, tmp_path_factory):
+    assert [m.name for m in usual_models(find_models(runs, {})[0])] == ["a"]
+    shipped = usual_models(find_models(tmp_path_factory.mktemp("empty"), {})[0])
+    assert [m.card.task for m in shipped] == ["superdiagnostic"]
+    wanted = usual_models(find_models(runs, {"MODEL_TO_USE": "protoecgnet_rhythm"})[0])
+    assert [m.name for m in wanted] == ["protoecgnet_rhythm"]
+    models, warnings = find_models(runs, {"MODEL_TO_USE": "rpeaks"})
+    assert models[0].name == "a" and "the explorer shows classifiers" in warnings[0]
+
+
+def test_exported_file_is_listed_and_answers_like_its_checkpoint(tmp_path, ecgnet, mi):
+    path = tmp_path / "checkpoints" / "mine" / "model.onnx"
+    path.parent.mkdir(parents=True)
+    export_onnx("ecgnet", path)
+    models, warnings = find_models(tmp_path, {})
+    assert (
+        warnings == []
+        and models[-1].roles == ("exported",)
+        and models[-1].label.startswith("mine/model.onnx")
+    )
+    assert "exported" in models[-1].facts["model"] and models[-1].card.classes == ecgnet.classes
+    exported = load_predictor(models[-1].folder)
+    rows = {row["class"]: row for row in ask(exported, mi.recording).rows}
+    for row in ask(ecgnet, mi.recording).rows:
+        assert rows[row["class"]]["probability"] == pytest.approx(row["probability"], abs=2e-4)
+    assert set(methods_for(exported)) == {"lime", "kernel_shap"}
+    for name in (str(path), "mine/model.onnx"):
+        assert find_models(tmp_path, {"MODEL_TO_USE": name})[0][0].folder == path
+    path.write_bytes(path.read_bytes()[:1000])
+    models, warnings = find_models(tmp_path, {})
+    assert models[-1].roles == ("shipped",) and "model.onnx is left out" in warnings[0]
+
+
+def test_folder_for_the_hub_is_listed(tmp_path, ecgnet):
+    write_hub(PRETRAINED / "ecgnet", tmp_path / "checkpoints" / "hub")
+    models, warnings = find_models(tmp_path, {})
+    assert warnings == [] and models[0].name == "hub" and models[0].changed > 0
 
 
 def test_checkpoint_that_is_damaged_is_a_warning(runs):

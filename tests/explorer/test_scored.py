@@ -54,11 +54,20 @@ def test_runs_of_this_computer_come_before_committed_rows(tmp_path):
     assert "mine" not in [run.name for run in find_scored(tmp_path)]
 
 
+def test_reports_are_read_once_for_the_list(tmp_path, monkeypatch):
+    read = []
+    report = ScoredRun.report
+    monkeypatch.setattr(ScoredRun, "report", lambda run: read.append(run.folder) or report(run))
+    runs = find_scored(tmp_path)
+    usual_run(runs, {"other"})
+    assert len(read) == len(set(read)) >= len(runs) > 5
+
+
 def test_run_shown_first_has_the_weights_of_the_page(tmp_path):
     runs = find_scored(tmp_path)
     assert runs[usual_run(runs, {"other"})].label == "resnet1d_wang (published, ptbxl)"
     last = runs[-1]
-    assert not last.shipped and usual_run(runs, {last.weights()}) == len(runs) - 1
+    assert not last.shipped and usual_run(runs, {last.weights}) == len(runs) - 1
 
 
 def test_tables_hold_the_scores_of_the_file_with_their_intervals(published):

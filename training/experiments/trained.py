@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from training.card import Card
-from training.checkpoint import ROOT, holds_card, read_card
+from training.checkpoint import ROOT, card_file, holds_card, read_card
 from training.tasks import create_task
 from utils.errors import TwelveLeadError, UsageError, nearest
 
@@ -25,6 +25,22 @@ def read_trained(base: Path, warnings: list[str]) -> dict[Path, Card]:
             continue
         try:
             card = read_card(path)
+        except TwelveLeadError as error:
+            warnings.append(f"{path} is left out: {error}")
+            continue
+        if card.kind in CLASSIFIERS:
+            cards[path.resolve()] = card
+    return cards
+
+
+def read_exported(base: Path, warnings: list[str]) -> dict[Path, Card]:
+    """Cards of the exported classifiers (``.onnx``) below a folder; one that cannot be read is a warning."""
+    from training.export.onnx_file import read_onnx
+
+    cards = {}
+    for path in sorted(path for depth in ("*", "*/*", "*/*/*") for path in base.glob(f"{depth}.onnx")):
+        try:
+            _, card, _ = read_onnx(path)
         except TwelveLeadError as error:
             warnings.append(f"{path} is left out: {error}")
             continue
@@ -62,7 +78,7 @@ def best(cards: Mapping[Path, Card], prefer: str = "auto") -> Path:
         "auto": lambda folder: validation_score(cards[folder]),
         "accuracy": lambda folder: validation_accuracy(cards[folder]),
         "loss": lambda folder: -validation_loss(cards[folder]),
-        "latest": lambda folder: (folder / "card.json").stat().st_mtime,
+        "latest": lambda folder: card_file(folder).stat().st_mtime,
     }
     if prefer not in ranks:
         raise UsageError(f"unknown preference '{prefer}': {nearest(prefer, PREFERENCES)}")
