@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from explain.leads import EFFORTS, explain_leads
+from explorer.answers import choose_class, show_answers
 from explorer.canvas import canvas_data, show_canvas
 from explorer.export import FORMATS, draw, render
+from explorer.leads_tab import show_leads
 from explorer.link import View, from_query, to_query
 from explorer.marks import WAVES, faults_of, rpeaks_of, waves_of
-from explorer.models import Answer, Candidate, ask
+from explorer.models import Candidate, usual_models
 from explorer.paper import GAINS, LAYOUTS, ORDERS, SPEEDS, make_paper
 from explorer.prototype_tab import show_prototypes
 from explorer.reasons import find_reason, is_signed, methods_for, what_is_known
 from explorer.run_tabs import show_about, show_compare, show_errors, show_metrics
-from explorer.scored import ScoredRun, find_scored, predictions_of, thresholds_of, wrong_records
-from explorer.session import load, models_of, predictor_of, ptbxl_of, remembered
+from explorer.scored import ScoredRun, predictions_of, thresholds_of, wrong_records
+from explorer.session import load, models_of, predictor_of, ptbxl_of, remembered, runs_of
 from explorer.sources import (
     Correction,
     Shown,
-    for_model,
     on_page,
     read_sample,
     read_upload,
@@ -32,7 +32,7 @@ from explorer.sources import (
 )
 from preprocessing.recordings.formats import known_suffixes
 from training.checkpoint import find_checkpoint
-from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE, display_name
+from utils.ecg import DISPLAY_NAMES, NOT_A_DEVICE
 from utils.errors import TwelveLeadError
 
 TITLE = "TwelveLead explorer"
@@ -40,7 +40,10 @@ TABS = ("ECG", "Leads", "Prototypes", "Metrics", "Errors", "Compare", "About")
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
 # Captions as dark as other text: Streamlit's gray has a contrast of 3.9, WCAG asks for 4.5.
-_STYLE = "<style>[data-testid=stCaptionContainer] { opacity: 1 !important; }</style>"
+_STYLE = (
+    "<style>[data-testid=stCaptionContainer] { opacity: 1 !important; }"
+    "[data-testid=stHeadingWithActionElements] h2 { font-size: 1.5rem; }</style>"
+)
 
 
 # ---- sidebar ---------------------------------------------------------------------------------------
@@ -178,8 +181,8 @@ def choose_models(output_dir: str) -> list[Candidate]:
         )
         return []
     labels = {candidate.label: candidate for candidate in candidates}
-    first = [label for label in labels if labels[label].card.task == "superdiagnostic"] or list(labels)
-    chosen = st.sidebar.multiselect("Models", list(labels), first[:1], key="models")
+    usual = [candidate.label for candidate in usual_models(candidates)]
+    chosen = st.sidebar.multiselect("Models", list(labels), usual, key="models")
     return [labels[label] for label in chosen]
 
 
@@ -235,33 +238,6 @@ def _file(kind: str, paper: Any, signals: np.ndarray, footer: str, drawn: dict[s
     return render(draw(paper, signals, footer, **drawn), kind)
 
 
-def _ask(candidate: Candidate, shown: Shown) -> Answer:
-    return ask(load(candidate), shown.recording, shown.labels)
-
-
-def show_answers(shown: Shown, candidates: list[Candidate]) -> None:
-    """What the models say, side by side."""
-    if shown.labels:
-        st.markdown(f"**True labels:** {', '.join(shown.labels)}")
-    for column, candidate in zip(st.columns(len(candidates)), candidates, strict=True):
-        with column:
-            st.subheader(candidate.name)
-            try:
-                answer = remembered(
-                    ("answer", shown.key, shown.recording.start, candidate.folder),
-                    partial(_ask, candidate, shown),
-                )
-            except TwelveLeadError as error:
-                st.error(on_page(str(error)))
-                continue
-            bar = st.column_config.ProgressColumn(format="%.4f", min_value=0.0, max_value=1.0)
-            st.dataframe(answer.rows, hide_index=True, column_config={"probability": bar})
-            with st.popover("About this model"):
-                for name, value in candidate.facts.items():
-                    st.markdown(f"**{name}**: {value}")
-                st.json(candidate.card.to_json(), expanded=False)
-
-
 def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray | None, str]:
     """The colors on the paper: which model, method and class; the map and the line below the paper."""
     columns = st.columns(3)
@@ -269,7 +245,7 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
     candidate = names[columns[0].selectbox("Colors explain", list(names), key="reason_model")]
     predictor = load(candidate)
     method = columns[1].selectbox("by", [_NO_COLORS, *methods_for(predictor)], key="reason_method")
-    class_name = columns[2].selectbox("for the class", predictor.classes, key="reason_class")
+    class_name = choose_class(columns[2], "for the class", candidate, shown, "reason_class")
     if method == _NO_COLORS:
         return None, ""
     try:
@@ -284,43 +260,6 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
     colors = f"Red raises {class_name}, blue lowers it." if is_signed(method) else "Red is where it matters."
     st.caption(f"{colors} {what_is_known(candidate.name, method)}")
     return reason.heat, f"colors: {method} of {candidate.name} for {class_name}"
-
-
-def show_leads(shown: Shown, candidates: list[Candidate]) -> None:
-    """Shapley values of the leads."""
-    names = {candidate.name: candidate for candidate in candidates}
-    columns = st.columns(3)
-    candidate = names[columns[0].selectbox("Model", list(names), key="leads_model")]
-    predictor = load(candidate)
-    class_name = columns[1].selectbox("Class", predictor.classes, key="leads_class")
-    effort = columns[2].selectbox("Effort", list(EFFORTS), key="leads_effort")
-    if not st.button("Compute the importance of the leads", key="leads_go"):
-        return
-    try:
-        recording = for_model(shown.recording, predictor.sampling_rate, predictor.samples)
-        with st.spinner("silencing leads"):
-            result = remembered(
-                ("leads", shown.key, shown.recording.start, candidate.folder, class_name, effort),
-                lambda: explain_leads(predictor, recording.signal, class_name, effort),
-            )
-    except TwelveLeadError as error:
-        st.error(on_page(str(error)))
-        return
-    st.bar_chart(
-        {
-            "lead": [display_name(lead) for lead in result.leads],
-            "Shapley value (logits)": result.values.tolist(),
-        },
-        x="lead",
-        y="Shapley value (logits)",
-        sort=False,
-    )
-    st.caption(
-        f"Logit of {class_name}: {result.base:.2f} with all leads flat, {result.full:.2f} with all of them; "
-        f"the bars sum to the difference. Standard errors up to {result.error.max():.2f}; the order of the "
-        "leads agrees between two halves of the samples with a rank correlation of "
-        f"{result.rank_correlation:.2f}."
-    )
 
 
 def show_notes(shown: Shown) -> None:
@@ -351,7 +290,7 @@ def main(data_dir: str = "data/ptb", output_dir: str = ".") -> None:
         for sentence in ignored:
             st.warning(sentence)
     view = st.session_state["view"]
-    runs = find_scored(output_dir)
+    runs = runs_of(output_dir)
     try:
         shown = choose_source(view, data_dir, runs)
     except TwelveLeadError as error:

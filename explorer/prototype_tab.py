@@ -23,13 +23,14 @@ from explorer.prototypes import (
 )
 from explorer.session import load, ptbxl_of, remembered
 from explorer.sources import Shown, for_model, on_page
+from training.checkpoint import is_onnx
 from utils.ecg import NOT_A_DEVICE
 from utils.errors import TwelveLeadError
 
 
 def has_prototypes(candidate: Candidate) -> bool:
     """Whether a model answers by prototypes."""
-    return bool(candidate.card.extra.get("prototypes"))
+    return bool(candidate.card.extra.get("prototypes")) and not is_onnx(candidate.folder)
 
 
 def show_prototypes(
@@ -128,7 +129,7 @@ def _beside(
 
 def _review(ratings: Ratings, number: int, predictor: Any) -> None:
     """The form of one prototype, and the export of all."""
-    st.subheader(f"Review of prototype {number}")
+    st.header(f"Review of prototype {number}")
     try:
         known = ratings.read()
     except TwelveLeadError as error:

@@ -60,7 +60,7 @@ def show_metrics(runs: list[ScoredRun], candidates: list[Candidate]) -> None:
     for column, (title, value, interval) in zip(st.columns(max(len(lines), 1)), lines, strict=False):
         column.metric(title, value, border=True)
         column.caption(f"95 %: {interval}" if interval else " ")
-    st.subheader("Classes")
+    st.header("Classes")
     st.dataframe(class_table(report), hide_index=True, key="class_table")
     _certified(run)
     predictions = remembered(("predictions", run.folder), lambda: predictions_of(run))
@@ -74,7 +74,7 @@ def show_metrics(runs: list[ScoredRun], candidates: list[Candidate]) -> None:
         st.info(str(error))
     trained = training_curves(run)
     if trained:
-        st.subheader("Training")
+        st.header("Training")
         for column, (title, table) in zip(st.columns(len(trained)), trained.items(), strict=True):
             column.vega_lite_chart(_epochs(title, table), width="stretch")
 
@@ -82,7 +82,7 @@ def show_metrics(runs: list[ScoredRun], candidates: list[Candidate]) -> None:
 def _certified(run: ScoredRun) -> None:
     certified = run.certified()
     if certified is not None:
-        st.subheader("Certified thresholds")
+        st.header("Certified thresholds")
         st.markdown(f"{certified_summary(certified)}\n\n{certified_table(certified)}")
 
 
@@ -186,8 +186,7 @@ def show_compare(runs: list[ScoredRun]) -> None:
         st.error(str(error).replace("--intersection", "records in common"))
         return
     page = markdown_page(result)
-    # the page has a headline of its own
-    st.markdown(page.partition("\n\n")[2].replace("\n## ", "\n### "))
+    st.markdown(page.partition("\n\n")[2])  # without its headline
     files = (("CSV", "csv", table_of(result).to_csv(index=False)), ("Markdown", "md", page))
     for column, (title, ending, content) in zip(st.columns([1, 1, 4]), files, strict=False):
         column.download_button(f"Save {title}", content, f"compare.{ending}", key=f"compare_{ending}")
@@ -205,7 +204,7 @@ def show_about(candidates: list[Candidate]) -> None:
     )
     if not candidates:
         return
-    st.subheader("Models")
+    st.header("Models")
     facts = [{"name": candidate.name, **candidate.facts} for candidate in candidates]
     st.dataframe(pd.DataFrame(facts).fillna(""), hide_index=True, key="about_models")
     names = {candidate.label: candidate for candidate in candidates}

@@ -86,7 +86,7 @@ def test_tabs_of_scored_runs_show_their_files(page):
     page.select_slider(key="compare_resamples").set_value(200)
     page.multiselect(key="compare_runs").set_value(runs).run()
     assert messages(page) == []
-    assert any("### Differences on the same patients" in element.value for element in page.markdown)
+    assert any("## Differences on the same patients" in element.value for element in page.markdown)
     page.multiselect(key="compare_runs").set_value([runs[0], "ecgnet (published, ptbxl_small)"]).run()
     assert not page.exception
     open_tab(page, "About")
