@@ -39,11 +39,14 @@ TITLE = "TwelveLead explorer"
 TABS = ("ECG", "Leads", "Prototypes", "Metrics", "Errors", "Compare", "About")
 _UNITS = ("as the file says", "mV", "uV", "V")
 _NO_COLORS = "none"
-# Captions as dark as other text: Streamlit's gray has a contrast of 3.9, WCAG asks for 4.5.
-_STYLE = (
-    "<style>[data-testid=stCaptionContainer] { opacity: 1 !important; }"
-    "[data-testid=stHeadingWithActionElements] h2 { font-size: 1.5rem; }</style>"
-)
+# Captions as dark as other text: Streamlit's gray has a contrast of 3.9, WCAG asks for 4.5. Narrow margins
+# and small headings leave the width and height to the paper.
+_STYLE = """<style>
+[data-testid=stCaptionContainer] { opacity: 1 !important; }
+[data-testid=stMainBlockContainer] { padding: 2.5rem 2rem; }
+[data-testid=stHeadingWithActionElements] h1 { font-size: 2rem; padding: 0.5rem 0 0; }
+[data-testid=stHeadingWithActionElements] h2 { font-size: 1.5rem; padding: 0.5rem 0; }
+</style>"""
 
 
 # ---- sidebar ---------------------------------------------------------------------------------------
@@ -245,8 +248,9 @@ def choose_reason(shown: Shown, candidates: list[Candidate]) -> tuple[np.ndarray
     candidate = names[columns[0].selectbox("Colors explain", list(names), key="reason_model")]
     predictor = load(candidate)
     method = columns[1].selectbox("by", [_NO_COLORS, *methods_for(predictor)], key="reason_method")
-    class_name = choose_class(columns[2], "for the class", candidate, shown, "reason_class")
-    if method == _NO_COLORS:
+    painted = method != _NO_COLORS
+    class_name = choose_class(columns[2], "for the class", candidate, shown, "reason_class", keep=painted)
+    if not painted:
         return None, ""
     try:
         with st.spinner("explaining"):

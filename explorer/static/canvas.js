@@ -158,7 +158,7 @@ class Sheet {
     }
     this.calipers = this.calipers.filter((caliper) => this.fits(caliper));
     this.active = Math.min(this.active, this.calipers.length - 1);
-    this.canvas.setAttribute("aria-label", `${data.title}. ${this.paper.speed} mm/s, ${this.paper.gain} mm/mV. `
+    this.canvas.setAttribute("aria-label", `${data.title} ${this.paper.speed} mm/s, ${this.paper.gain} mm/mV. `
       + "Press question mark for the keys.");
     this.resize();
     if (other || this.zoom === undefined) this.view(data.view);
@@ -177,7 +177,7 @@ class Sheet {
     const width = Math.max(this.root.clientWidth, 200);
     const whole = width / (this.paper.width * this.pixels);
     this.smallest = Math.min(1, whole);
-    const height = Math.min(Math.max(this.paper.height * this.pixels * this.smallest, 260), 1000);
+    const height = Math.min(Math.max(this.paper.height * this.pixels * this.smallest, 120), 1000);
     this.size = [width, height];
     this.canvas.style.height = `${height}px`;
     this.canvas.width = Math.round(width * ratio);
