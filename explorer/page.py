@@ -95,7 +95,7 @@ def _from_ptbxl(view: View, data_dir: str, correction: Correction, runs: list[Sc
         ecg_id = st.sidebar.selectbox(f"Record ({len(ids):,})", ids, key="ecg_id")
         return remembered(("ptbxl", root, ecg_id, correction), lambda: ptbxl.read(ecg_id, correction))
     except TwelveLeadError as error:
-        st.sidebar.error(on_page(str(error)))
+        st.error(on_page(str(error)))
         return None
 
 

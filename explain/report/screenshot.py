@@ -34,7 +34,7 @@ def find_browser() -> str:
     """Path of a browser that can be driven."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        raise UsageError(f"the picture needs a browser: install one of {', '.join(BROWSERS)}")
+        raise UsageError(f"there is no browser that can be driven: install one of {', '.join(BROWSERS)}")
     return browser
 
 

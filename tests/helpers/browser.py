@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from explain.report.screenshot import BROWSERS
+from explain.report.screenshot import find_browser
+from utils.errors import UsageError
 
 _START = """
 const log = [];
@@ -30,14 +30,20 @@ document.body.append(result);
 """
 
 
+def installed_browser() -> str:
+    """Path of a browser; the test is skipped where there is none."""
+    try:
+        return find_browser()
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
 def drive(page: Path, script: str, profile: Path) -> list[str]:
     """Open a page, run a script that fills ``log``, and return the lines of the log.
 
     Pages opened with one profile share what the browser keeps for them.
     """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+    browser = installed_browser()
     code = f"<script>(async () => {{{_START}{script}{_END}}})();</script></body>"
     driven = page.with_name("driven.html")
     driven.write_text(page.read_text(encoding="utf-8").replace("</body>", code), encoding="utf-8")
