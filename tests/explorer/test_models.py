@@ -69,7 +69,7 @@ def test_model_to_use_is_first(runs):
     assert models[0].name == "a" and "MODEL_TO_USE=d is not used" in warnings[0]
 
 
-def test_first_model_asked_is_the_users_own_or_one_for_the_superclasses(runs, tmp_path_factory):
+def test_usual_model_is_the_users_own_or_one_for_the_superclasses(runs, tmp_path_factory):
     assert [m.name for m in usual_models(find_models(runs, {})[0])] == ["a"]
     shipped = usual_models(find_models(tmp_path_factory.mktemp("empty"), {})[0])
     assert [m.card.task for m in shipped] == ["superdiagnostic"]
