@@ -10,8 +10,8 @@ from typing import Any
 
 from databases.base import Annotations, Source
 from databases.registry import register_database
+from databases.wfdb_annotations import read_annotations
 from databases.wfdb_database import FolderDatabase
-from databases.wfdb_reader import read_annotations
 
 
 @register_database

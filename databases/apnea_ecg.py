@@ -12,9 +12,9 @@ import numpy as np
 
 from databases.base import Annotations, Marks, Rhythms, Source
 from databases.registry import register_database
+from databases.wfdb_annotations import read_annotations
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
-from databases.wfdb_reader import read_annotations
 
 
 @register_database

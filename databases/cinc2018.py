@@ -13,9 +13,9 @@ import numpy as np
 
 from databases.base import Annotations, Rhythms, Source
 from databases.registry import register_database
+from databases.wfdb_annotations import read_notes
 from databases.wfdb_database import FolderDatabase
 from databases.wfdb_header import Header
-from databases.wfdb_reader import read_notes
 
 STAGES = ("W", "R", "N1", "N2", "N3")
 

@@ -16,8 +16,8 @@ import pandas as pd
 
 from databases.base import Annotations, Source, Waves
 from databases.registry import register_database
+from databases.wfdb_annotations import find_waves, read_annotations
 from databases.wfdb_database import WfdbDatabase
-from databases.wfdb_reader import find_waves, read_annotations
 from utils.ecg import LEADS
 from utils.errors import DataError
 

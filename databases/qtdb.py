@@ -13,8 +13,8 @@ import numpy as np
 
 from databases.base import Annotations, Source, Waves
 from databases.registry import register_database
+from databases.wfdb_annotations import find_waves, read_annotations
 from databases.wfdb_database import FolderDatabase
-from databases.wfdb_reader import find_waves, read_annotations
 from utils.errors import UsageError, nearest
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from databases.base import Annotations, Database, Recording
+from databases.wfdb_annotations import read_annotations
 from databases.wfdb_header import Header, RecordError, read_header
-from databases.wfdb_reader import read_annotations, read_record
+from databases.wfdb_reader import read_record
 from utils.errors import DataError
 
 logger = logging.getLogger(__name__)

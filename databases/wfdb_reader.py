@@ -1,6 +1,6 @@
-"""The reader of WFDB records, of any signal format, with one or many segments, and of their annotations.
+"""The reader of WFDB records, of any signal format, with one or many segments.
 
-Formats: https://wfdb.io/spec/signal-files.html and https://wfdb.io/spec/annotation-files.html.
+Format: https://wfdb.io/spec/signal-files.html.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from databases.base import Annotations, Marks, Recording, Rhythms, Waves
+from databases.base import Recording
 from databases.wfdb_files import checksums
 from databases.wfdb_header import (
     DEFAULT_GAIN,
@@ -20,17 +20,12 @@ from databases.wfdb_header import (
     Header,
     RecordError,
     Signal,
-    attempt,
-    check_regular,
     parse_header,
     read_header,
 )
 from databases.wfdb_signals import check_amount, signal_groups, to_physical
 from utils.ecg import LEADS, unit_in_millivolts
 from utils.errors import UsageError
-
-WAVE_KINDS = {"p": "P", "N": "QRS", "t": "T", "u": "U"}
-_END_OF_ANNOTATIONS = b"\0\0"
 
 
 @dataclass(frozen=True)
@@ -299,54 +294,6 @@ def _unit_factor(unit: str, target: str) -> float | None:
         return 1.0
     size, wanted = unit_in_millivolts(unit or "mV"), unit_in_millivolts(target or "mV")
     return size / wanted if size and wanted else None
-
-
-def read_annotations(path: str | os.PathLike, suffix: str = "atr", samples: int | None = None) -> Annotations:
-    """Read the marks and rhythm intervals of an annotation file; the last rhythm lasts until `samples`."""
-    marks, notes = read_notes(path, suffix)
-    return Annotations(marks, rhythms=_rhythms(marks, notes, samples))
-
-
-def read_notes(path: str | os.PathLike, suffix: str) -> tuple[Marks, list[str]]:
-    """Read the marks of an annotation file, and the text that goes with each."""
-    path = Path(path)
-    file = path.with_name(f"{path.name}.{suffix}")
-    check_regular(file, path)
-    content = attempt(lambda _: file.read_bytes(), path, f".{suffix}")
-    if content[-2:] != _END_OF_ANNOTATIONS:  # wfdb reads such a file as far as it goes, most often in silence
-        raise RecordError(path, f".{suffix} is cut off (it has no end mark)")
-    found = attempt(lambda wfdb: wfdb.rdann(os.fspath(path), suffix), path, f".{suffix}")
-    marks = Marks(np.asarray(found.sample, dtype=np.int64), np.asarray(found.symbol, dtype=str))
-    return marks, list(found.aux_note)
-
-
-def _rhythms(marks: Marks, notes: Sequence[str], samples: int | None) -> Rhythms:
-    """Intervals from rhythm changes: ``+`` with ``(AFIB`` begins one, the next or ``)`` ends it."""
-    changes = [
-        (int(sample), note.strip("\0 "))
-        for sample, symbol, note in zip(*marks, notes, strict=True)
-        if symbol == "+" and note and note[0] in "()"
-    ]
-    last = samples if samples is not None else int(marks.samples[-1]) + 1 if len(marks.samples) else 0
-    ends = [*(sample for sample, _ in changes), last][1:]
-    parts = [(at, end, note[1:]) for (at, note), end in zip(changes, ends, strict=True) if note[0] == "("]
-    start, end, name = zip(*parts, strict=True) if parts else ((), (), ())
-    return Rhythms(np.array(start, np.int64), np.array(end, np.int64), np.array(name, dtype=str))
-
-
-def find_waves(marks: Marks, lead: str = "") -> Waves:
-    """Waves of a lead from the codes ``(``, ``p``, ``N``, ``t``, ``u`` and ``)`` of PhysioNet."""
-    symbols, samples = ["", *marks.symbols.tolist(), ""], [-1, *marks.samples.tolist(), -1]
-    peaks = [place for place, symbol in enumerate(symbols) if symbol in WAVE_KINDS]
-    onsets = [samples[place - 1] if symbols[place - 1] == "(" else -1 for place in peaks]
-    offsets = [samples[place + 1] if symbols[place + 1] == ")" else -1 for place in peaks]
-    return Waves(
-        np.array(onsets, np.int64),
-        np.array(samples, np.int64)[peaks],
-        np.array(offsets, np.int64),
-        np.array([WAVE_KINDS[symbols[place]] for place in peaks], dtype="U3"),
-        np.full(len(peaks), lead),
-    )
 
 
 def _columns(header: Header, leads: Sequence[str]) -> list[int]:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from databases.base import Marks
+from databases.wfdb_annotations import find_waves, read_annotations, read_notes
 from databases.wfdb_files import checksums, import_wfdb, write_record
 from databases.wfdb_header import RecordError, read_header
-from databases.wfdb_reader import find_waves, read_annotations, read_channels, read_record
+from databases.wfdb_reader import read_channels, read_record
 from tests.helpers.window_files import write_annotations, write_beat_record
 from utils.errors import UsageError
 
@@ -240,6 +241,40 @@ def test_checksums_are_sums_modulo_65536():
 # --- annotations ------------------------------------------------------------------------------------------
 
 
+def write_marks(folder, samples, symbols, **options):
+    import_wfdb().wrann("rec", "atr", np.array(samples), symbols, write_dir=str(folder), **options)
+    return folder / "rec"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"fs": 360},  # written as a note at sample 0
+        {"aux_note": ["(AFIB", "", "even", "x" * 255, ""]},
+        {"num": np.array([0, 1, 127, 2, 2]), "chan": np.array([0, 1, 1, 0, 0])},
+        {"subtype": np.array([0, -3, 0, 4, 0]), "aux_note": ["", "odd", "", "", "(N"]},
+        {"custom_labels": [(10, "d", "dicrotic notch")]},
+    ],
+)
+def test_marks_and_notes_are_those_that_wfdb_reads(tmp_path, options):
+    symbols = ["+", "N", "d" if "custom_labels" in options else "V", "~", '"']
+    path = write_marks(tmp_path, [0, 1023, 1024, 5_000_000, 5_000_000], symbols, **options)
+    marks, notes = read_notes(path, "atr")
+    found = import_wfdb().rdann(str(path), "atr")
+    assert marks.samples.tolist() == found.sample.tolist() == [0, 1023, 1024, 5_000_000, 5_000_000]
+    assert marks.symbols.tolist() == found.symbol == symbols
+    assert notes == found.aux_note
+
+
+def test_mark_that_goes_back_in_time_is_read(tmp_path):
+    content = bytearray()
+    for word in (1 << 10 | 100, 59 << 10, 0xFFFF, 0xFFCE, 5 << 10 | 7, 0):  # skip by -50
+        content += word.to_bytes(2, "little")
+    (tmp_path / "rec.atr").write_bytes(content)
+    assert read_notes(tmp_path / "rec", "atr")[0].samples.tolist() == [100, 57]
+
+
 def test_rhythms_last_until_the_next_change(tmp_path):
     wfdb = import_wfdb()
     wfdb.wrann(
@@ -278,7 +313,15 @@ def test_waves_name_absent_boundaries(symbols, waves):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, r"file rec\.atr is missing"), (b"", "cut off"), (b"\x01", "cut off")],
+    [
+        (None, r"file rec\.atr is missing"),
+        (b"", "cut off"),
+        (b"\x01", "cut off"),
+        (b"\x01\x04\x10\xfc(N\0\0", "a mark does not end"),  # a note of 16 characters
+        (b"\x02\xfc(N\0\0", "a mark does not end"),  # a note before any mark
+        (b"\0\xec\0\0", "a mark does not end"),  # half a skip
+        (b"\x01\x04\x01\0\0", "a mark does not end"),  # half a word
+    ],
 )
 def test_annotations_that_are_damaged_name_the_record(tmp_path, content, message):
     if content is not None:

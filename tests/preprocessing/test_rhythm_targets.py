@@ -65,7 +65,7 @@ def test_beats_of_mitdb_have_the_published_numbers(whole_mitdb):
 
 
 def test_beats_along_time_are_those_of_the_annotation(shared_data):
-    """One sample a beat, and all others ignored; with a tolerance so many more on either side."""
+    """One sample a beat, and all others ignored; with a tolerance 2 N + 1 samples."""
     database = open_database("mitdb", shared_data / "mitdb")
     target_set = find_targets("beats", "mitdb")
     one = target_set.build(database, TargetOptions(100, 3000, settings=target_set.settle({})))
