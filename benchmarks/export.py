@@ -25,7 +25,7 @@ from benchmarks.speed.machine import describe
 from preprocessing import Dataset
 from training.card import WEIGHTS, Card, Inputs, Outputs
 from training.checkpoint import ROOT, read_card, write_checkpoint
-from training.export.int8 import quantize_onnx, validation_records
+from training.export.int8 import LosesTooMuch, quantize_onnx, validation_records
 from training.export.onnx_predictor import OnnxPredictor
 from training.export.write import export_onnx, random_records
 from training.model_info import PACKAGES, model_info, model_names
@@ -103,6 +103,7 @@ def measure_weights(name: str, options: ExportBenchmarkOptions) -> dict[str, Any
         row: dict[str, Any] = {
             "model": card.name,
             "framework": card.framework,
+            "classes": len(card.classes),
             "random": _difference(predictor, exported, random_records(predictor, 16)),
             "bytes": {"weights": (PRETRAINED / name / WEIGHTS[card.framework]).stat().st_size},
         }
@@ -128,8 +129,8 @@ def measure_weights(name: str, options: ExportBenchmarkOptions) -> dict[str, Any
 def _quantized(path: Path, small: Path, records: Dataset) -> dict[str, Any]:
     try:
         return quantize_onnx(path, small, records)
-    except TwelveLeadError as error:
-        return {"refused": str(error)}
+    except LosesTooMuch as error:
+        return error.figures | {"refused": str(error)}
 
 
 def measure_model(name: str) -> dict[str, Any]:

@@ -27,8 +27,12 @@ def test_export_page_names_what_was_refused(tmp_path):
     report = json.loads((DATA / "export.json").read_text())
     report["models"]["odd"] = {"framework": "torch", "refused": "it has an operator that ONNX lacks"}
     name = next(iter(report["weights"]))
-    report["weights"][name]["int8"] = {"refused": "macro_roc_auc falls from 0.9 to 0.8"}
+    report["weights"][name] |= {
+        "classes": 5,
+        "int8": {"refused": "it falls", "score": "macro_roc_auc", "float32": 0.9, "int8": 0.8, "lost": 0.1}
+        | {"lost_up_to": None, "records": 40, "left_out": ["HYP"]},
+    }
     (tmp_path / "export.json").write_text(json.dumps(report))
     text = export_page.page(tmp_path / "export.json")
     assert "- `odd`: it has an operator that ONNX lacks" in text
-    assert f"| `{name}` | macro_roc_auc falls from 0.9 to 0.8 |" in text
+    assert f"| `{name}` | macro roc auc | 40 | 0.9000 | 0.8000 | 0.1000 | – | 4 of 5 | no |" in text

@@ -295,11 +295,11 @@ def _named_scores(scores: dict[str, Any], classes: Sequence[str]) -> dict[str, A
     }
 
 
-def frequent_classes(labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """Columns of the classes that at least `FREQUENT` patients have, and as many do not have."""
+def frequent_classes(labels: np.ndarray, patients: np.ndarray, least: int = FREQUENT) -> np.ndarray:
+    """Columns of the classes that at least ``least`` patients have, and as many do not have."""
     count = len(np.unique(patients))
     having = np.array([len(np.unique(patients[column > 0])) for column in labels.T], dtype=np.int64)
-    return np.flatnonzero((having >= FREQUENT) & (count - having >= FREQUENT))
+    return np.flatnonzero((having >= least) & (count - having >= least))
 
 
 def _frequent(
