@@ -59,11 +59,15 @@ def chart(
     x_range: tuple[float, float] = (0.0, 1.0),
     y_range: tuple[float, float] = (0.0, 1.0),
     size: tuple[int, int] = (232, 200),
+    whole: bool = False,
 ) -> Markup:
-    """A chart; ``words`` say what it shows to those who do not see it."""
+    """A chart; ``words`` say what it shows to those who do not see it.
+
+    ``whole``: the horizontal axis counts something and has marks at whole numbers alone.
+    """
     frame = _Frame(x_range, y_range, size)
     drawn = [frame.draw(part) for part in parts]
-    ticks = [(_place(frame.x(v)), _tick(v, x_range)) for v in _ticks(*x_range)]
+    ticks = [(_place(frame.x(v)), _tick(v, x_range)) for v in _ticks(*x_range, whole)]
     levels = [(_place(frame.y(v)), _tick(v, y_range)) for v in _ticks(*y_range)]
     box = (_LEFT, _TOP, size[0] - _RIGHT, size[1] - _BOTTOM)
     return fill(
@@ -122,8 +126,8 @@ def _place(pixels: float) -> str:
     return f"{pixels:.1f}".removesuffix(".0")
 
 
-def _ticks(low: float, high: float) -> list[float]:
-    """Four to six round numbers of a range."""
+def _ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    """Four to six round numbers of a range; fewer where it has no more whole numbers."""
     if high <= low:
         return [low]
     step = 10.0 ** (len(str(int(1 / (high - low)))) * -1 if high - low < 1 else len(str(int(high - low))) - 1)
@@ -131,6 +135,7 @@ def _ticks(low: float, high: float) -> list[float]:
         step /= 2
     while (high - low) / step > 6:
         step *= 2
+    step = max(step, 1.0) if whole else step
     first = -(-low // step)
     return [round((first + n) * step, 10) for n in range(int((high - first * step) / step + 1e-9) + 1)]
 

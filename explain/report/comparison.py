@@ -117,7 +117,7 @@ def _forest(facts: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Mark
         f"{number}, {_named(facts, row)}" for number, row in enumerate(rows, start=1)
     )
     limits = (0.5, len(rows) + 0.5)
-    svg = chart([zero, dots], words, "pair", "difference", limits, (-reach, reach), (330, 210))
+    svg = chart([zero, dots], words, "pair", "difference", limits, (-reach, reach), (330, 210), whole=True)
     return fill("explain.report/charts.html", figures=[(svg, words)], title="Macro ROC-AUC", folded=False)
 
 

@@ -64,7 +64,8 @@ def _training(facts: dict[str, Any], images: Images) -> Markup | str:
     if not curves:
         return section("training", "Training", ["There is no metrics.csv of this run."], [])
     epochs = curves["epoch"]
-    span = (epochs[0], max(epochs[-1], epochs[0] + 1))
+    single = len(epochs) == 1  # which makes no line
+    span = (epochs[0] - 1, epochs[0] + 1) if single else (epochs[0], epochs[-1])
     figures = []
     losses = [name for name in ("train_loss", "val_loss") if name in curves]
     others = [
@@ -74,15 +75,18 @@ def _training(facts: dict[str, Any], images: Images) -> Markup | str:
         values = [v for name in names for v in curves[name] if v is not None]
         if not values:
             continue
-        lines = [
-            Line(epochs, curves[name], color, dash)
-            for name, (color, dash) in zip(names, ((FIRST, ""), (SECOND, "5 3")), strict=False)
-        ]
+        lines: list[Line | Dots] = []
+        for name, (color, dash) in zip(names, ((FIRST, ""), (SECOND, "5 3")), strict=False):
+            value = curves[name]
+            lines.append(
+                Dots(epochs, value, value, value, color) if single else Line(epochs, value, color, dash)
+            )
         edge = 0.05 * ((max(values) - min(values)) or 1)
         limits = (min(values) - edge, max(values) + edge)
-        words = f"{' and '.join(names)} over {len(epochs)} epochs"
-        caption = words if len(names) == 1 else "Loss: solid, training; dashed, validation"
-        svg = chart(lines, words, "epoch", "", span, limits, (330, 210))
+        words = f"{' and '.join(names)} over {len(epochs)} epoch{'' if single else 's'}"
+        how = "violet, training; orange, validation" if single else "solid, training; dashed, validation"
+        caption = words if len(names) == 1 else f"Loss: {how}"
+        svg = chart(lines, words, "epoch", "", span, limits, (330, 210), whole=True)
         figures.append((svg, caption))
     kept = f"The kept epoch is {facts['epoch']}." if facts["epoch"] else ""
     part = fill("explain.report/charts.html", figures=figures, title="Curves", folded=False)

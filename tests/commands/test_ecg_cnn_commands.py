@@ -1,5 +1,7 @@
 """The commands of the published ECG-CNN README on the synthetic sample, with one epoch and a small model."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,11 @@ import pytest
 from databases.ptbxl import read_database
 from databases.synthetic import load_ground_truth
 from databases.synthetic.scp_table import statement_table
+from explain.report.folds import write_fold_page
 from preprocessing.splits import SPLITS
 from tests.helpers.command_lines import ROOT, run_lines
 from training.checkpoint import read_card
+from utils.errors import DataError
 from utils.files import read_json
 
 pytestmark = pytest.mark.torch
@@ -29,10 +33,11 @@ LINES = [
     f"python -m twelvelead train --config {BASELINE} --sample-only {SMALL} --n_folds 3 --conv-dropout 0.1 "
     "--resume",
     "python -m twelvelead evaluate --run single --shap off --data_dir nowhere",
+    "python -m twelvelead report ecgconvnet",
     "python -m twelvelead train --help",
     "python -m twelvelead evaluate --help",
 ]
-CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 0, 0]
+CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +85,30 @@ def test_kfold_reports_every_fold_once_with_class_names(done):
     assert loaded["mean"]["macro_f1"] == summary.loc[3, "macro_f1"] and len(loaded["folds"]) == 3
 
 
+def test_kfold_page_links_to_the_report_of_each_fold_and_is_rebuilt_from_json(done):
+    folder, lines = done
+    path = folder / "results" / "ecgconvnet" / "fold_summary.html"
+    page = path.read_text()
+    reports = [(path.parent / link).resolve() for link in re.findall(r'href="([^"]+)"', page)]
+    assert [report.parents[2].name for report in reports] == [f"ecgconvnet_fold{n}" for n in (1, 2, 3)]
+    for number, report in enumerate(reports, start=1):
+        assert f"fold {number} of 3</h1>" in report.read_text()
+    found = read_json(path.with_suffix(".json"))
+    for bounds in found["by_class"]:
+        value = f"{bounds['macro_roc_auc']['point']:.3f}"
+        assert value in page and list(bounds["class_roc_auc"]) == ["CD", "HYP", "MI", "NORM", "STTC"]
+    assert "ot a medical device" in page and not re.search(r"src=|https?://", page)
+    assert lines[-3].out == "wrote results/ecgconvnet/fold_summary.html\n"
+    path.write_text("")
+    assert write_fold_page(path.parent).read_text() == page
+
+
+def test_kfold_page_needs_a_whole_summary(tmp_path):
+    (tmp_path / "fold_summary.json").write_text('{"run": "a", "folds": []}')
+    with pytest.raises(DataError, match=r"is not a summary of folds .* train the folds again with --resume"):
+        write_fold_page(tmp_path)
+
+
 def test_evaluate_scores_the_held_out_fold_of_the_best_run(done):
     folder, lines = done
     runs = [f"ecgconvnet_fold{fold}" for fold in (1, 2, 3)]
@@ -116,7 +145,7 @@ def test_single_run_trains_on_a_part_and_is_judged_on_the_rest(done):
     assert "run 'ecgconvnet_fold1' exists: --resume continues the folds" in lines[7].err
     assert lines[8].out.count("fold_summary.csv") == 1
     assert "nowhere" in lines[9].err  # and no other records are scored instead
-    assert "--subsample_frac" in lines[10].out and "--ovr_classes" in lines[11].out
+    assert "--subsample_frac" in lines[-2].out and "--ovr_classes" in lines[-1].out
 
 
 def test_sample_that_is_damaged_is_named(done):

@@ -1,6 +1,7 @@
 """Numbers of a report on made-up predictions: exclusive classes, wrong labels, curves, refused tasks."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +90,16 @@ def test_report_chart_breaks_where_a_value_is_missing():
     svg = str(chart([Line([0, 0.5, 0.6, 1], [0.1, None, 0.3, 0.4])], "words", "x", "y"))
     line = svg.split('<path d="')[1].split('"')[0]
     assert line.count("M") == 2 and line.count("L") == 1
+
+
+def test_report_curves_of_a_single_epoch_are_points(tmp_path):
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_text("epoch,train_loss,val_loss,val_macro_roc_auc\n1,0.7,0.6,0.8\n")
+    write_report(scored(), tmp_path, metrics_csv=metrics, resamples=10)
+    page = (tmp_path / "report.html").read_text()
+    training = page.split('<h2 id="training">')[1].split("</section>")[0]
+    assert training.count("<circle") == 3 and "over 1 epoch<" in training
+    assert re.findall(r">(\d\.?\d*)</text>", training)[:3] == ["0", "1", "2"]
 
 
 def test_report_refuses_other_tasks_and_shapes():

@@ -282,7 +282,6 @@ def options_for_fold(run: str, output_dir: str, threads: int) -> EvaluateOptions
         EvaluateOptions(),
         run=run,
         shap="off",
-        report=False,
         output_dir=output_dir,
         threads=threads,
         split="test",

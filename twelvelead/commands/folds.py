@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from explain.report.folds import SUMMARY, write_fold_page
 from training.card import NOTICE
 from training.checkpoint import find_checkpoint, holds_card, read_card
 from training.config import TrainConfig
@@ -31,18 +32,22 @@ def train_folds(family: Family, config: TrainConfig) -> None:
         )
     for one in runs:
         family.run(dataclasses.replace(one, resume=config.resume and _started(one)))
-    rows = [_score(number, one) for number, one in enumerate(runs, start=1)]
+    scored = [_score(number, one) for number, one in enumerate(runs, start=1)]
+    rows = [row for row, _ in scored]
     table = fold_table(rows)
     folder = Path(config.output_dir) / "results" / config.run
     summary = table[table["fold"].isin(["mean", "SD"])].dropna(axis=1, how="all").set_index("fold")
     write_csv(folder / "fold_summary.csv", table)
     write_json(
-        folder / "fold_summary.json",
-        {"run": config.run, "folds": rows, **jsonable(summary.to_dict("index")), "notice": NOTICE},
+        folder / SUMMARY,
+        {"run": config.run, "folds": rows, "by_class": [bounds for _, bounds in scored]}
+        | jsonable(summary.to_dict("index"))
+        | {"notice": NOTICE},
     )
+    page = write_fold_page(folder)
     shown = ["fold", "val_accuracy", "val_loss", "macro_f1", "macro_roc_auc"]
     print(table[shown].to_string(index=False, na_rep="", float_format="{:.4f}".format))
-    print(f"wrote {folder / 'fold_summary.csv'} and {folder / 'fold_summary.json'}")
+    print(f"wrote {folder / 'fold_summary.csv'}, {folder / SUMMARY} and {page}")
 
 
 def _of_fold(config: TrainConfig, number: int) -> TrainConfig:
@@ -54,12 +59,13 @@ def _started(config: TrainConfig) -> bool:
     return holds_card(folder) or (folder / "last" / "state.safetensors").exists()
 
 
-def _score(number: int, config: TrainConfig) -> dict[str, Any]:
-    """Score one run on its held-out fold; the row of the summary."""
+def _score(number: int, config: TrainConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Score one run on its held-out fold; the row of the summary, and its ROC-AUC with intervals."""
     folder = find_checkpoint(config.run, config.output_dir)
     report, written = evaluate(options_for_fold(config.run, config.output_dir, config.threads), folder)
     metrics, card = report["metrics"], read_card(folder)
-    return {
+    results = written[0].parent.relative_to(config.output_dir).as_posix()
+    row = {
         "fold": number,
         "best_epoch": card.metrics.get("epoch"),
         "val_accuracy": card.metrics.get("val_mean_accuracy"),
@@ -70,6 +76,24 @@ def _score(number: int, config: TrainConfig) -> dict[str, Any]:
         "macro_roc_auc": metrics["macro_roc_auc"],
         "records": report["records"],
         "run": config.run,
-        "report": f"results/{config.run}/{written[0].parent.name}/classification_report.csv",
+        "report": f"{results}/classification_report.csv",
+        "page": f"{results}/report/report.html",
         "history": f"logs/{config.run}/metrics.csv",
+    }
+    return row, _bounds(report)
+
+
+def _bounds(report: dict[str, Any]) -> dict[str, Any]:
+    """ROC-AUC over all classes and of each, with intervals where there are any."""
+    metrics, intervals = report["metrics"], report["bootstrap"]["intervals"]
+    by_class = intervals.get("class_roc_auc", {})
+
+    def bounds(point: float | None, found: dict[str, Any] | None) -> dict[str, Any]:
+        return found or {"point": point, "low": None, "high": None}
+
+    return {
+        "macro_roc_auc": bounds(metrics["macro_roc_auc"], intervals.get("macro_roc_auc")),
+        "class_roc_auc": {
+            name: bounds(point, by_class.get(name)) for name, point in metrics["class_roc_auc"].items()
+        },
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explain.report import Scored, predicted, rebuild_report, stored, write_report
+from explain.report.folds import SUMMARY, write_fold_page
 from explain.report.lead_importance import lead_importance
 from explain.report.records import Source, find_source
 from explain.report.scored import check_kind, log_folder
@@ -35,8 +36,8 @@ class ReportOptions(Options, group="report"):
 
     runs: list[str] = option(
         [],
-        "runs, checkpoint folders or shipped models; or folders of reports, whose page is built again from "
-        "their report.json",
+        "runs, checkpoint folders or shipped models; or folders of reports and k-folds, whose page is built "
+        "again from their report.json or fold_summary.json",
         positional=True,
         required=True,
     )
@@ -64,7 +65,10 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parse(ReportOptions, args, description=__doc__)
     runs = []
     for run in options.runs:
-        if (Path(run) / "report.json").is_file():
+        folds = _folder_of_folds(run, options.output_dir)
+        if folds:
+            _say([write_fold_page(folds)])
+        elif (Path(run) / "report.json").is_file():
             _say(rebuild_report(run))
         else:
             runs.append(_prepare(find_checkpoint(run, options.output_dir), options))
@@ -72,6 +76,12 @@ def main(args: Sequence[str] | None = None) -> None:
         _compare([prepared.scored for prepared in runs], options)
     for prepared in runs:
         _write(prepared, options)
+
+
+def _folder_of_folds(run: str, output_dir: str) -> Path | None:
+    """Folder with the summary of a k-fold, by the folder itself or by the name that its runs share."""
+    places = (Path(run), Path(output_dir) / "results" / run)
+    return next((place for place in places if (place / SUMMARY).is_file()), None)
 
 
 def report_run(checkpoint: Path, options: ReportOptions, source: Source | None = None) -> list[Path]:
