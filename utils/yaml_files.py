@@ -77,9 +77,11 @@ def parse_yaml(content: bytes | str, where: str) -> Any:
         raise UsageError(f"{where} is not valid YAML: {said[:500]}{' ...' * (len(said) > 500)}") from error
 
 
-def read_mapping(path: str | Path, where: str = "") -> dict[Any, Any]:
-    """Read a YAML file that maps keys to values."""
+def read_mapping(path: str | Path, where: str = "", example: str = "lr: 1e-3") -> dict[Any, Any]:
+    """Read a YAML file of settings and their values; errors show ``example``, lines parted by ``;``."""
     values = read_yaml(path, where)
-    if not isinstance(values, dict):
-        raise UsageError(f"{where or path} must be a mapping of keys to values")
-    return values
+    if isinstance(values, dict) and values:
+        return values
+    lines = ", ".join(f"'{line.strip()}'" for line in example.split(";"))
+    found = "has no settings" if values else "is empty"
+    raise UsageError(f"{where or path} {found}: write each with its value on a line, for example {lines}")

@@ -119,7 +119,8 @@ def test_settings_of_the_command_line_replace_those_of_the_file(tmp_path):
         ("model: ecgconvnet\naugment: [[shift], noise]", "augment mixes lists and single values"),
         ("model: ecgconvnet\nplots_ovr_classes: [[MI], [CD]]", "plots_ovr_classes does not change a run"),
         ("model: ecgconvnet\nname: ../a", "must be a plain folder name"),
-        ("[1, 2]", "must be a mapping"),
+        ("[1, 2]", "has no settings: write each with its value on a line, for example 'model: ecgresnet'"),
+        ("# nothing yet", r"is empty: .* 'model: ecgresnet', 'lr: \[1e-3, 1e-2\]'"),
     ],
 )
 def test_files_with_mistakes_are_refused(tmp_path, text, message):

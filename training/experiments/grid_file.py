@@ -67,7 +67,7 @@ def read_grid(path: str | Path, name: str = "", also: Mapping[str, Any] | None =
         Unknown settings, settings without effect, values that cannot be, two runs with the same settings.
     """
     path, where = Path(path), str(path)
-    values = read_mapping(path)
+    values = read_mapping(path, example="model: ecgresnet; lr: [1e-3, 1e-2]; seed: [1, 2, 3]")
     plugins.require(values.pop("plugins", []), where)
     name = name or str(values.pop("name", path.stem))
     values.pop("name", None)
