@@ -39,6 +39,8 @@ def find_checkpoint(name: str | os.PathLike, output_dir: str | os.PathLike = "."
                 return folder
     if is_onnx(name) and Path(name).is_file():
         raise UsageError(f"{name} is an exported file: name the checkpoint that it was exported from")
+    for folder in (Path(name), trained / name):
+        _refuse_parts(folder)
     known = sorted({p.parent.name for base in (trained, pretrained) for p in base.glob("*/card.json")})
     hint = nearest(str(name), known) if known else f"there is none in {trained}"
     raise UsageError(f"no trained model '{name}': {hint}. Train one with train.py or torch_train.py")
@@ -79,6 +81,18 @@ def _card_of(name: str, output_dir: str | os.PathLike) -> Card:
 def holds_card(folder: Path) -> bool:
     """Whether a folder is that of a checkpoint."""
     return any((folder / name).exists() for name in ("card.json", "card.next.json")) or _is_hub(folder)
+
+
+def _refuse_parts(folder: Path) -> None:
+    """Say of a folder without a card, which has weights or a state to resume, what it lacks."""
+    if any((folder / name).is_file() for name in WEIGHTS.values()):
+        raise UsageError(
+            f"{folder} has weights, but no card.json that says how their model is made and scaled: {_REMEDY}"
+        )
+    if (folder / "last" / "state.safetensors").is_file():
+        raise UsageError(
+            f"the run in {folder} was stopped before it kept an epoch: continue it with --resume"
+        )
 
 
 def _is_hub(folder: Path) -> bool:
@@ -195,3 +209,12 @@ def load_state(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[s
             f"{path} is damaged ({short_reason(error)}): start the run again with --overwrite"
         ) from error
     return arrays, progress
+
+
+def check_kept(folder: Path, progress: dict[str, Any]) -> None:
+    """Refuse to resume where the weights of the best epoch are damaged: no later epoch brings them back."""
+    if progress.get("best") is None:
+        return
+    if not holds_card(folder):
+        raise DataError(f"{folder} has lost the card of its best epoch: {_REMEDY}")
+    read_card(folder)

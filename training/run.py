@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from preprocessing.options import DatasetOptions, complete_settings
-from training.checkpoint import load_state, save_state
+from training.checkpoint import check_kept, load_state, save_state
 from training.config import TrainOptions
 from training.lock import RunLock
 from utils.config import names_of, stored_settings
@@ -62,6 +62,7 @@ class Run:
         if config.resume:
             self.arrays, self.progress = load_state(self.folder)
             check_same_settings(config, self.progress["config"])
+            check_kept(self.folder, self.progress)
             return
         # what a kill during the very first write leaves is not a run
         files = [p for p in self.folder.rglob("*") if p.is_file() and not p.name.startswith(".")]

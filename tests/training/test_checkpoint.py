@@ -12,7 +12,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.helpers.training_files import SAMPLES, card_of
-from training.checkpoint import find_checkpoint, load_state, read_card, save_state, write_checkpoint
+from training.checkpoint import (
+    check_kept,
+    find_checkpoint,
+    load_state,
+    read_card,
+    save_state,
+    write_checkpoint,
+)
 from utils.ecg import LEADS
 from utils.errors import DataError, TwelveLeadError, UsageError
 
@@ -295,6 +302,30 @@ def test_checkpoint_unknown_is_answered_with_the_nearest(tmp_path):
         find_checkpoint("ecgnet_lang", tmp_path)
     with pytest.raises(UsageError, match="no trained model 'x'"):
         find_checkpoint("x", tmp_path / "empty")
+
+
+def test_checkpoint_without_a_card_is_told_from_an_unknown_one(tmp_path):
+    run = tmp_path / "checkpoints" / "run"
+    save_state(run, {"w": np.ones(3)}, {"epoch": 0})
+    with pytest.raises(UsageError, match="stopped before it kept an epoch: continue it with --resume"):
+        find_checkpoint("run", tmp_path)
+    save(run, 1)
+    (run / "card.json").unlink()
+    for name in ("run", run):
+        with pytest.raises(UsageError, match=r"has weights, but no card\.json"):
+            find_checkpoint(name, tmp_path)
+
+
+def test_resume_needs_the_whole_best_epoch(tmp_path):
+    check_kept(tmp_path, {"best": None})
+    save(tmp_path, 1)
+    check_kept(tmp_path, {"best": 0.5})
+    (tmp_path / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(DataError, match="SHA-256 differs"):
+        check_kept(tmp_path, {"best": 0.5})
+    (tmp_path / "card.json").unlink()
+    with pytest.raises(DataError, match="has lost the card of its best epoch"):
+        check_kept(tmp_path, {"best": 0.5})
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 64, b"\x08" + b"\0" * 7 + b'{"a": 1}'])

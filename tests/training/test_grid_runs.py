@@ -130,6 +130,25 @@ def test_grid_resumes_an_interrupted_run_and_replaces_half_written_ones(
     assert scores(tmp_path) == scores(trained)
 
 
+def test_grid_trains_finished_runs_again_whose_checkpoint_is_damaged(
+    trained, database, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(of(trained), of(tmp_path))
+    checkpoints = of(tmp_path) / "checkpoints"
+    (checkpoints / "lr-0.01_seed-1" / "card.json").write_text("{")
+    (checkpoints / "lr-0.001_seed-2" / "model.safetensors").write_bytes(b"half")
+    run(*words(trained / "g.yaml", database, tmp_path, "--plan", "--measure", False))
+    assert "4 runs, 2 of them left" in capsys.readouterr().out
+    begun = []
+    train = TorchFamily.train
+    monkeypatch.setattr(
+        TorchFamily, "train", lambda self, config, *more: begun.append(config) or train(self, config, *more)
+    )
+    run(*words(trained / "g.yaml", database, tmp_path))
+    assert [(c.run, c.resume) for c in begun] == [("lr-0.01_seed-1", False), ("lr-0.001_seed-2", False)]
+    assert scores(tmp_path) == scores(trained)
+
+
 def test_workers_take_over_the_run_of_a_killed_one(file, database, tmp_path):
     """Two local workers; one is killed in the middle of a run. The results are those of one process."""
     epochs = ["--set", "epochs=40", "patience=40", "lr=[0.01]"]

@@ -29,6 +29,7 @@ from training.experiments.grid_runs import (
     FINAL,
     check_same_grid,
     folder_of,
+    forget_damaged,
     forget_failures,
     is_final,
     statuses,
@@ -137,6 +138,7 @@ def run_grid(grid: Grid, options: GridOptions) -> None:
     if options.plan:
         show_plan(grid, folder, options.measure)
         return
+    forget_damaged(grid.runs, folder)
     if options.retry:
         forget_failures(grid.runs, folder)
     if options.launcher == "slurm":

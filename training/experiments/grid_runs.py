@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import load_state, read_card
+from training.checkpoint import check_kept, load_state, read_card
 from training.config import TrainConfig
 from training.experiments.grid_file import Grid, GridRun
 from training.lock import RunLock
@@ -92,6 +92,16 @@ def is_final(run: GridRun, folder: Path, record: dict[str, Any] | None = None) -
         and record["settings"].get("epochs") == settings_of(run.config).get("epochs")
         and (folder / record["folder"] / "card.json").exists()
     )
+
+
+def _is_whole(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether the checkpoint of a finished run is there, undamaged."""
+    try:
+        read_card(folder / record["folder"])
+    except DataError as error:
+        logger.warning(f"run {record['name']}: {error}")
+        return False
+    return True
 
 
 def claim(run: GridRun, folder: Path) -> RunLock | None:
@@ -212,7 +222,7 @@ def _start(run: GridRun, folder: Path) -> TrainConfig:
     resume = False
     for state in sorted((folder / "checkpoints" / run.name).rglob("last/state.safetensors")):
         try:
-            load_state(state.parent.parent)
+            check_kept(state.parent.parent, load_state(state.parent.parent)[1])
             resume = True
         except DataError as error:
             logger.warning(f"{error}; the run is started again")
@@ -239,14 +249,23 @@ def _result(checkpoint: Path, folder: Path) -> dict[str, Any]:
 
 
 def statuses(grid: Grid, folder: Path) -> list[dict[str, Any]]:
-    """Records of all runs, in the order of the file; of those that were killed the status is interrupted."""
+    """Records of all runs, in the order of the file; those killed or damaged have the status interrupted."""
     records = []
     for run in grid.runs:
         record = _new_record(run, {}) | read_record(folder, run.name)
-        if record["status"] == "running" and not is_claimed(run, folder):
+        killed = record["status"] == "running" and not is_claimed(run, folder)
+        if killed or (record["status"] == "finished" and not _is_whole(folder, record)):
             record["status"] = "interrupted"
         records.append(record)
     return records
+
+
+def forget_damaged(runs: Sequence[GridRun], folder: Path) -> None:
+    """Let finished runs be trained again whose checkpoint is no longer whole."""
+    for run in runs:
+        record = read_record(folder, run.name)
+        if record["status"] == "finished" and not _is_whole(folder, record):
+            record_path(folder, run.name).unlink()
 
 
 def forget_failures(runs: Sequence[GridRun], folder: Path) -> None:

@@ -126,8 +126,8 @@ def match_records(recipes: Sequence[Recipe], intersection: bool = False) -> Matc
     for recipe, found in zip(recipes, folds, strict=True):
         if found != folds[0]:
             raise UsageError(
-                f"'{recipes[0].name}' has runs of the folds {_listed(folds[0])}, '{recipe.name}' of "
-                f"{_listed(found)}: compare runs of the same folds"
+                f"'{recipes[0].name}' was scored on {_listed(folds[0])}, '{recipe.name}' on "
+                f"{_listed(found)}: compare runs of the same split"
             )
     matched, notes = {}, []
     for fold in sorted(folds[0], key=lambda f: (f is not None, f)):
@@ -198,7 +198,9 @@ def _check_same(first: Predictions, run: Predictions, labels: np.ndarray, others
 
 
 def _listed(folds: set) -> str:
-    return ", ".join("official split" if fold is None else str(fold) for fold in sorted(folds, key=str))
+    numbers = ", ".join(str(fold) for fold in sorted(folds - {None}))
+    parts = [f"the test fold {numbers}"] if numbers else []
+    return " and ".join([*(["the official split"] if None in folds else []), *parts])
 
 
 @dataclass(frozen=True)
