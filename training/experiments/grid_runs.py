@@ -261,7 +261,7 @@ def statuses(grid: Grid, folder: Path) -> list[dict[str, Any]]:
 
 
 def forget_damaged(runs: Sequence[GridRun], folder: Path) -> None:
-    """Let finished runs be trained again whose checkpoint is no longer whole."""
+    """Let finished runs be trained again whose checkpoint is damaged."""
     for run in runs:
         record = read_record(folder, run.name)
         if record["status"] == "finished" and not _is_whole(folder, record):
