@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,8 +157,12 @@ def note_left_out(database: Database, problems: list[str], count: int) -> None:
 
 
 def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[str, ...]:
-    """Leads that every record has: the requested ones, the twelve standard leads, or the common ones."""
-    distinct = list(dict.fromkeys(tuple(map(_standard, row)) for row in records["leads"]))
+    """Leads to read: the requested ones, the twelve standard leads, or those that every record has.
+
+    Where most records have the twelve standard leads, those that lack one are refused when they are read.
+    """
+    rows = [tuple(map(_standard, row)) for row in records["leads"]]
+    distinct = list(dict.fromkeys(rows))
     shared = [lead for lead in distinct[0] if all(lead in others for others in distinct)]
     if leads is not None:
         chosen = tuple(map(_standard, leads))
@@ -165,10 +170,17 @@ def common_leads(records: pd.DataFrame, leads: Sequence[str] | None) -> tuple[st
         if absent:
             raise UsageError(f"not every record has lead {', '.join(absent)}; common: {', '.join(shared)}")
         return chosen
-    if set(LEADS) <= set(shared):
+    complete = {row for row in distinct if set(LEADS) <= set(row)}
+    if 2 * sum(row in complete for row in rows) > len(rows):
         return LEADS
     if not shared:
-        raise UsageError("the records have no lead in common: choose one dataset of equal leads")
+        lead, count = Counter(lead for row in rows for lead in set(row)).most_common(1)[0]
+        lacking = [str(name) for name, row in zip(records.index, rows, strict=True) if lead not in row]
+        listed = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+        raise UsageError(
+            f"the records have no lead in common: {lead} is in {count} of {len(rows)}, but not in {listed}; "
+            "move the records without it to another folder"
+        )
     return tuple(shared)
 
 

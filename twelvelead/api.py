@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -11,6 +12,8 @@ from preprocessing import load_dataset as load
 from preprocessing.options import DatasetOptions, data_folder, default_rate
 from training.model_info import PACKAGES, package_of
 from utils.errors import UsageError, nearest
+
+_POSITIONAL = ("database", "data_dir", "task", "sampling_rate")  # of preprocessing.load_dataset
 
 
 def list_models(framework: str | None = None) -> list[str]:
@@ -108,5 +111,9 @@ def load_dataset(
         if root is not None
         else data_folder({"database": name, "data_dir": DatasetOptions.data_dir})
     )
+    for option in options:
+        known = [key for key in inspect.signature(load).parameters if key not in _POSITIONAL]
+        if option not in known:
+            raise UsageError(f"load_dataset: unknown option '{option}': {nearest(option, known)}")
     rate = default_rate(task, name) if sampling_rate is None and tasks else sampling_rate
     return load(name, folder, task or "", rate, **options)

@@ -1,16 +1,22 @@
-"""R-peaks lead by lead, datasets of several databases, and bursts of noise."""
+"""Leads of a dataset, R-peaks lead by lead, datasets of several databases, and bursts of noise."""
+
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import twelvelead as tl
 from databases import open_database
 from preprocessing import load_dataset
 from preprocessing.combined import combine
 from preprocessing.options import DatasetOptions, open_dataset
+from preprocessing.reading import common_leads
 from preprocessing.targets import IGNORED
 from preprocessing.transforms.augmentation import Augmentation
 from training.tasks.boundary_scores import peaks_of_mask
-from utils.errors import UsageError
+from utils.ecg import LEADS
+from utils.errors import DataError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +91,35 @@ def test_bursts_change_stretches_alone_and_follow_the_seed():
     assert (augmented(1) != augmented(2)).any()
     with pytest.raises(UsageError):
         Augmentation(augment=("bursts:prob=2",)).steps  # noqa: B018
+
+
+def table_of(*leads):
+    return pd.DataFrame({"leads": [tuple(row) for row in leads]}, index=[f"r{n}" for n in range(len(leads))])
+
+
+def test_leads_are_the_standard_ones_those_of_all_records_or_refused():
+    written = [lead.replace("AV", "aV") for lead in LEADS]
+    assert common_leads(table_of(LEADS, written[::-1], LEADS[:8]), None) == LEADS  # most have them
+    assert common_leads(table_of(LEADS, LEADS[:8]), None) == LEADS[:8]
+    assert common_leads(table_of(["MLII", "V1"], ["V5", "MLII"]), None) == ("MLII",)
+    with pytest.raises(UsageError, match=r"MLII is in 2 of 3, but not in r1; move the records without it"):
+        common_leads(table_of(["MLII", "V1"], ["V5"], ["MLII", "V5"]), None)
+    with pytest.raises(UsageError, match=r"not every record has lead V1; common: MLII"):
+        common_leads(table_of(["MLII", "V1"], ["MLII"]), ["V1"])
+
+
+def test_record_without_a_lead_is_refused_or_left_out(shared_data, tmp_path, caplog):
+    for file in (shared_data / "cinc2021").glob("E0750*"):
+        shutil.copy(file, tmp_path)
+    header = tmp_path / "E07500.hea"
+    header.write_text(header.read_text().replace("aVR", "X1"))
+    with pytest.raises(DataError, match=r"E07500: .*has no lead AVR"):
+        load_dataset("cinc2021", tmp_path, "classes")
+    dataset = load_dataset("cinc2021", tmp_path, "classes", on_missing="drop")
+    assert dataset.leads == LEADS and len(dataset) and "E07500" not in dataset.ids
+    assert "has no lead AVR" in caplog.text
+
+
+def test_public_loader_names_the_nearest_option(tmp_path):
+    with pytest.raises(UsageError, match="load_dataset: unknown option 'second': did you mean 'seconds'"):
+        tl.load_dataset("mitdb", tmp_path, "beats", second=5)
