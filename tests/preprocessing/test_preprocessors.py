@@ -247,6 +247,22 @@ def test_spikes_become_the_sample_before():
     assert build("spike_removal", threshold=40)(lead, 500)[0].tolist() == [0, 30, 1, -25, -25, 2]
 
 
+def test_normalize_with_a_limit_keeps_beats_beside_a_spike_and_all_else():
+    rng = np.random.default_rng(3)
+    calm = rng.normal(size=(2, 1000, 1)).astype(np.float32)
+    plain, limited = (PreprocManager.from_config({"normalize": how}) for how in ({}, {"limit": 8}))
+    np.testing.assert_array_equal(limited(calm, 100)[0], plain(calm, 100)[0])
+    spiked = calm.copy()
+    spiked[0, 500:502] = 300.0
+    assert plain(spiked, 100)[0][0, :500].std() < 0.1
+    kept, _ = limited(spiked, 100)
+    assert kept[0, :500].std() > 0.8 and np.abs(kept[0]).max() < 8.1
+    np.testing.assert_array_equal(kept[1], plain(calm, 100)[0][1])
+    for wrong in ({"limit": 0.5}, {"limit": 8, "method": "min-max"}):
+        with pytest.raises(UsageError, match="limit is for the method z-score, from 1"):
+            PreprocManager.from_config({"normalize": wrong})
+
+
 def test_lengths_are_cropped_padded_or_cut_in_windows():
     x = np.arange(1, 11, dtype=np.float32)
     assert build("ensure_length", siglen=4)(x, 1)[0].tolist() == [4, 5, 6, 7]

@@ -27,7 +27,7 @@ def split_steps(standardizer: Standardizer) -> tuple[list[Preprocessor], list[No
 
 
 def _is_simple(step: Preprocessor) -> bool:
-    return isinstance(step, Normalize) and np.ndim(step.mean) == np.ndim(step.std) == 0
+    return isinstance(step, Normalize) and not step.limit and np.ndim(step.mean) == np.ndim(step.std) == 0
 
 
 def left_to_caller(standardizer: Standardizer) -> list[Any]:
