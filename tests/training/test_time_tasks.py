@@ -101,6 +101,20 @@ def test_rpeaks_task_scores_within_tolerances_and_without_what_is_ignored():
     assert encoded.labels.sum() == 2 * 8 * 11
 
 
+def test_rpeaks_threshold_is_chosen_by_what_is_found_not_by_where_it_lies():
+    """Above 0.6 peaks lie better, within 25 ms, but every eighth one is missed."""
+    task, targets = create_task("rpeaks", ["R-peak"], RATE), peak_targets()
+    skewed = np.where(targets == 1, 0.9, 0.0)
+    middles = np.flatnonzero(targets[0, :, 0] == 1).reshape(8, -1).mean(axis=1).astype(int)
+    for middle in middles:
+        skewed[:, middle + 4 : middle + 16] = 0.6
+    skewed[:, middles[0] - 5 : middles[0] + 16] = 0.6
+    decision = task.fit_decision(records(targets, 1000), skewed)
+    assert decision["threshold"] <= 0.6
+    scores = [task.score(targets, skewed, {**decision, "threshold": t}) for t in (decision["threshold"], 0.8)]
+    assert scores[0]["f1_75ms"] == 1 > scores[1]["f1_75ms"] and scores[0]["mean_f1"] < scores[1]["mean_f1"]
+
+
 def test_rpeaks_task_fits_a_threshold_and_describes_peaks():
     task, targets = create_task("rpeaks", ["R-peak"], RATE), peak_targets()
     quiet = np.where(targets == 1, 0.35, 0.25)
