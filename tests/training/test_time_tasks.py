@@ -12,7 +12,14 @@ from preprocessing.batches import Weighted
 from preprocessing.targets import IGNORED
 from training.tasks import create_task
 from training.tasks.boundary_scores import peaks_of_mask
-from training.tasks.decoding import PeakDecoder, clean_waves, one_between, peaks_of, stretches
+from training.tasks.decoding import (
+    PeakDecoder,
+    clean_waves,
+    frequent_enough,
+    one_between,
+    peaks_of,
+    stretches,
+)
 from utils.delineation_scores import waves_of_mask
 from utils.errors import DataError
 
@@ -209,14 +216,36 @@ def test_waves_are_at_most_one_of_a_kind_in_a_beat(mask):
     for kind in ("P", "T"):
         beats = np.searchsorted(middles, found[kind].mean(axis=1))
         assert len(set(beats.tolist())) == len(beats)
-    again = one_hot(task.decode(one_hot(mask)[None])[0])
-    np.testing.assert_array_equal(task.decode(again[None]), task.decode(one_hot(mask)[None]))
+    every = {"least_p_share": 0.0}  # else waves that were dropped make others rare
+    again = one_hot(task.decode(one_hot(mask)[None], every)[0])
+    np.testing.assert_array_equal(task.decode(again[None], every), task.decode(one_hot(mask)[None], every))
 
 
 def test_waves_that_remain_are_the_more_probable_ones():
     waves = np.array([[10, 19], [30, 39], [60, 69]])
     sums = np.r_[0.0, np.cumsum(np.r_[np.full(25, 0.5), np.full(75, 0.9)])]
     assert one_between(waves, np.array([50.0]), sums).tolist() == [[30, 39], [60, 69]]
+
+
+def test_waves_that_few_beats_around_have_are_dropped():
+    borders = np.arange(100.0, 2100.0, 100.0)  # 20 beats, the first half of them with a wave before each
+    waves = np.stack([borders[:10] - 30, borders[:10] - 20], axis=1).astype(int)
+    stray = np.array([[1770, 1780]])
+    both = np.concatenate([waves, stray])
+    assert frequent_enough(both, borders, 0.6).tolist() == waves.tolist()[:9]
+    assert frequent_enough(both, borders, 0.0).tolist() == both.tolist()
+    assert frequent_enough(both, borders, 0.6, reach=0).tolist() == both.tolist()
+    assert frequent_enough(stray, borders[:1], 0.6).tolist() == stray.tolist()
+    task = create_task("waves", WAVES, RATE)
+    masks = np.zeros((2, 2200), int)
+    for border in borders.astype(int).tolist():
+        masks[:, border - 4 : border + 5] = 2
+    for border in borders[:6].astype(int).tolist():
+        masks[0, border - 20 : border - 10] = 1
+    masks[1, 1480:1490] = 1
+    found = [task.waves(one_hot(mask))["P"].tolist() for mask in masks]
+    assert len(found[0]) >= 4 and found[1] == []
+    assert len(task.waves(one_hot(masks[1]), {"merge_s": 0.03})["P"]) == 1  # cards of old know no share
 
 
 def test_waves_task_scores_boundaries_and_can_answer_without_a_p_wave():

@@ -111,6 +111,23 @@ def one_between(waves: np.ndarray, borders: np.ndarray, sums: np.ndarray) -> np.
     return waves[np.sort(best)]
 
 
+def frequent_enough(waves: np.ndarray, borders: np.ndarray, least: float, reach: int = 5) -> np.ndarray:
+    """Waves near which at least a share `least` of the intervals between borders have one, (W, 2).
+
+    Near are `reach` intervals on either side. What lies before the first or behind the last border does not
+    count, and is kept or dropped with its neighbors.
+    """
+    if not least or not len(waves) or len(borders) < 2:
+        return waves
+    place = np.searchsorted(borders, waves.mean(axis=1))
+    having = np.zeros(len(borders) + 1)
+    having[place] = 1
+    sums = np.r_[0.0, np.cumsum(having[1:-1])]  # of the intervals between two borders
+    first = np.clip(place - 1 - reach, 0, len(sums) - 2)
+    last = np.clip(place + reach, 1, len(sums) - 1)
+    return waves[sums[last] - sums[first] >= least * (last - first)]
+
+
 def waves_of(
     probabilities: np.ndarray,
     rate: float,
@@ -118,11 +135,13 @@ def waves_of(
     shortest_s: Mapping[str, float],
     merge_s: float,
     main: str = "QRS",
+    least_share: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Waves from the probability of each class and sample, (T, C) -> for each kind (W, 2).
 
     The most probable class of each sample gives stretches; `clean_waves` joins and drops, and between two
-    waves of the class `main` one wave of each other class remains (`one_between`). There may be none.
+    waves of the class `main` one wave of each other class remains (`one_between`). There may be none, and
+    there is none of a class where fewer intervals have one than `least_share` says (`frequent_enough`).
     The first class is the background.
     """
     answer = np.argmax(probabilities, axis=-1)
@@ -138,4 +157,5 @@ def waves_of(
         if number and name != main:
             sums = np.r_[0.0, np.cumsum(probabilities[:, number], dtype=np.float64)]
             found[name] = one_between(found[name], borders, sums)
+            found[name] = frequent_enough(found[name], borders, (least_share or {}).get(name, 0.0))
     return found

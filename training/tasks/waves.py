@@ -23,7 +23,11 @@ TOLERANCES_MS = {
 SHORTEST_S = {"P": 0.02, "QRS": 0.03, "T": 0.05}
 MERGE_S = 0.03
 DECODING: dict[str, float] = {f"shortest_{name}_s": value for name, value in SHORTEST_S.items()}
-DECODING |= {"merge_s": MERGE_S}
+# P waves count only where this share of the beats around has one (`decoding.frequent_enough`), because the
+# network takes some fibrillation waves for P: the largest of 0.1 to 0.9 that loses less than 0.5 % of the P
+# waves of records 61-70 of LUDB.
+LEAST_P_SHARE = 0.6
+DECODING |= {"merge_s": MERGE_S, "least_p_share": LEAST_P_SHARE}
 
 
 @register_task("waves")
@@ -60,16 +64,20 @@ class Waves(Segmentation):
 
     def waves(self, prediction: np.ndarray, decision: Decision = None) -> dict[str, np.ndarray]:
         """First and last samples of the waves of each kind, (T, C) -> (W, 2) each."""
-        how = DECODING | (decision or {})
+        how = DECODING | {"least_p_share": 0.0} | decision if decision else DECODING  # unknown to old cards
         shortest = {name: how.get(f"shortest_{name}_s", 0.0) for name in self.classes[1:]}
-        return waves_of(prediction, self.sampling_rate, self.classes, shortest, how["merge_s"])
+        share = {"P": how["least_p_share"]}
+        return waves_of(
+            prediction, self.sampling_rate, self.classes, shortest, how["merge_s"], least_share=share
+        )
 
     def decode(self, predictions: np.ndarray, decision: Decision = None) -> np.ndarray:
         """Class of each sample after post-processing.
 
         The most probable class of each sample; waves of one kind less than 30 ms apart are joined; P waves
         below 20 ms, QRS complexes below 30 ms and T waves below 50 ms are dropped; of several P (or T) waves
-        between two QRS complexes the one with most probability remains. There may be no P wave.
+        between two QRS complexes the one with most probability remains. There may be no P wave, and there is
+        none where too few of the beats around have one (`LEAST_P_SHARE`).
         """
         answer = np.zeros(predictions.shape[:2], np.int64)
         for row, prediction in zip(answer, predictions, strict=True):
