@@ -2,7 +2,7 @@
 
 python -m training.decide --run rpeaks --data_dir data/mitdb
 
-The weights stay. The card says by which command and commit the decision was made; score the run again after it.
+The weights stay. The card says by which command and commit the decision was made; score the run again.
 """
 
 from __future__ import annotations
