@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import DATA, FROM_LOGS
+from benchmarks.tasks import collect_task, database_of
 from models_torch.protoecgnet import BRANCHES
+from preprocessing.loading import PTBXL_LAYOUT
 from training.card import Card
 from training.checkpoint import ROOT, find_checkpoint, read_card, run_name
 from training.experiments.compare import compare_grid
@@ -104,19 +106,31 @@ def collect_row(
         raise UsageError(f"{logs} has no {', '.join(absent)}: train the run here, then {remedy}")
     if Path(name).name != name or name.startswith("."):
         raise UsageError(f"--row '{name}' must be a plain folder name")
-    test = _test_report(logs, card, remedy)
+    test, folders = _test_report(logs, card, remedy), machine_folders(card.config, output_dir)
+    if database_of(card) not in PTBXL_LAYOUT:
+        return [_write_row(card, test, data / "tasks" / name, logs, folders, checkpoint.name)]
     if "macro_roc_auc" not in test["metrics"]:
         raise UsageError(f"run '{run}' has task {card.task}, whose test has no macro ROC-AUC for the tables")
 
     small = card.data.records["train"] <= SMALL_SET
     target = (folder or data / ("ptbxl_small" if small else "ptbxl")) / name
-    folders = machine_folders(card.config, output_dir)
+    return [_write_row(card, test, target, logs, folders, checkpoint.name)]
+
+
+def _write_row(
+    card: Card, test: dict[str, Any], target: Path, logs: Path, folders: dict[str, str], run: str
+) -> Path:
+    """Write the files of a row; predictions along time are made small."""
     write_json(target / "test.json", portable(test, folders))
     write_json(target / "card.json", portable(card.to_json(), folders))
-    for file in FROM_LOGS[1:]:
-        _copy(logs / file, target / file)
-    write_json(target / "row.json", {"run": checkpoint.name, "parameters": count_parameters(card)})
-    return [target]
+    row: dict[str, Any] = {"run": run, "parameters": count_parameters(card)}
+    _copy(logs / FROM_LOGS[2], target / FROM_LOGS[2])
+    if database_of(card) in PTBXL_LAYOUT:
+        _copy(logs / FROM_LOGS[1], target / FROM_LOGS[1])
+    else:
+        row |= collect_task(card, logs, test, target)
+    write_json(target / "row.json", row)
+    return target
 
 
 # ---- a chain of runs -------------------------------------------------------------------------------

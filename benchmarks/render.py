@@ -16,6 +16,7 @@ from benchmarks.pages import (
     ptbxl,
     quality,
     rpeaks,
+    tasks,
 )
 from benchmarks.rows import DATA, read_rows
 from training.checkpoint import ROOT
@@ -49,6 +50,7 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
         if (data / "backbones.json").is_file()
         else {}
     ),
+    "tasks": lambda data: {"tasks.md": tasks.page(data)} if (data / "tasks").is_dir() else {},
     "along_time": lambda data: (
         {"along_time.md": along_time.page(data / "along_time.json")}
         if (data / "along_time.json").is_file()

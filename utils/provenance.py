@@ -68,7 +68,8 @@ def machine_folders(config: dict[str, Any], output_dir: str | Path) -> dict[str,
     folders = {str(Path(output_dir).resolve()): ".", str(root): "."}
     data_dir = config.get("data_dir", "")
     if Path(data_dir).is_absolute():
-        folders[data_dir.rstrip("/")] = PUBLIC_DATA_DIR
+        database = config.get("database", "ptbxl")
+        folders[data_dir.rstrip("/")] = PUBLIC_DATA_DIR if database == "ptbxl" else f"data/{database}"
     if config.get("imagenet"):
         folders[config["imagenet"]] = Path(config["imagenet"]).name
     return folders
