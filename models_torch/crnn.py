@@ -261,9 +261,8 @@ class CRNN(nn.Module):
 
     def features(self, signals: Tensor) -> Tensor:
         """Map of the backbone: (B, T, leads), or (B, leads, T) if ``channels_first``, to (B, C, columns)."""
-        if self.channels_first and signals.ndim == 3:
-            signals = signals.transpose(1, 2)
-        return self.backbone(channels_first(signals, self.samples, self.leads, self.model))
+        signals = channels_first(signals, self.samples, self.leads, self.model, self.channels_first)
+        return self.backbone(signals)
 
     def trunk(self, signals: Tensor) -> Tensor:
         return self.attention_module(self.sequence(self.features(signals)))

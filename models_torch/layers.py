@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from utils.errors import DataError
 
 
-def channels_first(signals: Tensor, samples: int, leads: int, model: str) -> Tensor:
-    """Check a batch of signals and give it PyTorch's layout.
+def channels_first(signals: Tensor, samples: int, leads: int, model: str, given: bool = False) -> Tensor:
+    """Check a batch of signals and give it PyTorch's layout, which it has already if `given`.
 
     Shapes: signals (B, samples, leads) -> (B, leads, samples).
     """
-    if signals.ndim != 3 or signals.shape[1:] != (samples, leads):
+    expected = {"samples": samples, "leads": leads}
+    names = ("leads", "samples") if given else ("samples", "leads")
+    if signals.ndim != 3 or signals.shape[1:] != tuple(expected[name] for name in names):
+        shape = ", ".join(f"{expected[name]} {name}" for name in names)
         raise DataError(
-            f"{model} was built for signals of shape (batch, {samples} samples, {leads} leads) but got "
+            f"{model} was built for signals of shape (batch, {shape}) but got "
             f"{tuple(signals.shape)}: bring the recordings to that length, sampling rate and lead order"
         )
-    return signals.transpose(1, 2)
+    return signals if given else signals.transpose(1, 2)
 
 
 @contextlib.contextmanager

@@ -55,6 +55,8 @@ class Spectrum(Preprocessor):
         """
         spectrum = np.fft.rfft(signals, self.n_fft, axis=-1, norm=self.norm)  # type: ignore[arg-type]
         spectrum = spectrum[..., int(self.drop_dc) :]
+        if not spectrum.shape[-1]:
+            raise DataError("spectrum: records of 1 sample are too short: they have no frequency above 0")
         return np.concatenate((np.abs(spectrum), np.angle(spectrum)), axis=-2), rate
 
 

@@ -294,6 +294,8 @@ def test_spectra_are_those_of_the_signal():
     power, rate = build("spectrogram", window_size=0.2, overlap_size=0.1)(x, 500)
     assert power.shape == (21, 3 * 51) and rate == 10
     assert power.reshape(21, 3, 51).mean(axis=0).argmax(axis=1).tolist() == [1, 2, 8]
+    with pytest.raises(DataError, match="1 sample are too short"):
+        build("spectrum")(x[:1], 500)
 
 
 def test_amplitude_is_the_largest_range_of_a_window():
