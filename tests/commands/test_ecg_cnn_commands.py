@@ -33,11 +33,12 @@ LINES = [
     f"python -m twelvelead train --config {BASELINE} --sample-only {SMALL} --n_folds 3 --conv-dropout 0.1 "
     "--resume",
     "python -m twelvelead evaluate --run single --shap off --data_dir nowhere",
+    f"python -m twelvelead train --config {BASELINE.with_name('compact_grid.yaml')}",
     "python -m twelvelead report ecgconvnet",
     "python -m twelvelead train --help",
     "python -m twelvelead evaluate --help",
 ]
-CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 0, 0, 0]
+CODES = [0, 0, 0, 0, 0, 0, 2, 2, 0, 1, 2, 0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,7 @@ def test_single_run_trains_on_a_part_and_is_judged_on_the_rest(done):
     assert "run 'ecgconvnet_fold1' exists: --resume continues the folds" in lines[7].err
     assert lines[8].out.count("fold_summary.csv") == 1
     assert "nowhere" in lines[9].err  # and no other records are scored instead
+    assert "has several values of model, lr: it is a grid, trained with twelvelead grid" in lines[10].err
     assert "--subsample_frac" in lines[-2].out and "--ovr_classes" in lines[-1].out
 
 
