@@ -12,6 +12,7 @@ python -m benchmarks rpeaks --mitdb data/mitdb                     # measure the
 python -m benchmarks backbones                                     # describe the backbones
 python -m benchmarks along_time --ludb data/ludb             # measure the shipped models of R-peaks and waves
 python -m benchmarks export --data_dir data/ptb                    # export every model, compare and time it
+python -m benchmarks explorer                                      # time the explorer in a browser
 python -m benchmarks.speed                                         # measure speed and memory
 """
 
@@ -27,6 +28,7 @@ from benchmarks.ablate import AblateOptions, run_ablations
 from benchmarks.along_time import AlongTimeOptions, run_along_time
 from benchmarks.backbones import BackboneOptions, run_backbones
 from benchmarks.collect import collect_certified, collect_grid, collect_report, collect_run
+from benchmarks.explorer import ExplorerBenchmarkOptions, run_explorer
 from benchmarks.export import ExportBenchmarkOptions, run_export
 from benchmarks.quality import QualityOptions, run_quality
 from benchmarks.render import DOCS, README, outdated, render
@@ -117,6 +119,12 @@ def _export(options: ExportBenchmarkOptions) -> None:
     print("python -m benchmarks render puts it into the pages")
 
 
+def _explorer(options: ExplorerBenchmarkOptions) -> None:
+    """Time the explorer in a headless Chromium."""
+    print(f"wrote {run_explorer(options)}")
+    print("python -m benchmarks render puts it into the pages")
+
+
 def _quality(options: QualityOptions) -> None:
     """Measure the checks of signal quality, lead columns and electrodes on PTB-XL."""
     for path in run_quality(options):
@@ -134,6 +142,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int | None]]] = {
     "backbones": (BackboneOptions, _backbones),
     "along_time": (AlongTimeOptions, _along_time),
     "export": (ExportBenchmarkOptions, _export),
+    "explorer": (ExplorerBenchmarkOptions, _explorer),
 }
 
 

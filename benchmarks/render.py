@@ -10,6 +10,7 @@ from benchmarks.pages import (
     attribution,
     backbones,
     certified,
+    explorer,
     export,
     grids,
     protoecgnet,
@@ -60,6 +61,9 @@ PAGES: dict[str, Callable[[Path], dict[str, str]]] = {
         {"certified.md": certified.page(data / "certified")} if (data / "certified").is_dir() else {}
     ),
     "grids": lambda data: {"grids.md": grids.page(data / "grids")} if (data / "grids").is_dir() else {},
+    "explorer": lambda data: (
+        {"explorer.md": explorer.page(data / "explorer.json")} if (data / "explorer.json").is_file() else {}
+    ),
     "export": lambda data: (
         {"export.md": export.page(data / "export.json")} if (data / "export.json").is_file() else {}
     ),
