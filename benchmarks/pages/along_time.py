@@ -144,5 +144,11 @@ Measured by `python -m benchmarks along_time`. Reference and found positions are
 tolerance. Intervals: bootstrap over patients. Everything was chosen on validation records; `rpeaks` learned
 from DS1 of MIT-BIH and records 1-60 of LUDB, `waves` from records 1-60 of LUDB.
 
+The decisions of both were fitted again after a first scoring of the same weights and test records, on the
+validation records alone: the threshold of R-peaks by what is found within 75 ms (0.6; it was 0.8, by a mean
+that includes 25 ms), and P waves only where 60 % of the beats around have one. Before: F1 within 100 ms
+0.9986 on DS2, QRS score 0.644 on CPSC 2019, macro F1 0.9596 with 293 false onsets of P on LUDB, 212 of
+them in atrial fibrillation.
+
 {text}
 """
