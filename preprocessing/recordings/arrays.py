@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +63,15 @@ def read_stated(path: Path, values: Mapping[str, object], request: Request) -> S
 
 
 def _number(value: object) -> float | None:
+    """Number of an array of one, or of several that are equal, or of a text such as ``500 Hz``."""
     array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "iuf":
+    if array.dtype.kind in "USO":
+        text = next(iter(_texts(value)), "")
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)\s*(?:Hz)?", text, re.IGNORECASE)
+        return float(match[1]) or None if match else None
+    if array.dtype.kind not in "iuf" or not array.size or (array != array.flat[0]).any():
         return None
-    number = float(array.reshape(-1)[0])
+    number = float(array.flat[0])
     return number if np.isfinite(number) and number > 0 else None
 
 
@@ -134,7 +140,8 @@ def channels_of_array(
     if array.ndim == 3 and len(array) == 1 and kind == "HDF5":  # Ribeiro et al. store batches
         array = array[0]
     if array.ndim == 3:
-        raise DataError(f"{path}: has shape {array.shape}, a batch: save one record, array[0]")
+        one = "array[..., 0]" if array.shape[-1] == 1 else "array[0]"
+        raise DataError(f"{path}: has shape {array.shape}, a batch: save one record, {one}")
     if count == ANY_COUNT and array.ndim == 1:
         array = array[:, None]
     if count == ANY_COUNT and array.ndim == 2:

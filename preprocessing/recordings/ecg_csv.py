@@ -24,6 +24,7 @@ _TIME_NAMES |= {"time and date", "time of day", "zeit", "tiempo", "tempo", "temp
 _TIME_NAMES |= SECONDS.keys()
 _COUNTER_NAMES = {"", "index", "idx", "sample", "samples", "sample number", "sample #", "#", "n", "no", "row"}
 _COUNTER_NAMES |= {"unnamed: 0", "frame", "point", "sample index", "sample_index", "sample_number"}
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:[.,]\d{3})+")
 _LONGEST_NAME = 200  # characters in which a unit is looked for
 
 
@@ -40,6 +41,7 @@ def read_csv(path: Path, request: Request | None = None) -> RawFile:
     table = read_table(path)
     columns = _rows_as_columns(path, table, request) or _columns(path, table, request)
     notes, rate = table.notes, table.rate
+    _check_form(path, columns)
     times = [c for c in columns if c.name.lower() in _TIME_NAMES or _holds_clocks(c)]
     # beside a time of day, a date that never changes says nothing
     time = next((c for c in times if c.cells[0] != c.cells[-1]), times[0] if times else None)
@@ -88,6 +90,29 @@ def _columns(path: Path, table: Table, request: Request) -> list[_Column]:
         plain, unit = split_unit(name)
         columns.append(_Column(plain, unit or table.units[index], [row[index] for row in rows]))
     return columns
+
+
+def _check_form(path: Path, columns: Sequence[_Column]) -> None:
+    """Refuse a table with a row for each sample of each lead, and numbers with separators of thousands."""
+    leads = [column for column in columns if read_name(column.name) is not None]
+    for column in columns if not leads else ():
+        named = set(column.cells[:2000])
+        if len(named) > 1 and all(read_name(cell) is not None for cell in named):
+            raise DataError(
+                f"{path}: the column '{printable(column.name, 40)}' names the lead of each row; save the "
+                "table with one column a lead (in pandas: table.pivot)"
+            )
+    for column in leads:
+        grouped = {cell for cell in column.cells if "." in cell or "," in cell}
+        if (
+            grouped
+            and all(_GROUPED.fullmatch(cell) for cell in grouped)
+            and any(len(cell) > 1 and cell.lstrip("-").isdecimal() for cell in column.cells)
+        ):
+            raise DataError(
+                f"{path}, column '{printable(column.name, 40)}': '{min(grouped)}' beside whole numbers looks "
+                "like one with a separator of thousands; write numbers without it"
+            )
 
 
 def _counts(row: Sequence[str]) -> bool:
@@ -234,7 +259,7 @@ def _rate(path: Path, column: _Column, lines: Sequence[int], asked: float | None
     rate = 1 / (step * scale)
     if abs(rate - round(rate)) < 1e-3 * rate and round(rate) > 0:
         rate = float(round(rate))  # times are written with few digits
-    words = {1.0: "seconds", 1e-3: "milliseconds", 1e-6: "microseconds"}[scale]
+    words = {1.0: "seconds", 1e-3: "milliseconds", 1e-6: "microseconds", 1e-9: "nanoseconds"}[scale]
     how = "taken as" if guessed else "in"
     return rate, f"{rate:g} Hz follows from the column '{name}', {how} {words}"
 
@@ -265,10 +290,13 @@ def _times(where: str, cells: Sequence[str], lines: Sequence[int]) -> tuple[np.n
         stamps = [datetime.fromisoformat(cell) for cell in cells]
         return np.array([(stamp - stamps[0]).total_seconds() for stamp in stamps]), 1.0
     except (ValueError, TypeError) as error:
-        bad_cell = printable(cells[clocks.index(None)], 40)
+        unclear = [i for i, clock in enumerate(clocks) if clock is None]
+        # among numbers the first cell that is none is the wrong one
+        place = next((i for i in unclear if not is_number(cells[i])), unclear[0])
         raise DataError(
-            f"{where}: '{bad_cell}' is neither a number, nor a time such as 00:00:00.004, nor an ISO date; "
-            "repair the column, or remove it and give the rate with --sampling_rate"
+            f"{where}, line {lines[place]}: '{printable(cells[place], 40)}' is neither a number, nor a time "
+            "such as 00:00:00.004, nor an ISO date; repair the column, or remove it and give the rate with "
+            "--sampling_rate"
         ) from error
 
 

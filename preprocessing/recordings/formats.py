@@ -42,6 +42,22 @@ from utils.files import read_error
 from utils.registry import Registry
 
 HEAD_BYTES = 4096
+# What else files are, by their first bytes, and what to do about it.
+_OTHER_KINDS = (
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"PK\x03\x04", "a zip archive or a spreadsheet: unpack it first, or save the table as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet or document of an old Office: save the table as CSV"),
+    (b"%PDF", "a PDF: a picture of an ECG is not read; export the signals themselves"),
+    (b"\x89PNG", "a picture, which is not read; export the signals themselves"),
+    (b"\xff\xd8\xff", "a picture, which is not read; export the signals themselves"),
+    (b"PAR1", "a Parquet table: save it as CSV"),
+    (b"\x80\x04\x95", "a pickle, which can run code: save the signals with numpy.save(allow_pickle=False)"),
+    (b"\x80\x05\x95", "a pickle, which can run code: save the signals with numpy.save(allow_pickle=False)"),
+    (b"version https://git-lfs", "a pointer of Git LFS instead of the file: fetch it with git lfs pull"),
+    (b"<!DOCTYPE html", "a web page instead of the file: download the file again"),
+    (b"<html", "a web page instead of the file: download the file again"),
+    (b"{", "a text in JSON: save the signals as CSV or with numpy.save"),
+)
 ADC_UNITS = "ADC units"  # unit of integers without a gain
 
 
@@ -161,8 +177,16 @@ def recognize(path: Path) -> Format:
     named = named_formats(path)
     others = [item for item in list_formats() if item not in named]
     matching = next((item for item in named + others if item.sniff(head, path)), None)
-    if matching is not None or named:
-        return matching or named[0]
+    if matching is not None:
+        return matching
+    kind = next((kind for start, kind in _OTHER_KINDS if head.startswith(start)), "")
+    if kind:
+        raise DataError(f"{path}: is {kind}")
+    if len(named) > 1:
+        names = ", ".join(item.name for item in named)
+        raise DataError(f"{path}: by its content it is none of {names}; export it as one of them, or as CSV")
+    if named:
+        return named[0]
     raise UsageError(
         f"{path}: unknown format '{path.suffix}', and its content is of none that is read; known endings: "
         f"{', '.join(known_suffixes())} (WFDB: .hea)"
@@ -175,7 +199,7 @@ def split_member(path: Path) -> tuple[Path, str | None]:
     if not colon or not member or os.path.lexists(path):
         return path, None
     file = path.with_name(name) if name else path
-    return (file, member) if file.is_file() else (path, None)
+    return (file, member) if os.path.isfile(file) else (path, None)
 
 
 def result_name(path: Path) -> Path:

@@ -24,11 +24,13 @@ from utils.text import printable
 MISSING = {"", "nan", "na", "n/a", "null", "none", "-", "#n/a", "nan.0"}
 SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 SECONDS |= {"ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3, "milliseconds": 1e-3}
+SECONDS |= {"ns": 1e-9, "nanosecond": 1e-9, "nanoseconds": 1e-9}
 SECONDS |= {"us": 1e-6, "µs": 1e-6, "μs": 1e-6, "microsecond": 1e-6, "microseconds": 1e-6}
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _NUMBER = re.compile(
     r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE
 )
+THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:[.,' \u00a0\u202f]\d{3})+(?:[.,]\d+)?")
 _CLOCK = re.compile(r"[^:]{0,24}\d{1,2}:\d{2}(?::\d{2}(?:[.,:]\d+)?)?[^:]{0,16}")
 _CLOCK_UNIT = re.compile(r"\[?[hms:.,\s/dy\]]*", re.IGNORECASE)
 _NAMES = {",": "", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -79,10 +81,11 @@ def read_table(path: Path) -> Table:
     if first is None:
         raise DataError(f"{path}: no header: the file is empty")
     stated = re.fullmatch(r'"?sep=(.)"?[;,\s]*', lines[first].strip("\r\n ").lower())
+    delimiter = ""
     if stated or lines[first].lower().rstrip("\r\n") == "sep=\t":
         delimiter = stated[1] if stated else "\t"
         lines[first] = ""
-    else:
+    if not delimiter or not any(delimiter in line for line in lines):  # of a program that wrote another one
         delimiter = _delimiter(lines)
     if not delimiter:
         column = [(number, [line.strip()]) for number, line in enumerate(lines, 1) if line.strip()]
@@ -132,6 +135,22 @@ def _no_table(path: Path, first: str) -> str:
         f"{path}: no header of columns separated by comma, semicolon, tab, bar or spaces, and no rows of "
         f"numbers; the first line is '{printable(first, 60)}'"
     )
+
+
+def _no_numbers(path: Path, numbered: Sequence[tuple[int, list[str]]]) -> str:
+    """Say why no row holds samples, by the first cell of the second line that is not read as a number."""
+    said = f"{path}: holds a header but no samples: no line has numbers in two or more columns, and each "
+    said += "lead needs one"
+    below = [(line, cell) for line, row in numbered[1:3] for cell in row if cell and not _is_value(cell)]
+    if not below or not any(character.isdigit() for character in below[0][1]):
+        return said
+    line, cell = below[0]
+    remedy = "write it as 0.125 or 1.25e-1"
+    if THOUSANDS.fullmatch(cell):
+        remedy = "write numbers without separators of thousands"
+    elif cell[0] in "='":
+        remedy = "write values, no formulas or texts"
+    return f"{said}: line {line} holds '{printable(cell, 40)}', which is not read as a number; {remedy}"
 
 
 def _delimiter(lines: Sequence[str]) -> str:
@@ -197,10 +216,7 @@ def _find(path: Path, numbered: list[tuple[int, list[str]]], notes: list[str], d
     ]
     widths = Counter(_width(row) for row in sample if _is_data(row))
     if not widths:
-        raise DataError(
-            f"{path}: holds a header but no samples: no line has numbers in two or more columns, "
-            "and each lead needs one"
-        )
+        raise DataError(_no_numbers(path, numbered))
     width = max(widths, key=lambda count: (widths[count] * count, count))
     start = next(i for i, (_, row) in enumerate(numbered) if _is_data(row) and _width(row) >= width - 1)
     named = _width(numbered[start - 1][1]) if start else 0
