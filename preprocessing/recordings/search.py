@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from preprocessing.recordings.formats import (
     split_member,
 )
 from utils.errors import DataError, UsageError, nearest
+from utils.files import read_error
 from utils.text import listed, printable
 
 _RESULTS = "prediction.json"  # in a folder of results; a table beside settings.yaml is one, too
@@ -58,15 +60,18 @@ def search_recordings(paths: Sequence[str | Path], skip: Collection[Path] = ()) 
     roots: list[Path] = []
     for given in paths:
         for path in _expanded(given):
-            if path.is_dir():
+            if os.path.isdir(path):
                 walk.folder(path)
                 roots.append(path)
                 found.recordings += walk.take()
-            elif path == Path(given) or _is_readable(path):  # a pattern may match anything
+            elif not is_pattern(given):
                 found.recordings.append(locate(path))
                 roots.append(path.parent)
+            elif reason := _unfit(path):  # a pattern may match anything
+                walk.add(reason, path)
             else:
-                walk.add("files that are not read", path)
+                found.recordings.append(locate(path))
+                roots.append(path.parent)
     unique = {os.path.abspath(recording): recording for recording in found.recordings}
     found.recordings = [one for path in unique.values() for one in _each(path, found.remarks)]
     found.left_out = walk.sentences()
@@ -118,9 +123,20 @@ def is_pattern(path: str | Path) -> bool:
     return any(mark in text for mark in _MAGIC) and not os.path.lexists(text)
 
 
-def _is_readable(path: Path) -> bool:
-    """Whether a file that a pattern matched is there and may be a recording."""
-    return path.suffix.lower() in known_suffixes() and path.exists()
+def _unfit(path: Path) -> str:
+    """Why a file that a pattern matched cannot be a recording; empty where it may be one."""
+    if path.suffix.lower() not in known_suffixes():
+        return "files that are not read"
+    return _irregular(path)
+
+
+def _irregular(path: Path) -> str:
+    """Why a path leads to no file with content; empty where it does."""
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return "links whose target cannot be read" if os.path.islink(path) else "files that cannot be read"
+    return "" if regular else "files that are not regular ones"
 
 
 class _Walk:
@@ -164,7 +180,7 @@ class _Walk:
         """Whether a subfolder is searched."""
         if path.name.startswith("."):
             reason = "hidden files or folders"
-        elif path.is_symlink():
+        elif os.path.islink(path):
             reason = "links to folders, which are not followed"
         elif Path(os.path.abspath(path)) in self._skip or _holds_results(path):
             reason = "folders of earlier results"
@@ -193,12 +209,8 @@ class _Walk:
 
     def _reason(self, path: Path, item: Format | None) -> str:
         """Why a file is left out; empty for a recording."""
-        try:
-            regular = stat.S_ISREG(path.stat().st_mode)
-        except OSError:
-            return "links whose target cannot be read" if path.is_symlink() else "files that cannot be read"
-        if not regular:
-            return "files that are not regular ones"
+        if reason := _irregular(path):
+            return reason
         if item is None:
             return "files of formats that are not read"
         try:  # a .txt may be anything
@@ -215,8 +227,9 @@ class _Walk:
 
 def _holds_results(folder: Path) -> bool:
     """Whether an earlier prediction wrote a folder."""
-    table = any((folder / name).is_file() for name in _TABLES) and (folder / _SETTINGS).is_file()
-    return table or (folder / _RESULTS).is_file()
+    # os.path: a folder that cannot be searched has none, where Path.is_file would raise
+    held = {name for name in (*_TABLES, _SETTINGS, _RESULTS) if os.path.isfile(folder / name)}
+    return bool(held & _TABLES and _SETTINGS in held) or _RESULTS in held
 
 
 def _by_ending(paths: Sequence[str]) -> str:
@@ -242,16 +255,24 @@ def locate(path: Path) -> Path:
     for item in list_formats():
         if (located := item.locate(path)) is not None:
             return located
-    if path.suffix.lower() == ".dat" and path.is_file() and not _is_specific(path):
+    if path.suffix.lower() == ".dat" and os.path.isfile(path) and not _is_specific(path):
         raise DataError(
             f"{path}: its header {path.stem}.hea is not beside it; a .dat file alone has no rate and leads"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError(f"{path} is a folder; name one recording in it")
-    if not path.exists():
+    if address := re.match(r"[a-z]{2,}:/", str(path)):
+        raise UsageError(f"{path} is an address ({address[0]}/), not a path; download the file first")
+    if os.path.islink(path) and not os.path.exists(path):
+        raise DataError(f"{path} is a link to {os.readlink(path)}, which cannot be reached; correct the link")
+    try:
+        path.stat()
+    except FileNotFoundError as error:
         siblings = list(_siblings(path))
         hint = nearest(path.name, sorted(siblings)).partition("Valid:")[0].strip()
-        raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}")
+        raise DataError(f"{path} does not exist{': ' + hint if hint else '; check the path'}") from error
+    except OSError as error:
+        raise read_error(path, error) from error
     recognize(path)
     return path
 

@@ -84,7 +84,10 @@ def test_several_paths_and_patterns(folder, monkeypatch):
     monkeypatch.chdir(folder)
     found = search_recordings(["ward/rec", "a.csv", "*.csv", "*.pdf"])
     assert [str(found.name(r)) for r in found.recordings] == ["ward/rec.hea", "a.csv", "linked.csv"]
-    assert found.left_out == ["files that are not read (2): broken.csv, report.pdf"]
+    assert found.left_out == [
+        "links whose target cannot be read (1): broken.csv",
+        "files that are not read (1): report.pdf",
+    ]
     assert find_recordings("**/*.hea") == [Path("ward/rec.hea")]
     with pytest.raises(DataError, match=r"x\*\.edf: no file matches this pattern"):
         find_recordings(["a.csv", "x*.edf"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,10 +64,10 @@ def _read_signals(path: Path, header: Header, needed: int | None) -> RawFile:
 def locate_header(path: Path) -> Path | None:
     """Header of a record that is named without ending or by a signal file."""
     header = header_file(path)
-    if header.is_file():
+    if os.path.isfile(header):  # Path.is_file raises in a closed folder
         return header
     header = header_file(path.with_suffix(""))
-    if path.suffix and path != header and header.is_file():
+    if path.suffix and path != header and os.path.isfile(header):
         return header if path.suffix.lower() == ".dat" or path in record_files(header) else None
     return None
 
