@@ -91,7 +91,7 @@ def header_file(path: Path) -> Path:
     """File of a record's header; its ending may be in upper case."""
     plain = path.with_name(f"{path.name}.hea")
     upper = path.with_name(f"{path.name}.HEA")
-    return upper if upper.exists() and not plain.exists() else plain
+    return upper if os.path.exists(upper) and not os.path.exists(plain) else plain
 
 
 def read_header(path: str | os.PathLike) -> Header:
@@ -270,7 +270,7 @@ def _inside(path: Path, name: str) -> Path:
     """
     plain = name.replace("\\", "/")
     parts = [part for part in plain.split("/") if part not in ("", ".")]
-    if plain.startswith("/") or ".." in parts or not parts or ":" in parts[0]:
+    if plain.startswith("/") or ".." in parts or not parts or re.match("[A-Za-z]:$", parts[0]):
         raise RecordError(
             path,
             f"header names {name[:80]}, a file outside the folder of the record",

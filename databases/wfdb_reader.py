@@ -27,6 +27,9 @@ from databases.wfdb_signals import check_amount, signal_groups, to_physical
 from utils.ecg import LEADS, unit_in_millivolts
 from utils.errors import UsageError
 
+DEFAULT_GAIN_ASSUMED = "200 units per mV assumed"
+ALIGNED = "the channels were aligned"
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -37,7 +40,7 @@ class Channel:
     ``rate``: in Hz, None where the file says nothing.
     ``gain``: ADC units per `unit`: ``values * gain`` are the integers of the file, less their zero; None
     where no single gain leads back to them.
-    ``fault``: why the file does not say what its integers, which `values` then are, mean.
+    ``fault``: why the file does not say what its integers mean; `values` cannot be used without a gain.
     """
 
     name: str
@@ -143,6 +146,8 @@ def read_channels(
         )
     channels: dict[int, Channel] = {}
     verified: list[bool] = []
+    # The default gain is for records that state none; where other signals state one, it is a field left out.
+    stated = any(s.gain and unit_in_millivolts(s.unit or "mV") for s in header.signals)
     for group in groups:
         longest = min(last + max(skews), whole)
         samples = group.read(start, longest)
@@ -158,12 +163,13 @@ def read_channels(
                 values = np.concatenate([values[:length], np.full(max(0, length - len(values)), np.nan)])
             rate = header.sampling_rate and header.sampling_rate * signal.frames
             gain = signal.gain or DEFAULT_GAIN
-            channels[column] = Channel(signal.name, values, signal.unit, rate, gain)
+            fault = "" if signal.gain or not stated else "its gain is 0 or not there, though others have one"
+            channels[column] = Channel(signal.name, values, signal.unit, rate, gain, fault)
     if stop is None and start == 0:
         notes += _assumptions([header.signals[column] for column in columns])
         notes += _verification(verified, len(columns))
     if any(skews):
-        notes.append("the channels were aligned by the skew in the header")
+        notes.append(f"{ALIGNED} by the skew in the header, up to {max(skews)} samples: the last are missing")
     return [channels[column] for column in columns], notes
 
 
@@ -203,7 +209,7 @@ def _assumptions(signals: Sequence[Signal]) -> list[str]:
     """Name the values that the WFDB format supplies where a header leaves them out."""
     notes = []
     if any(signal.gain is None for signal in signals):
-        notes.append("the header gives no gain for some signals: 200 units per mV assumed, the WFDB default")
+        notes.append(f"the header gives no gain for some signals: {DEFAULT_GAIN_ASSUMED}, the WFDB default")
     if any(not signal.unit for signal in signals):
         notes.append("the header gives no unit for some signals: mV assumed, the WFDB default")
     return notes

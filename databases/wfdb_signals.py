@@ -63,7 +63,8 @@ class Group:
         more = self.available - stated
         if more >= 0:  # the last group of a packed format is filled up
             filled = more * self.width < _PACKED.get(self.fmt, (1, 0))[0]
-            return [] if filled else [f"{self.file.name} has {more} more samples than the header says"]
+            text = f"WARNING: {self.file.name} has {more} more samples than the header says"
+            return [] if filled else [f"{text}: its format, length or file may be wrong there"]
         where = f"{self.path.name}.hea ({stated} samples of {len(self.signals)} signals)"
         if self.fmt in _FLAC:
             found = f"it holds {self.available} samples, fewer than {where}"

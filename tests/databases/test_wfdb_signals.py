@@ -130,7 +130,7 @@ def test_file_that_is_too_long_is_said(tmp_path):
     write_signals(tmp_path, "rec", list(draw("16", (2, 50))))
     with open(tmp_path / "rec.dat", "ab") as file:
         file.write(bytes(40))
-    assert "rec.dat has 10 more samples than the header says" in read(tmp_path / "rec")[1]
+    assert any("rec.dat has 10 more samples than the header says" in n for n in read(tmp_path / "rec")[1])
 
 
 @pytest.mark.parametrize("fmt", ["16", "212", "516"])

@@ -75,6 +75,9 @@ def read_edf(path: Path, request: Request) -> RawFile:
     if not header.continuous:
         onsets, remark = _onsets(path, header, samples)
         notes, seconds = notes + remark, float(onsets[-1]) + header.duration
+    elif stated := _gaps_of_continuous(path, header, samples):
+        onsets, seconds = stated[0], float(stated[0][-1]) + header.duration
+        notes += ["WARNING: the header calls the file continuous, its data records are not", *stated[1]]
     signals = [signal for signal in header.signals if signal.label not in _ANNOTATIONS and signal.samples]
     if not signals:
         raise DataError(f"{path}: the {header.kind} file holds no signals; choose another file")
@@ -188,6 +191,19 @@ def _records(path: Path, header: _Header, request: Request) -> tuple[int, _Heade
     return header.records, header, notes
 
 
+def _gaps_of_continuous(
+    path: Path, header: _Header, samples: np.ndarray
+) -> tuple[np.ndarray, list[str]] | None:
+    """Onsets of the data records of a file that is said to have no gaps, where it has some."""
+    if not any(signal.label in _ANNOTATIONS for signal in header.signals):
+        return None
+    try:
+        onsets, notes = _onsets(path, header, samples)
+    except DataError:  # EDF+C needs no onsets
+        return None
+    return None if onsets[-1] == (len(onsets) - 1) * header.duration else (onsets, notes)
+
+
 def _onsets(path: Path, header: _Header, samples: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Seconds at which the data records of a discontinuous file begin, the first at 0, and a note."""
     marks = next((signal for signal in header.signals if signal.label in _ANNOTATIONS), None)
@@ -214,7 +230,7 @@ def _onsets(path: Path, header: _Header, samples: np.ndarray) -> tuple[np.ndarra
         return np.arange(len(onsets)) * length, ["EDF+D: the data records follow each other without a gap"]
     places = np.flatnonzero(gaps > 0.5 * shortest)
     shown = ", ".join(f"{onsets[at] + length:g} to {onsets[at + 1]:g} s" for at in places[:5])
-    return onsets, [f"EDF+D: there are {len(places)} gaps without a signal: {shown}"]
+    return onsets, [f"in the file there are {len(places)} gaps without a signal: {shown}"]
 
 
 def _integers(block: np.ndarray, size: int) -> np.ndarray:
