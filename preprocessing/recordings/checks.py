@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from databases.wfdb_reader import Channel
+from databases.wfdb_reader import DEFAULT_GAIN_ASSUMED, Channel
 from preprocessing.recordings.ecg_channels import (
     LIKELY_MV,
     PLAUSIBLE_MV,
     REAL_MV,
     UNIT_HELP,
     median_peak_to_peak,
+    warn_of_assumed,
 )
 from preprocessing.recordings.gaps import is_missing
 from preprocessing.recordings.limb_leads import (
@@ -24,11 +26,14 @@ from preprocessing.recordings.limb_leads import (
     identity_residuals,
     identity_violations,
 )
+from preprocessing.recordings.lost import EQUAL_MV
 from preprocessing.recordings.quality import find_faults
+from preprocessing.transforms.filters import moving_mean
 from utils.ecg import LEADS, display_name
 from utils.errors import DataError
 
 _LARGEST_MV = 100.0  # peak to peak of a single lead; electrode artifacts stay below
+_SMOOTH_SECONDS = 0.1  # of a mean that leaves no mains
 _THROUGHOUT = 0.9  # share of the seconds from which on a contradiction is one of the columns
 
 
@@ -113,6 +118,8 @@ def check_amplitude(source: Path, signals: np.ndarray, notes: list[str], leads: 
         )
     if not LIKELY_MV[0] <= size <= LIKELY_MV[1]:
         notes.insert(0, f"WARNING: median peak-to-peak {size:.2g} mV, {REAL_MV}: check --units.")
+    elif any(DEFAULT_GAIN_ASSUMED in note for note in notes):
+        warn_of_assumed(size, notes)
 
 
 def _agree_as_stored(channels: dict[str, Channel], used: slice, sound: np.ndarray) -> bool:
@@ -160,7 +167,7 @@ def check_limb_leads(
     if len(present) >= 2 * rate and broken.mean() < _THROUGHOUT:
         return
     reason = explain_violation(present)
-    fits = f"They would hold if {reason}" if reason else "No exchange of leads explains it"
+    fits = f"They would hold if {reason}" if reason else _other_cause(present, rate)
     if not derived and _agree_as_stored(channels, used, sound):
         fits = f"The integers in the file agree: try --units 1000/mV. {fits}"
     raise DataError(
@@ -170,6 +177,23 @@ def check_limb_leads(
         "III, aVR, aVL and aVF are then derived from I and II); where gains are wrong, give one for "
         "all with --units, such as 1000/mV"
     )
+
+
+def _other_cause(signals: np.ndarray, rate: float) -> str:
+    """What else may break the identities: a copied lead, coarse steps of the values, noise; (T, 12)."""
+    for lead, other in combinations(range(len(LEADS)), 2):
+        if lead < len(LIMB) and np.abs(signals[:, lead] - signals[:, other]).max() < EQUAL_MV:
+            return f"{display_name(LEADS[lead])} and {display_name(LEADS[other])} hold the same signal"
+    limb = signals[:, : len(LIMB)]
+    steps = np.diff(np.sort(limb, axis=0), axis=0)
+    step = float(np.median([column[column > EQUAL_MV].min(initial=np.inf) for column in steps.T]))
+    rms = float(np.sqrt(limb.var(axis=0).mean()))
+    if TOLERANCE * rms / 2 < step < np.inf:
+        return f"The values are in steps of {step:.2g} mV, too coarse to tell"
+    slow = moving_mean(limb, max(1, round(_SMOOTH_SECONDS * rate)))
+    if identity_residuals(np.column_stack([slow, signals[:, len(LIMB) :]])).max() <= TOLERANCE:
+        return "They hold for slow waves: noise or mains in single limb leads may break them"
+    return "No exchange of leads explains it"
 
 
 def _where_limb_leads_live(signals: np.ndarray, rate: float) -> np.ndarray:

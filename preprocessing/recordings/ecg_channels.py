@@ -22,6 +22,7 @@ from utils.text import listed, printable
 # PLAUSIBLE_MV a recording is refused; beyond LIKELY_MV, where a factor of ten leads, mV are never guessed.
 PLAUSIBLE_MV = (0.05, 20.0)
 LIKELY_MV = (0.25, 7.0)
+ASSUMED_MV = (0.3, 5.0)  # beyond, an assumed unit or gain is doubtful
 REAL_MV = "real ECGs have 0.4 to 4.5"
 _RATES_HZ = (10.0, 100_000.0)
 UNIT_HELP = "--units mV, uV, V or a gain such as 1000/mV (1000 ADC units per mV)"
@@ -240,6 +241,17 @@ def _guess_millivolts(source: Path, channels: dict[str, Channel], notes: list[st
             f"not mV ({REAL_MV}); give {UNIT_HELP}"
         )
     notes.append(f"Units not given: mV assumed because the median peak-to-peak is {size:.2g} mV.")
+    warn_of_assumed(size, notes)
+
+
+def warn_of_assumed(size: float, notes: list[str]) -> None:
+    """Warn of units or a gain that were assumed, where the amplitude in mV does not support them."""
+    if not ASSUMED_MV[0] <= size <= ASSUMED_MV[1]:
+        notes.insert(
+            0,
+            f"WARNING: the unit is assumed, and a median peak-to-peak of {size:.2g} mV is unusual "
+            f"({REAL_MV}): give {UNIT_HELP}.",
+        )
 
 
 def median_peak_to_peak(signals: np.ndarray) -> float:

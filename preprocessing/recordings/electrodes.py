@@ -3,7 +3,7 @@
 An exchange of electrodes satisfies Einthoven's and Goldberger's identities; only the shape of the beats can
 tell. The algebra of each exchange is exact [1]_, for the right leg's electrode up to the voltage between the
 legs, so a classifier (one logistic regression an exchange) is fitted on PTB-XL as it is and as it would be
-with the exchange, by `python -m benchmarks quality --fit True`; docs/results/quality.md has its rates.
+with the exchange, by `python -m benchmarks quality --fit all`; docs/results/quality.md has its rates.
 
 .. [1] Sensors 19 (2019) 2920, doi:10.3390/s19132920.
 """
@@ -65,6 +65,13 @@ def _inverted(lead: int) -> Exchange:
     return Exchange(f"V{lead} may be upside down", matrix)
 
 
+def _turned(text: str, *leads: int) -> Exchange:
+    """Several independent leads upside down."""
+    matrix = np.eye(8)
+    matrix[leads, leads] = -1
+    return Exchange(text, matrix)
+
+
 _THIRD = 1 / 3
 EXCHANGES = {
     "RA/LA": _limb("right and left arm", (-1, 0), (-1, 1)),
@@ -77,6 +84,9 @@ EXCHANGES = {
     "LA/RL": _limb("left arm and right leg", (0, 1), (0, 1), (_THIRD, -_THIRD)),
     **{f"V{a}/V{b}": _chest(a, b) for a, b in combinations(range(1, 7), 2)},
     **{f"-V{lead}": _inverted(lead) for lead in range(1, 7)},
+    "-all": _turned("all leads may be upside down", *range(8)),
+    "-V1...-V6": _turned("V1 to V6 may be upside down", *range(2, 8)),
+    "V6...V1": Exchange("V1 to V6 may be in reverse order", np.eye(8)[[0, 1, 7, 6, 5, 4, 3, 2]]),
 }
 
 
@@ -90,10 +100,17 @@ def exchange(signals: np.ndarray, name: str) -> np.ndarray:
     return np.column_stack([eight[:, :2], *limb.values(), eight[:, 2:]])
 
 
-def average_beat(signals: np.ndarray) -> np.ndarray | None:
-    """Median beat of the eight independent leads at 100 Hz, None where there are not two whole beats.
+class Beats(NamedTuple):
+    """The eight independent leads at 100 Hz without their baseline, (T, 8), and where QRS complexes are."""
 
-    Shapes: signals (T, 12) -> (75, 8).
+    signals: np.ndarray
+    peaks: list[int]
+
+
+def find_beats(signals: np.ndarray) -> Beats:
+    """Find the QRS complexes, the steep places of all leads together.
+
+    Shapes: signals (T, 12), at 100 Hz.
     """
     eight = signals[:, [LEADS.index(lead) for lead in _INDEPENDENT]].astype(np.float64)
     eight -= moving_mean(eight, round(0.6 * RATE))
@@ -108,7 +125,13 @@ def average_beat(signals: np.ndarray) -> np.ndarray | None:
             peaks[-1] = max(peaks[-1], int(peak), key=lambda place: steep[place])
         else:
             peaks.append(int(peak))
-    whole = [eight[p - _BEFORE : p + _AFTER] for p in peaks if p >= _BEFORE and p + _AFTER <= len(eight)]
+    return Beats(eight, peaks)
+
+
+def average_beat(beats: Beats) -> np.ndarray | None:
+    """Median beat of the eight independent leads at 100 Hz, (75, 8); None where no two are whole."""
+    eight, last = beats.signals, len(beats.signals) - _AFTER
+    whole = [eight[peak - _BEFORE : peak + _AFTER] for peak in beats.peaks if _BEFORE <= peak <= last]
     return median(np.stack(whole, axis=-1)) if len(whole) > 1 else None
 
 
@@ -152,7 +175,7 @@ class Classifier(NamedTuple):
 
 
 def read_classifier(path: Path = MODEL) -> Classifier:
-    """Read the classifier that `python -m benchmarks quality --fit True` wrote."""
+    """Read the classifier that `python -m benchmarks quality --fit all` wrote."""
     stored = read_json(path)
     rows = stored["exchanges"]
     columns = (np.array([row[key] for row in rows.values()]) for key in ("weights", "bias", "threshold"))
@@ -184,12 +207,9 @@ def suspicions(classifier: Classifier, beats: np.ndarray) -> np.ndarray:
     return np.where((margins > 0).any(axis=1), remaining.argmin(axis=1), -1)
 
 
-def suspected_exchange(signals: np.ndarray) -> str | None:
-    """Name of the exchange of electrodes that the beats suggest, if any.
-
-    Shapes: signals (T, 12), at 100 Hz.
-    """
-    beat = average_beat(signals)
+def suspected_exchange(beats: Beats) -> str | None:
+    """Name of the exchange of electrodes that the beats suggest, if any."""
+    beat = average_beat(beats)
     if beat is None:
         return None
     energies = np.linalg.eigvalsh(beat.T @ beat)

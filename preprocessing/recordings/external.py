@@ -6,28 +6,33 @@ units by name and checks the signals, `prepare` brings it to the rate and length
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from databases.base import Fault, Recording
+from databases.wfdb_reader import ALIGNED
 from preprocessing.recordings.checks import check_channels, check_signals
 from preprocessing.recordings.ecg_channels import common_rate, select_leads, to_millivolts
 from preprocessing.recordings.formats import Request, recognize, split_member
 from preprocessing.recordings.gaps import hold, is_missing
 from preprocessing.recordings.limb_leads import derive_limb_leads
+from preprocessing.recordings.lost import LOST
+from preprocessing.recordings.order import median
 from preprocessing.recordings.quality import find_faults
-from preprocessing.recordings.quality_notes import check_used, describe, note_exchange, warnings
+from preprocessing.recordings.quality_notes import check_used, describe, note_beats, warnings
 from preprocessing.recordings.search import find_recordings, locate
 from preprocessing.transforms.filters import remove_mains
 from preprocessing.transforms.resample import neighborhood, ratio, resample
-from utils.ecg import LEADS
+from utils.ecg import LEADS, display_name
 from utils.errors import DataError, UsageError
 
 _REACH_SECONDS = 1800  # before and after the part used
+_OFFSET_MV = 0.5  # beyond it is the level of a lead in 2 of 1,000 records of PTB-XL
 
 __all__ = ["find_recordings", "prepare", "read_recording"]
 
@@ -90,7 +95,9 @@ def read_recording(
     rate = common_rate(source, raw, channels, sampling_rate, notes)
     count = len(next(iter(channels.values())).values)
     used = _part(source, count, rate, start, seconds)
-    check_channels(source, channels, used, rate, gaps=seconds is None)
+    hints = [note for note in raw.notes if note.startswith(("WARNING", ALIGNED))]
+    with _explained(hints):
+        check_channels(source, channels, used, rate, gaps=seconds is None)
     signals = to_millivolts(source, channels, units, notes, used)
     if derived:
         signals = derive_limb_leads(signals["I"], signals["II"]) | signals
@@ -99,7 +106,8 @@ def read_recording(
     for column, lead in enumerate(found):
         array[:, column] = signals[lead]
     judged = np.stack([signals[lead][used] for lead in found], axis=1)
-    check_signals(source, judged, derived, notes, channels, used, rate)
+    with _explained(hints):
+        check_signals(source, judged, derived, notes, channels, used, rate)
     # Who names a part goes on to `prepare`, which looks for faults in it.
     faults: list[Fault] = []
     if seconds is None and count <= _REACH_SECONDS * rate:
@@ -107,6 +115,44 @@ def read_recording(
     notes += warnings(faults)
     name = source.stem if member is None else f"{file.stem}:{member}"
     return Recording(array, rate, found, notes, name, source, faults)
+
+
+@contextlib.contextmanager
+def _explained(hints: Sequence[str]) -> Iterator[None]:
+    """Add to what is refused what the reader has noticed, which may be the cause."""
+    try:
+        yield
+    except DataError as error:
+        if not hints:
+            raise
+        raise DataError(f"{error}. The cause may be: {'; '.join(hints)}") from error
+
+
+def _remove_offsets(
+    signals: np.ndarray,
+    rate: float,
+    leads: Sequence[str],
+    faults: Sequence[Fault],
+    start: float,
+    notes: list[str],
+) -> None:
+    """Subtract, in place, levels that no heart makes: electrodes and converters do; shape (T, leads)."""
+    live = np.ones(signals.shape, dtype=bool)
+    for fault in faults:
+        if fault.kind in LOST:
+            part = slice(round((fault.start - start) * rate), round((fault.end - start) * rate) + 1)
+            live[part, leads.index(fault.lead)] = False
+    if live.all():
+        levels = median(np.ascontiguousarray(signals.T))
+    else:
+        levels = np.array(
+            [np.median(signals[rows, i]) if rows.any() else 0.0 for i, rows in enumerate(live.T)]
+        )
+    far = np.abs(levels) > _OFFSET_MV
+    if far.any():
+        signals -= np.where(far, levels, 0).astype(signals.dtype)
+        shown = [f"{display_name(leads[i])} {levels[i]:.3g} mV" for i in np.flatnonzero(far).tolist()]
+        notes.append(f"Constant offsets were subtracted: {', '.join(shown)}.")
 
 
 def _part(source: Path, count: int, rate: float, start: float | None, seconds: float | None) -> slice:
@@ -197,7 +243,8 @@ def prepare(
     outside = _lost_outside(recording, used)
     check_used(recording, faults, outside, used)
     signals = np.ascontiguousarray(signals[first - before :][:samples], dtype=np.float32)
-    note_exchange(signals, sampling_rate, faults, notes)
+    _remove_offsets(signals, sampling_rate, recording.leads, faults, used.start / rate, notes)
+    note_beats(signals, sampling_rate, faults, notes, rate)
     notes += warnings(faults) + [f"Outside the part used: {sentence}" for sentence in describe(outside)]
     return replace(
         recording,

@@ -32,7 +32,7 @@ KINDS = {
     "clip": "clipped: its peaks are cut off",
     "scale": "out of scale with its neighbors",
     "jump": "the baseline jumps, as when an electrode comes off",
-    "spike": "spikes of single samples",
+    "spike": "spikes of single samples: artifacts, or the pulses of a pacemaker",
     "mains": "mains interference",
     "noise": "noise",
     "wander": "baseline wander",
@@ -46,6 +46,9 @@ _SCALE_CHANGE = 4.0  # within a recording
 # Median logarithm of the size of V1 to V6 over that of the two leads next to each, on folds 1 to 9.
 _USUAL_SIZE = np.array([-0.49, 0.24, 0.03, 0.11, 0.07, -0.36])
 _NEXT_TO = np.array([[1, 0, 1, 2, 3, 3], [2, 2, 3, 4, 5, 4]])
+# Mean logarithm of the RMS of limb and chest leads in mV; beyond the factor one group has another unit or
+# gain, as none of every third record of PTB-XL has.
+_USUAL_RMS, _GROUPS_APART = np.array([-2.30, -1.64]), 4.5
 JUMP_MV, SPIKE_MV, WANDER_MV = 1.5, 4.0, 3.0
 MAINS_MV, _MAINS_RATIO = 0.05, 4.0
 NOISE_MV = 0.08  # median of the second difference at 100 Hz: 0.05 mV RMS of white noise
@@ -126,6 +129,7 @@ def _distorted(
     length = len(filled)
     dim = lost[: len(slow) * factor : factor]
     masks["scale"] = _out_of_scale(beat, dim, slow_rate, length, details)
+    masks["scale"] |= _group_out_of_scale(beat, dim, details)
     unrelated = _stretch(_unrelated(beat, dim, slow_rate), factor, length)
     masks["unrelated"] = unrelated & ~masks["contradiction"].any(axis=0)
     if not masks["mains"].any():  # which would be the steepest
@@ -218,6 +222,24 @@ def _out_of_scale(
             part = slice(round(first * length / len(beat)), round((first + window) * length / len(beat)))
             mask[part, 6 + row] = True
     details["scale", 6 + row] = f"({np.exp(size):.2g} times the usual)"
+    return mask
+
+
+def _group_out_of_scale(beat: np.ndarray, lost: np.ndarray, details: Details) -> np.ndarray:
+    """The limb or the chest leads, where one group is far larger than the other; those of unlikely size."""
+    mask = np.zeros((1, beat.shape[1]), dtype=bool)
+    if lost.any():
+        return mask
+    rms = np.sqrt(np.einsum("ij,ij->j", beat, beat) / len(beat))
+    size = np.log(np.maximum(rms, 1e-4)).reshape(2, 6).mean(axis=1) - _USUAL_RMS
+    apart = size[1] - size[0]
+    if abs(apart) > np.log(_GROUPS_APART):
+        chest = abs(size[1]) > abs(size[0])
+        leads = range(6, 12) if chest else range(6)
+        mask[:, leads] = True
+        times = np.exp(apart if chest else -apart)
+        detail = f"({times:.2g} times the usual beside the {'limb' if chest else 'chest'} leads)"
+        details |= {("scale", lead): detail for lead in leads}
     return mask
 
 

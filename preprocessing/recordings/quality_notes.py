@@ -10,17 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from databases.base import Fault, Recording
-from preprocessing.recordings.electrodes import EXCHANGES, RATE, suspected_exchange
+from preprocessing.recordings.electrodes import EXCHANGES, RATE, find_beats, suspected_exchange
 from preprocessing.recordings.lost import LOST
 from preprocessing.recordings.quality import KINDS
+from preprocessing.recordings.time_scale import doubtful_rate
 from preprocessing.transforms.resample import resample
 from utils.ecg import LEADS, display_name
 from utils.errors import DataError
 
 _GRAVE = (*LOST, "contradiction")
 _HIDES_EXCHANGES = {*_GRAVE, "unrelated", "asynchronous", "duplicate", "scale", "mains"}
+_HIDES_RATE = {*KINDS} - {"silent", "flat", "padding", "scale", "duplicate", "contradiction", "clip"}
+_NOT_LOOKED_FOR = "Exchanged electrodes were not looked for, because leads are disturbed."
 _LOST_BY_RIGHT_LEG = {"II": "RA/RL", "III": "LA/RL"}  # leads that an arm on the right leg's electrode loses
 _THROUGHOUT, _MOST_LOST = 0.95, 0.5
+_MOST_ALONE = 6  # of the eight independent leads
 _STRETCHES = 4  # of one lead that a note lists one by one
 
 
@@ -39,6 +43,8 @@ def check_used(recording: Recording, faults: Sequence[Fault], outside: Sequence[
         share[fault.lead] += (fault.end - fault.start) / (end - start)
     total = sum(fault.end - fault.start for fault in lost) / (end - start) / len(recording.leads)
     whole = [lead for lead in share if share[lead] > _THROUGHOUT]
+    alone = [fault for fault in faults if fault.kind == "unrelated"]
+    lonely = {fault.lead for fault in alone if fault.end - fault.start > _THROUGHOUT * (end - start)}
     gaps = [fault for fault in faults if fault.kind == "gap"]
     if gaps:
         reason, shown = "gaps are not filled in", gaps
@@ -48,9 +54,12 @@ def check_used(recording: Recording, faults: Sequence[Fault], outside: Sequence[
             reason += f" (a suspicion: {EXCHANGES[_LOST_BY_RIGHT_LEG[whole[0]]].text})"
     elif total > _MOST_LOST:
         reason, shown = f"{total:.0%} of the signal is lost", lost
+    elif len(lonely) >= _MOST_ALONE:
+        reason, shown = "it does not look like an ECG: no lead shows what another one does", alone
     else:
         return
-    part = _sound_part(recording, [*grave, *outside], end - start)
+    unfit = [*grave, *(alone if len(lonely) >= _MOST_ALONE else ()), *outside]
+    part = _sound_part(recording, unfit, end - start)
     remedy = f"use another part: --start {part:g}" if part is not None else "record again"
     source = recording.source or Path(recording.name)
     raise DataError(
@@ -68,15 +77,31 @@ def _sound_part(recording: Recording, lost: Sequence[Fault], seconds: float) -> 
     return None
 
 
-def note_exchange(signals: np.ndarray, rate: float, faults: Sequence[Fault], notes: list[str]) -> None:
-    """Warn of electrodes that may be exchanged; where leads are disturbed, the beats cannot tell."""
+def note_beats(
+    signals: np.ndarray, rate: float, faults: Sequence[Fault], notes: list[str], read_with: float
+) -> None:
+    """Warn of electrodes that may be exchanged, and of a doubtful rate of the file, `read_with` (Hz).
+
+    Where leads are disturbed, the beats cannot tell.
+    """
+    kinds = {fault.kind for fault in faults}
     if signals.shape[1] != len(LEADS):
         notes.append(
             "With other leads than the 12, only lost stretches are looked for: no noise, wander or exchange."
         )
-    elif {fault.kind for fault in faults} & _HIDES_EXCHANGES:
-        notes.append("Exchanged electrodes were not looked for, because leads are disturbed.")
-    elif name := suspected_exchange(resample(signals, rate, RATE)):
+        return
+    hidden = kinds & _HIDES_EXCHANGES
+    if hidden and kinds & _HIDES_RATE:
+        notes.append(_NOT_LOOKED_FOR)
+        return
+    beats = find_beats(resample(signals, rate, RATE))
+    if not kinds & _HIDES_RATE and (doubt := doubtful_rate(beats, read_with)):
+        notes.append(
+            f"WARNING: {doubt}. Correct it in the file, or give --sampling_rate where the file states none."
+        )
+    if hidden:
+        notes.append(_NOT_LOOKED_FOR)
+    elif name := suspected_exchange(beats):
         notes.append(
             f"WARNING: {EXCHANGES[name].text} ({name}). This is a suspicion from the shape "
             "of the beats, which the identities cannot confirm and some hearts share; check it before you "
