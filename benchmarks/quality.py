@@ -5,7 +5,7 @@ Levels and the classifier of exchanged electrodes are chosen on folds 1 to 9; fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -19,12 +19,21 @@ from tqdm import tqdm
 from benchmarks.rows import DATA
 from preprocessing import load_ptbxl
 from preprocessing.recordings import electrodes
-from preprocessing.recordings.electrodes import EXCHANGES, average_beat, features, read_classifier, suspicions
+from preprocessing.recordings.electrodes import (
+    EXCHANGES,
+    average_beat,
+    features,
+    find_beats,
+    read_classifier,
+    suspicions,
+)
 from preprocessing.recordings.limb_leads import IDENTITIES, LIMB, TOLERANCE, relative_residuals
 from preprocessing.recordings.quality import KINDS, find_faults
+from preprocessing.recordings.time_scale import doubtful_rate
+from preprocessing.transforms.resample import resample
 from utils.config import Options, option
 from utils.ecg import LEADS
-from utils.files import write_json
+from utils.files import read_json, write_json
 
 NOTES = ("baseline_drift", "static_noise", "burst_noise", "electrodes_problems")
 RATE = 100
@@ -34,12 +43,18 @@ ALARMS, ALARMS_OF_LIKE_LEADS = 0.0005, 0.002
 LIKE_LEADS = ("LA/LL", "V1/V2", "V2/V3", "V3/V4", "V4/V5", "V4/V6", "V5/V6")
 
 
+PARTS = ("electrodes", "columns", "faults", "rates", "planted")
+
+
 @dataclass
 class QualityOptions(Options):
     """What ``quality`` measures."""
 
     data_dir: Path = option(Path("data/ptb"), "folder of PTB-XL")
-    fit: bool = option(False, "True: fit the classifier of exchanged electrodes again, and write it")
+    fit: list[str] = option(
+        [], "exchanges of electrodes whose classifier is fitted and written (all: every one)"
+    )
+    parts: list[str] = option([], "measure these alone, the others keep their rates", choices=PARTS)
     limit: int = option(0, "measure only this many records (0: all)", min=0)
     planted: int = option(8, "plant faults in every so-manieth record", min=1)
     data: Path = option(DATA, "folder of the collected rows", scope="machine")
@@ -119,6 +134,12 @@ def _turned_limb_lead(signals: np.ndarray, part: slice, lead: int, rng: np.rando
     signals[part, lead - 6] *= -1
 
 
+# what is measured of the sampling rate -> the rate with which the records of 100 Hz are read
+RATES_READ = {
+    "records as they are (alarms)": RATE,
+    "read at half the rate": 50,
+    "read at twice the rate": 200,
+}
 Plant = Callable[[np.ndarray, slice, int, np.random.Generator], None]
 # what is planted -> how, and the kinds that count as found
 PLANTED: dict[str, tuple[Plant, tuple[str, ...]]] = {
@@ -196,6 +217,20 @@ def measure_planted(signals: Any, folds: np.ndarray, every: int) -> dict[str, An
     return result
 
 
+def measure_rates(signals: Any, folds: np.ndarray, every: int) -> dict[str, Any]:
+    """How often the rate is doubted of records as they are, and of the same read with another one."""
+    records = np.arange(0, len(folds), every)
+    result = {}
+    for name, rate in RATES_READ.items():
+        rows = np.arange(len(folds)) if rate == RATE else records
+        hits = []
+        for row in tqdm(rows, desc=name, unit="ECG", leave=False, disable=None):
+            beats = find_beats(resample(signals[row], rate, RATE)[: len(signals[row])])
+            hits.append(bool(doubtful_rate(beats, max(rate, RATE))))
+        result[name] = _rates(np.array(hits), folds[rows])
+    return result
+
+
 def _orders() -> Iterator[tuple[str, list[int], list[int]]]:
     """Exchanges of columns, as group, order of the columns and signs."""
     same = list(range(12))
@@ -232,13 +267,21 @@ def _each(signals: Any, description: str) -> Iterator[np.ndarray]:
         yield signals[row]
 
 
-def fit_electrodes(beats: np.ndarray, folds: np.ndarray) -> dict[str, Any]:
-    """One logistic regression an exchange, records as they are against the same with it, folds 1 to 9."""
+def fit_electrodes(
+    beats: np.ndarray, folds: np.ndarray, names: Sequence[str] = tuple(EXCHANGES), known: Any = None
+) -> dict[str, Any]:
+    """One logistic regression an exchange, records as they are against the same with it, folds 1 to 9.
+
+    ``names``: those that are fitted; the others are taken from ``known``, an earlier result.
+    """
     chosen = beats[folds != TEST_FOLD]
     original = features(chosen)
     mean, scale = original.mean(axis=0), original.std(axis=0) + 1e-6
     rows = {}
     for name, exchange in tqdm(EXCHANGES.items(), desc="fit", unit="exchange", disable=None):
+        if name not in names:
+            rows[name] = known["exchanges"][name]
+            continue
         changed = features(chosen @ exchange.matrix.T)
         values = (np.concatenate([original, changed]) - mean) / scale
         exchanged = np.repeat([0, 1], len(chosen))
@@ -280,22 +323,31 @@ def run_quality(options: QualityOptions) -> list[Path]:
         index_col="ecg_id",
     ).loc[dataset.ids[:count]]
     folds = table["strat_fold"].to_numpy()
-    beats = [average_beat(x) for x in _each(signals, "beats")]
+    beats = [average_beat(find_beats(x)) for x in _each(signals, "beats")]
     beating = np.array([beat is not None for beat in beats])
     whole = np.stack([beat for beat in beats if beat is not None])
     written = []
     if options.fit:
-        write_json(electrodes.MODEL, fit_electrodes(whole, folds[beating]))
+        names = list(EXCHANGES) if options.fit == ["all"] else options.fit
+        known = read_json(electrodes.MODEL)
+        write_json(electrodes.MODEL, fit_electrodes(whole, folds[beating], names, known))
         written.append(electrodes.MODEL)
-    facts = {
-        "records": count,
-        "release": dataset.fingerprint,
-        "electrodes": measure_electrodes(whole, folds[beating]),
-        "columns": measure_columns(signals, folds),
-        "faults": measure_faults(signals, table, folds),
-        "planted": measure_planted(signals, folds, options.planted),
-        "settings": {"planted_every": options.planted, "alarms": [ALARMS, ALARMS_OF_LIKE_LEADS]},
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "electrodes": lambda: measure_electrodes(whole, folds[beating]),
+        "columns": lambda: measure_columns(signals, folds),
+        "faults": lambda: measure_faults(signals, table, folds),
+        "rates": lambda: measure_rates(signals, folds, options.planted),
+        "planted": lambda: measure_planted(signals, folds, options.planted),
     }
     written.append(options.data / "quality.json")
+    facts = read_json(written[-1]) if options.parts else {}
+    facts |= {
+        "records": count,
+        "release": dataset.fingerprint,
+        "settings": {"planted_every": options.planted, "alarms": [ALARMS, ALARMS_OF_LIKE_LEADS]},
+    }
+    for part in PARTS:
+        if part in (options.parts or PARTS):
+            facts[part] = measures[part]()
     write_json(written[-1], facts)
     return written

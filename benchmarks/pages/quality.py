@@ -45,6 +45,11 @@ def _planted(planted: dict[str, Any]) -> str:
     return markdown(["planted", "found, folds 1 to 9", "found, fold 10"], rows)
 
 
+def _rates(rates: dict[str, Any]) -> str:
+    rows = [[name, *_pair(rate)] for name, rate in rates.items()]
+    return markdown(["records", "doubted, folds 1 to 9", "doubted, fold 10"], rows)
+
+
 def _electrodes(rates: dict[str, Any]) -> str:
     rows = []
     for name, rate in rates.items():
@@ -110,4 +115,17 @@ alarms each on folds 1 to 9; {alike} for LA/LL and neighbors in the chest, which
 less often. Other devices and populations can differ.
 
 {_electrodes(facts["electrodes"])}
+{_rate_section(facts["rates"]) if "rates" in facts else ""}"""
+
+
+def _rate_section(rates: dict[str, Any]) -> str:
+    return f"""
+## Sampling rate
+
+A file that states another rate than that of its samples plays the heart too slowly or too fast. Then the
+heart rate and the steepness of the QRS complexes change together, which a warning doubts. Read at
+half the rate, a record was stretched to 20 s, of which the first 10 s were judged; read at twice the rate
+it lasts 5 s.
+
+{_rates(rates)}
 """

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.pages import quality as quality_page
-from benchmarks.quality import PLANTED, fit_electrodes, measure_columns, measure_planted, plant
+from benchmarks.quality import PLANTED, RATES_READ, fit_electrodes, measure_columns, measure_planted, plant
 from benchmarks.rows import DATA
 from preprocessing.recordings.electrodes import EXCHANGES
 from preprocessing.recordings.quality import KINDS
@@ -51,6 +51,13 @@ def test_fit_separates_what_differs():
     assert all(len(row["weights"]) == 240 for row in stored["exchanges"].values())
 
 
+def test_fit_keeps_the_exchanges_that_are_not_asked_for():
+    beats = np.random.default_rng(1).normal(0, 0.05, (40, 75, 8))
+    known = {"exchanges": dict.fromkeys(EXCHANGES, "as before")}
+    stored = fit_electrodes(beats, np.repeat([1, 10], 20), ["-V3"], known)["exchanges"]
+    assert [name for name, row in stored.items() if row != "as before"] == ["-V3"]
+
+
 def test_quality_command_measures_a_database(shared_data, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TWELVELEAD_CACHE", str(tmp_path / "cache"))
     words = ["quality", "--data_dir", str(shared_data / "ptbxl"), "--limit", "12", "--planted", "12"]
@@ -59,6 +66,7 @@ def test_quality_command_measures_a_database(shared_data, tmp_path, monkeypatch,
     facts = json.loads((tmp_path / "quality.json").read_text())
     assert facts["records"] == 12 and set(facts["faults"]) == {"any", *KINDS}
     assert set(facts["planted"]) == set(PLANTED) and set(facts["electrodes"]) == {"any", *EXCHANGES}
+    assert set(facts["rates"]) == set(RATES_READ)
     page = quality_page.page(tmp_path / "quality.json")
     assert "Not a medical device" in page and "| RA/LA: the right and left arm electrodes |" in page
 
