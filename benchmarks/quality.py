@@ -56,7 +56,7 @@ class QualityOptions(Options):
     )
     parts: list[str] = option([], "measure these alone, the others keep their rates", choices=PARTS)
     limit: int = option(0, "measure only this many records (0: all)", min=0)
-    planted: int = option(8, "plant faults in every so-manieth record", min=1)
+    planted: int = option(8, "plant faults in one of this many records", min=1)
     data: Path = option(DATA, "folder of the collected rows", scope="machine")
 
 
