@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from explorer.paper import Paper
+from explorer.reasons import color_strength
 from utils.ecg import LEADS, NOT_A_DEVICE
 
 _FILES = Path(__file__).resolve().parent / "static"
@@ -51,7 +52,7 @@ def canvas_data(
     """Everything that the canvas draws, as JSON; signals in whole microvolts.
 
     ``record``: identifies the recording, so that calipers of another one are dropped. ``heat``: importance,
-    scaled to its largest absolute value. ``marks``: lead (or None), sample, text. ``spans``: lead (or None),
+    colored by `color_strength`. ``marks``: lead (or None), sample, text. ``spans``: lead (or None),
     start and stop sample, kind (P, QRS, T or warning), text. ``begin``: second of the first sample.
     ``calibration``: size of this screen's millimeter in units of 96/25.4 CSS pixels.
 
@@ -62,7 +63,7 @@ def canvas_data(
         "paper": paper.to_json(),
         "leads": list(LEADS),
         "signals": _text(microvolts),
-        "heat": None if heat is None else _text(_scaled(heat).T.astype("<f4")),
+        "heat": None if heat is None else _text(color_strength(heat).T.astype("<f4")),
         "marks": list(marks),
         "spans": list(spans),
         "rr_ms": rr_ms,
@@ -73,11 +74,6 @@ def canvas_data(
         "title": f"{title}. {NOT_A_DEVICE}",
         "record": record,
     }
-
-
-def _scaled(heat: np.ndarray) -> np.ndarray:
-    largest = np.abs(heat).max(initial=0.0)
-    return heat / largest if largest else heat
 
 
 def _text(array: np.ndarray) -> str:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from explorer.measure import interval
 from explorer.paper import Paper, Segment
+from explorer.reasons import color_strength
 from utils.ecg import LEADS, NOT_A_DEVICE
 from utils.errors import UsageError
 from utils.plotting.ecg import png
@@ -62,7 +63,7 @@ def draw(
         lines = [[(float(x), 0.0), (float(x), paper.height)] for x in range(0, int(width) + 1, step)]
         lines += [[(0.0, float(y)), (width, float(y))] for y in range(0, int(paper.height) + 1, step)]
         axes.add_collection(LineCollection(lines, colors=color, linewidths=line, zorder=1))
-    scaled = None if heat is None or not np.abs(heat).max() else heat / np.abs(heat).max()
+    scaled = None if heat is None else color_strength(heat)
     for segment in paper.segments:
         _spans(axes, paper, segment, spans)
         _trace(axes, paper, segment, signals_mv, scaled)

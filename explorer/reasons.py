@@ -64,6 +64,16 @@ def find_reason(predictor: Predictor, shown: Recording, method: str, class_name:
     return Reason(method, class_name, stretch(heat, predictor, shown), shares)
 
 
+def color_strength(heat: np.ndarray) -> np.ndarray:
+    """How strongly each sample is colored, -1 to 1: full from the map's 99th percentile on.
+
+    A few samples of a gradient exceed all others by far; scaled to the largest, the rest would be invisible.
+    """
+    size = np.abs(heat)
+    full = np.percentile(size, 99) or size.max()
+    return np.clip(heat / full, -1, 1) if full else heat
+
+
 def stretch(heat: np.ndarray, predictor: Predictor, shown: Recording) -> np.ndarray:
     """A map at the rate and with the leads of what is shown; zero where the model does not look.
 

@@ -12,7 +12,7 @@ from explorer.drive import PAINTED, choose, chromium, open_page, open_tab, servi
 from explorer.marks import rpeaks_of
 from explorer.page import TABS
 from explorer.paper import make_paper
-from explorer.reasons import find_reason
+from explorer.reasons import color_strength, find_reason
 from explorer.sources import SAMPLES, read_sample
 from tests.goldens.paper_geometry import PATH
 from tests.helpers.browser import installed_browser
@@ -225,13 +225,14 @@ def test_exports_are_drawings_without_identity(page, tmp_path):
 def strong_and_weak(paper, heat):
     """Places (segment, sample) where a map is strong, and where it is next to nothing around."""
     strong, weak = [], []
+    strength = np.abs(color_strength(heat))
     for segment in paper.segments:
-        row = np.abs(heat[segment.start : segment.stop, LEADS.index(segment.lead)]) / np.abs(heat).max()
+        row = strength[segment.start : segment.stop, LEADS.index(segment.lead)]
         near = np.max([np.roll(row, step) for step in range(-3, 4)], axis=0)
         for number in range(4, len(row) - 4):
             if row[number] > 0.5:
                 strong.append((segment, segment.start + number))
-            elif near[number] < 0.04:
+            elif near[number] < 0.1:
                 weak.append((segment, segment.start + number))
     return strong, weak
 

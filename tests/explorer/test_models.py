@@ -11,7 +11,7 @@ import pytest
 from explain.leads import explain_leads
 from explorer.marks import WAVES, rpeaks_of, waves_of
 from explorer.models import ask, find_models, usual_models
-from explorer.reasons import find_reason, methods_for, stretch, what_is_known
+from explorer.reasons import color_strength, find_reason, methods_for, stretch, what_is_known
 from explorer.sources import read_sample
 from training import load_predictor
 from training.checkpoint import ROOT
@@ -189,3 +189,14 @@ def test_waves_of_the_shipped_model_lie_round_the_rpeaks(mi):
     )
     faster = waves_of(load_predictor(WAVES), slower)
     assert {span["kind"] for span in faster} >= {"QRS", "T"} and max(s["stop"] for s in faster) <= 5000
+
+
+def test_color_strength_shows_more_than_the_largest_sample():
+    heat = np.zeros((1000, 12), np.float32)
+    heat[:200, 1] = np.linspace(-1, 1, 200)
+    heat[500, 0] = 50
+    strength = color_strength(heat)
+    assert strength.max() == 1 and strength[0, 1] < -0.9 and (np.abs(strength[:200, 1]) > 0.3).mean() > 0.6
+    alone = np.zeros((1000, 12), np.float32)
+    alone[3, 4] = -2
+    assert color_strength(alone)[3, 4] == -1 and not color_strength(0 * alone).any()
