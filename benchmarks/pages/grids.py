@@ -24,10 +24,13 @@ def _below(text: str) -> str:
 
 def _part(entry: dict[str, Any]) -> str:
     records = " / ".join(f"{entry['records'][split]:,}" for split in ("train", "val"))
+    split = entry["splits"].get("val", "the validation split")
+    if len({run.get("fold") for run in entry["runs"]}) > 1:  # the card that tells them is that of one run
+        records, split = f"about {records}", "the validation fold of each, one after another"
     minutes = sum(run["seconds"] for run in entry["runs"]) / 60
     intro = (
         f"{len(entry['runs'])} runs on {records} records for training and validation; scores are those of "
-        f"{entry['splits'].get('val', 'the validation split')}. {minutes:.0f} minutes in all."
+        f"{split}. {minutes:.0f} minutes in all."
     )
     parts = [
         f"## {entry['name']}",
