@@ -194,7 +194,7 @@ def test_report_without_data_and_metrics_says_what_is_missing(out, tmp_path, cap
     with pytest.raises(UsageError, match=r"no stored predictions .* --split val"):
         call("ecgnet", "--output_dir", copy)
     (copy / "checkpoints" / "ecgnet" / "card.json").unlink()
-    with pytest.raises(UsageError, match="no trained model"):
+    with pytest.raises(UsageError, match="has weights, but no card"):
         call(copy / "checkpoints" / "ecgnet")
 
 

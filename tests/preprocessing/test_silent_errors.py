@@ -126,7 +126,7 @@ def test_table_with_a_row_for_each_sample_of_each_lead_is_named(tmp_path):
         read_recording(write_rows(tmp_path / "x.csv", rows, ["lead", "time", "value"], ","))
 
 
-def test_wrong_time_is_the_one_that_is_named(tmp_path):
+def test_time_that_is_wrong_is_named(tmp_path):
     path = write_csv(tmp_path / "x.csv", time=("time", np.arange(len(SIGNALS)) / 500))
     lines = path.read_text().splitlines()
     lines[500] = lines[0]
@@ -206,7 +206,7 @@ def test_remedy_for_an_axis_of_one_fits_its_place(tmp_path):
         ("x.xml", b"<svg/>", "by its content it is none of GE MUSE XML, HL7 aECG, Philips XML"),
     ],
 )
-def test_other_kinds_of_files_are_named_with_a_remedy(tmp_path, name, content, said):
+def test_files_of_other_kinds_are_named_with_a_remedy(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"{name}: .*{said}"):
         read_recording(tmp_path / name)

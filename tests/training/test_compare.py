@@ -96,7 +96,7 @@ def test_folds_are_resampled_one_by_one(tmp_path):
     result = compare(tmp_path, "a_fold1", "a_fold2", "b_fold1", "b_fold2")
     assert result["by_records"]["records"] == 60 and result["over_runs"]["tests"][0]["runs"] == 2
     assert "different training and scored records" in result["over_runs"]["covers"]
-    with pytest.raises(UsageError, match="runs of the folds 1, 2, 'b_fold1' of 1"):
+    with pytest.raises(UsageError, match="'a' was scored on the test fold 1, 2, 'b_fold1' on"):
         compare(tmp_path, "a_fold1", "a_fold2", "b_fold1")
 
 

@@ -200,7 +200,7 @@ def test_onnx_file_with_the_card_of_another_model_is_refused(exported, tmp_path)
 
 def test_export_of_what_is_not_a_checkpoint_is_refused(tmp_path, monkeypatch):
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(UsageError, match="no trained model"):
+    with pytest.raises(UsageError, match="has weights, but no card"):
         export_onnx(tmp_path, tmp_path / "model.onnx")
     with pytest.raises(UsageError, match="no ONNX file"):
         read_onnx(tmp_path / "absent.onnx")
