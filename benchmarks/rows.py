@@ -53,13 +53,18 @@ class Row:
 
     @property
     def published(self) -> dict[str, float]:
-        """Published scores of the model for the row's task."""
-        return models.published(self.model, self.card.task)
+        """Published scores of the model for the row's task; a baseline has none."""
+        return {} if self.baseline else models.published(self.model, self.card.task)
 
     @property
     def source(self) -> str:
         """DOI of the published scores; empty where there are none."""
-        return models.source(self.model, self.card.task)
+        return "" if self.baseline else models.source(self.model, self.card.task)
+
+    @property
+    def baseline(self) -> str:
+        """What is frozen where only the last layer was fitted (`twelvelead baselines`); empty elsewhere."""
+        return str(self.card.extra.get("baseline", ""))
 
     @property
     def limits(self) -> str:

@@ -69,7 +69,7 @@ def one_of_each_recipe(full: Rows, small: Rows) -> list[Row]:
     """Rows of README.md: each recipe once, with all records where it was trained on them."""
     rows: dict[str, Row] = {}
     for row in [*full, *small]:
-        if row.card.task == "superdiagnostic" and "--seed" not in recipe(row.card):
+        if row.card.task == "superdiagnostic" and "--seed" not in recipe(row.card) and not row.baseline:
             rows.setdefault(row.name, row)
     return sorted(rows.values(), key=lambda row: (models.order(row.model), row.name))
 
