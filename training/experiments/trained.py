@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from training.card import Card
@@ -16,31 +16,30 @@ PREFERENCES = ("auto", "accuracy", "loss", "latest")
 
 def read_trained(base: Path, warnings: list[str]) -> dict[Path, Card]:
     """Cards of the classifiers below a folder of checkpoints; one that cannot be read becomes a warning."""
-    cards = {}
     shipped = ROOT / "checkpoints" / "pretrained"
-    for path in sorted([*base.glob("*"), *base.glob("*/*")]):
-        if base != shipped and shipped.name in path.relative_to(base).parts:
-            continue
-        if not holds_card(path):
-            continue
-        try:
-            card = read_card(path)
-        except TwelveLeadError as error:
-            warnings.append(f"{path} is left out: {error}")
-            continue
-        if card.kind in CLASSIFIERS:
-            cards[path.resolve()] = card
-    return cards
+    paths = (
+        path
+        for path in sorted([*base.glob("*"), *base.glob("*/*")])
+        if (base == shipped or shipped.name not in path.relative_to(base).parts) and holds_card(path)
+    )
+    return _classifiers(paths, read_card, warnings)
 
 
 def read_exported(base: Path, warnings: list[str]) -> dict[Path, Card]:
     """Cards of the exported classifiers (``.onnx``) below a folder; one that cannot be read is a warning."""
     from training.export.onnx_file import read_onnx
 
+    paths = sorted(path for depth in ("*", "*/*", "*/*/*") for path in base.glob(f"{depth}.onnx"))
+    return _classifiers(paths, lambda path: read_onnx(path)[1], warnings)
+
+
+def _classifiers(
+    paths: Iterable[Path], read: Callable[[Path], Card], warnings: list[str]
+) -> dict[Path, Card]:
     cards = {}
-    for path in sorted(path for depth in ("*", "*/*", "*/*/*") for path in base.glob(f"{depth}.onnx")):
+    for path in paths:
         try:
-            _, card, _ = read_onnx(path)
+            card = read(path)
         except TwelveLeadError as error:
             warnings.append(f"{path} is left out: {error}")
             continue
